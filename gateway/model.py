@@ -75,7 +75,7 @@ class Caller:
     key_account: Account
     owner: str = ""
     cost_centre: str = ""
-    tags: Mapping[str, str] = NO_TAGS
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
 
     @property
     def accounts(self) -> tuple[Account, Account, Account]:
@@ -221,3 +221,12 @@ class Balance:
     images_held: int
     resets_ms: int | None = None
     period: Period = field(default="total")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The tightest request rate that a request is under."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int

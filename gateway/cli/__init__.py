@@ -1,0 +1,29 @@
+"""The command `gateway`."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli.accounts import (
+    audit,
+    keys,
+    organisation,
+    pause,
+    resume,
+    teams,
+    tokens,
+)
+from gateway.cli.serving import check, demo, emulate, serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="image-edit-gateway", prog_name="gateway")
+def main() -> None:
+    """A shared endpoint for image edits: cached, budgeted, accounted for."""
+
+
+for command in (
+    serve, demo, emulate, check,
+    organisation, teams, keys, tokens, pause, resume, audit,
+):  # fmt: skip
+    main.add_command(command)

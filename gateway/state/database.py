@@ -38,6 +38,13 @@ class CommitUnknown(StateUnavailable):
     """The connection broke during a commit: it may or may not have happened."""
 
 
+class Conflict(Exception):
+    """A statement broke a unique key: what it adds is there already.
+
+    It ends its transaction: an operation that wants to go on writes `ON CONFLICT` instead.
+    """
+
+
 class Database(Protocol):
     """An engine. Every method raises StateUnavailable where the database is out of reach."""
 

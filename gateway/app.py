@@ -1,0 +1,253 @@
+"""The ASGI app: routes, and the one place where a refusal becomes an HTTP response."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route as Path
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from gateway.edges.journal import Journal
+from gateway.errors import Refusal
+from gateway.exchange import Disconnected, Exchange
+from gateway.model import Route
+from gateway.parts import Parts, build, running
+from gateway.pipeline import ClientGone, Incoming
+from gateway.purchase import INTERNAL
+from gateway.responses import refusal_headers, reply_headers
+from gateway.rules.catalogue import Listing, may_use
+from gateway.settings import Settings
+from gateway.trace import Trace
+
+JSON = "application/json"
+
+
+class Gateway:
+    """The gateway as an ASGI app; its lifespan starts and stops the parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._router = Router(
+            [
+                _path("/v1/images/edits", self._edits, "POST"),
+                _path("/v1/images/generations", self._generations, "POST"),
+                _path("/v1/models", self._models, "GET"),
+                _path("/v1/models/{model:path}", self._model, "GET"),
+                _path("/healthz", self._healthz, "GET"),
+                _path("/readyz", self._readyz, "GET"),
+                _path("/metrics", self._metrics, "GET"),
+            ],
+            redirect_slashes=False,
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        async with running(self.parts):
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        server = self.parts.settings.server
+        exchange = scope["exchange"] = Exchange(
+            scope,
+            receive,
+            send,
+            request_id=f"req_{uuid.uuid4().hex}",
+            stall_seconds=server.upload_stall_seconds,
+            upload_seconds=server.upload_seconds,
+            drain_bytes=self.parts.settings.limits.max_body_bytes,
+        )
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await self._refuse(exchange, _of_framework(error, scope), more=error.headers or {})
+        except Refusal as refusal:
+            await self._refuse(exchange, refusal)
+        except (Disconnected, ClientGone):
+            return  # nobody is left to be told
+        except Exception as error:  # noqa: BLE001 - a client never sees a traceback
+            self.parts.journal.fault(
+                "a request crashed", error, request_id=exchange.request_id, path=scope["path"]
+            )
+            await self._refuse(exchange, INTERNAL)
+
+    async def _refuse(
+        self,
+        exchange: Exchange,
+        refusal: Refusal,
+        trace: Trace | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        if exchange.answered:
+            return
+        body = refusal.body or json.dumps(refusal.envelope()).encode()
+        headers = {**(more or {}), **refusal_headers(refusal, trace, exchange.request_id)}
+        await exchange.answer(refusal.status, headers, body)
+
+    # --- images -----------------------------------------------------------------------
+
+    async def _edits(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        await self._image("edits", exchange)
+
+    async def _generations(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        await self._image("generations", exchange)
+
+    async def _image(self, route: Route, exchange: Exchange) -> None:
+        trace = Trace(exchange.request_id, route)
+        try:
+            if self.parts.draining:
+                raise SHUTTING_DOWN
+            incoming = Incoming(
+                route, exchange.headers, exchange.address, exchange.chunks, exchange.gone
+            )
+            reply = await self.parts.pipeline.serve(incoming, trace)
+            await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
+        except Refusal as refusal:
+            trace.refuse(refusal)
+            await self._refuse(exchange, refusal, trace)
+        except (Disconnected, ClientGone):
+            trace.leave()
+        except Exception as error:  # noqa: BLE001 - a client never sees a traceback
+            self.parts.journal.fault("a request crashed", error, request_id=trace.request_id)
+            trace.refuse(INTERNAL)
+            await self._refuse(exchange, INTERNAL, trace)
+        finally:
+            self.parts.recorder.record(trace)
+
+    # --- models -----------------------------------------------------------------------
+
+    async def _models(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        items = await self._usable_models(exchange)
+        await _answer_json(exchange, {"object": "list", "data": list(items.values())})
+
+    async def _model(self, exchange: Exchange, parameters: Mapping[str, str]) -> None:
+        items = await self._usable_models(exchange)
+        model = parameters["model"]
+        if model not in items:
+            raise Refusal(
+                "model_not_found",
+                f"There is no model {model!r} that this key may use; GET /v1/models lists them.",
+                param="model",
+            )
+        await _answer_json(exchange, items[model])
+
+    async def _usable_models(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
+        caller = self.parts.pipeline.caller_of(exchange.headers)
+        catalogue = self.parts.catalogue
+        if catalogue.listing is None:
+            await catalogue.refresh()
+        listing: Listing | None = catalogue.listing
+        if listing is None:
+            raise Refusal(
+                "upstream_unreachable",
+                "The list of models has never been had from the upstream; try again shortly.",
+                retry_after_seconds=5,
+            )
+        return {
+            name: item for name, item in listing.items.items() if may_use(name, caller.accounts)
+        }
+
+    # --- operating --------------------------------------------------------------------
+
+    async def _healthz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        await _answer_json(exchange, {"status": "ok"})
+
+    async def _readyz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        if self.parts.draining:
+            await _answer_json(exchange, {"status": "draining"}, status=503)
+            return
+        degraded = self.parts.degraded()
+        await _answer_json(exchange, {"status": "ready", "degraded": degraded})
+
+    async def _metrics(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        self._check_may_read_metrics(exchange)
+        meters = self.parts.meters
+        meters.in_flight.set(self.parts.flights.in_air)
+        headers = {"content-type": meters.content_type, "x-request-id": exchange.request_id}
+        await exchange.answer(200, headers, meters.exposition())
+
+    def _check_may_read_metrics(self, exchange: Exchange) -> None:
+        token = self.parts.settings.metrics.token.get_secret_value()
+        if token:
+            sent = exchange.headers.get("authorization", "").removeprefix("Bearer ")
+            allowed = hmac.compare_digest(sent.encode(), token.encode())
+        else:
+            allowed = _is_loopback(exchange)
+        if not allowed:
+            raise Refusal(
+                "permission_denied",
+                "Metrics are read with the token of [metrics] token, or without one from this "
+                "machine alone.",
+            )
+
+
+SHUTTING_DOWN = Refusal(
+    "shutting_down",
+    "The gateway is shutting down; nothing was charged. Try again: another one answers, or this "
+    "one when it is back.",
+    retry_after_seconds=2,
+)
+
+
+def create_app(settings: Settings, journal: Journal | None = None) -> Gateway:
+    """Settings in, app out."""
+    written = journal or Journal(format=settings.log.format, level=settings.log.level)
+    return Gateway(build(settings, written))
+
+
+Endpoint = Callable[[Exchange, Mapping[str, str]], Awaitable[None]]
+
+
+class _Asgi:
+    """An endpoint that answers through the exchange. A class, so that a route takes it as ASGI."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoint(scope["exchange"], scope["path_params"])
+
+
+def _path(pattern: str, endpoint: Endpoint, method: str) -> Path:
+    return Path(pattern, _Asgi(endpoint), methods=[method])
+
+
+async def _answer_json(exchange: Exchange, document: object, status: int = 200) -> None:
+    headers = {"content-type": JSON, "x-request-id": exchange.request_id}
+    await exchange.answer(status, headers, json.dumps(document).encode())
+
+
+def _of_framework(error: HTTPException, scope: Scope) -> Refusal:
+    """The framework's own 404 and 405 in our words."""
+    method, path = scope["method"], scope["path"]
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "another method")
+        return Refusal("method_not_allowed", f"{path} does not take {method}; use {allow}.")
+    if error.status_code == 404:
+        return Refusal(
+            "not_found",
+            f"There is nothing at {path[:200]!r}. A client's base_url ends in /v1; the routes are "
+            "/v1/images/edits, /v1/images/generations and /v1/models.",
+        )
+    return Refusal("bad_request", str(error.detail), status_override=error.status_code)
+
+
+def _is_loopback(exchange: Exchange) -> bool:
+    """Did this come from this very machine, and not through a proxy that runs on it?"""
+    forwarded = {"forwarded", "x-forwarded-for", "x-real-ip", "via"} & exchange.headers.keys()
+    try:
+        return not forwarded and ipaddress.ip_address(exchange.address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,117 @@
+"""`gateway check`: is everything there that a start needs?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.edges.upstream import CatalogueUnavailable
+from gateway.parts import open_database, open_upstream
+from gateway.rules.catalogue import parse
+from gateway.settings import Settings, SettingsError
+from gateway.state import keys, teams
+from gateway.state.database import StateUnavailable, Transaction
+from gateway.state.migrate import SchemaTooNew, migrate
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: `good` is None where it is only worth knowing."""
+
+    part: str
+    good: bool | None
+    text: str
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """Everything that was looked at, in the order in which a start needs it."""
+
+    async def look() -> list[Finding]:
+        return [
+            *await _state(settings),
+            *_results(settings),
+            *_spool(settings),
+            *await _upstream(settings),
+            *_access(settings),
+        ]
+
+    return asyncio.run(look())
+
+
+async def _state(settings: Settings) -> list[Finding]:
+    try:
+        database = open_database(settings.state.url)
+    except SettingsError as error:
+        return [Finding("state", False, str(error))]
+    try:
+        version = await migrate(database)
+        unlimited = await database.read(teams.unlimited_teams)
+        some = await database.read(_counts)
+    except (StateUnavailable, SchemaTooNew) as error:
+        return [Finding("state", False, str(error))]
+    finally:
+        await database.close()
+    found = [Finding("state", True, f"schema {version}, {some[0]} teams, {some[1]} keys")]
+    if not some[1]:
+        found.append(Finding("state", None, "no key yet: gateway keys create --team T --name N"))
+    if unlimited:
+        names = ", ".join(unlimited)
+        found.append(Finding("budgets", None, f"teams without a budget of their own: {names}"))
+    return found
+
+
+async def _counts(tx: Transaction) -> tuple[int, int]:
+    return len(await teams.list_teams(tx)), len(await keys.list_keys(tx))
+
+
+def _results(settings: Settings) -> list[Finding]:
+    url = settings.cache.url
+    if not url.startswith("disk:"):
+        return [Finding("results", None, f"{url}: not tried from here")]
+    return [_folder("results", Path(url.removeprefix("disk:")))]
+
+
+def _spool(settings: Settings) -> list[Finding]:
+    folder = settings.server.spool_folder
+    return [_folder("spool", Path(folder))] if folder else []
+
+
+def _folder(part: str, folder: Path) -> Finding:
+    nearest = folder
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(part, False, f"{folder} can't be written: {nearest} is in the way")
+    space = os.statvfs(nearest)
+    free_gb = space.f_bavail * space.f_frsize / 10**9
+    return Finding(part, True, f"{folder} can be written, {free_gb:.1f} GB free")
+
+
+async def _upstream(settings: Settings) -> list[Finding]:
+    found = []
+    if not settings.upstream.api_key:
+        found.append(Finding("upstream", False, "no API key: set DEEPSHI_API_KEY"))
+    upstream = open_upstream(settings)
+    try:
+        listing = parse(await upstream.models())
+    except (CatalogueUnavailable, ValueError) as error:
+        found.append(Finding("upstream", False, f"{settings.upstream.base_url}: {error}"))
+    else:
+        editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
+        text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
+        found.append(Finding("upstream", True, text))
+    finally:
+        await upstream.close()
+    return found
+
+
+def _access(settings: Settings) -> list[Finding]:
+    found = []
+    if settings.server.host not in ("127.0.0.1", "::1", "localhost"):
+        text = f"{settings.server.host} is reachable from elsewhere; put TLS in front of it"
+        found.append(Finding("listening", None, text))
+    if not settings.admin.token.get_secret_value():
+        found.append(Finding("admin", None, "/admin is off: GATEWAY_ADMIN_TOKEN is not set"))
+    return found

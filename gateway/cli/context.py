@@ -1,0 +1,156 @@
+"""What every command needs: the settings, the state, and a way to print."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import getpass
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gateway.parts import now_ms, open_database
+from gateway.settings import Settings, SettingsError, load
+from gateway.state.audit import Author
+from gateway.state.database import Operation, StateUnavailable
+from gateway.state.faults import AccountError
+from gateway.state.fields import time_text
+from gateway.state.migrate import SchemaTooNew, migrate
+
+Result = TypeVar("Result")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_option(command: Command) -> Command:
+    """`--config F`, on every command."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The settings file (default: GATEWAY_CONFIG, or config/gateway.toml if it is there).",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`, on every listing."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def reason_option(command: Command) -> Command:
+    """`--reason`, on every change."""
+    return click.option("--reason", default="", help="Why, for the audit.")(command)
+
+
+def settings_of(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings, or a clear end."""
+    try:
+        return load(config, overrides=overrides)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def author(reason: str = "") -> Author:
+    """Whoever runs this command."""
+    return Author(f"cli:{getpass.getuser()}", now_ms(), reason)
+
+
+def in_state(
+    config: Path | None,
+    operation: Operation[Result],
+    *,
+    read: bool = False,
+) -> Result:
+    """Run one operation on the state that the settings name, migrated first."""
+    return in_database(settings_of(config), operation, read=read)
+
+
+def in_database(settings: Settings, operation: Operation[Result], *, read: bool = False) -> Result:
+    """Run one operation on the state, migrated first, and say clearly what went wrong."""
+
+    async def run() -> Result:
+        database = open_database(settings.state.url)
+        try:
+            await migrate(database)
+            return await (database.read(operation) if read else database.write(operation))
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except (AccountError, SchemaTooNew, SettingsError) as error:
+        raise click.ClickException(str(error)) from None
+    except StateUnavailable as error:
+        raise click.ClickException(f"the state can't be used: {error}") from None
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, object]],
+    *,
+    as_json: bool = False,
+    as_csv: bool = False,
+    columns: Iterable[str] | None = None,
+    empty: str = "Nothing there.",
+) -> None:
+    """Rows as JSON, as CSV, or as a table of the columns that say something."""
+    if as_json:
+        print_json(list(rows))
+        return
+    names = list(columns or (rows[0] if rows else ()))
+    if as_csv:
+        click.echo(csv_text(names, rows), nl=False)
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(name)) for name in names))
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200)
+
+
+def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(row.get(name)) for name in names} for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(each) for each in value)
+    return str(value)
+
+
+def when(at_ms: int | None) -> str | None:
+    return None if at_ms is None else time_text(at_ms)
+
+
+def moment(text: str | None) -> int:
+    """`2026-11-01` or an ISO time as unix milliseconds; 0 where none is given."""
+    if not text:
+        return 0
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no date; write 2026-11-01") from None
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,0 +1,243 @@
+"""Starting things: the gateway, the demo, the emulator; and checking before a start."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import emulator
+from gateway.app import create_app
+from gateway.cli.checking import Finding, findings
+from gateway.cli.context import author, config_option, in_database, settings_of
+from gateway.edges.journal import quiet_servers
+from gateway.edges.server import PortTaken, listen
+from gateway.edges.server import serve as serve_app
+from gateway.settings import Settings
+from gateway.state import keys, teams
+from gateway.state.database import Transaction
+from gateway.state.terms import Terms, amended
+
+DEMO_FOLDER = Path("var/demo")
+DEMO_KEY = "sk-demo"
+DEMO_BUDGET_USD = "5"
+
+
+@click.command()
+@config_option
+@click.option("--host", default=None, help="Listen here instead of where the settings say.")
+@click.option("--port", type=int, default=None, help="Listen on this port instead.")
+@click.option("--workers", type=int, default=None, help="This many processes instead.")
+def serve(config: Path | None, **listening: Any) -> None:
+    """Serve the gateway."""
+    given = {name: value for name, value in listening.items() if value is not None}
+    settings = settings_of(config, {"server": given} if given else None)
+    _warn_where_nobody_can_ask(settings)
+    _serve(settings, lambda url: _announce(settings, url))
+
+
+def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    server = settings.server
+    try:
+        listener = listen(server.host, server.port)
+    except PortTaken as error:
+        raise click.ClickException(str(error)) from None
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    quiet_servers()
+    started = serve_app(
+        functools.partial(create_app, settings),
+        listener,
+        workers=server.workers,
+        trusted_proxies=server.trusted_proxies,
+        drain_seconds=server.drain_seconds,
+        on_started=lambda: announce(url),
+    )
+    if not started:
+        raise click.ClickException("the gateway did not start; the lines above say why")
+
+
+def _warn_where_nobody_can_ask(settings: Settings) -> None:
+    """Without an upstream key nothing can be bought; without a key of ours nobody can ask."""
+    if not settings.upstream.api_key:
+        click.echo(
+            "No upstream key is set, so nothing can be bought: set DEEPSHI_API_KEY (or [upstream] "
+            "api_key).",
+            err=True,
+        )
+    if not in_database(settings, _has_keys, read=True):
+        click.echo(
+            "No API key exists yet, so nobody can ask. Make a team and a key:\n\n"
+            "    gateway teams create design --budget-usd 50 --budget-period month\n"
+            "    gateway keys create --team design --name first\n\n"
+            "They are in force within a second; the gateway need not be restarted.",
+            err=True,
+        )
+
+
+async def _has_keys(tx: Transaction) -> bool:
+    return bool(await keys.list_keys(tx, limit=1))
+
+
+def _announce(settings: Settings, url: str) -> None:
+    click.echo(
+        f"The gateway serves at {url}  (a client's base_url is {url}/v1)\n"
+        f"  upstream  {settings.upstream.base_url}\n"
+        f"  state     {_without_password(settings.state.url)}\n"
+        f"  results   {settings.cache.url}\n"
+        f"  metrics   {url}/metrics\n"
+        "Ctrl-C stops it.",
+        err=True,
+    )
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://…@{rest.rpartition('@')[2]}" if separator and "@" in rest else url
+
+
+# --- demo -----------------------------------------------------------------------------
+
+
+@click.command()
+@config_option
+@click.option("--emulator-port", default=8081, show_default=True)
+@click.option("--latency-seconds", default=1.0, show_default=True, help="How slow an edit is.")
+def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> None:
+    """The gateway in front of the emulator, with the key sk-demo and a state of its own."""
+    knobs = emulator.Knobs(latency_seconds=latency_seconds)
+    upstream = emulator.EmulatorServer(emulator.EmulatorSettings(knobs=knobs), port=emulator_port)
+    settings = _demo_settings(config, upstream, emulator_port)
+    _check_free(settings.server.host, settings.server.port)
+    try:
+        upstream.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"can't listen on 127.0.0.1:{emulator_port}: {error.strerror}. Stop what uses it, or "
+            "choose another with --emulator-port."
+        ) from None
+    try:
+        _fresh_demo_folder()
+        in_database(settings, _make_demo_key)
+        _serve(settings, lambda url: _announce_demo(url, upstream.origin))
+    finally:
+        upstream.stop()
+
+
+def _demo_settings(
+    config: Path | None, upstream: emulator.EmulatorServer, emulator_port: int
+) -> Settings:
+    overrides: Mapping[str, Mapping[str, Any]] = {
+        "server": {"workers": 1},
+        "upstream": {
+            "name": "emulator",
+            "base_url": f"http://127.0.0.1:{emulator_port}/v1",
+            "api_key": upstream.api_key,
+        },
+        "cache": {"url": f"disk:{DEMO_FOLDER / 'cache'}"},
+        "state": {"url": f"sqlite:{DEMO_FOLDER / 'gateway.db'}"},
+    }
+    return settings_of(config, overrides)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before anything is thrown away: is the port ours to take?"""
+    try:
+        listen(host, port).close()
+    except PortTaken as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _fresh_demo_folder() -> None:
+    shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
+    DEMO_FOLDER.mkdir(parents=True, mode=0o700)
+
+
+async def _make_demo_key(tx: Transaction) -> None:
+    by = author("the demo")
+    terms = amended(Terms(), "team", {"budget_usd": DEMO_BUDGET_USD})
+    await teams.create_team(tx, "demo", terms, by)
+    await keys.create_key(tx, "demo", "demo", Terms(), by, secret=DEMO_KEY)
+
+
+def _announce_demo(url: str, emulator_url: str) -> None:
+    photograph = os.path.relpath(emulator.SAMPLE_PHOTOGRAPH)
+    click.echo(
+        f"The demo serves at {url}, in front of an emulated upstream at {emulator_url}.\n"
+        f"The key is {DEMO_KEY}, the team 'demo' may spend ${DEMO_BUDGET_USD} a month of play "
+        "money. Paste this twice:\n\n"
+        f"    curl -si {url}/v1/images/edits \\\n"
+        f"      -H 'Authorization: Bearer {DEMO_KEY}' \\\n"
+        "      -F model=deepshi-image-1 \\\n"
+        "      -F prompt='make it grey' \\\n"
+        f"      -F 'image[]=@{photograph}' | cut -c 1-300\n\n"
+        "The first is a MISS that costs $0.01, the second a HIT that costs nothing. What the\n"
+        f"upstream billed: curl {emulator_url}/emulator/stats\n"
+        "Ctrl-C stops it.",
+        err=True,
+    )
+
+
+# --- emulate --------------------------------------------------------------------------
+
+
+def _knob_options(command: Callable[..., None]) -> Callable[..., None]:
+    for knob in reversed(fields(emulator.Knobs)):
+        flag = "--" + knob.name.replace("_", "-")
+        command = click.option(flag, knob.name, default=None, metavar=str(knob.type))(command)
+    return command
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8081, show_default=True)
+@click.option(
+    "--key", "accepted", multiple=True, help="An API key to accept (default sk-emulator)."
+)
+@_knob_options
+def emulate(host: str, port: int, accepted: tuple[str, ...], **knobs: str | None) -> None:
+    """Serve the emulator alone: a stand-in for the upstream that really edits pixels.
+
+    Every other flag is a fault to order for all calls, such as --status 500 or --hang true.
+    """
+    given = {name: value for name, value in knobs.items() if value is not None}
+    try:
+        settings = emulator.EmulatorSettings(
+            keys=accepted or ("sk-emulator",), knobs=emulator.Knobs().turned(given)
+        )
+    except emulator.Refused as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"The emulator serves at http://{host}:{port}/v1; its bill is at /emulator/stats.")
+    try:
+        emulator.run(settings, host, port)
+    except OSError as error:
+        raise click.ClickException(
+            f"can't listen on {host}:{port}: {error.strerror}. Choose another with --port."
+        ) from None
+
+
+# --- check ----------------------------------------------------------------------------
+
+
+@click.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Check settings, state, results and upstream, and say what was found."""
+    settings = settings_of(config)
+    click.echo(f"settings  {config or 'the usual places'}: valid")
+    found = findings(settings)
+    for finding in found:
+        click.echo(f"{finding.part:<9} {_MARKS[finding.good]}{finding.text}")
+    if any(finding.good is False for finding in found):
+        raise SystemExit(1)
+
+
+_MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
+
+__all__ = ["Finding", "check", "demo", "emulate", "serve"]

@@ -1,0 +1,82 @@
+"""The HTTP server: uvicorn's one home."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+
+class PortTaken(Exception):
+    """The address can't be listened on; the text says which and why."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken with one clear line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise PortTaken(
+            f"can't listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose "
+            "another with GATEWAY_SERVER__PORT."
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(
+    make_app: Callable[[], Any],
+    listener: socket.socket,
+    *,
+    workers: int,
+    trusted_proxies: Sequence[str],
+    drain_seconds: float,
+    on_started: Callable[[], None],
+) -> bool:
+    """Serve until told to stop (SIGINT, SIGTERM); False where the app did not start.
+
+    `make_app` makes the ASGI app in the process that serves it, and must be picklable where
+    there are several workers.
+    """
+    config = uvicorn.Config(
+        make_app,
+        factory=True,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(drain_seconds) or None,
+    )
+    server = _Server(config, on_started)
+    if workers == 1:
+        server.run(sockets=[listener])
+        return server.started
+    on_started()
+    Multiprocess(config, sockets=[listener]).run()
+    return True
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()

@@ -1,0 +1,179 @@
+"""Operations on SQLite: a queue for the writer thread, another for the readers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.edges.sqlite.connection import Connection
+from gateway.state.database import Operation, Result, Row, StateUnavailable, Value
+
+BATCH_PATIENCE_SECONDS = 0.1
+"""A batch lets every urgent operation of this long after it go first, and no more."""
+
+
+class SqliteTransaction:
+    """One open transaction; its `fetch` never suspends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.failed: Exception | None = None
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        if self.failed is not None:
+            raise RuntimeError("this transaction has failed already") from self.failed
+        try:
+            return self._connection.fetch(sql, values)
+        except Exception as error:
+            self.failed = error
+            raise
+
+
+@dataclass(order=True, slots=True)
+class _Job:
+    """One operation in the queue, and where its result goes; None ends a thread."""
+
+    due: float
+    number: int
+    operation: Operation[Any] | None = field(compare=False)
+    future: asyncio.Future[Any] | None = field(compare=False, default=None)
+
+    def finish(self, result: object, error: BaseException | None) -> None:
+        future = self.future
+        if future is None:
+            return
+
+        def settle() -> None:
+            if future.cancelled():  # its caller left; the operation has run all the same
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        try:
+            future.get_loop().call_soon_threadsafe(settle)
+        except RuntimeError:  # the caller's event loop is closed: nobody is left to tell
+            return
+
+
+class _Worker(threading.Thread):
+    """A thread with a connection of its own that works off a queue of jobs."""
+
+    def __init__(
+        self, name: str, jobs: queue.PriorityQueue[_Job], connection: Connection, begin: str
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._jobs = jobs
+        self._connection = connection
+        self._begin = begin
+
+    def run(self) -> None:
+        while (job := self._jobs.get()).operation is not None:
+            try:
+                result = self._transact(job.operation)
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
+                job.finish(None, error)
+            else:
+                job.finish(result, None)
+        self._connection.close()
+
+    def _transact(self, operation: Operation[Any]) -> object:
+        self._connection.begin(self._begin)
+        transaction = SqliteTransaction(self._connection)
+        try:
+            result = _drive(operation, transaction)
+            if transaction.failed is not None:
+                raise RuntimeError("an operation went on after an error") from transaction.failed
+            self._connection.commit()
+        except BaseException:
+            self._connection.roll_back()
+            raise
+        return result
+
+
+def _drive(operation: Operation[Result], transaction: SqliteTransaction) -> Result:
+    """Run an operation's coroutine to its end, which it reaches without suspending."""
+    steps = operation(transaction).__await__()
+    try:
+        next(steps)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    steps.close()
+    raise RuntimeError(
+        "an operation on the state may await its transaction only, "
+        "and this one awaited something else"
+    )
+
+
+class SqliteDatabase:
+    """The state in one SQLite file.
+
+    The file is made 0600, its folder 0700, where they are missing. `busy_seconds` bounds
+    the wait for another process's lock; after it, StateUnavailable.
+    """
+
+    def __init__(self, path: Path | str, *, readers: int = 3, busy_seconds: float = 20.0) -> None:
+        self._path = Path(path).absolute()
+        self._readers = readers
+        self._busy_seconds = busy_seconds
+        self._writes: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._reads: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._numbers = itertools.count()
+        self._threads: list[_Worker] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    async def write(self, operation: Operation[Result], *, urgent: bool = True) -> Result:
+        patience = 0.0 if urgent else BATCH_PATIENCE_SECONDS
+        result: Result = await self._put(self._writes, operation, patience)
+        return result
+
+    async def read(self, operation: Operation[Result]) -> Result:
+        result: Result = await self._put(self._reads, operation, 0.0)
+        return result
+
+    async def exclusive(self, operation: Operation[Result]) -> Result:
+        # SQLite has one writer among all processes anyway: a write is alone.
+        return await self.write(operation)
+
+    async def close(self) -> None:
+        """Finish what is queued, then end the threads and their connections."""
+        with self._lock:
+            already, self._closed = self._closed, True
+            if not already:
+                self._writes.put(_Job(float("inf"), next(self._numbers), None))
+                for _ in range(self._readers):
+                    self._reads.put(_Job(float("inf"), next(self._numbers), None))
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _put(
+        self, jobs: queue.PriorityQueue[_Job], operation: Operation[Any], patience: float
+    ) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._closed:
+                raise StateUnavailable("the state's database is closed")
+            if not self._threads:
+                self._start()
+            due = time.monotonic() + patience
+            jobs.put(_Job(due, next(self._numbers), operation, future))
+        return future
+
+    def _start(self) -> None:
+        writer = Connection(self._path, self._busy_seconds, read_only=False)
+        self._threads = [_Worker("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
+        for number in range(self._readers):
+            reader = Connection(self._path, self._busy_seconds, read_only=True)
+            self._threads.append(_Worker(f"state-reader-{number}", self._reads, reader, "BEGIN"))
+        for thread in self._threads:
+            thread.start()

@@ -1,0 +1,123 @@
+"""One HTTP exchange: a body read within bounds of time, an answer that every client sees.
+
+A refusal may come while the client still uploads. Closing at once would show many clients
+a broken connection instead of the answer, so the rest is read and dropped, within bounds,
+before the last byte goes out. Where `100 Continue` was asked for and not given yet, nothing
+is read at all: the first `receive()` would send it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Mapping
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.errors import Refusal
+
+DRAIN_SECONDS = 15.0
+
+
+class Disconnected(Exception):
+    """The client left before its request was whole."""
+
+
+class Exchange:
+    """A request and the one answer to it."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        request_id: str,
+        stall_seconds: float = 30.0,
+        upload_seconds: float = 300.0,
+        drain_bytes: int = 300_000_000,
+    ) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self.request_id = request_id
+        self._stall_seconds = stall_seconds
+        self._upload_seconds = upload_seconds
+        self._drain_bytes = drain_bytes
+        self._body_begun = False
+        self._body_ended = False
+        self.answered = False
+
+    @functools.cached_property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-case names; a repeated header is joined by a comma."""
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self._scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return headers
+
+    @property
+    def address(self) -> str:
+        client = self._scope.get("client")
+        return client[0] if client else ""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `upload_timeout`, or Disconnected."""
+        self._body_begun = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._upload_seconds
+        while not self._body_ended:
+            patience = min(self._stall_seconds, deadline - loop.time())
+            try:
+                async with asyncio.timeout(patience):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Refusal(
+                    "upload_timeout",
+                    "The upload stalled or took too long; send it again over a better "
+                    "connection, or send smaller images.",
+                ) from None
+            if message["type"] == "http.disconnect":
+                self._body_ended = True
+                raise Disconnected
+            self._body_ended = not message.get("more_body", False)
+            if chunk := message.get("body", b""):
+                yield chunk
+
+    async def gone(self) -> None:
+        """Returns when the client has left; to be called only once the body is read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send the whole answer; where the body was not read to its end, drain and close."""
+        self.answered = True
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw.append((b"content-length", str(len(body)).encode()))
+        unread = self._has_body and not self._body_ended
+        if unread:
+            raw.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        if self._scope["method"] == "HEAD":
+            body = b""
+        if not unread:
+            await self._send({"type": "http.response.body", "body": body})
+            return
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        if self._body_begun or "expect" not in self.headers:
+            await self._drain()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    @property
+    def _has_body(self) -> bool:
+        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+
+    async def _drain(self) -> None:
+        left = self._drain_bytes
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0 and not self._body_ended:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._body_ended = not message.get("more_body", False)
+        except TimeoutError:
+            return

@@ -1,0 +1,137 @@
+"""`record`: the last stage of every request, whatever came of it.
+
+The meters and the journal at once; usage rows in batches, off the request's path. A crash
+loses at most a batch of those, and never money: what was paid is in the ledger already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from gateway.edges.journal import Journal
+from gateway.edges.meters import Meters
+from gateway.model import Caller
+from gateway.rules.money import usd
+from gateway.rules.windows import day_of
+from gateway.state import usage
+from gateway.state.database import Database, StateUnavailable, Transaction
+from gateway.trace import Trace
+
+FLUSH_SECONDS = 0.1
+BATCH_ROWS = 500
+MOST_WAITING = 100_000
+
+
+class Recorder:
+    """Takes down how requests ended."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        meters: Meters,
+        journal: Journal,
+        zone: ZoneInfo,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._meters = meters
+        self._journal = journal
+        self._zone = zone
+        self._now_ms = now_ms
+        self._waiting: deque[usage.UsageRow] = deque()
+
+    def record(self, trace: Trace) -> None:
+        """One finished request. Never waits."""
+        caller, seconds = trace.caller, trace.seconds
+        self._meters.record_request(
+            route=trace.route,
+            model=trace.model,
+            team=caller.team if caller else "",
+            outcome=trace.outcome,
+            code=trace.code,
+            seconds=seconds,
+            upstream_seconds=trace.upstream_seconds,
+            saved_nanos=trace.saved_nanos,
+        )
+        self._journal.request(**_line(trace, seconds))
+        if caller:
+            self._queue(trace, caller)
+
+    def _queue(self, trace: Trace, caller: Caller) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self._meters.trouble.labels("usage_lost").inc()
+        self._waiting.append(_row(trace, caller, self._now_ms(), self._zone))
+
+    async def run(self) -> None:
+        """Write batches for ever."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> bool:
+        """Write what waits; False where the state could not be reached and it still waits."""
+        while self._waiting:
+            rows = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
+
+            async def write(tx: Transaction, rows: list[usage.UsageRow] = rows) -> int:
+                return await usage.record(tx, rows)
+
+            try:
+                await self._database.write(write, urgent=False)
+            except StateUnavailable:
+                self._waiting.extendleft(reversed(rows))
+                self._meters.trouble.labels("usage").inc()
+                return False
+        return True
+
+
+def _line(trace: Trace, seconds: float) -> dict[str, object]:
+    caller = trace.caller
+    line: dict[str, object] = {
+        "request_id": trace.request_id,
+        "route": trace.route,
+        "outcome": trace.outcome.value,
+        "status": trace.status,
+        "code": trace.code or None,
+        "team": caller.team if caller else None,
+        "key_id": caller.key_id if caller else None,
+        "model": trace.model or None,
+        "fingerprint": trace.fingerprint or None,
+        "references": trace.references or None,
+        "body_bytes": trace.body_bytes or None,
+        "cost_usd": None if trace.cost_nanos is None else usd(trace.cost_nanos),
+        "saved_usd": usd(trace.saved_nanos) if trace.saved_nanos else None,
+        "upstream_request_id": trace.upstream_request_id or None,
+        "ms": round(seconds * 1000, 2),
+        "stages_ms": {name: round(value * 1000, 2) for name, value in trace.stages.items()},
+    }
+    return {name: value for name, value in line.items() if value is not None}
+
+
+def _row(trace: Trace, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.UsageRow:
+    return usage.UsageRow(
+        id=f"use_{uuid.uuid4().hex}",
+        at_ms=now_ms,
+        day=day_of(now_ms, zone),
+        request_id=trace.request_id,
+        team=caller.team,
+        key_id=caller.key_id,
+        model=trace.model,
+        outcome=trace.outcome,
+        status=trace.status,
+        route=trace.route,
+        cause=cast(usage.Cause, trace.cause),
+        saved_nanos=trace.saved_nanos,
+        code=trace.code,
+        paid_by_team=trace.paid_by if trace.paid_by != caller.team else "",
+        owner=caller.owner,
+        cost_centre=caller.cost_centre,
+        tags=caller.tags,
+    )

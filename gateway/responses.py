@@ -1,0 +1,79 @@
+"""The headers of an answer and of a refusal."""
+
+from __future__ import annotations
+
+from gateway.errors import Refusal, Retry
+from gateway.pipeline import Reply
+from gateway.rules.headers import (
+    CACHE_WORDS,
+    money_headers,
+    rate_headers,
+    references_header,
+    server_timing,
+)
+from gateway.trace import Trace
+
+RETRIED_BY_SDKS = frozenset({408, 409, 429})
+LONGEST_RETRY_AFTER_SECONDS = 60
+
+
+def reply_headers(reply: Reply, trace: Trace) -> dict[str, str]:
+    """What a client is told with a picture."""
+    headers = {
+        "content-type": reply.content_type,
+        "x-gateway-cache": CACHE_WORDS[reply.cache.outcome],
+        "cache-status": reply.cache.header(),
+        **_common(trace),
+    }
+    if reply.age_seconds is not None:
+        headers["age"] = str(reply.age_seconds)
+    if trace.references:
+        headers["x-gateway-reference-images"] = references_header(
+            trace.references, trace.reference_cap
+        )
+    return headers
+
+
+def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> dict[str, str]:
+    """What a client is told with a refusal; above all whether to try again.
+
+    SDKs go by the status unless `x-should-retry` says otherwise, and not all heed a long
+    `Retry-After`.
+    """
+    headers = {
+        "content-type": "application/json",
+        "x-gateway-error-source": refusal.source,
+        "x-request-id": request_id,
+        **(_common(trace) if trace else {}),
+    }
+    retried_by_status = refusal.status in RETRIED_BY_SDKS or refusal.status >= 500
+    if refusal.kind.retry is Retry.YES:
+        headers["x-should-retry"] = "true"
+        wait = min(LONGEST_RETRY_AFTER_SECONDS, max(1, round(refusal.retry_after_seconds or 1)))
+        headers["retry-after"] = str(wait)
+    elif retried_by_status:
+        headers["x-should-retry"] = "false"
+    return headers
+
+
+def _common(trace: Trace) -> dict[str, str]:
+    headers = {
+        "x-request-id": trace.request_id,
+        "server-timing": server_timing(trace.stages),
+        **money_headers(
+            cost_nanos=trace.cost_nanos,
+            saved_nanos=trace.saved_nanos,
+            remaining_nanos=trace.remaining_nanos,
+        ),
+    }
+    if trace.upstream_request_id:
+        headers["x-gateway-upstream-request-id"] = trace.upstream_request_id
+    if trace.pace:
+        headers.update(
+            rate_headers(
+                limit=trace.pace.limit,
+                remaining=trace.pace.remaining,
+                reset_seconds=trace.pace.reset_seconds,
+            )
+        )
+    return headers

@@ -1,0 +1,64 @@
+"""What a client asks of the cache: `Cache-Control` and `X-Gateway-Variant`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gateway.errors import Refusal
+from gateway.model import Caller
+
+_VARIANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """How one request wants to be answered."""
+
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+    max_age_seconds: int | None = None
+    variant: str = ""
+
+    @property
+    def may_look(self) -> bool:
+        """May a stored result answer this request?"""
+        return not (self.no_cache or self.no_store)
+
+
+def parse(cache_control: str, variant: str) -> Directives:
+    """The directives of a request. Raises Refusal for a variant that can't be one.
+
+    Directives that are unknown here are passed over, as RFC 9111 wants.
+    """
+    if variant and not _VARIANT.fullmatch(variant):
+        raise Refusal(
+            "invalid_field",
+            "X-Gateway-Variant takes 1 to 64 letters, digits, dots, dashes or underscores.",
+            param="X-Gateway-Variant",
+        )
+    words = [word.strip().lower() for word in cache_control.split(",")]
+    ages = [word[8:].strip('"') for word in words if word.startswith("max-age=")]
+    return Directives(
+        no_cache="no-cache" in words,
+        no_store="no-store" in words,
+        only_if_cached="only-if-cached" in words,
+        max_age_seconds=int(ages[-1]) if ages and re.fullmatch(r"\d{1,9}", ages[-1]) else None,
+        variant=variant,
+    )
+
+
+def check_bypass(directives: Directives, caller: Caller) -> None:
+    """Raises Refusal where going round the cache, which costs money, is not allowed."""
+    if directives.may_look:
+        return
+    for account in caller.accounts:
+        if account.limits.may_bypass_cache is False:
+            word = "no-store" if directives.no_store else "no-cache"
+            raise Refusal(
+                "bypass_not_allowed",
+                f"Cache-Control: {word} buys a new picture, which this {account.level} may not "
+                "do; leave the header out, or ask whoever runs the gateway.",
+                param="Cache-Control",
+            )

@@ -1,0 +1,106 @@
+"""A JSON body as it arrives: what is kept of it, and what goes to the spool at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.errors import Refusal
+from gateway.model import Edit, Upload
+from gateway.rules.arriving import Arriving, Part
+from gateway.rules.bounds import Bounds
+from gateway.rules.data_urls import DataUrl
+from gateway.rules.intake import Intake
+from gateway.rules.json_edits import Source, document_of, plan_edit, plan_generation
+from gateway.rules.json_text import Cutter, Hole, Piece
+
+_LONGEST_URL_KEPT = 4_096
+_PICTURES = (b"data:image", b"data:application")
+
+
+class GenerationDocument:
+    """A body that is kept as it came, and goes upstream so."""
+
+    def __init__(self, bounds: Bounds, intake: Intake) -> None:
+        self._bounds = bounds
+        self._intake = intake
+        self._document = bytearray()
+        self._cutter = Cutter(longest=bounds.max_document_bytes)
+
+    def feed(self, piece: bytes) -> None:
+        """The next bytes of the body."""
+        self._document += piece
+        _check_text(len(self._document), self._bounds)
+        for _ in self._cutter.feed(piece):
+            pass
+
+    def finish(self, body_bytes: int) -> Edit:
+        """The body is whole. Raises Refusal."""
+        for name, text in plan_generation(document_of(self._cutter, self._bounds)):
+            self._intake.add_text(name, text)
+        return self._intake.edit(document=bytes(self._document), body_bytes=body_bytes)
+
+
+class EditDocument:
+    """An edit's body: its data URLs are decoded, hashed and kept as they arrive."""
+
+    def __init__(self, bounds: Bounds, intake: Intake) -> None:
+        self._bounds = bounds
+        self._intake = intake
+        self._cutter = Cutter(longest=_LONGEST_URL_KEPT, prefixes=_PICTURES)
+        self._kept: list[Upload] = []
+        self._url: DataUrl | None = None
+        self._file: Arriving | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """The next bytes of the body."""
+        for cut in self._cutter.feed(piece):
+            self._take(cut)
+        _check_text(self._cutter.text_bytes, self._bounds)
+
+    def finish(self, body_bytes: int) -> Edit:
+        """The body is whole. Raises Refusal."""
+        plan = plan_edit(document_of(self._cutter, self._bounds))
+        for name, text in plan.fields:
+            self._intake.add_text(name, text)
+        for name, source in plan.pictures:
+            self._intake.add_upload(replace(self._upload(source), field=name))
+        return self._intake.edit(body_bytes=body_bytes)
+
+    def _take(self, cut: Piece) -> None:
+        if self._url is None or self._file is None:
+            self._url, self._file = self._begin()
+        if data := self._url.feed(bytes(cut.data)):
+            self._file.take(data)
+        if cut.last:
+            self._kept.append(_end(self._url, self._file))
+            self._url = self._file = None
+
+    def _upload(self, source: Source) -> Upload:
+        if isinstance(source, Hole):
+            return self._kept[source.index]
+        url, file = self._begin()
+        # JSON's escapes are resolved in it already: a backslash that is left means itself.
+        if data := url.feed(source.replace("\\", "?").encode("utf-8", "replace")):
+            file.take(data)
+        return _end(url, file)
+
+    def _begin(self) -> tuple[DataUrl, Arriving]:
+        number = self._intake.count_part()
+        label = f"Data URL {number} of the body"
+        file = self._intake.arriving(label, Part("image", file_name=label))
+        return DataUrl(label, self._bounds), file
+
+
+def _end(url: DataUrl, file: Arriving) -> Upload:
+    if data := url.finish():
+        file.take(data)
+    return file.done("")
+
+
+def _check_text(text_bytes: int, bounds: Bounds) -> None:
+    if text_bytes > bounds.max_document_bytes:
+        raise Refusal(
+            "body_too_large",
+            f"Beside its pictures, a JSON body may have {bounds.max_document_bytes:,} bytes. "
+            "Send less, and pictures as base64 data URLs or as multipart/form-data.",
+        )

@@ -1,0 +1,67 @@
+"""Windows: the days that a budget counts, in one time zone.
+
+A day is its ISO text ("2026-11-23"), so that a window is a range of texts. A week starts
+on Monday. The window "total" is everything there ever was and never resets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final
+
+from gateway.model import Period
+
+TOTAL: Final = "total"
+"""The day under which an account's sum over all days is booked."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE_DAY = timedelta(days=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The days from `first_day` to `last_day`, both within; `resets_ms` is the first instant after.
+
+    The window of everything has both days "total" and never resets (None).
+    """
+
+    first_day: str
+    last_day: str
+    resets_ms: int | None
+
+
+def day_of(now_ms: int, zone: tzinfo) -> str:
+    """The day, in `zone`, that holds this instant."""
+    return (_EPOCH + now_ms * _MILLISECOND).astimezone(zone).date().isoformat()
+
+
+def window(period: Period, day: str, zone: tzinfo) -> Window:
+    """The window of this period that holds `day`."""
+    if period == "total":
+        return Window(TOTAL, TOTAL, None)
+    first, after = _bounds(period, date.fromisoformat(day))
+    return Window(first.isoformat(), (after - _ONE_DAY).isoformat(), _start_ms(after, zone))
+
+
+def days_before(day: str, days: int) -> str:
+    """The day that lies so many days before this one."""
+    return (date.fromisoformat(day) - days * _ONE_DAY).isoformat()
+
+
+def _bounds(period: Period, today: date) -> tuple[date, date]:
+    """The window's first day, and the first day after it."""
+    if period == "day":
+        return today, today + _ONE_DAY
+    if period == "week":
+        monday = today - today.weekday() * _ONE_DAY
+        return monday, monday + 7 * _ONE_DAY
+    first = today.replace(day=1)
+    return first, (first + 31 * _ONE_DAY).replace(day=1)
+
+
+def _start_ms(day: date, zone: tzinfo) -> int:
+    """When a day starts; a midnight that the clocks skip is the instant of the skip."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return (midnight.astimezone(UTC) - _EPOCH) // _MILLISECOND

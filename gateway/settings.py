@@ -1,0 +1,341 @@
+"""Settings: a TOML file, overridden by the environment, validated once, then frozen.
+
+The file is the one named, else `GATEWAY_CONFIG`, else `config/gateway.toml` if it is there.
+`GATEWAY_<SECTION>__<NAME>` overrides one value; only names with a double underscore are
+settings, for an orchestrator injects others (`GATEWAY_PORT=tcp://…`). This is the only
+module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+from gateway.model import Limits, Period
+from gateway.rules.money import nanos_of
+from gateway.rules.units import bytes_of, seconds_of
+
+PREFIX = "GATEWAY_"
+DEFAULT_FILE = Path("config/gateway.toml")
+DOCUMENTED_PRICES = MappingProxyType({"deepshi-image-1": {"price_ceiling_usd": "0.01"}})
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; each line of the text says which and how."""
+
+
+def _nanos(value: object) -> int | None:
+    """Dollars as decimal text or a TOML number (read as Decimal), in nano-dollars."""
+    if value is None or value == "":
+        return None
+    nanos = nanos_of(value)
+    if nanos is None:
+        raise ValueError("give an amount in dollars such as 0.37 or 250")
+    return nanos
+
+
+def _listed(value: object) -> object:
+    """A list, or from the environment a JSON list or comma-separated text."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _secret(value: object) -> object:
+    """`env:NAME`, `file:PATH`, or the secret itself; an unset variable is empty."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("env:"):
+        return os.environ.get(value[4:], "")
+    if value.startswith("file:"):
+        try:
+            return Path(value[5:]).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"can't read {value[5:]}: {error.strerror}") from None
+    return value
+
+
+def _secrets(value: object) -> object:
+    if isinstance(value, str) and not value.startswith(("env:", "file:", "[")):
+        value = value.split(",")
+    parts = _listed(value) if isinstance(value, str) and value.startswith("[") else value
+    resolved = [_secret(part) for part in (parts if isinstance(parts, list) else [parts])]
+    return tuple(secret for secret in resolved if secret)
+
+
+ByteSize = Annotated[int, BeforeValidator(bytes_of), Field(ge=0)]
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0, allow_inf_nan=False)]
+Nanos = Annotated[int, BeforeValidator(_nanos)]
+MaybeNanos = Annotated[int | None, BeforeValidator(_nanos)]
+TextList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
+NaturalCount = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A TOML table; unknown names are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Server(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    client_wait_seconds: Seconds = 280.0
+    upload_stall_seconds: Seconds = 30.0
+    upload_seconds: Seconds = 300.0
+    drain_seconds: Seconds = 180.0
+    trusted_proxies: TextList = ()
+    timezone: str = "UTC"
+    spool_folder: str = ""
+    spool_bytes: ByteSize = 4 * 2**20
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{name!r} is no time zone; give one such as Europe/Berlin") from None
+        return name
+
+
+class Upstream(Section):
+    name: str = Field(default="deepshi", pattern=r"[A-Za-z0-9._-]{1,64}")
+    base_url: str = Field(default="https://api.deepshi.ai/v1", pattern=r"https?://.+")
+    api_key: Secrets = Field(default="env:DEEPSHI_API_KEY")  # type: ignore[arg-type]
+    timeout_seconds: Seconds = 600.0
+    connect_timeout_seconds: Seconds = 10.0
+    max_connections: NaturalCount = 100
+    max_attempts: NaturalCount = 3
+    cost_path: str = "usage.cost.total_cost"
+    price_ceiling_usd: Nanos = Field(default="0.25")  # type: ignore[assignment]
+    implausible_cost_usd: Nanos = Field(default="10")  # type: ignore[assignment]
+    uncharged_statuses: TextList = ("4xx", "503")
+    catalogue_seconds: Seconds = 300.0
+    proxy: str = ""
+    ca_bundle: str = ""
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_slash(cls, url: str) -> str:
+        return url.rstrip("/")
+
+    @field_validator("uncharged_statuses")
+    @classmethod
+    def _statuses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not re.fullmatch(r"[45](\d\d|xx)", value):
+                raise ValueError(f"{value!r}: give a status such as 503, or a class such as 4xx")
+        return values
+
+
+class Cache(Section):
+    url: str = Field(default="disk:var/cache", pattern=r"(disk|s3|gs|az):.+")
+    max_bytes: ByteSize = 20 * 10**9
+    ttl: Seconds = 30 * 86400.0
+    scope: Literal["key", "team", "organisation"] = "team"
+    generations: bool = False
+    timeout_seconds: Seconds = 2.0
+    failure_memory_seconds: Seconds = 120.0
+    refusal_memory_seconds: Seconds = 60.0
+
+
+class State(Section):
+    url: str = Field(default="sqlite:var/gateway.db", pattern=r"(sqlite:|postgres(ql)?://).+")
+    auth_stale_seconds: Seconds = 300.0
+    refresh_seconds: Seconds = 0.4
+    usage_days: NaturalCount = 90
+
+
+class Bounds(Section):
+    """[limits]: what one request may bring, and what one answer may."""
+
+    max_body_bytes: ByteSize = 300 * 10**6
+    max_image_bytes: ByteSize = 50 * 10**6
+    max_answer_bytes: ByteSize = 100 * 10**6
+    max_image_pixels: NaturalCount = 200_000_000
+
+
+class Admin(Section):
+    token: Secret = Field(default="env:GATEWAY_ADMIN_TOKEN")  # type: ignore[assignment]
+
+
+class Metrics(Section):
+    token: Secret = SecretStr("")
+
+
+class Log(Section):
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class LimitSettings(Section):
+    """Limits as people write them: dollars, and None where unlimited."""
+
+    budget_usd: MaybeNanos = None
+    budget_period: Period | None = None
+    paid_images_per_day: int | None = Field(default=None, ge=0)
+    requests_per_minute: int | None = Field(default=None, ge=0)
+    max_in_flight: int | None = Field(default=None, ge=0)
+    max_reference_images: int | None = Field(default=None, ge=0)
+    models: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
+    may_bypass_cache: bool | None = None
+
+    def limits(self) -> Limits:
+        return Limits(
+            budget_nanos=self.budget_usd,
+            budget_period=self.budget_period,
+            paid_images_per_day=self.paid_images_per_day,
+            requests_per_minute=self.requests_per_minute,
+            max_in_flight=self.max_in_flight,
+            max_reference_images=self.max_reference_images,
+            models=None if self.models is None else frozenset(self.models),
+            may_bypass_cache=self.may_bypass_cache,
+        )
+
+
+class Model(Section):
+    """[models."NAME"]: the price a call is reserved at, and overrides of the catalogue."""
+
+    price_ceiling_usd: MaybeNanos = None
+    max_reference_images: int | None = Field(default=None, ge=0)
+    max_n: int | None = Field(default=None, ge=1)
+    edit_supported: bool | None = None
+
+
+class Settings(Section):
+    """Everything the gateway can be told."""
+
+    server: Server = Server()
+    upstream: Upstream = Upstream()
+    cache: Cache = Cache()
+    state: State = State()
+    limits: Bounds = Bounds()
+    admin: Admin = Admin()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    new_team: LimitSettings = LimitSettings()
+    models: Mapping[str, Model] = Field(default_factory=dict)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _with_documented_prices(cls, value: object) -> object:
+        """What a file says of one model leaves the documented price of another standing."""
+        return {**DOCUMENTED_PRICES, **value} if isinstance(value, dict) else value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.server.timezone)
+
+
+def load(
+    file: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Settings of `file` (or the usual places), then the environment, then `overrides`.
+
+    Raises SettingsError with one line a fault, each naming the setting and the remedy.
+    """
+    environ = os.environ if environment is None else environment
+    path = file or _usual_file(environ)
+    tables: dict[str, Any] = _read(path) if path else {}
+    _merge(tables, _from_environment(environ))
+    _merge(tables, overrides or {})
+    try:
+        return Settings.model_validate(tables)
+    except ValidationError as error:
+        lines = [_explain(fault, path) for fault in error.errors()]
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _usual_file(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get("GATEWAY_CONFIG"):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    tables: dict[str, dict[str, str]] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or "__" not in variable:
+            continue
+        section, _, name = variable[len(PREFIX) :].lower().partition("__")
+        fields = _names(section)
+        if section == "models" or fields is None:
+            raise SettingsError(_unknown(variable, section, _sections()))
+        if name not in fields:
+            raise SettingsError(_unknown(variable, name, fields, section))
+        tables.setdefault(section, {})[name] = value
+    return tables
+
+
+def _merge(tables: dict[str, Any], more: Mapping[str, Mapping[str, Any]]) -> None:
+    for section, values in more.items():
+        present = tables.get(section, {})
+        tables[section] = {**present, **values} if isinstance(present, dict) else values
+
+
+def _sections() -> list[str]:
+    return list(Settings.model_fields)
+
+
+def _names(section: str) -> list[str] | None:
+    field = Settings.model_fields.get(section)
+    kind = field.annotation if field else None
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return None
+    return list(kind.model_fields)
+
+
+def _unknown(where: str, name: str, known: list[str], section: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    what = f"no setting of [{section}]" if section else "no section of the settings"
+    return f"{where}: {name!r} is {what}; {hint}"
+
+
+def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
+    place = [str(part) for part in fault["loc"]]
+    where = str(path) if path else "settings"
+    if fault["type"] == "extra_forbidden":
+        if len(place) == 1:
+            return _unknown(where, place[0], _sections())
+        known = list(Model.model_fields) if place[0] == "models" else _names(place[0]) or []
+        return _unknown(where, place[-1], known, ".".join(place[:-1]))
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{where}: [{'.'.join(place[:-1])}] {place[-1]}: {message}"

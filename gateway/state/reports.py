@@ -1,0 +1,171 @@
+"""Reports: usage by any dimension, from roll-ups alone, and lookups of single calls.
+
+The days of a report are those that money and requests were booked in; sums are exact, so
+that the days of a range add up to the range.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from gateway.model import Outcome
+from gateway.state.booking import LEDGER_SELECT, LedgerRow
+from gateway.state.database import Row, Transaction
+from gateway.state.rollups import COLUMNS, Sums
+
+UNTAGGED = "untagged"
+TAG = "tag:"
+
+_COLUMN_OF: Mapping[str, str] = MappingProxyType(
+    {name: name for name in ("team", "model", "day", "cost_centre", "owner")} | {"key": "key_id"}
+)
+_SUMS = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in COLUMNS)
+
+
+@dataclass(slots=True)
+class UsageLine:
+    """One group's requests and money; lines of one report never overlap.
+
+    `outcomes` count the requests by how they ended, `saved` is nano-dollars by cause.
+    `spent_nanos` is the ledger's, corrections (`corrections_nanos`) within it.
+    """
+
+    group: str
+    calls: int = 0
+    errors: int = 0
+    paid_calls: int = 0
+    spent_nanos: int = 0
+    estimated_calls: int = 0
+    estimated_nanos: int = 0
+    corrections_nanos: int = 0
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+    saved: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def hits(self) -> int:
+        return self.outcomes.get(Outcome.HIT, 0)
+
+    @property
+    def coalesced(self) -> int:
+        return self.outcomes.get(Outcome.COALESCED, 0)
+
+    @property
+    def saved_nanos(self) -> int:
+        return sum(self.saved.values())
+
+    @property
+    def estimated_share(self) -> float:
+        """The part of what was spent that is an estimate, 0 to 1."""
+        return self.estimated_nanos / self.spent_nanos if self.spent_nanos > 0 else 0.0
+
+    @property
+    def error_share(self) -> float:
+        """The part of the requests that got a status of 400 or more, 0 to 1."""
+        return self.errors / self.calls if self.calls else 0.0
+
+    def add(self, outcome: str, cause: str, sums: Sums) -> None:
+        """Take in the sums of one outcome and cause."""
+        self.calls += sums.calls
+        self.errors += sums.errors
+        self.paid_calls += sums.paid_calls
+        self.spent_nanos += sums.spent_nanos
+        self.estimated_calls += sums.estimated_calls
+        self.estimated_nanos += sums.estimated_nanos
+        self.corrections_nanos += sums.corrections_nanos
+        if outcome:
+            ended = Outcome(outcome)
+            self.outcomes[ended] = self.outcomes.get(ended, 0) + sums.calls
+        if sums.saved_nanos:
+            self.saved[cause] = self.saved.get(cause, 0) + sums.saved_nanos
+
+
+async def usage_by(
+    tx: Transaction, by: str, from_day: str, to_day: str, *, team: str | None = None
+) -> list[UsageLine]:
+    """Usage from the first of these days to the last, grouped and in order of the group.
+
+    `by` is team, key, model, day, cost_centre, owner or `tag:NAME`; what has no such tag (or
+    an empty cost centre or owner) is on the line "untagged". Raises ValueError for another.
+    """
+    tag = by.removeprefix(TAG) if by.startswith(TAG) else None
+    column = "tags" if tag else _COLUMN_OF.get(by)
+    if column is None:
+        raise ValueError(f"usage can't be grouped by {by!r}: {', '.join(_COLUMN_OF)}, tag:NAME")
+    sql = (
+        f"SELECT {column} AS grp, outcome, cause, {_SUMS} FROM rollups "
+        f"WHERE day >= $1 AND day <= $2 {'' if team is None else 'AND team = $3'} "
+        f"GROUP BY {column}, outcome, cause"
+    )
+    values = (from_day, to_day) if team is None else (from_day, to_day, team)
+    lines: dict[str, UsageLine] = {}
+    for row in await tx.fetch(sql, *values):
+        group = _group(row["grp"], tag)
+        line = lines.setdefault(group, UsageLine(group))
+        line.add(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
+    return [lines[group] for group in sorted(lines)]
+
+
+def _group(text: str, tag: str | None) -> str:
+    if tag is None:
+        return text or UNTAGGED
+    tags: dict[str, str] = json.loads(text)
+    return tags.get(tag) or UNTAGGED
+
+
+async def calls_of(tx: Transaction, request_id: str) -> list[LedgerRow]:
+    """The ledger's rows of one request, corrections too, in the order they were booked in."""
+    rows = await tx.fetch(
+        f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1 ORDER BY at_ms, id", request_id
+    )
+    return _ledger(rows)
+
+
+async def estimated_calls(
+    tx: Transaction, from_day: str, to_day: str, *, after: str = "", limit: int = 1_000
+) -> list[LedgerRow]:
+    """Calls of these days whose cost is still an estimate, in pages ordered by day and id.
+
+    `after` is the last page's last row, by `cursor`.
+    """
+    day, last = _after(after, from_day)
+    rows = await tx.fetch(
+        f"SELECT {LEDGER_SELECT} FROM ledger l WHERE l.estimated = 1 AND l.day <= $1 "
+        "AND (l.day > $2 OR (l.day = $2 AND l.id > $3)) "
+        "AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id) "
+        "ORDER BY l.day, l.id LIMIT $4",
+        *(to_day, day, last, limit),
+    )
+    return _ledger(rows)
+
+
+async def ledger_rows(
+    tx: Transaction, from_day: str, to_day: str, *, after: str = "", limit: int = 1_000
+) -> list[LedgerRow]:
+    """Every row booked in these days, in pages ordered by day and id; `after` as above."""
+    day, last = _after(after, from_day)
+    rows = await tx.fetch(
+        f"SELECT {LEDGER_SELECT} FROM ledger WHERE day <= $1 AND day >= $2 "
+        "AND (day > $2 OR id > $3) ORDER BY day, id LIMIT $4",
+        *(to_day, day, last, limit),
+    )
+    return _ledger(rows)
+
+
+def cursor(row: LedgerRow) -> str:
+    """Where the page after this row begins."""
+    return f"{row.day}/{row.id}"
+
+
+def _after(after: str, from_day: str) -> tuple[str, str]:
+    """The day and id that the page comes after."""
+    if not after:
+        return from_day, ""
+    day, _, last = after.partition("/")
+    return day, last
+
+
+def _ledger(rows: Sequence[Row]) -> list[LedgerRow]:
+    return [LedgerRow(**row) for row in rows]

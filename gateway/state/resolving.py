@@ -1,0 +1,103 @@
+"""Unresolved reservations: what a process that died has left held.
+
+Held money counts as spent until it is resolved, so a crash can't overspend; it can only
+keep money locked away. Who resolves never voids: the call may well have been charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.model import Settlement
+from gateway.state.booking import RESERVATION_COLUMNS, OpenReservation, book_calls, call_row
+from gateway.state.database import Transaction
+from gateway.state.ledger import take
+from gateway.state.multirow import insert_rows
+
+_UNKNOWN = Settlement(cost_nanos=None)
+
+_BEAT = "INSERT INTO owners (id, host, pid, started_ms, heartbeat_ms)"
+_AGAIN = "ON CONFLICT (id) DO UPDATE SET heartbeat_ms = excluded.heartbeat_ms"
+_OPEN = (
+    f"SELECT {', '.join(f'r.{name}' for name in RESERVATION_COLUMNS)}, o.heartbeat_ms "
+    "FROM reservations r LEFT JOIN owners o ON o.id = r.owner_id ORDER BY r.made_ms, r.id"
+)
+_ABANDONED = (
+    "SELECT r.id FROM reservations r LEFT JOIN owners o ON o.id = r.owner_id "
+    "WHERE r.made_ms < $1 AND (o.id IS NULL OR o.heartbeat_ms < $2) "
+    "ORDER BY r.made_ms, r.id LIMIT $3"
+)
+_FORGET = (
+    "DELETE FROM owners WHERE heartbeat_ms < $1 "
+    "AND NOT EXISTS (SELECT 1 FROM reservations r WHERE r.owner_id = owners.id)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that makes reservations. `id` is new at every start."""
+
+    id: str
+    host: str
+    pid: int
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """An open reservation, and when the process that holds it was last known to live."""
+
+    held: OpenReservation
+    heartbeat_ms: int | None
+    """None where the process has said goodbye, or was never heard of."""
+
+    def abandoned(self, *, now_ms: int, longest_flight_ms: int, heartbeat_expiry_ms: int) -> bool:
+        """Is it older than any flight, and its process gone? `resolve` goes by the same rule."""
+        gone = self.heartbeat_ms is None or self.heartbeat_ms < now_ms - heartbeat_expiry_ms
+        return gone and self.held.made_ms < now_ms - longest_flight_ms
+
+
+async def beat(tx: Transaction, owner: Owner, now_ms: int) -> None:
+    """This process lives. `now_ms` is by the state's clock, which all its processes share."""
+    values = (owner.id, owner.host, owner.pid, owner.started_ms, now_ms)
+    await insert_rows(tx, _BEAT, [values], _AGAIN)
+
+
+async def retire(tx: Transaction, owner_id: str) -> None:
+    """This process ends and will settle nothing any more."""
+    await tx.fetch("DELETE FROM owners WHERE id = $1", owner_id)
+
+
+async def list_unresolved(tx: Transaction) -> list[Unresolved]:
+    """Every open reservation, oldest first: the calls in flight, and what crashes left."""
+    found: list[Unresolved] = []
+    for row in await tx.fetch(_OPEN):
+        held = {name: row[name] for name in RESERVATION_COLUMNS}
+        found.append(Unresolved(OpenReservation(**held), row["heartbeat_ms"]))
+    return found
+
+
+async def resolve(
+    tx: Transaction,
+    *,
+    now_ms: int,
+    longest_flight_ms: int,
+    heartbeat_expiry_ms: int,
+    limit: int = 100,
+) -> Sequence[OpenReservation]:
+    """Settle what was abandoned at its ceiling, estimated; gives what was resolved.
+
+    Only where the owner's heartbeat has expired and the reservation is older than the
+    longest possible flight. At most `limit` at once, oldest first: repeat while it gives as
+    many. A settle that comes after all books the difference.
+    """
+    gone_ms = now_ms - heartbeat_expiry_ms
+    rows = await tx.fetch(_ABANDONED, now_ms - longest_flight_ms, gone_ms, limit)
+    # All reservations are taken before any balance is locked, and in the order of their
+    # ids, so that neither a late settle nor another resolver can be waited for in a circle.
+    taken = [await take(tx, reservation_id) for reservation_id in sorted(row["id"] for row in rows)]
+    resolved = [held for held in taken if held is not None]
+    await book_calls(tx, [(held, call_row(held, _UNKNOWN, now_ms)) for held in resolved])
+    await tx.fetch(_FORGET, gone_ms)
+    return resolved

@@ -1,0 +1,102 @@
+"""Usage: one row per request, whatever came of it, written in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.model import NO_TAGS, Outcome
+from gateway.state import rollups
+from gateway.state.database import Transaction, Value
+from gateway.state.multirow import insert_rows
+from gateway.state.rollups import tags_text
+
+Cause = Literal["", "reuse", "coalesced", "automatic_retry", "remembered_refusal"]
+
+_COLUMNS = (
+    "id", "at_ms", "day", "request_id", "team", "key_id", "model", "route", "outcome", "cause",
+    "saved_nanos", "status", "code", "paid_by_team", "owner", "cost_centre", "tags",
+)  # fmt: skip
+_HEAD = f"INSERT INTO usage_rows ({', '.join(_COLUMNS)})"
+_NEW = "ON CONFLICT (id) DO NOTHING RETURNING id"
+_FOLD = (
+    "DELETE FROM usage_rows WHERE id IN "
+    "(SELECT id FROM usage_rows WHERE day < $1 ORDER BY day LIMIT $2) RETURNING id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One request. `id` is its own, new for every row; `day` is its day in the state's zone.
+
+    `saved_nanos` is what it would have cost, and `cause` why it did not. `code` is the
+    refusal's or failure's, "" where there was none. `paid_by_team` is the team that paid for
+    the picture, where it was another one. `owner`, `cost_centre` and `tags` as they were.
+    """
+
+    id: str
+    at_ms: int
+    day: str
+    request_id: str
+    team: str
+    key_id: str
+    model: str
+    outcome: Outcome
+    status: int
+    route: str = "edits"
+    cause: Cause = ""
+    saved_nanos: int = 0
+    code: str = ""
+    paid_by_team: str = ""
+    owner: str = ""
+    cost_centre: str = ""
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
+
+    @property
+    def dimensions(self) -> rollups.Dimensions:
+        """Where the request is counted."""
+        return rollups.Dimensions(
+            self.team,
+            self.key_id,
+            self.model,
+            self.owner,
+            self.cost_centre,
+            tags_text(self.tags),
+            self.outcome.value,
+            self.cause,
+        )
+
+
+async def record(tx: Transaction, rows: Sequence[UsageRow]) -> int:
+    """Write a batch and count it in the roll-ups; how many rows were new.
+
+    Rows that are there already are left alone, so that a batch whose commit is in doubt may
+    be written again.
+    """
+    values = [_values(row) for row in sorted(rows, key=lambda row: row.id)]
+    written = {row["id"] for row in await insert_rows(tx, _HEAD, values, _NEW)}
+    await rollups.add(
+        tx, [(row.day, row.dimensions, _sums(row)) for row in rows if row.id in written]
+    )
+    return len(written)
+
+
+async def fold(tx: Transaction, before_day: str, limit: int = 5_000) -> int:
+    """Drop usage rows of days before this one, at most `limit`; how many went.
+
+    Their sums are in the roll-ups already, and money is in the ledger, which keeps its rows.
+    """
+    return len(await tx.fetch(_FOLD, before_day, limit))
+
+
+def _values(row: UsageRow) -> tuple[Value, ...]:
+    return (
+        row.id, row.at_ms, row.day, row.request_id, row.team, row.key_id, row.model, row.route,
+        row.outcome.value, row.cause, row.saved_nanos, row.status, row.code, row.paid_by_team,
+        row.owner, row.cost_centre, tags_text(row.tags),
+    )  # fmt: skip
+
+
+def _sums(row: UsageRow) -> rollups.Sums:
+    return rollups.Sums(calls=1, errors=int(row.status >= 400), saved_nanos=row.saved_nanos)

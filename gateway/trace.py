@@ -1,0 +1,62 @@
+"""What is known of one request as it goes along: its stages' times and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gateway.errors import Refusal
+from gateway.model import Caller, Outcome, Pace
+
+
+@dataclass
+class Trace:
+    """One request's record, filled in by its stages, read when it has ended."""
+
+    request_id: str
+    route: str
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+    caller: Caller | None = None
+    model: str = ""
+    outcome: Outcome = Outcome.FAILED
+    status: int = 0
+    code: str = ""
+    fingerprint: str = ""
+    references: int = 0
+    reference_cap: int | None = None
+    body_bytes: int = 0
+    cost_nanos: int | None = None
+    saved_nanos: int = 0
+    remaining_nanos: int | None = None
+    upstream_seconds: float = 0.0
+    upstream_request_id: str = ""
+    cause: str = ""
+    paid_by: str = ""
+    pace: Pace | None = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage under its name."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begun
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Take down how a request that could not go on ended."""
+        self.code, self.status = refusal.code, refusal.status
+        upstream = refusal.source == "upstream" or refusal.code.startswith("upstream_")
+        broke = upstream and refusal.code != "upstream_refused"
+        self.outcome = Outcome.FAILED if broke or refusal.status >= 500 else Outcome.REFUSED
+
+    def leave(self) -> None:
+        """The client left before it was answered; 499 as proxies write it."""
+        self.code, self.status, self.outcome = "client_gone", 499, Outcome.REFUSED
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started

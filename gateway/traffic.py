@@ -1,0 +1,92 @@
+"""Who is waiting, and how fast requests come: the limits that hold before a body is read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+
+from gateway.errors import Refusal
+from gateway.model import Account, Caller, Pace
+from gateway.rules.rates import RateLeases, minute_ends_ms, minute_of
+
+Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
+"""(account, minute, want, limit) → what was granted, and what is leased of it in all."""
+
+
+class Traffic:
+    """Counts waiting clients of this process and draws on the shared rate of all."""
+
+    def __init__(self, *, lease: Lease) -> None:
+        self._lease = lease
+        self._leases = RateLeases()
+        self._waiting: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def waiting(self, caller: Caller) -> Iterator[None]:
+        """Hold a place for one waiting client. Raises `rate_limit_exceeded` where none is left."""
+        for account in caller.accounts:
+            limit = account.limits.max_in_flight
+            if limit is not None and self._waiting[account.id] >= limit:
+                raise _too_many_in_flight(account, limit)
+        names = [account.id for account in caller.accounts]
+        self._waiting.update(names)
+        try:
+            yield
+        finally:
+            self._waiting.subtract(names)
+            for name in names:
+                if self._waiting[name] <= 0:
+                    del self._waiting[name]
+
+    async def admit(self, caller: Caller, now_ms: int) -> Pace | None:
+        """Take one request off every rate it is under. Raises `rate_limit_exceeded`."""
+        accounts = {
+            account.id: account
+            for account in caller.accounts
+            if account.limits.requests_per_minute is not None
+        }
+        if not accounts:
+            return None
+        limits = {name: a.limits.requests_per_minute or 0 for name, a in accounts.items()}
+        minute = minute_of(now_ms)
+        reset_seconds = -(-(minute_ends_ms(minute) - now_ms) // 1000)
+        self._leases.sweep(minute - 1)
+        while not self._leases.take(list(limits), minute):
+            for name, limit in limits.items():
+                await self._top_up(name, limit, minute)
+            if dry := self._leases.dry(limits, minute):
+                raise _too_fast(accounts[dry], limits[dry], reset_seconds)
+        left = {name: self._leases.remaining(name, limits[name], minute) for name in limits}
+        tightest = min(limits, key=lambda name: left[name])
+        return Pace(limits[tightest], left[tightest], reset_seconds)
+
+    async def _top_up(self, name: str, limit: int, minute: int) -> None:
+        if want := self._leases.wants(name, limit, minute):
+            granted, leased = await self._lease(name, minute, want, limit)
+            self._leases.put(name, minute, granted=granted, leased=leased, limit=limit)
+
+
+def _too_many_in_flight(account: Account, limit: int) -> Refusal:
+    return Refusal(
+        "rate_limit_exceeded",
+        f"This {account.level} already has {limit} requests waiting, which is its limit; wait "
+        "for one to finish.",
+        facts={"level": account.level, "limit": limit, "limit_name": "max_in_flight"},
+        retry_after_seconds=1,
+    )
+
+
+def _too_fast(account: Account, limit: int, reset_seconds: int) -> Refusal:
+    return Refusal(
+        "rate_limit_exceeded",
+        f"This {account.level} may make {limit} requests a minute and has made them; wait "
+        f"{reset_seconds} seconds.",
+        facts={
+            "level": account.level,
+            "limit": limit,
+            "limit_name": "requests_per_minute",
+            "resets_in_seconds": reset_seconds,
+        },
+        retry_after_seconds=reset_seconds,
+    )

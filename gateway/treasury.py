@@ -1,0 +1,240 @@
+"""The paying side of the state: reserve, settle, void, with what each failure means.
+
+Reading or writing the state fails closed: what would cost money is refused. A settlement
+that can't be written at once is tried again until it is: the money stays held meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from gateway.errors import Refusal
+from gateway.model import Caller, CallFacts, Reservation, Settled, Settlement
+from gateway.rules import prices
+from gateway.rules.budgets import OverBudget, SpendingPaused
+from gateway.rules.money import usd
+from gateway.rules.windows import day_of
+from gateway.state import ledger
+from gateway.state.database import CommitUnknown, Database, Operation, StateUnavailable, Transaction
+
+HELD_WAIT_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 0.05
+_SETTLE_AGAIN_SECONDS = 1.0
+SEEN_DAYS_MS = 30 * 86_400_000
+
+
+class Treasury:
+    """Holds and books money for one process, `owner_id`."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        owner_id: str,
+        zone: ZoneInfo,
+        now_ms: Callable[[], int],
+        on_trouble: Callable[[str, BaseException], None],
+    ) -> None:
+        self._database = database
+        self._owner_id = owner_id
+        self._zone = zone
+        self._now_ms = now_ms
+        self._on_trouble = on_trouble
+        self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def reserve(
+        self, caller: Caller, facts: CallFacts, *, price_nanos: int, images: int
+    ) -> ledger.Granted:
+        """Hold the most that a call can cost. Raises Refusal where it may not be paid for."""
+        try:
+            return await self._hold(caller, facts, price_nanos, images)
+        except OverBudget as over:
+            if not over.held_only:
+                raise _used_up(over) from None
+            blocked_by = over.account.id
+        deadline = asyncio.get_running_loop().time() + HELD_WAIT_SECONDS
+        return await self._wait_for_money(
+            caller, facts, price_nanos, images, blocked_by=blocked_by, deadline=deadline
+        )
+
+    async def _wait_for_money(
+        self,
+        caller: Caller,
+        facts: CallFacts,
+        price_nanos: int,
+        images: int,
+        *,
+        blocked_by: str,
+        deadline: float,
+    ) -> ledger.Granted:
+        """Wait for money in flight, one asker an account at a time, in the order they came."""
+        clock = asyncio.get_running_loop().time
+        queue = self._queues[blocked_by]
+        last: OverBudget | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                await queue.acquire()
+        except TimeoutError:
+            raise _held(blocked_by) from None
+        try:
+            while clock() < deadline:
+                try:
+                    return await self._hold(caller, facts, price_nanos, images)
+                except OverBudget as over:
+                    if not over.held_only:
+                        raise _used_up(over) from None
+                    last = over
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        finally:
+            queue.release()
+        raise _held(blocked_by, last)
+
+    async def _hold(
+        self, caller: Caller, facts: CallFacts, price_nanos: int, images: int
+    ) -> ledger.Granted:
+        now_ms = self._now_ms()
+        reservation_id = f"rsv_{uuid.uuid4().hex}"
+        since = day_of(now_ms - SEEN_DAYS_MS, self._zone)
+
+        async def hold(tx: Transaction) -> ledger.Granted:
+            seen = await ledger.highest_cost(tx, facts.model, since)
+            return await ledger.reserve(
+                tx,
+                caller,
+                facts,
+                reservation_id=reservation_id,
+                ceiling_nanos=prices.ceiling(price_nanos, seen, images),
+                images=images,
+                owner_id=self._owner_id,
+                now_ms=now_ms,
+                zone=self._zone,
+            )
+
+        try:
+            return await self._database.write(hold)
+        except SpendingPaused as paused:
+            raise Refusal(
+                "spending_paused",
+                f"Spending is paused for this {paused.level}: nothing new is bought until it is "
+                "resumed; pictures that are stored are still served.",
+                facts={"level": paused.level},
+            ) from None
+        except StateUnavailable as error:
+            self._on_trouble("reserve", error)
+            if isinstance(error, CommitUnknown):
+                # It may have been written: what it held must not stay held.
+                self._in_background(self._void(reservation_id))
+            raise Refusal(
+                "state_unavailable",
+                "The gateway can't reach its books, so it buys nothing now; nothing was charged. "
+                "Try again shortly.",
+                retry_after_seconds=2,
+            ) from None
+
+    async def settle(self, reservation: Reservation, settlement: Settlement) -> Settled:
+        """Book what a call cost. Never raises for an unreachable state: it is written later."""
+
+        async def book(tx: Transaction) -> Settled:
+            return await ledger.settle(
+                tx, reservation.id, settlement, now_ms=self._now_ms(), zone=self._zone
+            )
+
+        try:
+            return await self._database.write(book)
+        except StateUnavailable as error:
+            self._on_trouble("settle", error)
+        self._in_background(self._until_written(book))
+        cost = settlement.cost_nanos
+        return Settled(
+            reservation_id=reservation.id,
+            cost_nanos=reservation.ceiling_nanos if cost is None else cost,
+            estimated=cost is None,
+        )
+
+    async def void(self, reservation: Reservation) -> None:
+        """Give back what was held for a call that never left."""
+        await self._void(reservation.id)
+
+    async def _void(self, reservation_id: str) -> None:
+        async def release(tx: Transaction) -> bool:
+            return await ledger.void(tx, reservation_id)
+
+        try:
+            await self._database.write(release)
+        except StateUnavailable as error:
+            self._on_trouble("void", error)
+            self._in_background(self._until_written(release))
+
+    async def _until_written(self, operation: Operation[object]) -> None:
+        while True:
+            await asyncio.sleep(_SETTLE_AGAIN_SECONDS)
+            try:
+                await self._database.write(operation)
+            except StateUnavailable as error:
+                self._on_trouble("write again", error)
+            else:
+                return
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for what is still to be written; how much was left after so long."""
+        if self._late:
+            await asyncio.wait(set(self._late), timeout=seconds)
+        return len(self._late)
+
+
+def _amounts(over: OverBudget) -> dict[str, object]:
+    resets = None if over.resets_ms is None else iso(over.resets_ms)
+    as_text = usd if over.kind == "budget" else str
+    unit = "_usd" if over.kind == "budget" else "_images"
+    return {
+        "level": over.level,
+        "limit": as_text(over.limit),
+        "spent": as_text(over.spent),
+        "held": as_text(over.held),
+        "unit": unit.lstrip("_"),
+        "resets_at": resets,
+    }
+
+
+def _used_up(over: OverBudget) -> Refusal:
+    facts = _amounts(over)
+    if over.kind == "budget":
+        what = f"This {over.level}'s budget of ${facts['limit']} has ${facts['spent']} spent"
+        what += ", and what is left does not cover this edit"
+    else:
+        what = f"This {over.level} may buy {facts['limit']} pictures a day and has bought "
+        what += f"{facts['spent']}"
+    when = f"; it resets at {facts['resets_at']}" if facts["resets_at"] else ""
+    return Refusal(
+        "insufficient_quota",
+        f"{what}{when}. Ask whoever runs the gateway to raise it; pictures that are stored are "
+        "still served.",
+        facts=facts,
+    )
+
+
+def _held(account_id: str, over: OverBudget | None = None) -> Refusal:
+    level = account_id.partition(":")[0]
+    return Refusal(
+        "budget_held",
+        f"What is left of this {level}'s budget is held by edits that are still running; try "
+        "again when one has finished.",
+        facts=_amounts(over) if over else {"level": level},
+        retry_after_seconds=5,
+    )
+
+
+def iso(at_ms: int) -> str:
+    """Unix milliseconds as `2026-12-01T00:00:00Z`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

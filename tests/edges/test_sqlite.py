@@ -1,0 +1,238 @@
+"""SQLite's own troubles: locks, files, threads and sudden ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.edges.sqlite import SqliteDatabase
+from gateway.state.database import Operation, StateUnavailable, Transaction
+
+WRITER = """
+import asyncio, sys
+from gateway.edges.sqlite import SqliteDatabase
+from tests.edges.test_sqlite import create, numbered
+
+async def main():
+    database = SqliteDatabase(sys.argv[1])
+    await database.write(create)
+    for number in range(100_000):
+        await database.write(numbered(number))
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+CRAMPED = """
+import asyncio, resource, sys
+from gateway.edges.sqlite import SqliteDatabase
+from gateway.state.database import StateUnavailable
+from tests.edges.test_sqlite import create, numbered, big
+
+async def main():
+    database = SqliteDatabase(sys.argv[1])
+    await database.write(create)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    await database.write(numbered(1))
+    try:
+        await database.write(big)
+    except StateUnavailable as error:
+        print("unavailable:", error)
+    await database.write(numbered(2))
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+async def create(tx: Transaction) -> None:
+    await tx.fetch("CREATE TABLE IF NOT EXISTS numbers (value BIGINT PRIMARY KEY, body TEXT)")
+
+
+async def big(tx: Transaction) -> None:
+    for number in range(1000, 1100):
+        await tx.fetch("INSERT INTO numbers VALUES ($1, $2)", number, "x" * 10_000)
+
+
+async def values(tx: Transaction) -> list[int]:
+    return [row["value"] for row in await tx.fetch("SELECT value FROM numbers ORDER BY value")]
+
+
+class numbered:  # noqa: N801 - it stands for a function with its argument
+    """An operation that adds one number."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    async def __call__(self, tx: Transaction) -> int:
+        await tx.fetch("INSERT INTO numbers VALUES ($1, '')", self._number)
+        return self._number
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "gateway.db"
+
+
+@pytest.fixture
+async def engine(path: Path) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(path, busy_seconds=0.2)
+    yield database
+    await database.close()
+
+
+async def test_the_file_and_its_folder_are_for_the_owner_alone(
+    engine: SqliteDatabase, path: Path
+) -> None:
+    await engine.write(create)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert modes == dict.fromkeys(["gateway.db", "gateway.db-wal", "gateway.db-shm"], 0o600)
+
+
+async def test_an_operation_that_suspends_is_refused_and_undone(engine: SqliteDatabase) -> None:
+    async def suspends(tx: Transaction) -> None:
+        await tx.fetch("INSERT INTO numbers VALUES (1, '')")
+        await asyncio.sleep(0)
+
+    await engine.write(create)
+    with pytest.raises(RuntimeError, match="awaited something else"):
+        await engine.write(suspends)
+    assert await engine.read(values) == []
+
+
+async def test_a_lock_that_another_process_holds_too_long_is_an_unavailable_state(
+    engine: SqliteDatabase, path: Path
+) -> None:
+    await engine.write(create)
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateUnavailable, match="locked"):
+            await engine.write(numbered(1))
+        assert await engine.read(values) == []  # readers don't mind
+        other.execute("COMMIT")
+    finally:
+        other.close()
+    assert await engine.write(numbered(1)) == 1
+
+
+async def test_a_folder_that_cannot_be_made_is_an_unavailable_state_until_it_can(
+    engine: SqliteDatabase, path: Path
+) -> None:
+    path.parent.write_text("in the way")
+    with pytest.raises(StateUnavailable, match=r"gateway\.db"):
+        await engine.write(create)
+    path.parent.unlink()
+    await engine.write(create)
+    assert await engine.read(values) == []
+
+
+async def test_a_file_that_is_no_database_is_an_unavailable_state(
+    engine: SqliteDatabase, path: Path
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"something else entirely " * 100)
+    with pytest.raises(StateUnavailable, match="not a database"):
+        await engine.write(create)
+
+
+async def test_a_damaged_page_is_an_unavailable_state(engine: SqliteDatabase, path: Path) -> None:
+    await engine.write(create)
+    await engine.write(big)
+    await engine.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(4096 * 3))
+    again = SqliteDatabase(path)
+    with pytest.raises(StateUnavailable, match="malformed"):
+        await again.read(values)
+    await again.close()
+
+
+async def test_money_goes_before_batches(engine: SqliteDatabase) -> None:
+    order: list[str] = []
+    holding, go_on = threading.Event(), threading.Event()
+
+    async def holds(tx: Transaction) -> None:
+        holding.set()
+        go_on.wait(5)
+
+    def noting(name: str) -> Operation[None]:
+        async def note(tx: Transaction) -> None:
+            order.append(name)
+
+        return note
+
+    first = asyncio.ensure_future(engine.write(holds))
+    await asyncio.to_thread(holding.wait, 5)
+    batch = asyncio.ensure_future(engine.write(noting("batch"), urgent=False))
+    await asyncio.sleep(0)
+    money = asyncio.ensure_future(engine.write(noting("money")))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, batch, money)
+    assert order == ["money", "batch"]
+
+
+async def test_a_batch_is_not_put_off_for_ever(engine: SqliteDatabase) -> None:
+    async def nothing(tx: Transaction) -> None:
+        return
+
+    batch = asyncio.ensure_future(engine.write(nothing, urgent=False))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        busy = [asyncio.ensure_future(_keep_writing(engine, batch)) for _ in range(4)]
+        await batch
+        await asyncio.gather(*busy)
+
+
+async def _keep_writing(engine: SqliteDatabase, until: asyncio.Future[None]) -> None:
+    async def nothing(tx: Transaction) -> None:
+        return
+
+    while not until.done():
+        await engine.write(nothing)
+
+
+async def test_what_was_committed_survives_a_kill(path: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    seen = [int(process.stdout.readline()) for _ in range(200)]
+    process.send_signal(signal.SIGKILL)
+    seen += [int(line) for line in process.stdout.read().splitlines()]
+    process.wait()
+    process.stdout.close()
+    database = SqliteDatabase(path)
+    kept = await database.read(values)
+    await database.close()
+    assert kept[: len(seen)] == seen
+    assert len(kept) - len(seen) <= 1
+
+
+async def test_a_full_disk_keeps_nothing_by_halves(path: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", CRAMPED, str(path)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.startswith("unavailable:")
+    database = SqliteDatabase(path)
+    assert await database.read(values) == [1, 2]
+    await database.close()

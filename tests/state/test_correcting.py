@@ -1,0 +1,130 @@
+"""Corrections: what became known of a call's cost after it was booked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.state import audit, correcting, reports
+from gateway.state.audit import Author
+from gateway.state.booking import LedgerRow
+from gateway.state.correcting import Corrected, UnknownRequest
+from gateway.state.database import Database
+from tests.state.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
+
+
+@pytest.fixture
+async def till(database: Database) -> Till:
+    return await Till(database).open()
+
+
+async def rows_of(till: Till, reservation_id: str) -> list[LedgerRow]:
+    return await till.database.read(lambda tx: reports.calls_of(tx, f"req-{reservation_id}"))
+
+
+async def correct(till: Till, request_id: str, cost: int) -> Corrected:
+    by = Author("root", NOW_MS + 5, "the invoice")
+    return await till.database.write(lambda tx: correcting.correct(tx, request_id, cost, by))
+
+
+@pytest.mark.parametrize("actual", [0, CENT // 2, CENT, 3 * CENT])
+async def test_a_settle_that_comes_late_books_the_difference_once(till: Till, actual: int) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    for _ in range(2):
+        late = await till.settle("a", actual, at=NOW_MS + DAY_MS)
+        assert (late.cost_nanos, late.estimated) == (actual, False)
+    call, correction = await rows_of(till, "a")
+    assert (call.cost_nanos, call.estimated) == (CENT, 1)
+    assert (correction.kind, correction.corrects) == ("correction", "a")
+    assert (correction.cost_nanos, correction.day) == (actual - CENT, TODAY)
+    proven = await till.proven()
+    assert (proven.spent_nanos, proven.estimated_calls, proven.estimated_nanos) == (actual, 0, 0)
+
+
+async def test_a_late_settle_of_a_call_that_was_not_charged_gives_its_pictures_back(
+    till: Till,
+) -> None:
+    await till.reserve("a", images=3)
+    await till.settle("a", None)
+    await till.settle("a", 0, status=400)
+    assert (await till.stands())["team"].images == 0
+
+
+async def test_a_late_overrun_is_told_once(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    assert (await till.settle("a", 3 * CENT)).overrun_nanos == 2 * CENT
+    assert (await till.settle("a", 3 * CENT)).overrun_nanos == 0
+
+
+async def test_a_correction_makes_a_request_cost_what_the_invoice_says(till: Till) -> None:
+    await till.reserve("a", 4 * CENT)
+    await till.settle("a", None)
+    corrected = await correct(till, "req-a", CENT)
+    assert (corrected.before_nanos, corrected.after_nanos) == (4 * CENT, CENT)
+    proven = await till.proven()
+    assert (proven.spent_nanos, proven.estimated_nanos) == (CENT, 0)
+
+
+async def test_correcting_twice_changes_nothing_more(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", CENT)
+    assert (await correct(till, "req-a", 2 * CENT)).corrections == 1
+    assert (await correct(till, "req-a", 2 * CENT)).corrections == 0
+    assert (await correct(till, "req-a", CENT)).corrections == 1
+    assert len(await rows_of(till, "a")) == 3
+    assert (await till.proven()).spent_nanos == CENT
+
+
+async def test_a_correction_says_in_the_audit_who_and_why(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    await correct(till, "req-a", 2 * CENT)
+    (row,) = await till.database.read(audit.list_audit)
+    assert (row.actor, row.action, row.subject) == ("root", "ledger.correct", "request:req-a")
+    assert (row.old, row.new) == (
+        {"cost_usd": "0.01", "estimated_calls": 1},
+        {"cost_usd": "0.02", "estimated_calls": 0},
+    )
+    assert row.reason == "the invoice"
+
+
+async def test_an_estimate_that_was_right_is_no_longer_one(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    assert (await correct(till, "req-a", CENT)).corrections == 1
+    assert (await till.proven()).estimated_calls == 0
+
+
+async def test_a_correction_by_hand_is_final(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    await correct(till, "req-a", 2 * CENT)
+    assert (await till.settle("a", 3 * CENT)).cost_nanos == 2 * CENT
+
+
+async def test_a_request_of_several_calls_is_corrected_as_a_whole(till: Till) -> None:
+    for name in "abc":
+        await till.reserve(name, request_id="req-many")
+    await till.settle("a", CENT)
+    for name in "bc":
+        await till.settle(name, None)
+    corrected = await correct(till, "req-many", 5 * CENT)
+    assert (corrected.before_nanos, corrected.corrections) == (3 * CENT, 2)
+    proven = await till.proven()
+    assert (proven.spent_nanos, proven.estimated_calls) == (5 * CENT, 0)
+
+
+async def test_a_request_that_bought_nothing_cannot_be_corrected(till: Till) -> None:
+    with pytest.raises(UnknownRequest):
+        await correct(till, "req-ghost", CENT)
+
+
+async def test_corrections_written_at_once_are_all_booked(till: Till) -> None:
+    await till.reserve("a", 5 * CENT)
+    await till.settle("a", None)
+    costs = [CENT, 2 * CENT, 3 * CENT]
+    await asyncio.gather(*(correct(till, "req-a", cost) for cost in costs), till.settle("a", CENT))
+    assert (await till.proven()).spent_nanos in costs

@@ -1,0 +1,113 @@
+"""The schema: applied once, together, by whoever comes first."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.state.database import Database, Row, Transaction
+from gateway.state.migrate import (
+    Migration,
+    SchemaTooNew,
+    known_migrations,
+    migrate,
+    schema_version,
+    statements_of,
+)
+
+ONE = Migration(1, "one", ("CREATE TABLE numbers (value BIGINT NOT NULL)",))
+TWO = Migration(2, "two", ("INSERT INTO numbers (value) VALUES (2)",))
+BROKEN = Migration(2, "broken", ("INSERT INTO numbers (value) VALUES (2)", "NOT SQL"))
+
+PROCESS = """
+import asyncio, sys
+from gateway.state.migrate import Migration, migrate
+from tests.state.conftest import open_engine
+
+STEPS = [
+    Migration(1, "one", ("CREATE TABLE numbers (value BIGINT NOT NULL)",)),
+    Migration(2, "two", ("INSERT INTO numbers (value) VALUES (2)",)),
+]
+
+async def main():
+    database = open_engine(sys.argv[1])
+    print("ready", flush=True)
+    sys.stdin.read()
+    print(await migrate(database, STEPS), flush=True)
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+async def values(tx: Transaction) -> list[int]:
+    return [row["value"] for row in await tx.fetch("SELECT value FROM numbers")]
+
+
+async def test_each_migration_is_applied_once(empty_database: Database) -> None:
+    assert await migrate(empty_database, [ONE]) == 1
+    assert await migrate(empty_database, [ONE, TWO]) == 2
+    assert await migrate(empty_database, [ONE, TWO]) == 2
+    assert await empty_database.read(values) == [2]
+
+
+async def test_what_was_applied_is_recorded_with_its_time(empty_database: Database) -> None:
+    await migrate(empty_database, [ONE])
+
+    async def recorded(tx: Transaction) -> Row:
+        return (await tx.fetch("SELECT number, name, at_ms FROM schema_migrations"))[0]
+
+    row = await empty_database.read(recorded)
+    assert (row["number"], row["name"]) == (1, "one")
+    assert row["at_ms"] > 1_700_000_000_000
+
+
+async def test_a_broken_migration_leaves_nothing_behind(empty_database: Database) -> None:
+    await migrate(empty_database, [ONE])
+    with pytest.raises(Exception, match="syntax error"):
+        await migrate(empty_database, [ONE, BROKEN])
+    assert await empty_database.read(values) == []
+    assert await empty_database.read(schema_version) == 1
+
+
+async def test_a_newer_schema_is_refused_and_said_so(empty_database: Database) -> None:
+    await migrate(empty_database, [ONE, TWO])
+    with pytest.raises(SchemaTooNew, match=r"version 2, .* up to 1: .* newer gateway"):
+        await migrate(empty_database, [ONE])
+
+
+async def test_processes_that_start_together_migrate_once(
+    database_url: str, empty_database: Database
+) -> None:
+    command = [sys.executable, "-c", PROCESS, database_url]
+    root = Path(__file__).parents[2]
+    started = [
+        subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
+    answers = await asyncio.gather(*(asyncio.to_thread(each.communicate, "") for each in started))
+    assert [out for out, _ in answers] == ["2\n"] * 4
+    assert await empty_database.read(values) == [2]
+
+
+async def test_the_shipped_migrations_apply_to_an_empty_state(empty_database: Database) -> None:
+    assert await migrate(empty_database) == known_migrations()[-1].number
+
+
+def test_the_shipped_migrations_are_numbered_without_gaps() -> None:
+    numbers = [migration.number for migration in known_migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_statements_end_at_a_semicolon_at_a_lines_end() -> None:
+    text = "-- a note; with\nCREATE TABLE a (x TEXT DEFAULT ';'\n);\n\nSELECT 1;\n-- end;\n"
+    assert statements_of(text) == ("CREATE TABLE a (x TEXT DEFAULT ';'\n)", "SELECT 1")

@@ -1,0 +1,164 @@
+"""Reports: usage by any dimension, and sums that agree with the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gateway.model import Outcome
+from gateway.rules.windows import day_of
+from gateway.state import correcting, reports
+from gateway.state.audit import Author
+from gateway.state.database import Database
+from gateway.state.reports import UsageLine
+from tests.state.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
+from tests.state.test_usage import record, row
+
+MONTH = ("2026-11-01", "2026-11-30")
+OTHER = caller("press", "k9", tags={"project": "zebra"})
+
+
+@pytest.fixture
+async def till(database: Database) -> Till:
+    return await Till(database).open(callers=(CALLER, OTHER))
+
+
+async def usage(
+    till: Till, by: str, days: tuple[str, str] = MONTH, team: str | None = None
+) -> dict[str, UsageLine]:
+    lines = await till.database.read(lambda tx: reports.usage_by(tx, by, *days, team=team))
+    assert len({line.group for line in lines}) == len(lines)
+    return {line.group: line for line in lines}
+
+
+async def a_busy_month(till: Till) -> None:
+    """Three paid calls (one estimated) on two days, and the requests around them."""
+    await till.reserve("a")
+    await till.settle("a", CENT)
+    await till.reserve("b", 3 * CENT, model="m2")
+    await till.settle("b", None)
+    await till.reserve("c", 4 * CENT, by=OTHER, at=NOW_MS - DAY_MS)
+    await till.settle("c", 2 * CENT)
+    mine = {"owner": "ann", "cost_centre": "cc-7", "tags": {"project": "atlas"}}
+    theirs = {"team": "press", "key_id": "k9", "day": "2026-11-24"}
+    await record(
+        till.database,
+        [
+            row(1, outcome=Outcome.MISS, **mine),
+            row(2, cause="reuse", saved_nanos=CENT, **mine),
+            row(3, cause="reuse", saved_nanos=CENT, **mine),
+            row(4, outcome=Outcome.COALESCED, cause="coalesced", saved_nanos=CENT, **mine),
+            row(5, outcome=Outcome.FAILED, status=502, code="upstream_failed", **mine),
+            row(6, outcome=Outcome.REFUSED, status=429, code="insufficient_quota", **theirs),
+        ],
+    )
+
+
+async def test_a_line_says_what_was_asked_bought_and_saved(till: Till) -> None:
+    await a_busy_month(till)
+    line = (await usage(till, "team"))["design"]
+    assert (line.calls, line.hits, line.coalesced, line.errors) == (5, 2, 1, 1)
+    assert line.outcomes[Outcome.MISS] == 1
+    assert (line.paid_calls, line.spent_nanos) == (2, 4 * CENT)
+    assert line.saved == {"reuse": 2 * CENT, "coalesced": CENT}
+    assert (line.estimated_calls, line.estimated_nanos) == (1, 3 * CENT)
+    assert (line.estimated_share, line.error_share) == (0.75, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("by", "spent"),
+    [
+        ("team", {"design": 4, "press": 2}),
+        ("key", {"k1": 4, "k9": 2}),
+        ("model", {"deepshi-image-1": 3, "m2": 3, "m": 0}),
+        ("day", {"2026-11-24": 2, TODAY: 4}),
+        ("cost_centre", {"cc-7": 4, "untagged": 2}),
+        ("owner", {"ann": 4, "untagged": 2}),
+        ("tag:project", {"atlas": 4, "zebra": 2, "untagged": 0}),
+        ("tag:nothing", {"untagged": 6}),
+    ],
+)
+async def test_every_grouping_has_all_the_money(till: Till, by: str, spent: dict[str, int]) -> None:
+    await a_busy_month(till)
+    lines = await usage(till, by)
+    assert {group: line.spent_nanos // CENT for group, line in lines.items()} == spent
+    assert sum(line.calls for line in lines.values()) == 6
+
+
+async def test_single_days_add_up_to_the_range(till: Till) -> None:
+    await a_busy_month(till)
+    await till.settle("b", 2 * CENT, at=NOW_MS + 3 * DAY_MS)
+    whole = (await usage(till, "tag:project"))["atlas"]
+    added = UsageLine("atlas")
+    for number in range(30):
+        day = day_of(NOW_MS + (number - 24) * DAY_MS, till.zone)
+        for line in (await usage(till, "tag:project", (day, day))).values():
+            if line.group != "atlas":
+                continue
+            for field in dataclasses.fields(UsageLine)[1:8]:
+                total = getattr(added, field.name) + getattr(line, field.name)
+                setattr(added, field.name, total)
+    names = [field.name for field in dataclasses.fields(UsageLine)[1:8]]
+    assert [getattr(whole, name) for name in names] == [getattr(added, name) for name in names]
+    assert whole.spent_nanos == 3 * CENT
+
+
+async def test_a_team_sees_only_its_own(till: Till) -> None:
+    await a_busy_month(till)
+    assert list(await usage(till, "key", team="press")) == ["k9"]
+
+
+async def test_days_outside_the_range_are_not_counted(till: Till) -> None:
+    await a_busy_month(till)
+    assert (await usage(till, "team", ("2026-11-25", "2026-11-25"))).keys() == {"design"}
+    assert await usage(till, "team", ("2026-12-01", "2026-12-31")) == {}
+
+
+async def test_a_correction_is_in_the_spent_and_shown_apart(till: Till) -> None:
+    await a_busy_month(till)
+    by = Author("root", NOW_MS + 9, "")
+    await till.database.write(lambda tx: correcting.correct(tx, "req-b", CENT, by))
+    line = (await usage(till, "team"))["design"]
+    assert (line.spent_nanos, line.corrections_nanos) == (2 * CENT, -2 * CENT)
+    assert (line.estimated_calls, line.estimated_nanos, line.estimated_share) == (0, 0, 0.0)
+
+
+async def test_an_unknown_grouping_names_the_known_ones(till: Till) -> None:
+    with pytest.raises(ValueError, match="cost_centre"):
+        await usage(till, "colour")
+
+
+async def test_what_is_estimated_is_listed_until_it_is_known(till: Till) -> None:
+    for name in "abc":
+        await till.reserve(name)
+        await till.settle(name, None)
+    await till.settle("b", CENT)
+
+    async def page(after: str) -> list[str]:
+        rows = await till.database.read(
+            lambda tx: reports.estimated_calls(tx, *MONTH, after=after, limit=1)
+        )
+        return [reports.cursor(row) for row in rows]
+
+    first = await page("")
+    second = await page(first[0])
+    assert (first, second) == ([f"{TODAY}/a"], [f"{TODAY}/c"])
+    assert await page(second[0]) == []
+
+
+async def test_the_ledger_is_read_in_pages_without_losing_a_row(till: Till) -> None:
+    for number in range(7):
+        await till.reserve(f"r{number}", at=NOW_MS - (number % 3) * DAY_MS)
+        await till.settle(f"r{number}")
+    seen: list[str] = []
+    after = ""
+    while True:
+        page = await till.database.read(
+            lambda tx, after=after: reports.ledger_rows(tx, *MONTH, after=after, limit=2)
+        )
+        if not page:
+            break
+        seen += [row.id for row in page]
+        after = reports.cursor(page[-1])
+    assert sorted(seen) == [f"r{number}" for number in range(7)]
