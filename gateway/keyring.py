@@ -58,7 +58,8 @@ class Keyring:
         self.change = 0
         self.loaded_ms: int | None = None
 
-    def __len__(self) -> int:
+    @property
+    def key_count(self) -> int:
         """How many keys it holds, those that no longer work included."""
         return len(self._hashes)
 

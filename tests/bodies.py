@@ -47,7 +47,9 @@ def file(name: str, content: bytes, file_name: str = "upload.png") -> FormPart:
 
 def form(parts: Iterable[FormPart], boundary: str = BOUNDARY) -> bytes:
     dashes = b"--" + boundary.encode()
-    return b"".join(dashes + b"\r\n" + part.encoded() + b"\r\n" for part in parts) + dashes + b"--\r\n"
+    return (
+        b"".join(dashes + b"\r\n" + part.encoded() + b"\r\n" for part in parts) + dashes + b"--\r\n"
+    )
 
 
 def form_type(boundary: str = BOUNDARY) -> str:

@@ -206,7 +206,7 @@ def emulate(host: str, port: int, accepted: tuple[str, ...], **knobs: str | None
 
     Every other flag is a fault to order for all calls, such as --status 500 or --hang true.
     """
-    given = {name: value for name, value in knobs.items() if value is not None}
+    given = {name: emulator.knob_value(text) for name, text in knobs.items() if text is not None}
     try:
         settings = emulator.EmulatorSettings(
             keys=accepted or ("sk-emulator",), knobs=emulator.Knobs().turned(given)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.emulator.app import create_app
 from gateway.emulator.catalogue import MODELS, Model
-from gateway.emulator.faults import Knobs
+from gateway.emulator.faults import Knobs, knob_value
 from gateway.emulator.refusals import Refused
 from gateway.emulator.server import EmulatorServer, run
 from gateway.emulator.settings import EmulatorSettings
@@ -29,5 +29,6 @@ __all__ = [
     "Model",
     "Refused",
     "create_app",
+    "knob_value",
     "run",
 ]

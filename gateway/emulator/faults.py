@@ -125,11 +125,12 @@ def _in(headers: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, text in headers.items():
         if name.startswith(HEADER_PREFIX):
-            found[name.removeprefix(HEADER_PREFIX).replace("-", "_")] = _json_or_text(text)
+            found[name.removeprefix(HEADER_PREFIX).replace("-", "_")] = knob_value(text)
     return found
 
 
-def _json_or_text(text: str) -> object:
+def knob_value(text: str) -> object:
+    """A knob's value from a header or a flag: JSON, or else the text itself."""
     try:
         return json.loads(text, parse_float=Decimal)
     except ValueError:

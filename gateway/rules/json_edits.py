@@ -22,7 +22,6 @@ Source = Hole | str
 
 REFERENCES = "image[]"
 _FILES = frozenset({MASK, "markup"})
-_LONGEST_LONGEST_SHOWN = 64
 _DEEPEST_NAME = 8
 _LONGEST_SHOWN = 64
 

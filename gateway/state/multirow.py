@@ -1,7 +1,8 @@
 """Many rows in few statements, from a handful of distinct texts.
 
 Engines keep prepared statements by their text, and a text per number of rows would hardly
-be met again. Up to 8 rows go in at once, more by powers of two: 13 are 8 + 5, 40 narrow ones 32 + 8.
+be met again. Up to 8 rows go in at once, more by powers of two: 13 are 8 + 5, and 40 narrow
+ones 32 + 8.
 """
 
 from __future__ import annotations

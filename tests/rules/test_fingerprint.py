@@ -61,7 +61,9 @@ def by_form(wanted: Wanted, data: st.DataObject) -> Edit:
     single = [text("model", "m"), text("prompt", wanted.prompt)]
     single += [text(name, value) for name, value in wanted.others]
     if wanted.n is not None:
-        single.append(text("n", data.draw(st.sampled_from(["{}", "{}.0", "{}e0"])).format(wanted.n)))
+        single.append(
+            text("n", data.draw(st.sampled_from(["{}", "{}.0", "{}e0"])).format(wanted.n))
+        )
     if wanted.mask is not None:
         single.append(as_file("mask", wanted.mask))
     for noise in ("user", "safety_identifier", "partial_images", "stream"):
@@ -107,16 +109,18 @@ def by_json(wanted: Wanted, data: st.DataObject) -> Edit:
     ).encode()
     if data.draw(st.booleans()):
         body = body.replace(b"/", b"\\/")
-    return read(body, "application/json", sizes=data.draw(st.sampled_from([(7,), (64, 5), (10**6,)])))
+    return read(
+        body, "application/json", sizes=data.draw(st.sampled_from([(7,), (64, 5), (10**6,)]))
+    )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(WANTED, st.data())
 def test_every_encoding_of_an_edit_has_one_fingerprint(wanted: Wanted, data: st.DataObject) -> None:
     assert key(by_form(wanted, data)) == key(by_form(wanted, data)) == key(by_json(wanted, data))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WANTED, WANTED, st.data())
 def test_two_edits_that_differ_never_share_a_fingerprint(
     one: Wanted, other: Wanted, data: st.DataObject
@@ -127,7 +131,7 @@ def test_two_edits_that_differ_never_share_a_fingerprint(
     assert (key(by_form(one, data)) == key(by_form(other, data))) is same
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WANTED, st.data())
 def test_any_one_change_gives_another_fingerprint(wanted: Wanted, data: st.DataObject) -> None:
     changed = data.draw(
@@ -171,9 +175,10 @@ def test_references_numbered_out_of_order_are_not_taken_for_a_list() -> None:
         return read(form([text("model", "m"), text("prompt", "p"), *parts]))
 
     listed = read(
-        form([text("model", "m"), text("prompt", "p")] + [
-            FormPart("image[]", png(bytes([at])), "x") for at in range(2)
-        ])
+        form(
+            [text("model", "m"), text("prompt", "p")]
+            + [FormPart("image[]", png(bytes([at])), "x") for at in range(2)]
+        )
     )
     assert key(numbered(0, 1)) == key(listed)
     assert key(numbered(1, 0)) != key(listed)
@@ -216,7 +221,7 @@ def test_the_key_is_short_versioned_and_fit_for_a_header() -> None:
 
 def test_the_key_of_a_known_edit_never_changes_within_a_version() -> None:
     made = key(read(form(usual(png(b"fixed"), size="1024x1024", n="1"))))
-    assert made == "v1-PINNED"
+    assert made == "v1-4fa7596f1a2c5af95e1aa53b1e87aa4a5e8676f6003ca992bd24ab75d41333a0"
 
 
 def test_generations_are_uncacheable_unless_the_settings_say_otherwise() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ def body_of(encoded: Encoded) -> bytes:
 
 
 async def parsed(encoded: Encoded) -> list[tuple[str, str | tuple[str | None, str | None, bytes]]]:
-    async def stream() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
         yield body_of(encoded)
 
     headers = Headers({"content-type": encoded.content_type})
@@ -44,7 +44,13 @@ def edit(fields: tuple[tuple[str, str], ...], uploads: tuple[Upload, ...] = ()) 
 
 async def test_every_field_and_file_arrives_in_order_under_its_own_name() -> None:
     sent = edit(
-        (("model", "m"), ("prompt", "grün\r\n--" + "x"), ("unknown", ""), ("t[]", "b"), ("t[]", "a")),
+        (
+            ("model", "m"),
+            ("prompt", "grün\r\n--" + "x"),
+            ("unknown", ""),
+            ("t[]", "b"),
+            ("t[]", "a"),
+        ),
         (
             Upload("image[]", "d1", 0, 256, "image/png"),
             Upload("image[]", "d2", 300, 10, "image/jpeg"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from gateway.model import Outcome
 from gateway.rules.windows import day_of
 from gateway.state import correcting, reports
 from gateway.state.audit import Author
+from gateway.state.booking import LedgerRow
 from gateway.state.database import Database
 from gateway.state.reports import UsageLine
 from tests.state.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
@@ -40,8 +42,8 @@ async def a_busy_month(till: Till) -> None:
     await till.settle("b", None)
     await till.reserve("c", 4 * CENT, by=OTHER, at=NOW_MS - DAY_MS)
     await till.settle("c", 2 * CENT)
-    mine = {"owner": "ann", "cost_centre": "cc-7", "tags": {"project": "atlas"}}
-    theirs = {"team": "press", "key_id": "k9", "day": "2026-11-24"}
+    mine: dict[str, Any] = {"owner": "ann", "cost_centre": "cc-7", "tags": {"project": "atlas"}}
+    theirs: dict[str, Any] = {"team": "press", "key_id": "k9", "day": "2026-11-24"}
     await record(
         till.database,
         [
@@ -151,14 +153,14 @@ async def test_the_ledger_is_read_in_pages_without_losing_a_row(till: Till) -> N
     for number in range(7):
         await till.reserve(f"r{number}", at=NOW_MS - (number % 3) * DAY_MS)
         await till.settle(f"r{number}")
-    seen: list[str] = []
-    after = ""
-    while True:
-        page = await till.database.read(
-            lambda tx, after=after: reports.ledger_rows(tx, *MONTH, after=after, limit=2)
+
+    async def page(after: str) -> list[LedgerRow]:
+        return await till.database.read(
+            lambda tx: reports.ledger_rows(tx, *MONTH, after=after, limit=2)
         )
-        if not page:
-            break
-        seen += [row.id for row in page]
-        after = reports.cursor(page[-1])
+
+    rows, seen = await page(""), list[str]()
+    while rows:
+        seen += [row.id for row in rows]
+        rows = await page(reports.cursor(rows[-1]))
     assert sorted(seen) == [f"r{number}" for number in range(7)]

@@ -8,7 +8,6 @@ alone, and is counted.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -216,9 +215,8 @@ class BucketResults:
 
     async def _pages(self) -> AsyncIterator[Sequence[ObjectMeta]]:
         try:
-            async with contextlib.aclosing(self._objects.listing()) as pages:
-                async for page in pages:
-                    yield page
+            async for page in self._objects.listing():
+                yield page
         except BucketFault as fault:
             raise _unavailable(fault) from fault
 

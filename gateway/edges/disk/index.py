@@ -44,7 +44,10 @@ _INDEXES = (
     "CREATE INDEX IF NOT EXISTS Cache_store_time ON Cache (store_time)",
     "CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL",
 )
-_COLUMNS = "rowid, CAST(key AS BLOB), tag, mode, CAST(filename AS BLOB)"
+_COLUMNS = (
+    "rowid, CAST(key AS BLOB), CAST(tag AS BLOB), CAST(mode AS INTEGER), CAST(filename AS BLOB)"
+)
+"""As bytes: of a damaged row, text may be no text, and could not be read at all."""
 _UPSERT = """
 INSERT INTO Cache (key, raw, store_time, expire_time, access_time, tag, size, mode, filename, value)
 VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -52,6 +55,10 @@ ON CONFLICT (key, raw) DO UPDATE SET
     store_time = excluded.store_time, expire_time = excluded.expire_time,
     access_time = excluded.access_time, tag = excluded.tag, size = excluded.size,
     mode = excluded.mode, filename = excluded.filename, value = excluded.value
+"""
+_DELETE_SAME = """
+DELETE FROM Cache
+WHERE rowid = ? AND CAST(filename AS BLOB) IS ? AND CAST(tag AS BLOB) IS ?
 """
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -100,7 +107,7 @@ class Index:
 
     def find(self, key: str) -> Row | None:
         rows = self._sql(
-            f"SELECT {_COLUMNS}, value FROM Cache WHERE key = ? AND raw = 1",  # noqa: S608
+            f"SELECT {_COLUMNS}, CAST(value AS BLOB) FROM Cache WHERE key = ? AND raw = 1",  # noqa: S608
             (key,),
         ).fetchall()
         return Row(*rows[0]) if rows else None
@@ -129,10 +136,7 @@ class Index:
         gone: list[Row] = []
         with self._transaction() as sql:
             for row in rows:
-                delete = (
-                    "DELETE FROM Cache WHERE rowid = ? AND CAST(filename AS BLOB) IS ? AND tag IS ?"
-                )
-                if sql(delete, (row.rowid, row.filename, row.header)).rowcount:
+                if sql(_DELETE_SAME, (row.rowid, row.filename, row.header)).rowcount:
                     gone.append(row)
         self._unlink(row.filename for row in gone)
         return len(gone)
@@ -173,10 +177,13 @@ class Index:
         oldest = self._sql("SELECT min(store_time) FROM Cache").fetchone()[0]
         return oldest if isinstance(oldest, float) else None
 
-    def shrink(self, pages: int) -> None:
-        """Give up to so many unused pages of the index back to the file system."""
-        if self._pragma("freelist_count") >= pages:
-            self._sql(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+    def shrink(self, pages: int) -> bool:
+        """Give so many unused pages of the index back to the file system, if it has them."""
+        spare = self._pragma("freelist_count") >= pages
+        if spare:
+            # A plain execute steps this pragma once, and each step frees one page.
+            self._cache._con.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
+        return spare
 
     def sweep(self, folder: str, unix_seconds: float) -> int:
         """Remove a sub-folder's files from before a moment that no row names; how many."""

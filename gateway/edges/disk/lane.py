@@ -23,10 +23,13 @@ class Lane:
     def __init__(self, name: str, threads: int) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._closed = False
         self._overran: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[], Result], timeout_seconds: float) -> Result:
-        """What `work` returns or raises. Raises TimeoutError."""
+        """What `work` returns or raises. Raises TimeoutError, and OSError once it is closed."""
+        if self._closed:
+            raise OSError("the store is closed")
         if len(self._overran) >= self._threads:
             raise TimeoutError("every thread hangs in an earlier call")
         job = self._pool.submit(work)
@@ -40,6 +43,9 @@ class Lane:
 
     async def close(self, leave: Callable[[], None]) -> None:
         """End the threads; `leave` runs once in each that does not hang."""
+        if self._closed:
+            return
+        self._closed = True
         together = threading.Barrier(self._threads)
         jobs = [self._pool.submit(_leave, together, leave) for _ in range(self._threads)]
         await asyncio.wait([asyncio.wrap_future(job) for job in jobs], timeout=LEAVING_SECONDS * 2)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from gateway.edges.disk.access import Access, StoreFault
+from gateway.edges.disk.access import Access, StoreFault, Work
 from gateway.edges.disk.index import Index
 from gateway.results import Tally
 
@@ -19,7 +19,8 @@ BREATH_SECONDS = 0.002
 """Between two batches, so that another process's writer gets its turn."""
 PENDING_USES = 1_000
 """So many access times waiting are written at once."""
-SPARE_PAGES = 1_024
+SPARE_PAGES = 256
+"""A step of giving pages of the index back: a megabyte."""
 ROUND_SECONDS = 10.0
 SWEEP_SECONDS = 3_600.0
 GRACE_SECONDS = 900.0
@@ -65,12 +66,9 @@ class Upkeep:
         try:
             await self._access.renew()
             await self._access.write(self.flush)
-            expired = BATCH
-            while expired == BATCH:
-                expired = await self._access.write(self._expire)
-                await asyncio.sleep(BREATH_SECONDS)
+            await self._until_done(lambda index: self._expire(index) == BATCH)
             await self._access.write(partial(self.make_room, needed_bytes=0))
-            await self._access.write(lambda index: index.shrink(SPARE_PAGES))
+            await self._until_done(lambda index: index.shrink(SPARE_PAGES))
         except StoreFault as fault:
             self._tally.failed("upkeep", fault.failure)
         else:
@@ -108,6 +106,13 @@ class Upkeep:
             waiting, self._uses = list(self._uses.items()), {}
         for start in range(0, len(waiting), BATCH):
             index.touch(waiting[start : start + BATCH])
+
+    async def _until_done(self, step: Work[bool]) -> None:
+        """Write step by step, with a breath for other writers in between."""
+        more = True
+        while more:
+            more = await self._access.write(step)
+            await asyncio.sleep(BREATH_SECONDS)
 
     def _expire(self, index: Index) -> int:
         expired = index.expire(self._now_ms() / 1000, BATCH)

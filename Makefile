@@ -1,0 +1,44 @@
+# Two commands do all the set-up on a fresh machine: `make run` and `make test`.
+# Only python3 with venv, and make, are assumed.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test test-long check bench lock clean
+
+# The demo where DEEPSHI_API_KEY is unset, else the gateway.
+run: $(VENV)/.run
+	@if [ -z "$$DEEPSHI_API_KEY" ]; then exec $(BIN)/gateway demo; else exec $(BIN)/gateway serve; fi
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -m long -v --durations=0
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.python:
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "python3 has no working venv module here; on Debian: apt-get install python3-venv"; \
+	  rm -rf $(VENV); exit 1; }
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python pyproject.toml
+	@echo "Installing (once; about half a minute) …"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml
+	@echo "Installing with what the tests need (once; about a minute) …"
+	@$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,41 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.emulator import EmulatorServer
+from gateway.settings import Settings
+from tests.serving import Running, make_key, serving, settings_for
+
+
+@pytest.fixture(scope="session")
+def emulator_server() -> Iterator[EmulatorServer]:
+    with EmulatorServer() as server:
+        yield server
+
+
+@pytest.fixture
+def emulator(emulator_server: EmulatorServer) -> Iterator[EmulatorServer]:
+    """An emulator with empty books and no faults."""
+    emulator_server.reset()
+    yield emulator_server
+    emulator_server.release()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, emulator: EmulatorServer) -> Settings:
+    """A gateway's settings with the team `design`, unlimited, and a key of it."""
+    found = settings_for(tmp_path, emulator)
+    make_key(found)
+    return found
+
+
+@pytest.fixture
+def gateway(settings: Settings) -> Iterator[Running]:
+    """That gateway, serving."""
+    with serving(settings) as running:
+        yield running
