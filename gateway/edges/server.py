@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,6 +65,10 @@ def serve(
     )
     server = _Server(config, on_started)
     if workers == 1:
+        # uvicorn raises the signal that ended it once more when it is done; by then all is
+        # closed, and being told to stop is no failure.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         server.run(sockets=[listener])
         return server.started
     on_started()

@@ -55,6 +55,7 @@ def program(source: str, *arguments: object) -> subprocess.Popen[str]:
     start = f"import asyncio, sys\n{source}\nasyncio.run(main(*sys.argv[1:]))"
     return subprocess.Popen(
         [sys.executable, "-c", start, *map(str, arguments)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import diskcache
@@ -335,13 +335,6 @@ async def test_the_store_works_again_once_the_disk_does(folder: Path) -> None:
     await results.close()
 
 
-@pytest.fixture
-def write_lock(folder: Path) -> Iterator[None]:
-    """Another process's write transaction that does not end."""
-    with diskcache.Cache(str(folder)) as other, other.transact():
-        yield
-
-
 @pytest.mark.parametrize("body", BODIES)
 async def test_a_hit_needs_no_write_lock_and_a_put_that_does_gives_up(
     folder: Path, body: bytes
@@ -511,7 +504,7 @@ async def test_a_purged_index_gives_its_pages_back(folder: Path, results: DiskRe
 
 # --- processes ----------------------------------------------------------------------------
 
-STORE_AND_READ = """
+STORE_AS_TOLD = """
 from tests.edges.results import LARGE, entry_of
 from gateway.edges.disk import DiskResults
 
@@ -530,18 +523,7 @@ async def main(folder):
 async def test_what_one_process_stores_replaces_or_deletes_another_sees_at_once(
     folder: Path, results: DiskResults
 ) -> None:
-    import subprocess
-    import sys
-
-    start = f"import asyncio, sys\n{STORE_AND_READ}\nasyncio.run(main(*sys.argv[1:]))"
-    with subprocess.Popen(
-        [sys.executable, "-c", start, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as other:
-        assert other.stdin
-        assert other.stdout
+    with program(STORE_AS_TOLD, folder) as other:
 
         def ask(line: str) -> str:
             assert other.stdin
@@ -557,7 +539,6 @@ async def test_what_one_process_stores_replaces_or_deletes_another_sees_at_once(
             assert stored.body == letter.encode() * 50_000
         assert ask("delete v1-0") == "True"
         assert await results.get("v1-0") is None
-        other.stdin.close()
 
 
 async def test_processes_that_open_one_new_folder_at_once_all_work(folder: Path) -> None:

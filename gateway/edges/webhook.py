@@ -1,0 +1,79 @@
+"""Webhooks over httpx: one signed POST, within a bounded time.
+
+The body is JSON. With a secret, `X-Gateway-Signature: sha256=…` is the HMAC-SHA256 of the
+body's bytes in hexadecimal. The body's own `sent_at` is signed with it, so that a receiver
+can refuse what was recorded and sent again; `X-Gateway-Timestamp` repeats it as unix seconds.
+`X-Gateway-Delivery` is the same at every attempt of one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import httpx
+
+TIMEOUT_SECONDS = 10.0
+_USER_AGENT = "image-edit-gateway"
+
+
+class Undelivered(Exception):
+    """No 2xx came in time; the text says why, and never the address."""
+
+
+class Webhook:
+    """Posts to any address; follows no redirect, and uses no proxy but the one given."""
+
+    def __init__(
+        self, *, secret: str = "", proxy: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._secret = secret.encode()
+        self._timeout_seconds = timeout_seconds
+        self._client = httpx.AsyncClient(
+            timeout=timeout_seconds,
+            limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),
+            proxy=proxy or None,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"user-agent": _USER_AGENT},
+        )
+
+    async def post(
+        self, url: str, message: Mapping[str, object], *, delivery: str, now_ms: int
+    ) -> None:
+        """POST the message once, with `sent_at` added to it. Raises Undelivered."""
+        sent_at = datetime.fromtimestamp(now_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = json.dumps({**message, "sent_at": sent_at}, ensure_ascii=False).encode()
+        headers = {
+            "content-type": "application/json",
+            "x-gateway-delivery": delivery,
+            "x-gateway-timestamp": str(now_ms // 1000),
+        }
+        if self._secret:
+            headers["x-gateway-signature"] = f"sha256={signature(self._secret, body)}"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                status = await self._status_of(url, headers, body)
+        except (TimeoutError, httpx.TimeoutException):
+            raise Undelivered("no answer in time") from None
+        except Exception as error:  # noqa: BLE001 - httpx lets errors of other libraries through
+            raise Undelivered(f"no answer: {type(error).__name__}") from None
+        if not 200 <= status < 300:
+            raise Undelivered(f"it answered {status}")
+
+    async def _status_of(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """The answer's status; what else it says is not read."""
+        async with self._client.stream("POST", url, headers=headers, content=body) as response:
+            return response.status_code
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def signature(secret: bytes, body: bytes) -> str:
+    """The HMAC-SHA256 of a body, in hexadecimal."""
+    return hmac.new(secret, body, hashlib.sha256).hexdigest()

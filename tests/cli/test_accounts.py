@@ -1,0 +1,131 @@
+"""The commands that make and end teams and keys, on a real state."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from gateway.emulator import EmulatorServer
+from tests.serving import serving, settings_for
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`gateway ARGUMENTS` on the state of the test's own folder."""
+    monkeypatch.setenv("GATEWAY_STATE__URL", f"sqlite:{tmp_path / 'gateway.db'}")
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(main, list(arguments))
+
+    return invoke
+
+
+def loaded(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def test_a_key_is_made_and_its_secret_shown_this_once(run: Run, tmp_path: Path) -> None:
+    assert run("teams", "create", "design", "--budget-usd", "0.37").exit_code == 0
+    made = loaded(run("keys", "create", "--team", "design", "--name", "figma", "--json"))
+    listed = run("keys", "list", "--json")
+
+    assert made["id"].startswith("key_")
+    assert made["secret"].startswith("sk-")
+    assert len(made["secret"]) > 40
+    assert [key["id"] for key in loaded(listed)] == [made["id"]]
+    assert made["secret"] not in listed.output
+    with sqlite3.connect(tmp_path / "gateway.db") as state:
+        assert made["secret"] not in "\n".join(state.iterdump())
+
+
+def test_a_key_that_the_command_made_opens_the_gateway_until_it_is_revoked(
+    run: Run, tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    run("teams", "create", "design", "--unlimited")
+    made = loaded(run("keys", "create", "--team", "design", "--name", "figma", "--json"))
+    with serving(settings_for(tmp_path, emulator)) as gateway:
+        assert gateway.edit(key=made["secret"]).status_code == 200
+    assert run("keys", "revoke", "design/figma").exit_code == 0
+    with serving(settings_for(tmp_path, emulator)) as gateway:
+        refused = gateway.edit(key=made["secret"])
+
+    assert refused.status_code == 401
+    assert "revoked" in refused.json()["error"]["message"]
+
+
+def test_a_team_without_a_budget_needs_to_be_meant(run: Run) -> None:
+    refused = run("teams", "create", "design")
+
+    assert refused.exit_code == 1
+    assert "unlimited" in refused.output
+    assert loaded(run("teams", "list", "--json")) == []
+
+
+def test_every_limit_is_a_flag_of_its_own_name(run: Run) -> None:
+    made = loaded(
+        run(
+            "teams", "create", "design", "--budget-usd", "0.37", "--budget-period", "day",
+            "--paid-images-per-day", "5", "--requests-per-minute", "60", "--max-in-flight", "4",
+            "--max-reference-images", "3", "--models", "a,b", "--may-bypass-cache", "false",
+            "--owner", "ann", "--cost-centre", "4711", "--json",
+        )
+    )  # fmt: skip
+
+    assert made["budget_usd"] == "0.37"
+    assert made["budget_period"] == "day"
+    assert made["paid_images_per_day"] == 5
+    assert made["requests_per_minute"] == 60
+    assert made["max_in_flight"] == 4
+    assert made["max_reference_images"] == 3
+    assert made["models"] == ["a", "b"]
+    assert made["may_bypass_cache"] is False
+    assert (made["owner"], made["cost_centre"]) == ("ann", "4711")
+
+
+def test_a_limit_is_taken_away_by_none(run: Run) -> None:
+    run("teams", "create", "design", "--budget-usd", "1", "--requests-per-minute", "60")
+    changed = loaded(run("teams", "update", "design", "--requests-per-minute", "none", "--json"))
+
+    assert changed["requests_per_minute"] is None
+    assert changed["budget_usd"] == "1.00"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("teams", "create", "a team", "--unlimited"), "A-Z a-z 0-9"),
+        (("keys", "create", "--team", "nobody", "--name", "x"), "nobody"),
+        (("keys", "revoke", "key_nothing"), "key_nothing"),
+        (("teams", "create", "t", "--budget-usd", "many"), "budget_usd"),
+    ],
+)
+def test_what_can_not_be_done_is_one_clear_line(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    refused = run(*arguments)
+
+    assert refused.exit_code == 1
+    assert said in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_the_audit_says_who_changed_what_and_why(run: Run) -> None:
+    run("teams", "create", "design", "--budget-usd", "1", "--reason", "a new team")
+    run("teams", "update", "design", "--budget-usd", "2")
+    rows = loaded(run("audit", "--json"))
+
+    assert [row["action"] for row in rows] == ["team.create", "team.update"]
+    assert rows[0]["reason"] == "a new team"
+    assert rows[1]["old"]["budget_usd"] == "1.00"
+    assert rows[1]["new"]["budget_usd"] == "2.00"
+    assert rows[0]["actor"].startswith("cli:")
