@@ -92,6 +92,7 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 NaturalCount = Annotated[int, Field(ge=1)]
+Percent = Annotated[int, Field(ge=1, le=100)]
 
 
 class Section(BaseModel):
@@ -188,6 +189,15 @@ class Metrics(Section):
     token: Secret = SecretStr("")
 
 
+class Warnings(Section):
+    """[warnings]: at which parts of a budget to warn, and whom. Accounts may say otherwise."""
+
+    percents: Annotated[tuple[Percent, ...], BeforeValidator(_listed)] = (50, 80, 100)
+    webhook_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$")
+    secret: Secret = Field(default="env:GATEWAY_WEBHOOK_SECRET")  # type: ignore[assignment]
+    proxy: str = ""
+
+
 class Log(Section):
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -237,6 +247,7 @@ class Settings(Section):
     limits: Bounds = Bounds()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
+    warnings: Warnings = Warnings()
     log: Log = Log()
     new_team: LimitSettings = LimitSettings()
     models: Mapping[str, Model] = Field(default_factory=dict)

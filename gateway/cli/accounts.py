@@ -18,19 +18,16 @@ from gateway.cli.context import (
     print_rows,
     reason_option,
     settings_of,
-    when,
 )
 from gateway.cli.terms import given_terms, term_options
 from gateway.rules.units import seconds_of
+from gateway.showing import audit_facts, key_facts, team_facts, token_facts
 from gateway.state import audit as audits
 from gateway.state import keys as key_state
 from gateway.state import organisation as organisation_state
 from gateway.state import teams as team_state
 from gateway.state import tokens as token_state
-from gateway.state.keys import KeyRecord
-from gateway.state.records import AccountRecord
 from gateway.state.terms import Terms, amended
-from gateway.state.tokens import TokenRecord
 
 TEAM_COLUMNS = (
     "name", "budget_usd", "budget_period", "unlimited", "paused", "owner", "cost_centre",
@@ -308,58 +305,6 @@ def audit(config: Path | None, as_json: bool, since: str | None, subject: str | 
         read=True,
     )
     print_rows([audit_facts(row) for row in rows], as_json=as_json, empty="No change yet.")
-
-
-# --- how each is shown ----------------------------------------------------------------
-
-
-def team_facts(record: AccountRecord) -> dict[str, object]:
-    """A team as listings show it."""
-    return {
-        "name": record.name,
-        **record.facts(),
-        "created_at": when(record.created_ms),
-        "archived_at": when(record.ended_ms),
-    }
-
-
-def key_facts(key: KeyRecord) -> dict[str, object]:
-    """A key as listings show it, without its secret."""
-    return {
-        "id": key.id,
-        "team": key.team,
-        "name": key.name,
-        "secret_hint": key.hint,
-        "old_secret_valid_until": when(key.rotated_until_ms),
-        **key.account.facts(),
-        "created_at": when(key.account.created_ms),
-        "revoked_at": when(key.account.ended_ms),
-    }
-
-
-def token_facts(token: TokenRecord) -> dict[str, object]:
-    """An admin token as listings show it, without its secret."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "role": token.role,
-        "secret_hint": token.hint,
-        "created_at": when(token.created_ms),
-        "revoked_at": when(token.revoked_ms),
-    }
-
-
-def audit_facts(row: audits.AuditRow) -> dict[str, object]:
-    """A change as listings show it."""
-    return {
-        "at": when(row.at_ms),
-        "actor": row.actor,
-        "action": row.action,
-        "subject": row.subject,
-        "old": dict(row.old),
-        "new": dict(row.new),
-        "reason": row.reason,
-    }
 
 
 def _print_one(facts: Mapping[str, object], as_json: bool) -> None:

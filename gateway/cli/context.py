@@ -21,7 +21,6 @@ from gateway.settings import Settings, SettingsError, load
 from gateway.state.audit import Author
 from gateway.state.database import Operation, StateUnavailable
 from gateway.state.faults import AccountError
-from gateway.state.fields import time_text
 from gateway.state.migrate import SchemaTooNew, migrate
 
 Result = TypeVar("Result")
@@ -139,10 +138,6 @@ def _cell(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(each) for each in value)
     return str(value)
-
-
-def when(at_ms: int | None) -> str | None:
-    return None if at_ms is None else time_text(at_ms)
 
 
 def moment(text: str | None) -> int:

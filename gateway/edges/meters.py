@@ -96,6 +96,12 @@ class Meters:
             ("part",),
             registry=registry,
         )
+        self.warnings = Counter(
+            "gateway_warnings",
+            "Marks of budgets, by percentage: passed, and how posting them to a webhook went.",
+            ("percent", "result"),
+            registry=registry,
+        )
         build = Gauge("gateway_build_info", "1, by version.", ("version",), registry=registry)
         build.labels(version).set(1)
 

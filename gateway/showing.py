@@ -1,0 +1,203 @@
+"""How the state's records are shown: the same names on the command line and in `/admin/v1`.
+
+Every function gives what JSON can hold. Money is decimal text in dollars, times are ISO 8601
+in UTC, shares are numbers from 0 to 1. No secret is in any of it, only hints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from gateway.rules.money import usd
+from gateway.state.audit import AuditRow
+from gateway.state.booking import LedgerRow, OpenReservation
+from gateway.state.correcting import Corrected
+from gateway.state.fields import time_text
+from gateway.state.keys import KeyRecord
+from gateway.state.records import AccountRecord
+from gateway.state.reports import UsageLine
+from gateway.state.resolving import Unresolved
+from gateway.state.tokens import TokenRecord
+from gateway.state.verifying import Verification
+
+Facts = dict[str, object]
+
+
+def when(at_ms: int | None) -> str | None:
+    """A moment as people read it; None where there is none."""
+    return None if at_ms is None else time_text(at_ms)
+
+
+# --- accounts -------------------------------------------------------------------------
+
+
+def team_facts(record: AccountRecord) -> Facts:
+    """A team: its terms, and when it began and ended."""
+    return {
+        "name": record.name,
+        **record.facts(),
+        "created_at": when(record.created_ms),
+        "archived_at": when(record.ended_ms),
+    }
+
+
+def key_facts(key: KeyRecord) -> Facts:
+    """A key: whose it is, its terms, and how to recognise its secret."""
+    return {
+        "id": key.id,
+        "team": key.team,
+        "name": key.name,
+        "secret_hint": key.hint,
+        "old_secret_valid_until": when(key.rotated_until_ms),
+        **key.account.facts(),
+        "created_at": when(key.account.created_ms),
+        "revoked_at": when(key.account.ended_ms),
+    }
+
+
+def token_facts(token: TokenRecord) -> Facts:
+    """An admin token: its role, and how to recognise its secret."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "role": token.role,
+        "secret_hint": token.hint,
+        "created_at": when(token.created_ms),
+        "revoked_at": when(token.revoked_ms),
+    }
+
+
+def audit_facts(row: AuditRow) -> Facts:
+    """A change: who, when, what it was, what it is, and why."""
+    return {
+        "at": when(row.at_ms),
+        "actor": row.actor,
+        "action": row.action,
+        "subject": row.subject,
+        "old": dict(row.old),
+        "new": dict(row.new),
+        "reason": row.reason,
+    }
+
+
+# --- money ----------------------------------------------------------------------------
+
+
+def ledger_facts(row: LedgerRow) -> Facts:
+    """A row of the ledger. A correction's cost and images are differences."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "corrects": row.corrects,
+        "at": when(row.at_ms),
+        "day": row.day,
+        "request_id": row.request_id,
+        "upstream_request_id": row.upstream_request_id,
+        "credential": row.credential,
+        "team": row.team,
+        "key": row.key_id,
+        "model": row.model,
+        "route": row.route,
+        "fingerprint": row.fingerprint,
+        "reference_images": row.reference_images,
+        "body_bytes": row.body_bytes,
+        "answer_bytes": row.answer_bytes,
+        "status": row.status,
+        "n": row.n,
+        "images": row.images,
+        "cost_usd": usd(row.cost_nanos),
+        "estimated": bool(row.estimated),
+        "owner": row.owner,
+        "cost_centre": row.cost_centre,
+        "tags": json.loads(row.tags),
+    }
+
+
+def usage_facts(line: UsageLine) -> Facts:
+    """A line of a usage report."""
+    return {
+        "group": line.group,
+        "calls": line.calls,
+        "hits": line.hits,
+        "coalesced": line.coalesced,
+        "outcomes": {outcome.value: number for outcome, number in sorted(line.outcomes.items())},
+        "errors": line.errors,
+        "error_share": round(line.error_share, 4),
+        "paid_calls": line.paid_calls,
+        "spent_usd": usd(line.spent_nanos),
+        "estimated_calls": line.estimated_calls,
+        "estimated_usd": usd(line.estimated_nanos),
+        "estimated_share": round(line.estimated_share, 4),
+        "corrections_usd": usd(line.corrections_nanos),
+        "saved_usd": usd(line.saved_nanos),
+        "saved_usd_by_cause": {
+            cause: usd(nanos) for cause, nanos in sorted(line.saved.items())
+        },
+    }  # fmt: skip
+
+
+def verification_facts(found: Verification) -> Facts:
+    """Whether the books agree; where they don't, each difference in its own unit."""
+    return {
+        "agrees": not found.differences,
+        "differences": [
+            {
+                "what": each.what,
+                "account": each.account,
+                "day": each.day,
+                "booked": each.booked,
+                "proven": each.proven,
+            }
+            for each in found.differences
+        ],
+        "spent_usd": usd(found.spent_nanos),
+        "held_usd": usd(found.held_nanos),
+        "estimated_usd": usd(found.estimated_nanos),
+        "estimated_calls": found.estimated_calls,
+        "ledger_rows": found.ledger_rows,
+        "open_reservations": found.open_reservations,
+    }
+
+
+def held_facts(held: OpenReservation) -> Facts:
+    """Money held for a call that has not been settled or voided."""
+    return {
+        "id": held.id,
+        "made_at": when(held.made_ms),
+        "day": held.day,
+        "request_id": held.request_id,
+        "team": held.team,
+        "key": held.key_id,
+        "model": held.model,
+        "held_usd": usd(held.ceiling_nanos),
+        "images": held.images,
+    }
+
+
+def unresolved_facts(unresolved: Unresolved, *, abandoned: bool) -> Facts:
+    """An open reservation, and whether its process is gone so that it can be resolved."""
+    return {
+        **held_facts(unresolved.held),
+        "heartbeat_at": when(unresolved.heartbeat_ms),
+        "abandoned": abandoned,
+    }
+
+
+def resolved_facts(resolved: Sequence[OpenReservation]) -> Facts:
+    """What was settled at its ceiling because nobody else will settle it."""
+    return {
+        "resolved": len(resolved),
+        "booked_usd": usd(sum(held.ceiling_nanos for held in resolved)),
+        "reservations": [held_facts(held) for held in resolved],
+    }
+
+
+def corrected_facts(corrected: Corrected) -> Facts:
+    """What a request's calls cost in all, before and after its correction."""
+    return {
+        "request_id": corrected.request_id,
+        "before_usd": usd(corrected.before_nanos),
+        "cost_usd": usd(corrected.after_nanos),
+        "corrections": corrected.corrections,
+    }
