@@ -15,16 +15,19 @@ from starlette.routing import Route as Path
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
+from gateway.admin import PATHS, Admin
+from gateway.admin import PREFIX as ADMIN
 from gateway.edges.journal import Journal
 from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
 from gateway.model import Route
-from gateway.parts import Parts, build, running
+from gateway.parts import Parts, build, now_ms, running
 from gateway.pipeline import ClientGone, Incoming
 from gateway.purchase import INTERNAL
 from gateway.responses import refusal_headers, reply_headers
 from gateway.rules.catalogue import Listing, may_use
 from gateway.settings import Settings
+from gateway.standing import standing
 from gateway.trace import Trace
 
 JSON = "application/json"
@@ -35,15 +38,20 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._admin = Admin(parts.settings, parts.database)
         self._router = Router(
             [
                 _path("/v1/images/edits", self._edits, "POST"),
                 _path("/v1/images/generations", self._generations, "POST"),
                 _path("/v1/models", self._models, "GET"),
                 _path("/v1/models/{model:path}", self._model, "GET"),
+                _path("/v1/key", self._key, "GET"),
                 _path("/healthz", self._healthz, "GET"),
                 _path("/readyz", self._readyz, "GET"),
                 _path("/metrics", self._metrics, "GET"),
+                *(_path(f"{ADMIN}{path}", self._admin_path(path)) for path in PATHS),
+                _path("/admin", self._admin_nothing),
+                _path("/admin/{rest:path}", self._admin_nothing),
             ],
             redirect_slashes=False,
             lifespan=self._lifespan,
@@ -159,6 +167,29 @@ class Gateway:
             name: item for name, item in listing.items.items() if may_use(name, caller.accounts)
         }
 
+    # --- key --------------------------------------------------------------------------
+
+    async def _key(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        parts = self.parts
+        caller = parts.pipeline.caller_of(exchange.headers)
+        zone = parts.settings.zone
+        await _answer_json(
+            exchange, await standing(caller, database=parts.database, zone=zone, now_ms=now_ms())
+        )
+
+    # --- administration ---------------------------------------------------------------
+
+    def _admin_path(self, path: str) -> Endpoint:
+        async def answer(exchange: Exchange, parameters: Mapping[str, str]) -> None:
+            status, document = await self._admin.answer(path, exchange, parameters)
+            # It may hold a secret, or be out of date in a moment.
+            await _answer_json(exchange, document, status, {"cache-control": "no-store"})
+
+        return answer
+
+    async def _admin_nothing(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        await self._admin.nothing(exchange)
+
     # --- operating --------------------------------------------------------------------
 
     async def _healthz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
@@ -220,12 +251,18 @@ class _Asgi:
         await self._endpoint(scope["exchange"], scope["path_params"])
 
 
-def _path(pattern: str, endpoint: Endpoint, method: str) -> Path:
-    return Path(pattern, _Asgi(endpoint), methods=[method])
+def _path(pattern: str, endpoint: Endpoint, method: str | None = None) -> Path:
+    """A route; without a method its endpoint takes any, and refuses those it doesn't."""
+    return Path(pattern, _Asgi(endpoint), methods=[method] if method else None)
 
 
-async def _answer_json(exchange: Exchange, document: object, status: int = 200) -> None:
-    headers = {"content-type": JSON, "x-request-id": exchange.request_id}
+async def _answer_json(
+    exchange: Exchange,
+    document: object,
+    status: int = 200,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    headers = {"content-type": JSON, "x-request-id": exchange.request_id, **(more or {})}
     await exchange.answer(status, headers, json.dumps(document).encode())
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.model import Pace
+
 
 class Retry(Enum):
     """May the client try the same request again?"""
@@ -95,6 +97,8 @@ class Refusal(Exception):
     facts: Mapping[str, object] = field(default_factory=dict)
     status_override: int | None = None
     retry_after_seconds: float | None = None
+    pace: Pace | None = None
+    """The request rate that was used up, where that is the reason."""
     body: bytes | None = None
     source: str = "gateway"
 

@@ -56,6 +56,15 @@ class Exchange:
         return headers
 
     @property
+    def method(self) -> str:
+        return str(self._scope["method"])
+
+    @property
+    def query(self) -> str:
+        """The query as it came, still encoded, without its question mark."""
+        return bytes(self._scope["query_string"]).decode("latin-1")
+
+    @property
     def address(self) -> str:
         client = self._scope.get("client")
         return client[0] if client else ""

@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from gateway.errors import Refusal
 from gateway.model import ORGANISATION, Caller
+from gateway.rules.units import time_text
 from gateway.state.credentials import hash_secret
 from gateway.state.database import Database, Transaction
-from gateway.state.fields import time_text
 from gateway.state.keyring import KeyringUpdate, SecretRecord, load_since
 from gateway.state.records import AccountRecord
 

@@ -21,6 +21,7 @@ from gateway.edges.journal import Journal
 from gateway.edges.meters import Meters
 from gateway.edges.sqlite import SqliteDatabase
 from gateway.edges.upstream import Upstream
+from gateway.edges.webhook import Webhook
 from gateway.flights import Flights
 from gateway.keyring import Keyring, keep_fresh, refresh
 from gateway.model import ModelFacts
@@ -34,6 +35,7 @@ from gateway.state.database import Database, StateUnavailable, Transaction
 from gateway.state.migrate import migrate
 from gateway.traffic import Lease, Traffic
 from gateway.treasury import Treasury
+from gateway.warnings import Courier, Watch
 
 VERSION = version("image-edit-gateway")
 FIRST_CATALOGUE_SECONDS = 1.0
@@ -76,6 +78,7 @@ class Parts:
     flights: Flights[Landing]
     treasury: Treasury
     recorder: Recorder
+    watch: Watch
     pipeline: Pipeline
     owner: resolving.Owner
     draining: bool = False
@@ -114,12 +117,14 @@ def build(settings: Settings, journal: Journal) -> Parts:
         clock=time.monotonic,
         on_trouble=lambda text: journal.warn("catalogue", detail=text),
     )
+    watch = _watch(settings, database, meters, journal)
     treasury = Treasury(
         database=database,
         owner_id=owner.id,
         zone=settings.zone,
         now_ms=now_ms,
         on_trouble=lambda part, error: tell(meters, journal, part, error),
+        on_used_up=watch.refused,
     )
     buyer = Buyer(
         settings=settings,
@@ -158,6 +163,7 @@ def build(settings: Settings, journal: Journal) -> Parts:
         flights=flights,
         treasury=treasury,
         recorder=recorder,
+        watch=watch,
         pipeline=pipeline,
         owner=owner,
     )
@@ -187,6 +193,33 @@ def open_upstream(settings: Settings) -> Upstream:
         max_answer_bytes=settings.limits.max_answer_bytes,
         proxy=upstream.proxy,
         ca_bundle=upstream.ca_bundle,
+    )
+
+
+def _watch(settings: Settings, database: Database, meters: Meters, journal: Journal) -> Watch:
+    warnings = settings.warnings
+
+    def on_trouble(part: str, error: BaseException) -> None:
+        tell(meters, journal, part, error)
+
+    courier = Courier(
+        database=database,
+        webhook=Webhook(secret=warnings.secret.get_secret_value(), proxy=warnings.proxy),
+        webhook_url=warnings.webhook_url.get_secret_value(),
+        meters=meters,
+        journal=journal,
+        now_ms=now_ms,
+        on_trouble=on_trouble,
+    )
+    return Watch(
+        database=database,
+        courier=courier,
+        percents=warnings.percents,
+        zone=settings.zone,
+        meters=meters,
+        journal=journal,
+        now_ms=now_ms,
+        on_trouble=on_trouble,
     )
 
 
@@ -237,9 +270,13 @@ async def _first_catalogue(parts: Parts) -> None:
         await asyncio.wait_for(parts.catalogue.refresh(), FIRST_CATALOGUE_SECONDS)
 
 
+def longest_flight_ms(settings: Settings) -> int:
+    """How old a reservation must be before it can be abandoned: no call takes longer."""
+    return int(2000 * settings.upstream.timeout_seconds)
+
+
 async def _keep_books(parts: Parts) -> None:
     """Say that this process lives, and settle what dead ones have left."""
-    longest_flight_ms = int(2000 * parts.settings.upstream.timeout_seconds)
     while True:
         now = now_ms()
 
@@ -248,7 +285,7 @@ async def _keep_books(parts: Parts) -> None:
             return await resolving.resolve(
                 tx,
                 now_ms=now,
-                longest_flight_ms=longest_flight_ms,
+                longest_flight_ms=longest_flight_ms(parts.settings),
                 heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
             )
 
@@ -280,6 +317,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         ),
         parts.catalogue.keep_fresh(settings.upstream.catalogue_seconds),
         parts.recorder.run(),
+        parts.watch.run(),
         _keep_books(parts),
     ):
         parts.background.append(asyncio.create_task(work))
@@ -300,6 +338,7 @@ async def _stop(parts: Parts) -> None:
         task.cancel()
     await asyncio.gather(*parts.background, return_exceptions=True)
     await parts.recorder.flush()
+    await parts.watch.close()
     if left or unwritten:
         parts.journal.warn("stopped with calls unfinished", flights=left, unwritten=unwritten)
     else:

@@ -27,6 +27,7 @@ from gateway.rules import directives as directions
 from gateway.rules.bounds import Bounds
 from gateway.rules.directives import Directives
 from gateway.rules.entries import may_serve
+from gateway.rules.fields import is_streaming
 from gateway.rules.fingerprint import GENERATIONS_OFF, fingerprint
 from gateway.rules.headers import CacheStatus
 from gateway.settings import Settings
@@ -187,6 +188,12 @@ class Pipeline:
             caps.check_model(facts, route=edit.route, n=edit.n)
             cap = caps.reference_cap(facts, admitted.caller.accounts)
             caps.check_references(len(edit.references), cap)
+            if is_streaming(edit):
+                raise Refusal(
+                    "invalid_field",
+                    "stream=true is not served here yet; leave it out and read the whole answer.",
+                    param="stream",
+                )
         trace.model, trace.body_bytes = edit.model, edit.body_bytes
         trace.references, trace.reference_cap = len(edit.references), cap.count if cap else None
         return edit

@@ -45,6 +45,7 @@ def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> d
         "x-gateway-error-source": refusal.source,
         "x-request-id": request_id,
         **(_common(trace) if trace else {}),
+        **(rate_headers(refusal.pace) if refusal.pace else {}),
     }
     retried_by_status = refusal.status in RETRIED_BY_SDKS or refusal.status >= 500
     if refusal.kind.retry is Retry.YES:
@@ -69,11 +70,5 @@ def _common(trace: Trace) -> dict[str, str]:
     if trace.upstream_request_id:
         headers["x-gateway-upstream-request-id"] = trace.upstream_request_id
     if trace.pace:
-        headers.update(
-            rate_headers(
-                limit=trace.pace.limit,
-                remaining=trace.pace.remaining,
-                reset_seconds=trace.pace.reset_seconds,
-            )
-        )
+        headers.update(rate_headers(trace.pace))
     return headers

@@ -193,9 +193,16 @@ class Warnings(Section):
     """[warnings]: at which parts of a budget to warn, and whom. Accounts may say otherwise."""
 
     percents: Annotated[tuple[Percent, ...], BeforeValidator(_listed)] = (50, 80, 100)
-    webhook_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$")
+    webhook_url: Secret = SecretStr("")
     secret: Secret = Field(default="env:GATEWAY_WEBHOOK_SECRET")  # type: ignore[assignment]
     proxy: str = ""
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"(https?://[^\s/]+\S*)?", url.get_secret_value()):
+            raise ValueError("give a URL that begins with https:// or http://")
+        return url
 
 
 class Log(Section):

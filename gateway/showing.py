@@ -10,10 +10,10 @@ import json
 from collections.abc import Sequence
 
 from gateway.rules.money import usd
+from gateway.rules.units import time_text
 from gateway.state.audit import AuditRow
 from gateway.state.booking import LedgerRow, OpenReservation
 from gateway.state.correcting import Corrected
-from gateway.state.fields import time_text
 from gateway.state.keys import KeyRecord
 from gateway.state.records import AccountRecord
 from gateway.state.reports import UsageLine

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from gateway.errors import Refusal
 from gateway.model import Account, Caller, Pace
 from gateway.rules.rates import RateLeases, minute_ends_ms, minute_of
+from gateway.rules.units import time_text
 
 Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
 """(account, minute, want, limit) → what was granted, and what is leased of it in all."""
@@ -56,7 +57,7 @@ class Traffic:
             for name, limit in limits.items():
                 await self._top_up(name, limit, minute)
             if dry := self._leases.dry(limits, minute):
-                raise _too_fast(accounts[dry], limits[dry], reset_seconds)
+                raise _too_fast(accounts[dry], limits[dry], minute_ends_ms(minute), reset_seconds)
         left = {name: self._leases.remaining(name, limits[name], minute) for name in limits}
         tightest = min(limits, key=lambda name: left[name])
         return Pace(limits[tightest], left[tightest], reset_seconds)
@@ -72,21 +73,31 @@ def _too_many_in_flight(account: Account, limit: int) -> Refusal:
         "rate_limit_exceeded",
         f"This {account.level} already has {limit} requests waiting, which is its limit; wait "
         "for one to finish.",
-        facts={"level": account.level, "limit": limit, "limit_name": "max_in_flight"},
+        facts={
+            "level": account.level,
+            "limit_name": "max_in_flight",
+            "limit": limit,
+            "spent": 0,
+            "held": limit,
+            "resets_at": None,
+        },
         retry_after_seconds=1,
     )
 
 
-def _too_fast(account: Account, limit: int, reset_seconds: int) -> Refusal:
+def _too_fast(account: Account, limit: int, resets_ms: int, reset_seconds: int) -> Refusal:
     return Refusal(
         "rate_limit_exceeded",
         f"This {account.level} may make {limit} requests a minute and has made them; wait "
         f"{reset_seconds} seconds.",
         facts={
             "level": account.level,
-            "limit": limit,
             "limit_name": "requests_per_minute",
-            "resets_in_seconds": reset_seconds,
+            "limit": limit,
+            "spent": limit,
+            "held": 0,
+            "resets_at": time_text(resets_ms),
         },
         retry_after_seconds=reset_seconds,
+        pace=Pace(limit, 0, reset_seconds),
     )

@@ -10,7 +10,6 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from gateway.errors import Refusal
@@ -18,6 +17,7 @@ from gateway.model import Caller, CallFacts, Reservation, Settled, Settlement
 from gateway.rules import prices
 from gateway.rules.budgets import OverBudget, SpendingPaused
 from gateway.rules.money import usd
+from gateway.rules.units import time_text
 from gateway.rules.windows import day_of
 from gateway.state import ledger
 from gateway.state.database import CommitUnknown, Database, Operation, StateUnavailable, Transaction
@@ -39,12 +39,14 @@ class Treasury:
         zone: ZoneInfo,
         now_ms: Callable[[], int],
         on_trouble: Callable[[str, BaseException], None],
+        on_used_up: Callable[[OverBudget], None] | None = None,
     ) -> None:
         self._database = database
         self._owner_id = owner_id
         self._zone = zone
         self._now_ms = now_ms
         self._on_trouble = on_trouble
+        self._on_used_up = on_used_up
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._late: set[asyncio.Task[None]] = set()
 
@@ -56,7 +58,7 @@ class Treasury:
             return await self._hold(caller, facts, price_nanos, images)
         except OverBudget as over:
             if not over.held_only:
-                raise _used_up(over) from None
+                raise self._used_up(over) from None
             blocked_by = over.account.id
         deadline = asyncio.get_running_loop().time() + HELD_WAIT_SECONDS
         return await self._wait_for_money(
@@ -88,7 +90,7 @@ class Treasury:
                     return await self._hold(caller, facts, price_nanos, images)
                 except OverBudget as over:
                     if not over.held_only:
-                        raise _used_up(over) from None
+                        raise self._used_up(over) from None
                     last = over
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         finally:
@@ -136,6 +138,11 @@ class Treasury:
                 "Try again shortly.",
                 retry_after_seconds=2,
             ) from None
+
+    def _used_up(self, over: OverBudget) -> Refusal:
+        if self._on_used_up:
+            self._on_used_up(over)
+        return _used_up(over)
 
     async def settle(self, reservation: Reservation, settlement: Settlement) -> Settled:
         """Book what a call cost. Never raises for an unreachable state: it is written later."""
@@ -194,7 +201,7 @@ class Treasury:
 
 
 def _amounts(over: OverBudget) -> dict[str, object]:
-    resets = None if over.resets_ms is None else iso(over.resets_ms)
+    resets = None if over.resets_ms is None else time_text(over.resets_ms)
     as_text = usd if over.kind == "budget" else str
     unit = "_usd" if over.kind == "budget" else "_images"
     return {
@@ -233,8 +240,3 @@ def _held(account_id: str, over: OverBudget | None = None) -> Refusal:
         facts=_amounts(over) if over else {"level": level},
         retry_after_seconds=5,
     )
-
-
-def iso(at_ms: int) -> str:
-    """Unix milliseconds as `2026-12-01T00:00:00Z`."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,9 @@ from gateway.cli.accounts import (
     teams,
     tokens,
 )
+from gateway.cli.books import ledger
 from gateway.cli.serving import check, demo, emulate, serve
+from gateway.cli.usage import usage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,5 +27,6 @@ def main() -> None:
 for command in (
     serve, demo, emulate, check,
     organisation, teams, keys, tokens, pause, resume, audit,
+    usage, ledger,
 ):  # fmt: skip
     main.add_command(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.model import Outcome
+from gateway.model import Outcome, Pace
 from gateway.rules.money import usd
 
 CACHE_WORDS: Mapping[Outcome, str] = {
@@ -76,12 +76,12 @@ def server_timing(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages.items())
 
 
-def rate_headers(*, limit: int, remaining: int, reset_seconds: int) -> dict[str, str]:
+def rate_headers(pace: Pace) -> dict[str, str]:
     """The rate limit as the IETF draft and as SDK users know it."""
     return {
-        "ratelimit-policy": f'"requests";q={limit};w=60',
-        "ratelimit": f'"requests";r={remaining};t={reset_seconds}',
-        "x-ratelimit-limit-requests": str(limit),
-        "x-ratelimit-remaining-requests": str(remaining),
-        "x-ratelimit-reset-requests": f"{reset_seconds}s",
+        "ratelimit-policy": f'"requests";q={pace.limit};w=60',
+        "ratelimit": f'"requests";r={pace.remaining};t={pace.reset_seconds}',
+        "x-ratelimit-limit-requests": str(pace.limit),
+        "x-ratelimit-remaining-requests": str(pace.remaining),
+        "x-ratelimit-reset-requests": f"{pace.reset_seconds}s",
     }

@@ -1,10 +1,12 @@
-"""Sizes and times as people write them."""
+"""Sizes, spans and moments as people write them."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kKMGT]i?B?)?")
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -32,3 +34,9 @@ def seconds_of(value: object) -> object:
     if not found:
         raise ValueError('give a time such as 30, "90s", "12h" or "30d"')
     return float(found[1]) * _SPAN_UNITS[found[2] or ""]
+
+
+def time_text(at_ms: int) -> str:
+    """A moment, in unix milliseconds, as ISO 8601 text in UTC."""
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return moment.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")[:-6] + "Z"

@@ -21,12 +21,6 @@ _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def time_text(at_ms: int) -> str:
-    """A moment as ISO 8601 text in UTC."""
-    moment = _EPOCH + timedelta(milliseconds=at_ms)
-    return moment.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")[:-6] + "Z"
-
-
 def is_text(value: object) -> bool:
     """Is it one line that every engine can store: no control characters, no half letters?"""
     return isinstance(value, str) and len(value) <= 200 and not _CONTROL.search(value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.state.database import Transaction
+from gateway.state.multirow import placeholders
 
 # `granted` keeps what the last lease got, because RETURNING sees only the row as it is now.
 _LEASE = """
@@ -42,6 +44,17 @@ async def lease(tx: Transaction, account: str, minute: int, want: int, limit: in
         raise ValueError(f"cannot lease {want} requests of a limit of {limit}")
     rows = await tx.fetch(_LEASE, account, minute, min(want, limit), want, limit)
     return Lease(granted=rows[0]["granted"], leased=rows[0]["used"])
+
+
+async def leased(tx: Transaction, accounts: Sequence[str], minute: int) -> Mapping[str, int]:
+    """What all processes have leased of this minute, of those accounts that have leased any."""
+    rows = await tx.fetch(
+        "SELECT account, used FROM rate_minutes WHERE minute = $1 AND account IN "
+        + placeholders(len(accounts), 2),
+        minute,
+        *accounts,
+    )
+    return {row["account"]: row["used"] for row in rows}
 
 
 async def sweep(tx: Transaction, before_minute: int) -> None:

@@ -7,8 +7,8 @@ that the days of a range add up to the range.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 from gateway.model import Outcome
@@ -108,6 +108,19 @@ async def usage_by(
     return [lines[group] for group in sorted(lines)]
 
 
+def total_of(lines: Iterable[UsageLine]) -> UsageLine:
+    """The sum of a report's lines, as a line of the group "total"."""
+    total = UsageLine("total")
+    for line in lines:
+        for column in fields(UsageLine):
+            here, there = getattr(total, column.name), getattr(line, column.name)
+            if isinstance(here, int):
+                setattr(total, column.name, here + there)
+            elif isinstance(here, dict):
+                here.update({name: here.get(name, 0) + number for name, number in there.items()})
+    return total
+
+
 def _group(text: str, tag: str | None) -> str:
     if tag is None:
         return text or UNTAGGED
@@ -142,14 +155,21 @@ async def estimated_calls(
 
 
 async def ledger_rows(
-    tx: Transaction, from_day: str, to_day: str, *, after: str = "", limit: int = 1_000
+    tx: Transaction,
+    from_day: str,
+    to_day: str,
+    *,
+    team: str | None = None,
+    after: str = "",
+    limit: int = 1_000,
 ) -> list[LedgerRow]:
-    """Every row booked in these days, in pages ordered by day and id; `after` as above."""
+    """Every row booked in these days, a team's alone where one is named, in pages ordered by
+    day and id; `after` as above."""
     day, last = _after(after, from_day)
     rows = await tx.fetch(
         f"SELECT {LEDGER_SELECT} FROM ledger WHERE day <= $1 AND day >= $2 "
-        "AND (day > $2 OR id > $3) ORDER BY day, id LIMIT $4",
-        *(to_day, day, last, limit),
+        "AND (day > $2 OR id > $3) AND (team = $5 OR $5 = '') ORDER BY day, id LIMIT $4",
+        *(to_day, day, last, limit, team or ""),
     )
     return _ledger(rows)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from gateway.model import NO_TAGS, Level, Limits
 from gateway.rules.money import usd
+from gateway.rules.units import time_text
 from gateway.state import fields
 from gateway.state.faults import BadValue
-from gateway.state.fields import time_text
 
 _OF_LIMITS = frozenset(each.name for each in fields_of(Limits))
 

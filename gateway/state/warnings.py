@@ -26,9 +26,7 @@ _SIGNS = (
 )
 ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'organisation' "
 """For a statement over `accounts a`: the account above it, and the topmost."""
-NEAREST_URL = (
-    "COALESCE(NULLIF(a.webhook_url, ''), NULLIF(p.webhook_url, ''), o.webhook_url) AS url"
-)
+NEAREST_URL = "COALESCE(NULLIF(a.webhook_url, ''), NULLIF(p.webhook_url, ''), o.webhook_url) AS url"
 _MARKS = (
     "SELECT a.id, b.spent_nanos, a.change, COALESCE(p.change, 0) AS above, o.change AS topmost "
     f"FROM accounts a JOIN balances b ON b.account = a.id AND b.day = 'total' {ABOVE}"
@@ -157,9 +155,7 @@ def team_of(row: Row) -> str:
     return str(row["name"] if row["level"] == "team" else row["parent"])
 
 
-async def _of_each(
-    tx: Transaction, sql: str, ids: Sequence[str], *first: Value
-) -> list[Row]:
+async def _of_each(tx: Transaction, sql: str, ids: Sequence[str], *first: Value) -> list[Row]:
     """The rows of a statement that ends in `IN`, over any number of ids."""
     rows: list[Row] = []
     for start in range(0, len(ids), 200):

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from gateway.edges.journal import Journal
 from gateway.edges.meters import Meters
 from gateway.edges.webhook import TIMEOUT_SECONDS, Undelivered, Webhook
+from gateway.rules.units import time_text
 from gateway.rules.warnings import next_wait_ms
 from gateway.state import posting
 from gateway.state.database import Database, Transaction
-from gateway.state.fields import time_text
 from gateway.state.posting import Due
 from gateway.warnings.message import message_of
 

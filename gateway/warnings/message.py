@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.rules.money import usd
+from gateway.rules.units import time_text
 from gateway.rules.warnings import Passed, sentence
-from gateway.state.fields import time_text
 from gateway.state.posting import Due
 
 EVENT = "budget.mark_passed"

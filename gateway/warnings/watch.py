@@ -175,6 +175,6 @@ class Watch:
 
         for mine in await self._database.write(claim, urgent=False):
             self._meters.warnings.labels(str(mine.passed.percent), "passed").inc()
-            self._journal.warn(
-                "budget mark passed", id=mine.id, webhook=mine.posted, **facts_of(mine.passed)
-            )
+            facts = facts_of(mine.passed)
+            del facts["level"]  # the journal's own word; the account says it as well
+            self._journal.warn("budget mark passed", id=mine.id, webhook=mine.posted, **facts)

@@ -236,3 +236,27 @@ async def test_a_full_disk_keeps_nothing_by_halves(path: Path) -> None:
     database = SqliteDatabase(path)
     assert await database.read(values) == [1, 2]
     await database.close()
+
+
+async def test_opening_it_once_more_leaves_every_lock_in_place(path: Path) -> None:
+    """POSIX locks go when *any* descriptor of their file is closed by their process.
+
+    A process that lost its locks so would have its log thrown away by the next one that
+    closes the database, and both would go on with a ledger of their own.
+    """
+    first, second = SqliteDatabase(path), SqliteDatabase(path)
+    await first.write(create)
+    await second.write(numbered(1))
+    log = path.with_name(path.name + "-wal")
+    before = log.stat().st_ino
+    elsewhere = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        "c.execute('SELECT COUNT(*) FROM sqlite_master').fetchall(); c.close()"
+    )
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", elsewhere, str(path)], check=True
+    )
+    assert log.exists()
+    assert log.stat().st_ino == before
+    await first.close()
+    await second.close()

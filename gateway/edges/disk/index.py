@@ -88,8 +88,10 @@ class Index:
     def __init__(self, folder: Path, busy_seconds: float) -> None:
         """Raises sqlite3.DatabaseError where the index can't be read."""
         self._file = folder / _INDEX
-        # SQLite gives its log the permissions of the database's own file.
-        os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite gives its log the permissions of the database's own file. One that is there
+        # is never opened: to close it would drop the locks of this process's connections.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._file.chmod(0o600)
         self._cache = diskcache.Cache(str(folder), timeout=busy_seconds, disk=Files, **_SETTINGS)
         self.files: Files = self._cache.disk

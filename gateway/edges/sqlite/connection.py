@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -31,6 +32,19 @@ def _translated(error: sqlite3.Error, path: Path) -> Exception:
     if isinstance(error, sqlite3.ProgrammingError) or "syntax error" in str(error):
         return error
     return StateUnavailable(f"the state's database {path} cannot be used: {error}")
+
+
+def create(path: Path) -> None:
+    """An empty database file of 0600 in a folder of 0700, where there is none yet.
+
+    SQLite gives its log and index files the permissions of the database's own file. A file
+    that is there is never opened: closing any descriptor of it would drop every lock that
+    this process's connections hold on it, and another process could then throw away the log
+    under them.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 class Connection:
@@ -99,9 +113,6 @@ class Connection:
         return self._open
 
     def _connect(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its log and index files the permissions of the database's own file.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=500)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")

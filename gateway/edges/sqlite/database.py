@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.edges.sqlite.connection import Connection
+from gateway.edges.sqlite.connection import Connection, create
 from gateway.state.database import Operation, Result, Row, StateUnavailable, Value
 
 BATCH_PATIENCE_SECONDS = 0.1
@@ -170,6 +170,12 @@ class SqliteDatabase:
         return future
 
     def _start(self) -> None:
+        try:
+            create(self._path)
+        except OSError as error:
+            raise StateUnavailable(
+                f"the state's database {self._path} cannot be made: {error}"
+            ) from error
         writer = Connection(self._path, self._busy_seconds, read_only=False)
         self._threads = [_Worker("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
         for number in range(self._readers):

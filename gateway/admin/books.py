@@ -1,0 +1,160 @@
+"""Usage and the ledger: what was asked for, what was paid, and whether the books agree."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import date
+
+from gateway.admin.access import check_own
+from gateway.admin.asking import Asked, check_names
+from gateway.admin.paging import listing, page_of
+from gateway.errors import Refusal
+from gateway.parts import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.rules.money import nanos_of
+from gateway.rules.windows import day_of, window
+from gateway.showing import (
+    Facts,
+    corrected_facts,
+    ledger_facts,
+    resolved_facts,
+    unresolved_facts,
+    usage_facts,
+    verification_facts,
+)
+from gateway.state import correcting, reports, resolving, verifying
+from gateway.state.audit import append
+from gateway.state.booking import LedgerRow
+from gateway.state.database import Transaction
+from gateway.state.reports import UsageLine
+
+USUAL_GROUPING = "team"
+
+
+async def usage(tx: Transaction, asked: Asked) -> Facts:
+    first, last = _days(asked)
+    by, team = asked.query.get("by", USUAL_GROUPING), _team(asked)
+    try:
+        lines = await reports.usage_by(tx, by, first, last, team=team)
+    except ValueError as error:
+        raise Refusal("invalid_field", f"{error}.", param="by") from None
+    return {
+        "object": "list",
+        "by": by,
+        "from": first,
+        "to": last,
+        "team": team,
+        "timezone": asked.settings.server.timezone,
+        "data": [usage_facts(line) for line in lines],
+        "total": usage_facts(_total(lines)),
+        "has_more": False,
+        "next": None,
+    }
+
+
+def _total(lines: list[UsageLine]) -> UsageLine:
+    """All lines as one."""
+    total = UsageLine("total")
+    for line in lines:
+        for each in fields(UsageLine):
+            value = getattr(line, each.name)
+            if isinstance(value, int):
+                setattr(total, each.name, getattr(total, each.name) + value)
+            elif isinstance(value, dict):
+                sums = getattr(total, each.name)
+                for name, part in value.items():
+                    sums[name] = sums.get(name, 0) + part
+    return total
+
+
+async def ledger(tx: Transaction, asked: Asked) -> Facts:
+    first, last = _days(asked)
+    page, team = page_of(asked.query), _team(asked)
+    if page.after and not first <= _day("after", page.after.partition("/")[0]):
+        raise Refusal("invalid_field", "after is what the last page gave as next.", param="after")
+    found = await reports.ledger_rows(
+        tx, first, last, team=team, after=page.after, limit=page.fetch
+    )
+    return listing(found, page, _row, reports.cursor)
+
+
+async def verify(tx: Transaction, _: Asked) -> Facts:
+    return {"object": "verification", **verification_facts(await verifying.verify(tx))}
+
+
+async def unresolved(tx: Transaction, asked: Asked) -> Facts:
+    page = page_of(asked.query)
+    every = sorted(await resolving.list_unresolved(tx), key=lambda each: each.held.id)
+    found = [each for each in every if each.held.id > page.after][: page.fetch]
+
+    def show(each: resolving.Unresolved) -> Facts:
+        abandoned = each.abandoned(
+            now_ms=asked.by.now_ms,
+            longest_flight_ms=longest_flight_ms(asked.settings),
+            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+        )
+        return {"object": "reservation", **unresolved_facts(each, abandoned=abandoned)}
+
+    return listing(found, page, show, lambda each: each.held.id)
+
+
+async def resolve(tx: Transaction, asked: Asked) -> Facts:
+    check_names(asked.document, (), "field")
+    resolved = await resolving.resolve(
+        tx,
+        now_ms=asked.by.now_ms,
+        longest_flight_ms=longest_flight_ms(asked.settings),
+        heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+    )
+    facts = resolved_facts(resolved)
+    if resolved:
+        told = {"reservations": [held.id for held in resolved], "booked_usd": facts["booked_usd"]}
+        await append(tx, asked.by, "ledger.resolve", "ledger", {}, told)
+    return {"object": "resolution", **facts}
+
+
+async def correct(tx: Transaction, asked: Asked) -> Facts:
+    check_names(asked.document, ("request_id", "cost_usd"), "field")
+    cost_nanos = nanos_of(asked.needed("cost_usd"))
+    if cost_nanos is None:
+        raise Refusal(
+            "invalid_field", "cost_usd takes an amount in dollars, such as 0.0123.", "cost_usd"
+        )
+    try:
+        corrected = await correcting.correct(tx, asked.text("request_id"), cost_nanos, asked.by)
+    except correcting.UnknownRequest as error:
+        raise Refusal("not_found", f"{error}.", param="request_id") from None
+    except ValueError as error:
+        raise Refusal("invalid_field", f"{error}.", param="cost_usd") from None
+    return {"object": "correction", **corrected_facts(corrected)}
+
+
+def _team(asked: Asked) -> str | None:
+    """The team that a report is narrowed to; None where it is about all."""
+    team = asked.query.get("team", asked.confined_to)
+    if team is not None:
+        check_own(asked.confined_to, team)
+    return team
+
+
+def _days(asked: Asked) -> tuple[str, str]:
+    """The first and the last day of a report; without them, this month until today."""
+    today = day_of(asked.by.now_ms, asked.settings.zone)
+    last = _day("to", asked.query.get("to", today))
+    usual = window("month", min(today, last), asked.settings.zone).first_day
+    first = _day("from", asked.query.get("from", usual))
+    if first > last:
+        raise Refusal("invalid_field", f"from {first} is after to {last}.", param="from")
+    return first, last
+
+
+def _day(name: str, text: str) -> str:
+    try:
+        if date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise Refusal("invalid_field", f"{name} takes a day such as 2026-11-01.", param=name)
+
+
+def _row(row: LedgerRow) -> Facts:
+    return {"object": "ledger_row", **ledger_facts(row)}

@@ -1,0 +1,167 @@
+"""The way into `/admin/v1`: whose token is it, may it do this, and then it is done.
+
+The order is: is there an admin API at all, who asks, is there such a route, may they, what
+exactly do they ask. Only then is anything read or changed, in one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+from starlette.exceptions import HTTPException
+
+from gateway.admin.access import ROOT, Holder, confinement, holder_of
+from gateway.admin.asking import Asked, Document, check_names, document_of, query_of
+from gateway.admin.routes import PATHS, ROUTES
+from gateway.errors import Refusal
+from gateway.exchange import Exchange
+from gateway.parts import now_ms
+from gateway.settings import Settings
+from gateway.showing import Facts
+from gateway.state import faults
+from gateway.state.audit import Author
+from gateway.state.credentials import hash_secret
+from gateway.state.database import (
+    CommitUnknown,
+    Conflict,
+    Database,
+    StateUnavailable,
+    Transaction,
+)
+from gateway.state.tokens import TokenRecord, find_token
+
+PREFIX = "/admin/v1"
+
+
+class Admin:
+    """Answers what is asked of `/admin/v1`."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+
+    async def answer(
+        self, path: str, exchange: Exchange, parameters: Mapping[str, str]
+    ) -> tuple[int, Facts]:
+        """The status and the document for a request to one of PATHS. Raises Refusal."""
+        holder = await self._enter(exchange)
+        route = _route(path, exchange.method)
+        confined_to = confinement(route, holder)
+        query = query_of(exchange.query, ROUTES[route].query)
+        document: Document = {}
+        if not route.startswith("GET "):
+            document = await document_of(exchange.chunks())
+        asked = Asked(
+            path=parameters,
+            query=query,
+            document={name: document[name] for name in document if name != "reason"},
+            by=Author(holder.actor, now_ms(), _reason(document, query)),
+            settings=self._settings,
+            confined_to=confined_to,
+        )
+        return ROUTES[route].status, await self._run(route, asked)
+
+    async def nothing(self, exchange: Exchange) -> None:
+        """A path below /admin that is none of PATHS: always a refusal."""
+        await self._enter(exchange)
+        raise Refusal(
+            "not_found",
+            f"There is nothing here. Below {PREFIX} there are {', '.join(PATHS)}.",
+        )
+
+    async def _enter(self, exchange: Exchange) -> Holder:
+        root = self._settings.admin.token.get_secret_value()
+        if not root:
+            raise Refusal(
+                "not_found",
+                "The admin API is switched off. To switch it on, set a root token in "
+                "GATEWAY_ADMIN_TOKEN (or [admin] token) and restart the gateway.",
+            )
+        scheme, _, sent = exchange.headers.get("authorization", "").strip().partition(" ")
+        if scheme.lower() != "bearer" or not sent.strip():
+            raise Refusal(
+                "invalid_api_key",
+                "Send an admin token in the header `Authorization: Bearer TOKEN`.",
+            )
+        if _same(sent.strip(), root):
+            return ROOT
+        return await self._holder(hash_secret(sent.strip()))
+
+    async def _holder(self, secret_hash: str) -> Holder:
+        async def find(tx: Transaction) -> TokenRecord | None:
+            return await find_token(tx, secret_hash)
+
+        with _in_our_words():
+            token = await self._database.read(find)
+        holder = holder_of(token) if token else None
+        if holder is None:
+            raise Refusal(
+                "invalid_api_key",
+                "This is no admin token, or it was revoked, or its team is archived. An API key "
+                "of a team opens /v1, not /admin/v1.",
+            )
+        return holder
+
+    async def _run(self, route: str, asked: Asked) -> Facts:
+        async def operation(tx: Transaction) -> Facts:
+            return await ROUTES[route].handler(tx, asked)
+
+        run: Callable[..., Awaitable[Facts]] = (
+            self._database.read if route.startswith("GET ") else self._database.write
+        )
+        with _in_our_words():
+            return await run(operation)
+
+
+def _route(path: str, method: str) -> str:
+    """The row of ROUTES. Raises the framework's 405, which names the methods there are."""
+    wanted = "GET" if method == "HEAD" else method
+    if wanted not in PATHS[path]:
+        raise HTTPException(405, headers={"Allow": ", ".join(PATHS[path])})
+    return f"{wanted} {path}"
+
+
+def _reason(document: Document, query: Mapping[str, str]) -> str:
+    reason = document.get("reason") or query.get("reason", "")
+    if not isinstance(reason, str):
+        raise Refusal("invalid_field", "reason takes one line of text.", param="reason")
+    return reason
+
+
+def _same(sent: str, root: str) -> bool:
+    """Is it the root token? Takes as long wherever the two differ.
+
+    Two empty texts would be the same: whoever calls has made sure that neither is empty.
+    """
+    return hmac.compare_digest(sent.encode("latin-1"), root.encode())
+
+
+_CODES: Mapping[type[faults.AccountError], str] = {
+    faults.NotFound: "not_found",
+    faults.AlreadyExists: "conflict",
+    faults.Ended: "conflict",
+    faults.BadValue: "invalid_field",
+}
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """What the state refuses, as refusals of ours."""
+    try:
+        yield
+    except faults.AccountError as error:
+        raise Refusal(_CODES[type(error)], error.message, param=error.param) from None
+    except Conflict:
+        raise Refusal("conflict", "Somebody else has just added the same: look again.") from None
+    except CommitUnknown:
+        raise Refusal(
+            "state_unavailable",
+            "The database broke off while the change was being written: it may or may not have "
+            "been made. Look, or ask again.",
+        ) from None
+    except StateUnavailable:
+        raise Refusal(
+            "state_unavailable", "The database can't be reached; nothing was changed. Try again."
+        ) from None

@@ -1,0 +1,124 @@
+"""`gateway usage`: what was asked for, spent and saved, by any dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.context import (
+    config_option,
+    in_database,
+    json_option,
+    print_json,
+    print_rows,
+    settings_of,
+)
+from gateway.cli.days import csv_option, range_of, range_options
+from gateway.showing import usage_facts
+from gateway.state import reports
+from gateway.state.database import Transaction
+from gateway.state.keys import list_keys
+from gateway.state.reports import UsageLine
+from gateway.state.teams import show_team
+
+MOST_KEYS = 1_000_000
+OUTCOMES = {
+    "hits": "hit", "coalesced": "coalesced", "misses": "miss", "refreshed": "refreshed",
+    "bypassed": "bypass", "refused": "refused", "failed": "failed",
+}  # fmt: skip
+CAUSES = ("reuse", "coalesced", "automatic_retry", "remembered_refusal")
+USAGE_COLUMNS = (
+    "group", "calls", *OUTCOMES, "error_share", "paid_calls", "spent_usd", "estimated_usd",
+    "estimated_share", "corrections_usd", "saved_usd", *(f"saved_{cause}_usd" for cause in CAUSES),
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--by", required=True, help="team, key, model, day, cost_centre, owner or tag:NAME.")
+@range_options
+@click.option("--team", default=None, help="Of this team alone.")
+@config_option
+@csv_option
+@json_option
+def usage(
+    config: Path | None,
+    by: str,
+    since: str | None,
+    to: str | None,
+    team: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """What was asked for, spent and saved.
+
+    Days are those of [server] timezone. Money is exact; in CSV there is no total, so that a
+    sheet adds up.
+    """
+    settings = settings_of(config)
+    days = range_of(settings, since, to)
+
+    async def read(tx: Transaction) -> tuple[Sequence[UsageLine], Mapping[str, str]]:
+        if team is not None:
+            await show_team(tx, team)
+        lines = await reports.usage_by(tx, by, days.first_day, days.last_day, team=team)
+        return lines, await _key_names(tx) if by == "key" else {}
+
+    try:
+        lines, names = in_database(settings, read, read=True)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--by") from None
+    total = reports.total_of(lines)
+    if as_json:
+        print_json(
+            {
+                "by": by,
+                "from": days.first_day,
+                "to": days.last_day,
+                "timezone": settings.server.timezone,
+                "team": team,
+                "lines": [{**usage_facts(line), **_named(line, names)} for line in lines],
+                "total": usage_facts(total),
+            }
+        )
+        return
+    rows = [{**_flat(line), **_named(line, names)} for line in lines]
+    columns = (USAGE_COLUMNS[0], *(["name"] if names else []), *USAGE_COLUMNS[1:])
+    if as_csv:
+        print_rows(rows, as_csv=True, columns=columns)
+        return
+    click.echo(f"{days.first_day} to {days.last_day} ({settings.server.timezone}), by {by}")
+    rows.append(_flat(total))
+    print_rows(rows, columns=_telling(columns, rows))
+
+
+async def _key_names(tx: Transaction) -> Mapping[str, str]:
+    keys = await list_keys(tx, revoked=True, limit=MOST_KEYS)
+    return {key.id: f"{key.team}/{key.name}" for key in keys}
+
+
+def _named(line: UsageLine, names: Mapping[str, str]) -> dict[str, object]:
+    return {"name": names.get(line.group, "")} if names else {}
+
+
+def _flat(line: UsageLine) -> dict[str, object]:
+    """A line with a column for each outcome and each cause."""
+    facts: dict[str, Any] = usage_facts(line)
+    outcomes, saved = facts["outcomes"], facts["saved_usd_by_cause"]
+    return {
+        **{name: facts[name] for name in USAGE_COLUMNS if name in facts},
+        **{column: outcomes.get(outcome, 0) for column, outcome in OUTCOMES.items()},
+        **{f"saved_{cause}_usd": saved.get(cause, "0") for cause in CAUSES},
+    }
+
+
+def _telling(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The columns that a table needs: those always asked for, and those that are not all 0."""
+    always = {"group", "name", "calls", "hits", "coalesced", "misses", "spent_usd", "saved_usd"}
+    return [
+        name
+        for name in columns
+        if name in always or any(row.get(name) not in (0, "0", 0.0, "") for row in rows)
+    ]
