@@ -92,10 +92,11 @@ def confinement(route: str, holder: Holder) -> str | None:
     """
     reach = ACCESS[route][holder.role] if route in ACCESS else Reach.NONE
     if reach is Reach.NONE or (reach is Reach.OWN and holder.team is None):
+        method, _, path = route.partition(" ")
         raise Refusal(
             "permission_denied",
-            f"A token with the role {role_text(holder)} may not {route.replace(' ', ' /admin/v1')}; "
-            "ask for a token that may.",
+            f"A token with the role {role_text(holder)} may not {method} /admin/v1{path}; ask for "
+            "one that may.",
         )
     return holder.team if reach is Reach.OWN else None
 

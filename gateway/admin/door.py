@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from starlette.exceptions import HTTPException
 
 from gateway.admin.access import ROOT, Holder, confinement, holder_of
-from gateway.admin.asking import Asked, Document, check_names, document_of, query_of
+from gateway.admin.asking import Asked, Document, document_of, query_of
 from gateway.admin.routes import PATHS, ROUTES
 from gateway.errors import Refusal
 from gateway.exchange import Exchange

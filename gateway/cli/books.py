@@ -22,7 +22,7 @@ from gateway.cli.context import (
     settings_of,
 )
 from gateway.cli.days import Range, csv_option, range_of, range_options, working
-from gateway.parts import HEARTBEAT_EXPIRY_MS, now_ms
+from gateway.parts import HEARTBEAT_EXPIRY_MS, longest_flight_ms, now_ms
 from gateway.rules.money import nanos_of
 from gateway.settings import Settings
 from gateway.showing import (
@@ -34,6 +34,7 @@ from gateway.showing import (
     verification_facts,
 )
 from gateway.state import correcting, reports, resolving, verifying
+from gateway.state.audit import Author, append
 from gateway.state.booking import LedgerRow, OpenReservation
 from gateway.state.database import Transaction
 from gateway.state.resolving import Unresolved
@@ -93,9 +94,10 @@ def _print_verification(facts: dict[str, Any]) -> None:
 
 @ledger.command("resolve")
 @click.option("--dry-run", is_flag=True, help="Only say what would be settled.")
+@reason_option
 @config_option
 @json_option
-def resolve_ledger(config: Path | None, as_json: bool, dry_run: bool) -> None:
+def resolve_ledger(config: Path | None, as_json: bool, dry_run: bool, reason: str) -> None:
     """Settle what dead processes have left held: at the ceiling, as an estimate.
 
     Only where the process has not been heard of for a while and the reservation is older
@@ -103,13 +105,13 @@ def resolve_ledger(config: Path | None, as_json: bool, dry_run: bool) -> None:
     the call may have been charged. A gateway that runs does the same by itself.
     """
     settings = settings_of(config)
-    rule = Abandonment(now_ms(), int(2000 * settings.upstream.timeout_seconds))
+    rule = Abandonment(now_ms(), longest_flight_ms(settings))
     found = in_database(settings, resolving.list_unresolved, read=True)
     if dry_run:
         settled = [each.held for each in found if rule.holds_for(each)]
     else:
         with working("settling"):
-            settled = _settle(settings, rule)
+            settled = _settle(settings, rule, author(reason))
     done = {held.id for held in settled}
     left = [each for each in found if each.held.id not in done]
     if as_json:
@@ -152,18 +154,23 @@ class Abandonment:
         )
 
 
-def _settle(settings: Settings, rule: Abandonment) -> list[OpenReservation]:
+def _settle(settings: Settings, rule: Abandonment, by: Author) -> list[OpenReservation]:
     """Settle everything that is abandoned, a batch to a transaction."""
     settled: list[OpenReservation] = []
 
     async def some(tx: Transaction) -> Sequence[OpenReservation]:
-        return await resolving.resolve(
+        resolved = await resolving.resolve(
             tx,
             now_ms=rule.now_ms,
             longest_flight_ms=rule.longest_flight_ms,
             heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
             limit=BATCH,
         )
+        if resolved:
+            booked_usd = resolved_facts(resolved)["booked_usd"]
+            told = {"reservations": [held.id for held in resolved], "booked_usd": booked_usd}
+            await append(tx, by, "ledger.resolve", "ledger", {}, told)
+        return resolved
 
     while True:
         batch = in_database(settings, some)
@@ -246,12 +253,15 @@ def _pages(
     settings: Settings, days: Range, team: str | None, estimated: bool
 ) -> Iterator[list[dict[str, object]]]:
     """The ledger a page at a time, so that its size does not matter."""
-    listing = reports.estimated_calls if estimated else reports.ledger_rows
-    after = ""
+    first, last, after = days.first_day, days.last_day, ""
     while True:
 
         async def page(tx: Transaction, after: str = after) -> list[LedgerRow]:
-            return await listing(tx, days.first_day, days.last_day, after=after, limit=PAGE_ROWS)
+            if estimated:
+                return await reports.estimated_calls(tx, first, last, after=after, limit=PAGE_ROWS)
+            return await reports.ledger_rows(
+                tx, first, last, team=team, after=after, limit=PAGE_ROWS
+            )
 
         rows = in_database(settings, page, read=True)
         yield [ledger_facts(row) for row in rows if team in (None, row.team)]

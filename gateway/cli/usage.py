@@ -79,7 +79,7 @@ def usage(
                 "to": days.last_day,
                 "timezone": settings.server.timezone,
                 "team": team,
-                "lines": [{**usage_facts(line), **_named(line, names)} for line in lines],
+                "data": [{**usage_facts(line), **_named(line, names)} for line in lines],
                 "total": usage_facts(total),
             }
         )

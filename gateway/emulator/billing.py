@@ -40,6 +40,7 @@ class StatementRow(TypedDict):
     cost_nanos: int
     credential: str
     status: int
+    client_request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Charge:
     cost_nanos: int
     credential: str
     status: int
+    client_request_id: str = ""
 
     def row(self) -> StatementRow:
         moment = self.time.astimezone(UTC).isoformat(timespec="milliseconds")
@@ -67,6 +69,7 @@ class Charge:
             "cost_nanos": self.cost_nanos,
             "credential": self.credential,
             "status": self.status,
+            "client_request_id": self.client_request_id,
         }
 
 

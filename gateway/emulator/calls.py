@@ -46,7 +46,8 @@ class CallEndpoint:
             raise HangUp
         credential = emulator.credential(request.headers)
         asked = await read_call(request, self._route, emulator.models)
-        job = Job(request.state.request_id, credential, asked, knobs)
+        named = request.headers.get("x-client-request-id", "")
+        job = Job(request.state.request_id, credential, asked, knobs, named[:200])
         if knobs.status is not None:
             await self._fail(job, knobs.status)
         done = await asyncio.to_thread(work, asked)

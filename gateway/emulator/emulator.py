@@ -25,6 +25,8 @@ class Job:
     credential: str
     asked: Asked
     knobs: Knobs
+    client_request_id: str = ""
+    """What the client calls the request, if it says (`x-client-request-id`)."""
 
     @property
     def cost_nanos(self) -> int:
@@ -66,6 +68,7 @@ class Emulator:
                 cost_nanos=job.cost_nanos,
                 credential=job.credential,
                 status=status,
+                client_request_id=job.client_request_id,
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.model import PERIODS, Limits
+from gateway.model import PERIODS, Limits, Period
 
 _COUNTS = (
     "paid_images_per_day",
@@ -19,14 +19,17 @@ def beyond(limits: Limits, above: Limits, before: Limits) -> str | None:
     bounds it. A budget is compared where its period is no longer than the one above, because
     a larger sum over a longer time may well be less.
     """
-    if limits.budget_nanos != before.budget_nanos or limits.budget_period != before.budget_period:
-        if _budget_beyond(limits, above):
-            return "budget_usd"
+    if _budget(limits) != _budget(before) and _budget_beyond(limits, above):
+        return "budget_usd"
     for name in _COUNTS:
         own, highest = getattr(limits, name), getattr(above, name)
         if own != getattr(before, name) and None not in (own, highest) and own > highest:
             return name
     return _choice_beyond(limits, above, before)
+
+
+def _budget(limits: Limits) -> tuple[int | None, Period | None]:
+    return limits.budget_nanos, limits.budget_period
 
 
 def _budget_beyond(limits: Limits, above: Limits) -> bool:

@@ -13,7 +13,7 @@ FULL = 100
 MOST_ATTEMPTS = 10
 _LONGEST_WAIT_MS = 3_600_000
 # A key's name is any line of text: what chat programs take for a link or a mention is not told.
-_NOT_TOLD = re.compile(r"[^\w .,:()/+-]")
+_NOT_TOLD = re.compile(r"[^\w .,()+-]")
 _IN_PERIOD = {"day": " today", "week": " this week", "month": " this month", "total": ""}
 
 

@@ -48,16 +48,16 @@ async def test_a_hit_takes_as_long_among_200_000_results_as_among_1_000(tmp_path
     many = DiskResults(tmp_path / "many", 10**10, timeout_seconds=30)
     few_keys, many_keys = await fill(few, 1_000, 200), await fill(many, 200_000, 200)
     for kind, name in enumerate(("pictures", "small results")):
-        for results, keys in ((few, few_keys[kind]), (many, many_keys[kind])):
-            for key in random.sample(keys, 200):
-                await hit_ms(results, key)
-        taken: list[tuple[float, float]] = []
-        for _ in range(4_000):  # in turns, so that both see the same machine
-            among_few = await hit_ms(few, random.choice(few_keys[kind]))
-            taken.append((among_few, await hit_ms(many, random.choice(many_keys[kind]))))
-        medians = [statistics.median(column) for column in zip(*taken, strict=True)]
-        log.info("%s: %.3f and %.3f ms, ratio %.3f", name, *medians, medians[1] / medians[0])
-        assert medians[1] < 1.2 * medians[0], name
+        pair = ((few, few_keys[kind]), (many, many_keys[kind]))
+        rounds: tuple[list[float], list[float]] = ([], [])
+        for number in range(20):  # in turns, so that both see the same machine
+            for medians, (results, keys) in zip(rounds, pair, strict=True):
+                taken = [await hit_ms(results, random.choice(keys)) for _ in range(200)]
+                if number >= 5:  # first reads check digests
+                    medians.append(statistics.median(taken))
+        among_few, among_many = map(statistics.median, rounds)
+        log.info("%s: %.3f and %.3f ms", name, among_few, among_many)
+        assert among_many < 1.2 * among_few, name
     assert (await many.stats()).entries == 200_000
     await few.close()
     await many.close()
@@ -141,23 +141,20 @@ async def test_four_processes_do_not_stand_in_each_others_way(tmp_path: Path) ->
         await results.put(entry_of(PICTURE, f"v1-{number}", **FOREVER), PICTURE)
     await results.close()
     alone = hits_of(folder, 1)
-    putting = program(PUT, folder, 20)
     together = hits_of(folder, 4)
+    putting = program(PUT, folder, 15)
+    beside_puts = hits_of(folder, 4)
     putting.communicate(timeout=60)
-
-    def at(taken: list[float], share: float) -> float:
-        return taken[int(len(taken) * share)]
-
-    shares = (0.5, 0.99)
-    log.info("alone: %.2f, %.2f, %.1f ms", *(at(alone, share) for share in shares), alone[-1])
-    log.info(
-        "four while a fifth stores: %.2f, %.2f, %.1f ms (median, p99, slowest)",
-        *(at(together, share) for share in shares),
-        together[-1],
-    )
+    for name, taken in (("1", alone), ("4", together), ("4 and 1 storing", beside_puts)):
+        found = (at(taken, 0.5), at(taken, 0.99), taken[-1])
+        log.info("%s: median %.2f, p99 %.2f, slowest %.1f ms", name, *found)
     assert putting.returncode == 0
     assert at(together, 0.99) < 3 * at(alone, 0.99)
-    assert together[-1] < 100
+    assert max(together[-1], beside_puts[-1]) < 100
+
+
+def at(taken: list[float], share: float) -> float:
+    return taken[int(len(taken) * share)]
 
 
 FULL_ROUND = """
