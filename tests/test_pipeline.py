@@ -282,3 +282,62 @@ def test_two_teams_do_not_share_and_two_keys_of_a_team_do(
 
     assert outcomes == ["MISS", "HIT", "MISS"]
     assert emulator.stats()["billed_calls"] == 2
+
+
+def test_a_json_edit_is_the_same_edit(gateway: Running, emulator: EmulatorServer) -> None:
+    gateway.edit("make it grey", width="64", height="64")
+    picture = "data:image/jpeg;base64," + base64.b64encode(PHOTOGRAPH).decode()
+    document = {
+        "model": "deepshi-image-1",
+        "prompt": "make it grey",
+        "images": [{"image_url": picture}],
+        "height": 64,
+        "width": 64,
+    }
+    with gateway.client() as client:
+        again = client.post("/v1/images/edits", json=document)
+        other = client.post("/v1/images/edits", json={**document, "height": 65})
+
+    assert again.headers["x-gateway-cache"] == "HIT"
+    assert other.headers["x-gateway-cache"] == "MISS"
+    assert emulator.stats()["billed_calls"] == 2
+
+
+@pytest.mark.parametrize(
+    "image", [{"image_url": "https://example.com/a.png"}, {"file_id": "file-1"}]
+)
+def test_a_json_edit_by_address_is_refused_and_nothing_is_fetched(
+    gateway: Running, emulator: EmulatorServer, image: dict[str, str]
+) -> None:
+    document = {"model": "deepshi-image-1", "prompt": "grey", "images": [image]}
+    with gateway.client() as client:
+        refused = client.post("/v1/images/edits", json=document)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "unsupported_image_source"
+    assert emulator.stats()["calls"] == 0
+
+
+def test_a_mask_keeps_what_it_covers(gateway: Running) -> None:
+    """The mask's transparent half is edited, the other stays as it was."""
+    size = (64, 64)
+    picture, mask = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(picture, "PNG")
+    cover = Image.new("RGBA", size, (0, 0, 0, 255))
+    cover.paste((0, 0, 0, 0), (0, 0, 32, 64))
+    cover.save(mask, "PNG")
+    with gateway.client() as client:
+        answer = client.post(
+            "/v1/images/edits",
+            data={"model": "deepshi-image-1", "prompt": "make it grey"},
+            files=[
+                ("image", ("a.png", picture.getvalue())),
+                ("mask", ("m.png", mask.getvalue())),
+            ],
+        ).json()
+
+    edited = Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"]))).convert("RGB")
+    left, right = edited.getpixel((5, 32)), edited.getpixel((60, 32))
+    assert right == (200, 30, 30)
+    assert isinstance(left, tuple)
+    assert left[0] == left[1] == left[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
 from datetime import date
 
 from gateway.admin.access import check_own
@@ -21,22 +21,27 @@ from gateway.showing import (
     usage_facts,
     verification_facts,
 )
-from gateway.state import correcting, reports, resolving, verifying
+from gateway.state import correcting, keys, reports, resolving, verifying
 from gateway.state.audit import append
 from gateway.state.booking import LedgerRow
 from gateway.state.database import Transaction
 from gateway.state.reports import UsageLine
+from gateway.state.teams import show_team
 
 USUAL_GROUPING = "team"
+MOST_KEYS = 1_000_000
+MOST_RESOLVED = 500
+"""How many reservations one request settles; it is to be repeated while there are more."""
 
 
 async def usage(tx: Transaction, asked: Asked) -> Facts:
     first, last = _days(asked)
-    by, team = asked.query.get("by", USUAL_GROUPING), _team(asked)
+    by, team = asked.query.get("by", USUAL_GROUPING), await _team(tx, asked)
     try:
         lines = await reports.usage_by(tx, by, first, last, team=team)
     except ValueError as error:
         raise Refusal("invalid_field", f"{error}.", param="by") from None
+    name = await _namer(tx, by, team)
     return {
         "object": "list",
         "by": by,
@@ -44,31 +49,27 @@ async def usage(tx: Transaction, asked: Asked) -> Facts:
         "to": last,
         "team": team,
         "timezone": asked.settings.server.timezone,
-        "data": [usage_facts(line) for line in lines],
-        "total": usage_facts(_total(lines)),
+        "data": [{**usage_facts(line), **name(line)} for line in lines],
+        "total": usage_facts(reports.total_of(lines)),
         "has_more": False,
         "next": None,
     }
 
 
-def _total(lines: list[UsageLine]) -> UsageLine:
-    """All lines as one."""
-    total = UsageLine("total")
-    for line in lines:
-        for each in fields(UsageLine):
-            value = getattr(line, each.name)
-            if isinstance(value, int):
-                setattr(total, each.name, getattr(total, each.name) + value)
-            elif isinstance(value, dict):
-                sums = getattr(total, each.name)
-                for name, part in value.items():
-                    sums[name] = sums.get(name, 0) + part
-    return total
+async def _namer(
+    tx: Transaction, by: str, team: str | None
+) -> Callable[[UsageLine], dict[str, str]]:
+    """What adds to a line by key, which goes by the key's id, the name that people know."""
+    if by != "key":
+        return lambda _: {}
+    found = await keys.list_keys(tx, team=team, revoked=True, limit=MOST_KEYS)
+    names = {key.id: f"{key.team}/{key.name}" for key in found}
+    return lambda line: {"name": names.get(line.group, "")}
 
 
 async def ledger(tx: Transaction, asked: Asked) -> Facts:
     first, last = _days(asked)
-    page, team = page_of(asked.query), _team(asked)
+    page, team = page_of(asked.query), await _team(tx, asked)
     if page.after and not first <= _day("after", page.after.partition("/")[0]):
         raise Refusal("invalid_field", "after is what the last page gave as next.", param="after")
     found = await reports.ledger_rows(
@@ -104,12 +105,13 @@ async def resolve(tx: Transaction, asked: Asked) -> Facts:
         now_ms=asked.by.now_ms,
         longest_flight_ms=longest_flight_ms(asked.settings),
         heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+        limit=MOST_RESOLVED,
     )
     facts = resolved_facts(resolved)
     if resolved:
         told = {"reservations": [held.id for held in resolved], "booked_usd": facts["booked_usd"]}
         await append(tx, asked.by, "ledger.resolve", "ledger", {}, told)
-    return {"object": "resolution", **facts}
+    return {"object": "resolution", **facts, "has_more": len(resolved) == MOST_RESOLVED}
 
 
 async def correct(tx: Transaction, asked: Asked) -> Facts:
@@ -128,11 +130,12 @@ async def correct(tx: Transaction, asked: Asked) -> Facts:
     return {"object": "correction", **corrected_facts(corrected)}
 
 
-def _team(asked: Asked) -> str | None:
-    """The team that a report is narrowed to; None where it is about all."""
+async def _team(tx: Transaction, asked: Asked) -> str | None:
+    """The team that a report is narrowed to; None where it is about all. Raises NotFound."""
     team = asked.query.get("team", asked.confined_to)
     if team is not None:
         check_own(asked.confined_to, team)
+        await show_team(tx, team)
     return team
 
 

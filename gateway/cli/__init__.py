@@ -13,6 +13,7 @@ from gateway.cli.accounts import (
     teams,
     tokens,
 )
+from gateway.cli.apply import apply
 from gateway.cli.books import ledger
 from gateway.cli.serving import check, demo, emulate, serve
 from gateway.cli.usage import usage
@@ -26,7 +27,7 @@ def main() -> None:
 
 for command in (
     serve, demo, emulate, check,
-    organisation, teams, keys, tokens, pause, resume, audit,
+    organisation, teams, keys, tokens, pause, resume, audit, apply,
     usage, ledger,
 ):  # fmt: skip
     main.add_command(command)

@@ -61,7 +61,7 @@ async def insert(tx: Transaction, new: AccountRecord, action: str, by: Author) -
         *(made.id, made.level, made.parent, made.name, change, made.created_ms, made.ended_ms),
         *values_of(made),
     )
-    await append(tx, by, action, made.id, {}, {"name": made.name, **_told(made.facts())})
+    await append(tx, by, action, made.id, {}, {"name": made.name, **told(made.facts())})
     return made
 
 
@@ -96,6 +96,10 @@ def _audited(record: AccountRecord) -> dict[str, object]:
     return {**record.facts(), "ended": record.ended_ms is not None}
 
 
-def _told(facts: Mapping[str, object]) -> dict[str, object]:
-    """What is worth telling of a new account: what is set."""
-    return {name: value for name, value in facts.items() if value not in (None, "", False, {})}
+def told(facts: Mapping[str, object]) -> dict[str, object]:
+    """What is worth telling of a new account: what is set. A limit of 0 is."""
+    return {
+        name: value
+        for name, value in facts.items()
+        if value is not None and value is not False and value not in ("", {})
+    }

@@ -108,12 +108,15 @@ def _audit_row(row: Row) -> AuditRow:
 
 
 def _document(facts: Mapping[str, object], names: Sequence[str]) -> str:
-    shown = {name: _shown(name, facts[name]) for name in names if name in facts}
-    return json.dumps(shown, ensure_ascii=False)
+    document = {name: shown(name, facts[name]) for name in names if name in facts}
+    return json.dumps(document, ensure_ascii=False)
 
 
-def _shown(name: str, value: object) -> object:
-    """A webhook's address is a secret in itself: its path is what lets one post to it."""
+def shown(name: str, value: object) -> object:
+    """A term's value as it may be kept and printed.
+
+    A webhook's address is a secret in itself: its path is what lets one post to it.
+    """
     if name != "webhook_url" or not value:
         return value
     parts = urlsplit(str(value))

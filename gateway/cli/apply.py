@@ -1,0 +1,185 @@
+"""`gateway apply FILE`: make teams, keys and limits match a file that is kept under review."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import click
+
+from gateway.cli.context import (
+    config_option,
+    in_database,
+    json_option,
+    print_json,
+    reason_option,
+    settings_of,
+)
+from gateway.parts import now_ms
+from gateway.settings import Settings
+from gateway.showing import key_facts
+from gateway.state import applying
+from gateway.state.applying import Applied, Rehearsed, Step
+from gateway.state.audit import Author
+from gateway.state.declared import Declared, declared
+from gateway.state.faults import BadValue
+from gateway.state.keys import NewKey
+
+_MARKS = {"create": "+", "change": "~", "revoke": "-", "archive": "-"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="The file is the whole truth: archive teams, revoke keys and unset terms it lacks.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask before something is archived or revoked.")
+@reason_option
+@config_option
+@json_option
+def apply(
+    config: Path | None,
+    file: Path,
+    dry_run: bool,
+    prune: bool,
+    yes: bool,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Make the organisation, its teams and their keys match FILE, all or nothing.
+
+    It changes what FILE names and leaves the rest alone, unless --prune says that FILE is the
+    whole truth. Secrets of new keys are shown once. config/organisation.example.toml is an
+    example.
+    """
+    settings, wanted = settings_of(config), _read(file)
+    by = Author(f"apply:{getpass.getuser()}", now_ms(), reason)
+    steps = _rehearse(settings, wanted, by, prune)
+    if not as_json:
+        _print_plan(file, steps)
+    made: Sequence[NewKey] = ()
+    if steps and not dry_run:
+        _confirm(steps, file, yes=yes, shown=not as_json)
+        made = _apply(settings, wanted, by, prune, steps).made
+    if as_json:
+        _print_json(steps, made, applied=not dry_run)
+    elif steps:
+        _print_done(steps, made, dry_run)
+
+
+def _read(file: Path) -> Declared:
+    try:
+        return declared(tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal))
+    except OSError as error:
+        raise click.ClickException(f"{file}: can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file}: not valid TOML: {error}") from None
+    except BadValue as error:
+        lines = [f"{file}: {line}" for line in error.message.splitlines()]
+        raise click.ClickException("\n".join(lines)) from None
+
+
+def _rehearse(settings: Settings, wanted: Declared, by: Author, prune: bool) -> tuple[Step, ...]:
+    """What would be done. Everything is really done, and taken back: no fault comes later."""
+    defaults = settings.new_team.limits()
+    try:
+        in_database(
+            settings,
+            lambda tx: applying.rehearse(tx, wanted, by, defaults=defaults, prune=prune),
+        )
+    except Rehearsed as rehearsed:
+        return rehearsed.steps
+
+
+def _apply(
+    settings: Settings, wanted: Declared, by: Author, prune: bool, planned: Sequence[Step]
+) -> Applied:
+    defaults = settings.new_team.limits()
+    return in_database(
+        settings,
+        lambda tx: applying.apply(tx, wanted, by, defaults=defaults, prune=prune, planned=planned),
+    )
+
+
+def _confirm(steps: Sequence[Step], file: Path, *, yes: bool, shown: bool) -> None:
+    """Ask a person before anything ends; a script has said --prune and is not asked."""
+    ending = [step for step in steps if step.action in ("archive", "revoke")]
+    if not ending or yes or not sys.stdin.isatty():
+        return
+    if not shown:
+        _print_plan(file, steps, err=True)
+    noun = "team or key ends" if len(ending) == 1 else "teams and keys end"
+    click.confirm(f"{len(ending)} {noun} for good. Go on?", abort=True, err=True)
+
+
+# --- printing -------------------------------------------------------------------------
+
+
+def _print_plan(file: Path, steps: Sequence[Step], *, err: bool = False) -> None:
+    if not steps:
+        click.echo(f"Nothing to change: the state is as {file} says.", err=err)
+        return
+    width = max(len(step.subject) for step in steps)
+    for step in steps:
+        mark = _MARKS[step.action]
+        click.echo(f"  {mark} {step.subject:<{width}}  {_told(step)}".rstrip(), err=err)
+
+
+def _told(step: Step) -> str:
+    if step.action == "revoke":
+        return "revoked"
+    if step.action == "archive":
+        names = step.new["keys"]
+        ended = ", ".join(names) if isinstance(names, list) else ""
+        return "archived" + (f"; its keys end: {ended}" if ended else "")
+    if step.action == "create":
+        told = ", ".join(f"{name} {_text(value)}" for name, value in step.new.items())
+        return f"new: {told}" if told else "new"
+    changes = [f"{name} {_text(step.old[name])} → {_text(step.new[name])}" for name in step.new]
+    return ", ".join(changes)
+
+
+def _text(value: object) -> str:
+    """A term's value on one line; what is not there is `none`, as a file writes it."""
+    if value is None or value == "" or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={text}" for name, text in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(str(each) for each in value) or "(empty)"
+    return str(value)
+
+
+def _print_done(steps: Sequence[Step], made: Sequence[NewKey], dry_run: bool) -> None:
+    count = f"{len(steps)} change{'' if len(steps) == 1 else 's'}"
+    if dry_run:
+        click.echo(f"\n{count}, not made: this was a dry run.")
+        return
+    click.echo(f"\n{count} made, in force within a second.")
+    if made:
+        click.echo("\nThe secrets of the new keys. They are shown this once: keep them now.\n")
+    for each in made:
+        click.echo(f"    {each.key.team}/{each.key.name}  {each.key.id}  {each.secret}")
+
+
+def _print_json(steps: Sequence[Step], made: Sequence[NewKey], *, applied: bool) -> None:
+    changes = [
+        {
+            "action": step.action,
+            "subject": step.subject,
+            "old": dict(step.old),
+            "new": dict(step.new),
+        }
+        for step in steps
+    ]
+    keys = [{**key_facts(each.key), "secret": each.secret} for each in made]
+    print_json({"applied": applied and bool(steps), "changes": changes, "keys": keys})
