@@ -21,7 +21,7 @@ from gateway.edges.journal import Journal
 from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
 from gateway.model import Route
-from gateway.parts import Parts, build, now_ms, running
+from gateway.parts import Parts, build, running
 from gateway.pipeline import ClientGone, Incoming
 from gateway.purchase import INTERNAL
 from gateway.responses import refusal_headers, reply_headers
@@ -38,7 +38,7 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._admin = Admin(parts.settings, parts.database)
+        self._admin = Admin(parts.settings, parts.database, parts.results, parts.clock)
         self._router = Router(
             [
                 _path("/v1/images/edits", self._edits, "POST"),
@@ -60,7 +60,10 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
         async with running(self.parts):
-            yield
+            try:
+                yield
+            finally:
+                await self._admin.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
@@ -174,7 +177,8 @@ class Gateway:
         caller = parts.pipeline.caller_of(exchange.headers)
         zone = parts.settings.zone
         await _answer_json(
-            exchange, await standing(caller, database=parts.database, zone=zone, now_ms=now_ms())
+            exchange,
+            await standing(caller, database=parts.database, zone=zone, now_ms=parts.clock()),
         )
 
     # --- administration ---------------------------------------------------------------

@@ -70,6 +70,7 @@ KINDS: Mapping[str, Kind] = {
     "still_running": Kind(504, SERVER, Retry.YES),
     "state_unavailable": Kind(503, SERVER, Retry.YES),
     "storage_full": Kind(503, SERVER, Retry.YES),
+    "results_unavailable": Kind(503, SERVER, Retry.YES),
     "overloaded": Kind(503, SERVER, Retry.YES),
     "shutting_down": Kind(503, SERVER, Retry.YES),
     "internal_error": Kind(500, SERVER),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import time
@@ -14,7 +15,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from gateway.announcements import Announcements
+from gateway.boarding import Boarding
 from gateway.catalogue import Catalogue
+from gateway.clock import Clock
 from gateway.edges.body import digest
 from gateway.edges.disk import DiskResults
 from gateway.edges.journal import Journal
@@ -23,14 +27,22 @@ from gateway.edges.sqlite import SqliteDatabase
 from gateway.edges.upstream import Upstream
 from gateway.edges.webhook import Webhook
 from gateway.flights import Flights
+from gateway.following import Follower
+from gateway.forwarding import Forwarder
 from gateway.keyring import Keyring, keep_fresh, refresh
+from gateway.leasing import Leases
+from gateway.lookout import Lookout
 from gateway.model import ModelFacts
+from gateway.orders import Landing
 from gateway.pipeline import Pipeline
-from gateway.purchase import Buyer, Landing
+from gateway.purchase import Buyer
 from gateway.recording import Recorder
 from gateway.results import Results
+from gateway.rules.rates import minute_of
+from gateway.rules.windows import day_of
+from gateway.settings import Cache as CacheSettings
 from gateway.settings import Settings, SettingsError
-from gateway.state import notes, rates, resolving
+from gateway.state import notes, rates, resolving, usage
 from gateway.state.database import Database, StateUnavailable, Transaction
 from gateway.state.migrate import migrate
 from gateway.traffic import Lease, Traffic
@@ -39,14 +51,11 @@ from gateway.warnings import Courier, Watch
 
 VERSION = version("image-edit-gateway")
 FIRST_CATALOGUE_SECONDS = 1.0
-HEARTBEAT_SECONDS = 5.0
+BEATS_OF_A_LEASE = 5
 HEARTBEAT_EXPIRY_MS = 30_000
+HOUSE_SECONDS = 60.0
+DAY_MS = 86_400_000
 STALE_NOTICE_MS = 5_000
-
-
-def now_ms() -> int:
-    """Unix milliseconds now."""
-    return time.time_ns() // 1_000_000
 
 
 def open_database(url: str) -> Database:
@@ -76,11 +85,15 @@ class Parts:
     keyring: Keyring
     catalogue: Catalogue
     flights: Flights[Landing]
+    lookout: Lookout
+    leases: Leases
+    announcements: Announcements
     treasury: Treasury
     recorder: Recorder
     watch: Watch
     pipeline: Pipeline
     owner: resolving.Owner
+    clock: Clock
     draining: bool = False
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -92,7 +105,7 @@ class Parts:
         """What does not work just now, though the gateway does."""
         found = []
         read_ms = self.keyring.loaded_ms
-        if read_ms is None or now_ms() - read_ms > STALE_NOTICE_MS:
+        if read_ms is None or self.clock() - read_ms > STALE_NOTICE_MS:
             found.append("state: not read lately")
         if self.catalogue.listing is None:
             found.append("catalogue: never loaded")
@@ -103,53 +116,82 @@ class Parts:
 
 def build(settings: Settings, journal: Journal) -> Parts:
     """Every part, not started yet; touches no network and no file."""
+    clock = Clock()
     meters = Meters(VERSION)
     database = open_database(settings.state.url)
     results = open_results(settings)
     upstream = open_upstream(settings)
-    owner = resolving.Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), now_ms())
+    owner = resolving.Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock())
 
     keyring = Keyring(settings.state.auth_stale_seconds)
     catalogue = Catalogue(
         fetch=upstream.models,
-        keep=lambda body: _keep_catalogue(database, settings.upstream.name, body),
+        keep=lambda body: _keep_catalogue(database, settings.upstream.name, body, clock()),
         overrides=_overrides(settings),
         clock=time.monotonic,
         on_trouble=lambda text: journal.warn("catalogue", detail=text),
     )
-    watch = _watch(settings, database, meters, journal)
+
+    def on_trouble(part: str, error: BaseException) -> None:
+        tell(meters, journal, part, error)
+
+    watch = _watch(settings, database, meters, journal, clock)
     treasury = Treasury(
         database=database,
         owner_id=owner.id,
         zone=settings.zone,
-        now_ms=now_ms,
-        on_trouble=lambda part, error: tell(meters, journal, part, error),
+        now_ms=clock,
+        on_trouble=on_trouble,
         on_used_up=watch.refused,
+    )
+    leases = Leases(
+        database=database,
+        owner_id=owner.id,
+        now_ms=clock,
+        max_age_seconds=longest_flight_ms(settings) / 1000,
+        landing_seconds=2 * settings.cache.timeout_seconds + 1,
+        on_trouble=on_trouble,
+    )
+    lookout = Lookout(database=database, now_ms=clock, silent_seconds=settings.state.lease_seconds)
+    announcements = Announcements(
+        database=database,
+        results=results,
+        now_ms=clock,
+        interval_seconds=settings.state.refresh_seconds,
+        on_trouble=on_trouble,
     )
     buyer = Buyer(
         settings=settings,
         treasury=treasury,
+        leases=leases,
+        follower=Follower(lookout=lookout, results=results, journal=journal, now_ms=clock),
+        forwarder=Forwarder(settings=settings, upstream=upstream, meters=meters, journal=journal),
         results=results,
-        upstream=upstream,
+        announcements=announcements,
         meters=meters,
         journal=journal,
         digest=digest,
-        now_ms=now_ms,
+        now_ms=clock,
     )
     flights: Flights[Landing] = Flights()
+    boarding = Boarding(
+        flights=flights,
+        fly=buyer.buy,
+        client_wait_seconds=settings.server.client_wait_seconds,
+        now_ms=clock,
+    )
     pipeline = Pipeline(
         settings=settings,
         keyring=keyring,
         traffic=Traffic(lease=_lease(database)),
         catalogue=catalogue,
         results=results,
-        flights=flights,
-        buyer=buyer,
+        boarding=boarding,
         digest=digest,
-        now_ms=now_ms,
+        now_ms=clock,
     )
     recorder = Recorder(
-        database=database, meters=meters, journal=journal, zone=settings.zone, now_ms=now_ms
+        database=database, meters=meters, journal=journal, zone=settings.zone, now_ms=clock
     )
     return Parts(
         settings=settings,
@@ -161,24 +203,42 @@ def build(settings: Settings, journal: Journal) -> Parts:
         keyring=keyring,
         catalogue=catalogue,
         flights=flights,
+        lookout=lookout,
+        leases=leases,
+        announcements=announcements,
         treasury=treasury,
         recorder=recorder,
         watch=watch,
         pipeline=pipeline,
         owner=owner,
+        clock=clock,
     )
 
 
 def open_results(settings: Settings) -> Results:
     """The store that a results URL names. Raises SettingsError where it can't be used."""
     cache = settings.cache
-    if cache.url.startswith("disk:"):
-        return DiskResults(
-            Path(cache.url.removeprefix("disk:")),
-            max_bytes=cache.max_bytes,
-            timeout_seconds=cache.timeout_seconds,
+    on_disk = cache.url.startswith("disk:")
+    folder = cache.url.removeprefix("disk:") if on_disk else cache.local_folder
+    try:
+        local = DiskResults(
+            Path(folder), max_bytes=cache.max_bytes, timeout_seconds=cache.timeout_seconds
         )
-    raise SettingsError(f"[cache] url: {cache.url} is not served by this version")
+        return local if on_disk else _open_bucket(cache, local)
+    except ValueError as error:
+        raise SettingsError(f"[cache] url: {error}") from None
+
+
+def _open_bucket(cache: CacheSettings, local: Results) -> Results:
+    """A bucket with this machine's disk in front. Raises SettingsError, ValueError."""
+    try:
+        from gateway.edges.bucket import BucketResults
+    except ImportError:
+        raise SettingsError(
+            "[cache] url: an object store needs the extra: "
+            "pip install 'image-edit-gateway[objectstore]'"
+        ) from None
+    return BucketResults(cache.url, local, cache.timeout_seconds)
 
 
 def open_upstream(settings: Settings) -> Upstream:
@@ -196,7 +256,9 @@ def open_upstream(settings: Settings) -> Upstream:
     )
 
 
-def _watch(settings: Settings, database: Database, meters: Meters, journal: Journal) -> Watch:
+def _watch(
+    settings: Settings, database: Database, meters: Meters, journal: Journal, clock: Clock
+) -> Watch:
     warnings = settings.warnings
 
     def on_trouble(part: str, error: BaseException) -> None:
@@ -208,7 +270,7 @@ def _watch(settings: Settings, database: Database, meters: Meters, journal: Jour
         webhook_url=warnings.webhook_url.get_secret_value(),
         meters=meters,
         journal=journal,
-        now_ms=now_ms,
+        now_ms=clock,
         on_trouble=on_trouble,
     )
     return Watch(
@@ -218,7 +280,7 @@ def _watch(settings: Settings, database: Database, meters: Meters, journal: Jour
         zone=settings.zone,
         meters=meters,
         journal=journal,
-        now_ms=now_ms,
+        now_ms=clock,
         on_trouble=on_trouble,
     )
 
@@ -248,9 +310,9 @@ def _lease(database: Database) -> Lease:
     return lease
 
 
-async def _keep_catalogue(database: Database, upstream: str, body: bytes) -> None:
+async def _keep_catalogue(database: Database, upstream: str, body: bytes, at_ms: int) -> None:
     async def keep(tx: Transaction) -> None:
-        await notes.keep_note(tx, f"catalogue:{upstream}", body.decode("utf-8"), now_ms())
+        await notes.keep_note(tx, f"catalogue:{upstream}", body.decode("utf-8"), at_ms)
 
     await database.write(keep, urgent=False)
 
@@ -278,7 +340,7 @@ def longest_flight_ms(settings: Settings) -> int:
 async def _keep_books(parts: Parts) -> None:
     """Say that this process lives, and settle what dead ones have left."""
     while True:
-        now = now_ms()
+        now = parts.clock()
 
         async def beat(tx: Transaction, now: int = now) -> Sequence[object]:
             await resolving.beat(tx, parts.owner, now)
@@ -296,7 +358,29 @@ async def _keep_books(parts: Parts) -> None:
         else:
             if resolved:
                 parts.journal.warn("reservations of a dead process settled", count=len(resolved))
-        await asyncio.sleep(HEARTBEAT_SECONDS)
+        await asyncio.sleep(parts.settings.state.lease_seconds / BEATS_OF_A_LEASE)
+
+
+async def _keep_house(parts: Parts) -> None:
+    """Each minute: the state's clock, and what may be forgotten."""
+    while True:
+        await asyncio.sleep(HOUSE_SECONDS)
+        try:
+            await parts.clock.measure(parts.database)
+            await parts.database.write(functools.partial(_forget, parts), urgent=False)
+        except StateUnavailable as error:
+            parts.on_trouble("housekeeping", error)
+
+
+async def _forget(parts: Parts, tx: Transaction) -> None:
+    """Past minutes' rates, and rows of single hits that are older than they need be; flights
+    that are over, and announcements that everybody has heard."""
+    now = parts.clock()
+    await parts.leases.sweep(tx)
+    await parts.announcements.sweep(tx)
+    await rates.sweep(tx, minute_of(now) - 5)
+    oldest = now - parts.settings.state.usage_days * DAY_MS
+    await usage.fold(tx, day_of(oldest, parts.settings.zone))
 
 
 @asynccontextmanager
@@ -304,21 +388,24 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     """Start the parts; at the end let flights land, write what waits, and close."""
     settings = parts.settings
     await migrate(parts.database)
-    await refresh(parts.keyring, parts.database, now_ms)
+    await parts.clock.measure(parts.database)
+    await refresh(parts.keyring, parts.database, parts.clock)
     await _first_catalogue(parts)
     await parts.results.start()
     for work in (
         keep_fresh(
             parts.keyring,
             parts.database,
-            now_ms,
+            parts.clock,
             settings.state.refresh_seconds,
             lambda error: parts.on_trouble("keyring", error),
         ),
         parts.catalogue.keep_fresh(settings.upstream.catalogue_seconds),
         parts.recorder.run(),
+        parts.announcements.run(),
         parts.watch.run(),
         _keep_books(parts),
+        _keep_house(parts),
     ):
         parts.background.append(asyncio.create_task(work))
     try:
@@ -332,12 +419,14 @@ async def _stop(parts: Parts) -> None:
     drain_seconds = parts.settings.server.drain_seconds
     if parts.flights.in_air:
         parts.journal.note("draining", flights=parts.flights.in_air, at_most_seconds=drain_seconds)
+    await parts.lookout.close()
     left = await parts.flights.drain(drain_seconds)
     unwritten = await parts.treasury.drain(5.0)
     for task in parts.background:
         task.cancel()
     await asyncio.gather(*parts.background, return_exceptions=True)
     await parts.recorder.flush()
+    await _last_words(parts)
     await parts.watch.close()
     if left or unwritten:
         parts.journal.warn("stopped with calls unfinished", flights=left, unwritten=unwritten)
@@ -346,6 +435,14 @@ async def _stop(parts: Parts) -> None:
     await parts.upstream.close()
     await parts.results.close()
     await parts.database.close()
+
+
+async def _last_words(parts: Parts) -> None:
+    """What was replaced in the last moments: other machines may still have the old."""
+    try:
+        await parts.announcements.tell()
+    except StateUnavailable as error:
+        parts.on_trouble("announcements", error)
 
 
 async def _say_goodbye(parts: Parts) -> None:

@@ -2,24 +2,24 @@
 
 `Pipeline.serve` is the sequence; read it from top to bottom. Each stage takes what the one
 before it yielded, so none can be left out. Buying a picture, which outlives the request
-that asked for it, is `purchase.py`.
+that asked for it, is `purchase.py`; which flights it may join is `boarding.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gateway.boarding import Arrival, Boarding, ClientGone
 from gateway.catalogue import Catalogue
 from gateway.edges.body import read_edit
 from gateway.edges.spool import Spool
 from gateway.errors import Refusal
-from gateway.flights import Flight, Flights
+from gateway.gate import Gate
 from gateway.keyring import Keyring
-from gateway.model import Caller, Edit, Fingerprint, ModelFacts, Outcome, Route
-from gateway.purchase import Buyer, Crash, Flown, Landing, Order, Picture
+from gateway.model import Caller, Edit, Fingerprint, Outcome, Route
+from gateway.orders import Crash, Flown, Order, Picture
 from gateway.results import Results, Stored
 from gateway.rules import admission
 from gateway.rules import catalogue as caps
@@ -33,6 +33,8 @@ from gateway.rules.headers import CacheStatus
 from gateway.settings import Settings
 from gateway.trace import Trace
 from gateway.traffic import Traffic
+
+__all__ = ["Admitted", "ClientGone", "Incoming", "Pipeline", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,6 @@ class Reply:
     content_type: str = "application/json"
 
 
-class ClientGone(Exception):
-    """The client left while it waited; its flight goes on."""
-
-
 class Pipeline:
     """Every stage, with the parts that they stand on."""
 
@@ -85,8 +83,7 @@ class Pipeline:
         traffic: Traffic,
         catalogue: Catalogue,
         results: Results,
-        flights: Flights[Landing],
-        buyer: Buyer,
+        boarding: Boarding,
         digest: Callable[[bytes], str],
         now_ms: Callable[[], int],
     ) -> None:
@@ -95,8 +92,7 @@ class Pipeline:
         self._traffic = traffic
         self._catalogue = catalogue
         self._results = results
-        self._flights = flights
-        self._buyer = buyer
+        self._boarding = boarding
         self._digest = digest
         self._now_ms = now_ms
         self._bounds = Bounds(
@@ -114,9 +110,9 @@ class Pipeline:
                 address = self.fingerprint(edit, admitted, trace)
                 hit = await self.look_up(address, admitted, trace)
                 if hit:
-                    return self.respond_hit(hit, trace)
-                landing, led = await self.join(edit, address, admitted, spool, incoming, trace)
-                return self.respond_landing(landing, led, admitted, trace)
+                    return self.respond_hit(hit, admitted, trace)
+                arrival = await self.join(edit, address, admitted, spool, incoming, trace)
+                return self.respond_arrival(arrival, admitted, trace)
 
     # --- authenticate -----------------------------------------------------------------
 
@@ -140,7 +136,9 @@ class Pipeline:
         with trace.stage("admit"):
             headers = incoming.headers
             directives = directions.parse(
-                headers.get("cache-control", ""), headers.get("x-gateway-variant", "")
+                headers.get("cache-control", ""),
+                headers.get("x-gateway-variant", ""),
+                headers.get("x-stainless-retry-count", ""),
             )
             directions.check_bypass(directives, caller)
             content_type = headers.get("content-type", "")
@@ -245,8 +243,8 @@ class Pipeline:
         spool: Spool,
         incoming: Incoming,
         trace: Trace,
-    ) -> tuple[Landing, bool]:
-        """Lead the flight of this edit, or follow it; True where this request led.
+    ) -> Arrival:
+        """Lead the flight of this edit, or follow it.
 
         Raises `still_running` where it takes longer than a client can wait, and ClientGone
         where the client leaves first; the flight goes on in both cases.
@@ -259,42 +257,15 @@ class Pipeline:
             fingerprint=address,
             directives=admitted.directives,
         )
-        deadline = asyncio.get_running_loop().time() + self._settings.server.client_wait_seconds
         with trace.stage("join"):
-            while True:
-                flight, led = self._board(order)
-                landing = await _wait(flight, incoming, deadline)
-                if led or isinstance(landing, Picture) or not landing.leaders_own:
-                    return landing, led
-
-    def _board(self, order: Order) -> tuple[Flight[Landing], bool]:
-        """The flight to wait for: one that is in the air already, or a new one."""
-
-        async def fly() -> Landing:
-            return await self._buyer.buy(order)
-
-        def start(key: str) -> tuple[Flight[Landing], bool]:
-            order.spool.share()
-            return self._flights.start(fly, key), True
-
-        key, directives = order.fingerprint.key, order.directives
-        fresh_key = f"fresh:{key}"
-        if directives.no_store:
-            return start("")
-        if directives.no_cache:
-            following = self._flights.follow(fresh_key)
-            return (following, False) if following else start(fresh_key)
-        following = self._flights.follow(key) or self._flights.follow(fresh_key)
-        return (following, False) if following else start(key)
+            return await self._boarding.join(order, incoming.gone)
 
     # --- respond ----------------------------------------------------------------------
 
-    def respond_hit(self, hit: Stored, trace: Trace) -> Reply:
+    def respond_hit(self, hit: Stored, admitted: Admitted, trace: Trace) -> Reply:
         """A stored result: it costs nothing."""
         entry, now_ms = hit.entry, self._now_ms()
-        trace.cost_nanos, trace.saved_nanos = 0, entry.cost_nanos or 0
-        trace.outcome, trace.status, trace.cause = Outcome.HIT, 200, "reuse"
-        trace.paid_by = entry.team
+        trace.save(Outcome.HIT, entry, retry=admitted.directives.retry)
         return Reply(
             body=hit.body,
             cache=CacheStatus(
@@ -304,21 +275,21 @@ class Pipeline:
             content_type=entry.content_type,
         )
 
-    def respond_landing(
-        self, landing: Landing, led: bool, admitted: Admitted, trace: Trace
-    ) -> Reply:
-        """What a flight brought, for the one who led it or one who followed."""
-        if led:
-            _take_down(landing.flown, trace)
+    def respond_arrival(self, arrival: Arrival, admitted: Admitted, trace: Trace) -> Reply:
+        """What a flight brought, for the one who led it or one who followed. Raises Refusal."""
+        landing = arrival.landing
+        if arrival.led:
+            _take_down_flight(landing.flown, trace)
         if isinstance(landing, Crash):
-            raise landing.refusal
-        if landing.found:
-            return self.respond_hit(Stored(landing.entry, landing.shared_body), trace)
-        outcome = _outcome(led, landing, admitted.directives)
+            self._take_down_crash(landing, arrival.led, trace)
+            raise replace(landing.refusal)  # one of its own, that holds no frames of others
+        led = arrival.led and not landing.elsewhere
+        if landing.found and not landing.elsewhere:
+            return self.respond_hit(Stored(landing.entry, landing.shared_body), admitted, trace)
+        outcome = _outcome(landing, admitted.directives) if led else Outcome.COALESCED
         trace.outcome, trace.status = outcome, 200
         if not led:
-            trace.cost_nanos, trace.saved_nanos = 0, landing.entry.cost_nanos or 0
-            trace.cause, trace.paid_by = "coalesced", landing.entry.team
+            trace.save(outcome, landing.entry, retry=admitted.directives.retry)
         return Reply(
             body=landing.body if led else landing.shared_body,
             cache=CacheStatus(
@@ -330,51 +301,20 @@ class Pipeline:
             ),
         )
 
-
-class Gate:
-    """Refuses an edit while it is still being read, as soon as that can be known."""
-
-    def __init__(self, caller: Caller, catalogue: Catalogue, route: Route) -> None:
-        self._caller = caller
-        self._catalogue = catalogue
-        self._route = route
-        listing = catalogue.listing
-        largest = listing.largest_cap if listing else None
-        facts = ModelFacts("any model", max_reference_images=largest)
-        self._cap = caps.reference_cap(facts, caller.accounts)
-
-    def model_known(self, model: str) -> None:
-        """The model has come: may it be used, can it edit, and how many references?"""
-        caps.check_model_allowed(model, self._caller.accounts)
-        facts = self._catalogue.facts(model)
-        caps.check_model(facts, route=self._route, n=1)
-        if facts or self._catalogue.listing is None:
-            self._cap = caps.reference_cap(facts, self._caller.accounts)
-
-    def reference_seen(self, count: int) -> None:
-        """The head of the count-th reference has come."""
-        caps.check_references(count, self._cap)
-
-
-async def _wait(flight: Flight[Landing], incoming: Incoming, deadline: float) -> Landing:
-    gone = asyncio.ensure_future(incoming.gone())
-    patience = deadline - asyncio.get_running_loop().time()
-    try:
-        await asyncio.wait(
-            {flight.task, gone}, timeout=max(0.0, patience), return_when=asyncio.FIRST_COMPLETED
-        )
-    finally:
-        gone.cancel()
-    if flight.task.done():
-        return flight.task.result()
-    if gone.done() and not gone.cancelled():
-        raise ClientGone
-    raise Refusal(
-        "still_running",
-        "This edit is still being made. Send the same request again: it joins the one that is "
-        "running and is not paid for twice.",
-        retry_after_seconds=1,
-    )
+    def _take_down_crash(self, crash: Crash, led: bool, trace: Trace) -> None:
+        """That a failure was another's or an old one: then it cost this one nothing."""
+        if not led or crash.recalled:
+            trace.cost_nanos = 0
+        if crash.recalled and crash.remembered:
+            now_ms, known = self._now_ms(), crash.remembered
+            trace.cause = "remembered_refusal"
+            trace.age_seconds = max(0, now_ms - known.since_ms) // 1000
+            trace.cache = CacheStatus(
+                Outcome.HIT,
+                key=trace.fingerprint,
+                ttl_seconds=max(0, known.until_ms - now_ms) // 1000,
+                detail=known.detail,
+            )
 
 
 def _scope(scope: str, caller: Caller) -> str:
@@ -383,15 +323,14 @@ def _scope(scope: str, caller: Caller) -> str:
     return accounts[scope].id
 
 
-def _outcome(led: bool, picture: Picture, directives: Directives) -> Outcome:
-    if not led:
-        return Outcome.COALESCED
+def _outcome(picture: Picture, directives: Directives) -> Outcome:
+    """How it ended for the one who bought it."""
     if picture.not_stored_because in ("no-store", GENERATIONS_OFF):
         return Outcome.BYPASS
     return Outcome.REFRESHED if directives.no_cache else Outcome.MISS
 
 
-def _take_down(flown: Flown, trace: Trace) -> None:
+def _take_down_flight(flown: Flown, trace: Trace) -> None:
     """What the flight did, in the record of the request that led it."""
     trace.stages.pop("join", None)
     trace.stages.update(flown.stages)

@@ -1,123 +1,48 @@
 """Buying a picture: what the leader of a flight does, in the order in which it does it.
 
-Look again, reserve, forward, settle, store. It runs as a task of the app: a client that
-leaves does not stop it. After `reserve` every way out goes through `settle`.
+Look again, reserve (or follow who has it in the air elsewhere), forward, settle, store. It
+runs as a task of the app: a client that leaves does not stop it. After `reserve` every way out
+goes through `settle`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
+from gateway.announcements import Announcements
 from gateway.edges.journal import Journal
 from gateway.edges.meters import Meters
-from gateway.edges.spool import Spool
-from gateway.edges.upstream import Answer, Broken, Payload, Unsent, Upstream
 from gateway.errors import Refusal
-from gateway.model import (
-    Caller,
-    CallFacts,
-    Edit,
-    Entry,
-    Fingerprint,
-    Reservation,
-    Settled,
-    Settlement,
-)
+from gateway.following import Follower
+from gateway.forwarding import Bought, Call, Forwarder, NotBought
+from gateway.leasing import Blocked, Leases, Leasing
+from gateway.model import CallFacts, Entry, Reservation, Settled, Settlement
+from gateway.orders import Crash, Flown, Landing, Order, Picture
 from gateway.results import Results, Stored
-from gateway.rules import attempts, failures
-from gateway.rules.answers import Answered, read_answer
-from gateway.rules.directives import Directives
+from gateway.rules.answers import Answered
 from gateway.rules.entries import may_serve
-from gateway.rules.multipart import Encoded, encode
-from gateway.rules.prices import plausible
+from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
 from gateway.settings import Settings
 from gateway.treasury import Treasury
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be bought, and for whom."""
-
-    request_id: str
-    caller: Caller
-    edit: Edit
-    spool: Spool
-    fingerprint: Fingerprint
-    directives: Directives
+LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
+INTERNAL = Refusal(
+    "internal_error",
+    "The gateway made a mistake of its own; it is in its journal under this request's id.",
+)
+UNKNOWN = Settlement(cost_nanos=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Flown:
-    """What the leader's headers and journal say of a flight, however it ended."""
+class Paid:
+    """A reservation, and what goes along with it until it is resolved."""
 
-    settled: Settled | None = None
-    upstream_seconds: float = 0.0
-    upstream_request_id: str = ""
-    stages: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A flight that brought an answer, for everybody who waited on it."""
-
-    entry: Entry
-    shared_body: bytes
-    """With a cost of 0 and what was saved: for followers and for hits."""
-    body: bytes = b""
-    """As the upstream sent it: for the one who paid."""
-    found: bool = False
-    """It was there already when the leader looked again; nothing was bought."""
-    stored: bool = False
-    not_stored_because: str = ""
-    flown: Flown = Flown()
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """A flight that brought a refusal.
-
-    `leaders_own` says that it is the leader's own trouble: a follower may try with its own
-    money.
-    """
-
-    refusal: Refusal
-    leaders_own: bool = False
-    flown: Flown = Flown()
-
-
-Landing = Picture | Crash
-
-
-@dataclass(frozen=True, slots=True)
-class Bought:
-    """An upstream call that brought an answer."""
-
-    settlement: Settlement
-    answer: Answer
-    answered: Answered
-
-
-@dataclass(frozen=True, slots=True)
-class NotBought:
-    """An upstream call that brought none.
-
-    `settlement` None means that it provably never left: the reservation is voided.
-    `may_repeat` says that it provably bought nothing, so that trying again is safe.
-    """
-
-    refusal: Refusal
-    settlement: Settlement | None
-    may_repeat: bool = False
-    retry_after: str = ""
-
-
-Call = Bought | NotBought
+    reservation: Reservation
+    leasing: Leasing
 
 
 class Buyer:
@@ -128,8 +53,11 @@ class Buyer:
         *,
         settings: Settings,
         treasury: Treasury,
+        leases: Leases,
+        follower: Follower,
+        forwarder: Forwarder,
         results: Results,
-        upstream: Upstream,
+        announcements: Announcements,
         meters: Meters,
         journal: Journal,
         digest: Callable[[bytes], str],
@@ -137,8 +65,11 @@ class Buyer:
     ) -> None:
         self._settings = settings
         self._treasury = treasury
+        self._leases = leases
+        self._follower = follower
+        self._forwarder = forwarder
         self._results = results
-        self._upstream = upstream
+        self._announcements = announcements
         self._meters = meters
         self._journal = journal
         self._digest = digest
@@ -159,16 +90,22 @@ class Buyer:
             order.spool.close()
 
     async def _buy(self, order: Order, stages: Stages) -> Landing:
-        with stages.time("look_again"):
-            found = await self.look_again(order)
-        if found:
-            return Picture(found.entry, found.body, found=True, stored=True)
-        with stages.time("reserve"):
-            reservation = await self.reserve(order)
+        paid = await self._lead(order, stages)
+        if not isinstance(paid, Paid):
+            return paid
+        try:
+            return await self._fly(order, paid, stages)
+        except Exception:
+            paid.leasing.lost()  # what is settled stays as it is; else this is the ceiling
+            await self._treasury.settle(paid.reservation, UNKNOWN, paid.leasing)
+            raise
+
+    async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
         with stages.time("forward"):
-            call = await self.forward(order)
+            call = await self._forwarder.forward(order)
+        remembered = self._note(order, paid.leasing, call)
         with stages.time("settle"):
-            settled = await self.settle(order, reservation, call)
+            settled = await self.settle(order, paid, call)
         flown = Flown(
             settled=settled,
             upstream_seconds=stages.seconds["forward"],
@@ -177,11 +114,28 @@ class Buyer:
         )
         if isinstance(call, NotBought) or settled is None:
             refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
-            return Crash(refusal, flown=flown)
+            return Crash(refusal, remembered=remembered, flown=flown)
         shared_body = await asyncio.to_thread(call.answered.for_sharing, settled.cost_nanos)
         picture = self._picture(order, call, shared_body, flown)
         with stages.time("store"):
-            return replace(picture, stored=await self.store(picture))
+            return await self.store(order, paid, picture)
+
+    async def _lead(self, order: Order, stages: Stages) -> Paid | Landing:
+        """Money for the call, unless there turns out to be a picture, or somebody else's call."""
+        leasing = self._leases.of(order.asking, order.request_id)
+        while True:
+            with stages.time("look_again"):
+                found = await self.look_again(order)
+            if found:
+                return Picture(found.entry, found.body, found=True, stored=True)
+            try:
+                with stages.time("reserve"):
+                    return Paid(await self.reserve(order, leasing), leasing)
+            except Blocked as blocked:
+                with stages.time("follow"):
+                    landing = await self._follower.follow(order, leasing, blocked)
+            if landing:
+                return replace(landing, flown=Flown(stages=stages.seconds))
 
     # --- look again -------------------------------------------------------------------
 
@@ -196,8 +150,11 @@ class Buyer:
 
     # --- reserve ----------------------------------------------------------------------
 
-    async def reserve(self, order: Order) -> Reservation:
-        """Hold the most that this call can cost, at every level. Raises Refusal."""
+    async def reserve(self, order: Order, leasing: Leasing) -> Reservation:
+        """Hold the most that this call can cost, at every level, and take the edit's lease.
+
+        Raises Refusal, and Blocked where the lease is another flight's.
+        """
         model = self._settings.models.get(order.edit.model)
         price = model.price_ceiling_usd if model else None
         facts = CallFacts(
@@ -213,92 +170,38 @@ class Buyer:
             facts,
             price_nanos=self._settings.upstream.price_ceiling_usd if price is None else price,
             images=order.edit.n,
+            along=leasing,
         )
         return granted.reservation
 
-    # --- forward ----------------------------------------------------------------------
-
-    async def forward(self, order: Order) -> Call:
-        """Call the upstream, again where that can't buy twice. Never raises."""
-        upstream = self._settings.upstream
-        deadline = time.perf_counter() + upstream.timeout_seconds
-        for attempt in range(1, upstream.max_attempts + 1):
-            call = await self._attempt(order)
-            if isinstance(call, Bought) or not call.may_repeat:
-                break
-            again = attempts.again(
-                attempt=attempt,
-                max_attempts=upstream.max_attempts,
-                retry_after=call.retry_after,
-                jitter=random.random(),
-                seconds_left=deadline - time.perf_counter(),
-            )
-            if again is None:
-                break
-            await asyncio.sleep(again.wait_seconds)
-        return call
-
-    async def _attempt(self, order: Order) -> Call:
-        started, result = time.perf_counter(), "failed"
-        try:
-            path, payload = _request(order)
-            answer = await self._upstream.send(path, payload, request_id=order.request_id)
-            result = f"{answer.status // 100}xx"
-            return await self._read(answer)
-        except Unsent:
-            result = "unsent"
-            return NotBought(failures.refusal_of_unsent(), None, may_repeat=True)
-        except Broken as broken:
-            result = broken.why
-            settlement = Settlement(
-                cost_nanos=None,
-                upstream_request_id=broken.request_id,
-                credential=broken.credential,
-            )
-            return NotBought(failures.refusal_of_break(broken.why), settlement)
-        except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
-            self._journal.fault("a call crashed", error, request_id=order.request_id)
-            return NotBought(failures.refusal_of_break("failed"), Settlement(cost_nanos=None))
-        finally:
-            self._meters.record_call(
-                model=order.edit.model,
-                team=order.caller.team,
-                result=result,
-                seconds=time.perf_counter() - started,
-            )
-
-    async def _read(self, answer: Answer) -> Call:
-        settlement = Settlement(
-            cost_nanos=None,
-            status=answer.status,
-            upstream_request_id=answer.request_id,
-            credential=answer.credential,
-            answer_bytes=len(answer.body),
-        )
-        upstream = self._settings.upstream
-        if answer.status != 200:
-            free = attempts.is_uncharged(answer.status, upstream.uncharged_statuses)
-            return NotBought(
-                failures.refusal_of_answer(answer.status, answer.body, answer.retry_after),
-                replace(settlement, cost_nanos=0) if free else settlement,
-                may_repeat=free and answer.status in attempts.RETRIED_STATUSES,
-                retry_after=answer.retry_after,
-            )
-        answered = await asyncio.to_thread(read_answer, answer.body, upstream.cost_path)
-        cost = plausible(answered.cost_nanos, upstream.implausible_cost_usd)
-        settlement = replace(settlement, cost_nanos=cost)
-        if not answered.valid:
-            return NotBought(failures.refusal_of_break("garbage"), settlement)
-        return Bought(settlement, answer, answered)
-
     # --- settle -----------------------------------------------------------------------
 
-    async def settle(self, order: Order, reservation: Reservation, call: Call) -> Settled | None:
+    def _note(self, order: Order, leasing: Leasing, call: Call) -> Remembered | None:
+        """Have the settlement tell the others how it ended; what is remembered of a failure."""
+        if isinstance(call, Bought):
+            leasing.landed()
+            return None
+        seconds = 0.0
+        if call.settlement:
+            seconds = memory_seconds(
+                call.refusal,
+                call.settlement.cost_nanos,
+                failure_seconds=self._settings.cache.failure_memory_seconds,
+                refusal_seconds=self._settings.cache.refusal_memory_seconds,
+                stores=order.asking.stores,
+            )
+        leasing.failed(failure_of(call.refusal), int(seconds * 1000))
+        if not seconds:
+            return None
+        now_ms = self._now_ms()
+        return Remembered(call.refusal, now_ms, now_ms + int(seconds * 1000))
+
+    async def settle(self, order: Order, paid: Paid, call: Call) -> Settled | None:
         """Book what the call cost, or give the money back where it never left."""
         if call.settlement is None:
-            await self._treasury.void(reservation)
+            await self._treasury.void(paid.reservation, paid.leasing)
             return None
-        settled = await self._treasury.settle(reservation, call.settlement)
+        settled = await self._treasury.settle(paid.reservation, call.settlement, paid.leasing)
         if settled.cost_nanos:
             self._meters.record_cost(
                 model=order.edit.model, team=order.caller.team, cost_nanos=settled.cost_nanos
@@ -332,22 +235,21 @@ class Buyer:
 
     # --- store ------------------------------------------------------------------------
 
-    async def store(self, picture: Picture) -> bool:
+    async def store(self, order: Order, paid: Paid, picture: Picture) -> Picture:
         """Keep the result, unless there is a reason not to. A broken store is only a miss."""
-        if picture.not_stored_because:
-            return False
-        return await self._results.put(picture.entry, picture.shared_body)
-
-
-LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
-INTERNAL = Refusal(
-    "internal_error",
-    "The gateway made a mistake of its own; it is in its journal under this request's id.",
-)
+        if not picture.not_stored_because:
+            if await self._results.put(picture.entry, picture.shared_body):
+                if order.directives.may_replace:
+                    self._announcements.replaced(picture.entry.key, picture.entry.created_ms)
+                return replace(picture, stored=True)
+            why = f"results-{self._results.trouble or 'not-kept'}"
+            picture = replace(picture, not_stored_because=why)
+        await self._leases.let_go(paid.leasing, paid.reservation.id)
+        return picture
 
 
 class Stages:
-    """The seconds that each stage of a flight took."""
+    """The seconds that each stage of a flight took, added up where it came more than once."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -358,7 +260,8 @@ class Stages:
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - started
+            spent = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
 
 def _why_not_stored(order: Order, answered: Answered) -> str:
@@ -367,26 +270,3 @@ def _why_not_stored(order: Order, answered: Answered) -> str:
     if order.directives.no_store:
         return "no-store"
     return "url-results" if answered.has_urls else ""
-
-
-def _request(order: Order) -> tuple[str, Payload]:
-    """The path and the body that go upstream: our own framing around what the client sent."""
-    edit = order.edit
-    path = f"/images/{edit.route}"
-    if edit.document:
-        return path, Payload("application/json", len(edit.document), _whole(edit.document))
-    encoded = encode(edit, secrets.token_hex(16))
-    return path, Payload(encoded.content_type, encoded.content_length, _pieces(encoded, order))
-
-
-async def _whole(document: bytes) -> AsyncIterator[bytes]:
-    yield document
-
-
-async def _pieces(encoded: Encoded, order: Order) -> AsyncIterator[bytes]:
-    for segment in encoded.segments:
-        if isinstance(segment, bytes):
-            yield segment
-            continue
-        async for chunk in order.spool.chunks(segment.offset, segment.size):
-            yield chunk

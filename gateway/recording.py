@@ -134,4 +134,5 @@ def _row(trace: Trace, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.Usa
         owner=caller.owner,
         cost_centre=caller.cost_centre,
         tags=caller.tags,
+        fingerprint=trace.fingerprint,
     )

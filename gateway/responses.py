@@ -47,6 +47,9 @@ def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> d
         **(_common(trace) if trace else {}),
         **(rate_headers(refusal.pace) if refusal.pace else {}),
     }
+    if trace and trace.cache:
+        headers["cache-status"] = trace.cache.header()
+        headers["age"] = str(trace.age_seconds or 0)
     retried_by_status = refusal.status in RETRIED_BY_SDKS or refusal.status >= 500
     if refusal.kind.retry is Retry.YES:
         headers["x-should-retry"] = "true"

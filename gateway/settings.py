@@ -156,6 +156,7 @@ class Upstream(Section):
 
 class Cache(Section):
     url: str = Field(default="disk:var/cache", pattern=r"(disk|s3|gs|az):.+")
+    local_folder: str = Field(default="var/cache", min_length=1)
     max_bytes: ByteSize = 20 * 10**9
     ttl: Seconds = 30 * 86400.0
     scope: Literal["key", "team", "organisation"] = "team"
@@ -169,6 +170,7 @@ class State(Section):
     url: str = Field(default="sqlite:var/gateway.db", pattern=r"(sqlite:|postgres(ql)?://).+")
     auth_stale_seconds: Seconds = 300.0
     refresh_seconds: Seconds = 0.4
+    lease_seconds: Annotated[Seconds, Field(ge=1)] = 10.0
     usage_days: NaturalCount = 90
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from gateway.model import Entry
 from gateway.rules.money import usd
 from gateway.rules.units import time_text
 from gateway.state.audit import AuditRow
@@ -16,7 +17,7 @@ from gateway.state.booking import LedgerRow, OpenReservation
 from gateway.state.correcting import Corrected
 from gateway.state.keys import KeyRecord
 from gateway.state.records import AccountRecord
-from gateway.state.reports import UsageLine
+from gateway.state.reports import Reuse, UsageLine
 from gateway.state.resolving import Unresolved
 from gateway.state.tokens import TokenRecord
 from gateway.state.verifying import Verification
@@ -200,4 +201,33 @@ def corrected_facts(corrected: Corrected) -> Facts:
         "before_usd": usd(corrected.before_nanos),
         "cost_usd": usd(corrected.after_nanos),
         "corrections": corrected.corrections,
+    }
+
+
+# --- results --------------------------------------------------------------------------
+
+
+def entry_facts(entry: Entry) -> Facts:
+    """A stored result: whose it is and what it is of, nothing of what is on it."""
+    return {
+        "fingerprint": entry.key,
+        "team": entry.team,
+        "key": entry.key_id,
+        "model": entry.model,
+        "created_at": when(entry.created_ms),
+        "expires_at": when(entry.expires_ms),
+        "bytes": entry.body_bytes,
+        "cost_usd": None if entry.cost_nanos is None else usd(entry.cost_nanos),
+        "reference_images": len(entry.references),
+        "request_id": entry.request_id,
+    }
+
+
+def reuse_facts(reuse: Reuse) -> Facts:
+    """How often a result was had for nothing, and what that saved."""
+    return {
+        "fingerprint": reuse.fingerprint,
+        "model": reuse.model,
+        "uses": reuse.uses,
+        "saved_usd": usd(reuse.saved_nanos),
     }

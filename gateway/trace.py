@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gateway.errors import Refusal
-from gateway.model import Caller, Outcome, Pace
+from gateway.model import Caller, Entry, Outcome, Pace
+from gateway.rules.headers import CacheStatus
 
 
 @dataclass
@@ -36,6 +37,9 @@ class Trace:
     cause: str = ""
     paid_by: str = ""
     pace: Pace | None = None
+    cache: CacheStatus | None = None
+    """Of a refusal that was given from memory; an answer carries its own."""
+    age_seconds: int | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -45,6 +49,15 @@ class Trace:
             yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begun
+
+    def save(self, outcome: Outcome, entry: Entry, *, retry: bool) -> None:
+        """Take down a picture that somebody else's purchase, or an earlier one, has brought."""
+        self.outcome, self.status = outcome, 200
+        self.cost_nanos, self.saved_nanos = 0, entry.cost_nanos or 0
+        self.cause = "reuse" if outcome is Outcome.HIT else "coalesced"
+        if retry:
+            self.cause = "automatic_retry"
+        self.paid_by = entry.team
 
     def refuse(self, refusal: Refusal) -> None:
         """Take down how a request that could not go on ended."""

@@ -10,6 +10,7 @@ from gateway.errors import Refusal
 from gateway.model import Account, Caller, Pace
 from gateway.rules.rates import RateLeases, minute_ends_ms, minute_of
 from gateway.rules.units import time_text
+from gateway.state.database import StateUnavailable
 
 Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
 """(account, minute, want, limit) → what was granted, and what is leased of it in all."""
@@ -64,7 +65,13 @@ class Traffic:
 
     async def _top_up(self, name: str, limit: int, minute: int) -> None:
         if want := self._leases.wants(name, limit, minute):
-            granted, leased = await self._lease(name, minute, want, limit)
+            try:
+                granted, leased = await self._lease(name, minute, want, limit)
+            except StateUnavailable:
+                # Hits go on without the state; the limit is then held by each process alone.
+                left = self._leases.remaining(name, limit, minute)
+                granted = min(want, left)
+                leased = limit - left + granted
             self._leases.put(name, minute, granted=granted, leased=leased, limit=limit)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from gateway.errors import Refusal
@@ -26,6 +27,18 @@ HELD_WAIT_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 0.05
 _SETTLE_AGAIN_SECONDS = 1.0
 SEEN_DAYS_MS = 30 * 86_400_000
+
+
+class Along(Protocol):
+    """What goes along with a call's money, in the same transactions; each may be run again."""
+
+    async def hold(self, tx: Transaction, reservation_id: str) -> None:
+        """Before the money is held. What it raises ends the reservation."""
+        ...
+
+    async def resolve(self, tx: Transaction, reservation_id: str) -> None:
+        """Before the money is settled or given back."""
+        ...
 
 
 class Treasury:
@@ -51,18 +64,24 @@ class Treasury:
         self._late: set[asyncio.Task[None]] = set()
 
     async def reserve(
-        self, caller: Caller, facts: CallFacts, *, price_nanos: int, images: int
+        self,
+        caller: Caller,
+        facts: CallFacts,
+        *,
+        price_nanos: int,
+        images: int,
+        along: Along | None = None,
     ) -> ledger.Granted:
         """Hold the most that a call can cost. Raises Refusal where it may not be paid for."""
         try:
-            return await self._hold(caller, facts, price_nanos, images)
+            return await self._hold(caller, facts, price_nanos, images, along)
         except OverBudget as over:
             if not over.held_only:
                 raise self._used_up(over) from None
             blocked_by = over.account.id
         deadline = asyncio.get_running_loop().time() + HELD_WAIT_SECONDS
         return await self._wait_for_money(
-            caller, facts, price_nanos, images, blocked_by=blocked_by, deadline=deadline
+            caller, facts, price_nanos, images, along, blocked_by=blocked_by, deadline=deadline
         )
 
     async def _wait_for_money(
@@ -71,6 +90,7 @@ class Treasury:
         facts: CallFacts,
         price_nanos: int,
         images: int,
+        along: Along | None,
         *,
         blocked_by: str,
         deadline: float,
@@ -87,7 +107,7 @@ class Treasury:
         try:
             while clock() < deadline:
                 try:
-                    return await self._hold(caller, facts, price_nanos, images)
+                    return await self._hold(caller, facts, price_nanos, images, along)
                 except OverBudget as over:
                     if not over.held_only:
                         raise self._used_up(over) from None
@@ -98,13 +118,20 @@ class Treasury:
         raise _held(blocked_by, last)
 
     async def _hold(
-        self, caller: Caller, facts: CallFacts, price_nanos: int, images: int
+        self,
+        caller: Caller,
+        facts: CallFacts,
+        price_nanos: int,
+        images: int,
+        along: Along | None,
     ) -> ledger.Granted:
         now_ms = self._now_ms()
         reservation_id = f"rsv_{uuid.uuid4().hex}"
         since = day_of(now_ms - SEEN_DAYS_MS, self._zone)
 
         async def hold(tx: Transaction) -> ledger.Granted:
+            if along:
+                await along.hold(tx, reservation_id)
             seen = await ledger.highest_cost(tx, facts.model, since)
             return await ledger.reserve(
                 tx,
@@ -131,7 +158,7 @@ class Treasury:
             self._on_trouble("reserve", error)
             if isinstance(error, CommitUnknown):
                 # It may have been written: what it held must not stay held.
-                self._in_background(self._void(reservation_id))
+                self._in_background(self._void(reservation_id, along))
             raise Refusal(
                 "state_unavailable",
                 "The gateway can't reach its books, so it buys nothing now; nothing was charged. "
@@ -144,10 +171,14 @@ class Treasury:
             self._on_used_up(over)
         return _used_up(over)
 
-    async def settle(self, reservation: Reservation, settlement: Settlement) -> Settled:
+    async def settle(
+        self, reservation: Reservation, settlement: Settlement, along: Along | None = None
+    ) -> Settled:
         """Book what a call cost. Never raises for an unreachable state: it is written later."""
 
         async def book(tx: Transaction) -> Settled:
+            if along:
+                await along.resolve(tx, reservation.id)
             return await ledger.settle(
                 tx, reservation.id, settlement, now_ms=self._now_ms(), zone=self._zone
             )
@@ -164,12 +195,14 @@ class Treasury:
             estimated=cost is None,
         )
 
-    async def void(self, reservation: Reservation) -> None:
+    async def void(self, reservation: Reservation, along: Along | None = None) -> None:
         """Give back what was held for a call that never left."""
-        await self._void(reservation.id)
+        await self._void(reservation.id, along)
 
-    async def _void(self, reservation_id: str) -> None:
+    async def _void(self, reservation_id: str, along: Along | None) -> None:
         async def release(tx: Transaction) -> bool:
+            if along:
+                await along.resolve(tx, reservation_id)
             return await ledger.void(tx, reservation_id)
 
         try:
@@ -192,6 +225,11 @@ class Treasury:
         task = asyncio.create_task(work)
         self._late.add(task)
         task.add_done_callback(self._late.discard)
+
+    @property
+    def unwritten(self) -> int:
+        """How many settlements and releases still wait for the state."""
+        return len(self._late)
 
     async def drain(self, seconds: float) -> int:
         """Wait for what is still to be written; how much was left after so long."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,3 +60,77 @@ def _execute(url: str, *statements: str) -> None:
         loop.run_until_complete(execute())
     finally:
         loop.close()
+
+
+@pytest.fixture
+async def schema_url(postgres_url: str) -> str:
+    return await asyncio.to_thread(fresh_schema, postgres_url)
+
+
+@pytest.fixture
+async def line(schema_url: str) -> AsyncIterator[Line]:
+    found = re.search(r"host=([^&]+)", schema_url)
+    assert found, schema_url
+    port = re.search(r"port=(\d+)", schema_url)
+    line = Line(f"{found[1]}/.s.PGSQL.{port[1] if port else 5432}")
+    await line.open()
+    yield line
+    await line.close()
+
+
+class Line:
+    """A real TCP line to a PostgreSQL, which a test can cut, silence or listen in on."""
+
+    def __init__(self, socket_path: str) -> None:
+        self._socket_path = socket_path
+        self._server: asyncio.Server | None = None
+        self._pipes: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+        self.silent = False
+        self.on_sent: Callable[[bytes], Awaitable[bool]] | None = None
+        """Gets what the client sends; False says that it is not to arrive."""
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        if self._server:
+            self._server.close()
+        self.cut()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_unix_connection(self._socket_path)
+        self._writers += [writer, to_server]
+        self._pipes += [
+            asyncio.ensure_future(self._pipe(reader, to_server, self._heard)),
+            asyncio.ensure_future(self._pipe(from_server, writer, self._passes)),
+        ]
+
+    async def _heard(self, sent: bytes) -> bool:
+        return await self.on_sent(sent) if self.on_sent else not self.silent
+
+    async def _passes(self, sent: bytes) -> bool:
+        return not self.silent
+
+    async def _pipe(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passes: Callable[[bytes], Awaitable[bool]],
+    ) -> None:
+        try:
+            while sent := await reader.read(65536):
+                if await passes(sent):
+                    writer.write(sent)
+                    await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()

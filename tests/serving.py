@@ -20,10 +20,11 @@ import httpx
 import uvicorn
 
 from gateway.app import Gateway, create_app
+from gateway.clock import now_ms
 from gateway.edges.journal import Journal
 from gateway.edges.server import listen
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
-from gateway.parts import now_ms, open_database
+from gateway.parts import open_database
 from gateway.settings import Settings, load
 from gateway.state import keys, teams
 from gateway.state.audit import Author

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.clock import now_ms
 from gateway.emulator import EmulatorServer
-from gateway.parts import now_ms
 from gateway.settings import Settings
 from gateway.state import reports, resolving, verifying
 from tests.serving import KEY, GatewayProcess, in_state, make_key, settings_for, tables_of

@@ -68,6 +68,9 @@ _TABLE: Mapping[str, tuple[Reach, Reach, Reach]] = MappingProxyType({
     "GET /ledger/unresolved":      (_ALL, _ALL,  _NONE),
     "POST /ledger/resolve":        (_ALL, _NONE, _NONE),
     "POST /ledger/corrections":    (_ALL, _ALL,  _NONE),
+    "GET /cache":                  (_ALL, _ALL,  _OWN),
+    "POST /cache/purge":           (_ALL, _NONE, _OWN),
+    "POST /cache/verify":          (_ALL, _NONE, _NONE),
 })
 # fmt: on
 

@@ -17,6 +17,7 @@ from gateway.state.audit import Author
 from gateway.state.fields import is_text
 
 MOST_BODY_BYTES = 2**20
+MOST_PARAMETERS = 100
 
 Document = Mapping[str, object]
 Value = TypeVar("Value")
@@ -74,7 +75,12 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
 
 def query_of(text: str, known: Iterable[str]) -> Mapping[str, str]:
     """The query's parameters, each a line of text given once. Raises Refusal."""
-    pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100)
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise Refusal(
+            "invalid_field", f"The query has more than {MOST_PARAMETERS} parameters."
+        ) from None
     check_names((name for name, _ in pairs), known, "query parameter")
     query = dict(_once(pairs))
     for name, value in query.items():

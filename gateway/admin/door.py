@@ -1,7 +1,7 @@
 """The way into `/admin/v1`: whose token is it, may it do this, and then it is done.
 
 The order is: is there an admin API at all, who asks, is there such a route, may they, what
-exactly do they ask. Only then is anything read or changed, in one transaction.
+exactly do they ask. Only then is anything read or changed, in the state in one transaction.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from starlette.exceptions import HTTPException
 
 from gateway.admin.access import ROOT, Holder, confinement, holder_of
 from gateway.admin.asking import Asked, Document, document_of, query_of
-from gateway.admin.routes import PATHS, ROUTES
+from gateway.admin.cache import Cupboard
+from gateway.admin.routes import PATHS, ROUTES, CacheRoute
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
-from gateway.parts import now_ms
+from gateway.housekeeping import Housekeeper
+from gateway.results import Results, ResultsUnavailable
 from gateway.settings import Settings
 from gateway.showing import Facts
 from gateway.state import faults
@@ -38,9 +40,21 @@ PREFIX = "/admin/v1"
 class Admin:
     """Answers what is asked of `/admin/v1`."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        results: Results,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._settings = settings
         self._database = database
+        self._cupboard = Cupboard(Housekeeper(settings, database, results))
+        self._now_ms = now_ms
+
+    async def close(self) -> None:
+        """Break off what still goes on for somebody who asked; before the results are closed."""
+        await self._cupboard.close()
 
     async def answer(
         self, path: str, exchange: Exchange, parameters: Mapping[str, str]
@@ -57,7 +71,7 @@ class Admin:
             path=parameters,
             query=query,
             document={name: document[name] for name in document if name != "reason"},
-            by=Author(holder.actor, now_ms(), _reason(document, query)),
+            by=Author(holder.actor, self._now_ms(), _reason(document, query)),
             settings=self._settings,
             confined_to=confined_to,
         )
@@ -105,8 +119,13 @@ class Admin:
         return holder
 
     async def _run(self, route: str, asked: Asked) -> Facts:
+        found = ROUTES[route]
+        if isinstance(found, CacheRoute):
+            with _in_our_words():
+                return await found.handler(self._cupboard, asked)
+
         async def operation(tx: Transaction) -> Facts:
-            return await ROUTES[route].handler(tx, asked)
+            return await found.handler(tx, asked)
 
         run: Callable[..., Awaitable[Facts]] = (
             self._database.read if route.startswith("GET ") else self._database.write
@@ -148,7 +167,7 @@ _CODES: Mapping[type[faults.AccountError], str] = {
 
 @contextlib.contextmanager
 def _in_our_words() -> Iterator[None]:
-    """What the state refuses, as refusals of ours."""
+    """What the state and the results refuse, as refusals of ours."""
     try:
         yield
     except faults.AccountError as error:
@@ -164,4 +183,10 @@ def _in_our_words() -> Iterator[None]:
     except StateUnavailable:
         raise Refusal(
             "state_unavailable", "The database can't be reached; nothing was changed. Try again."
+        ) from None
+    except ResultsUnavailable as error:
+        raise Refusal(
+            "results_unavailable",
+            f"The stored results can't be worked on just now ({error}). Edits go on, bought anew "
+            "where what is stored can't be read. Try again.",
         ) from None

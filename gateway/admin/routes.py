@@ -1,7 +1,7 @@
 """The routes of `/admin/v1`: what answers each, and the query parameters that it takes.
 
-Who may use them is in `access`. Every route is one transaction: a read for GET, else a write
-with its row of the audit.
+Who may use them is in `access`. A `Route` is one transaction: a read for GET, else a write with
+its row of the audit. A `CacheRoute` is about the results, which lie outside the state.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from gateway.admin import accounts, books, keys, paging, tokens
 from gateway.admin.asking import Asked
+from gateway.admin.cache import Cupboard
 from gateway.showing import Facts
 from gateway.state.database import Transaction
 
@@ -28,13 +29,22 @@ class Route:
     status: int = 200
 
 
+@dataclass(frozen=True, slots=True)
+class CacheRoute:
+    """The same, answered by what keeps the results."""
+
+    handler: Callable[[Cupboard, Asked], Awaitable[Facts]]
+    query: tuple[str, ...] = ()
+    status: int = 200
+
+
 _PAGES = paging.NAMES
 _DAYS = ("from", "to", "team")
 _WHY = ("reason",)
 """A DELETE seldom has a body, so its reason may stand in the query."""
 
 # fmt: off
-ROUTES: Mapping[str, Route] = MappingProxyType({
+ROUTES: Mapping[str, Route | CacheRoute] = MappingProxyType({
     "GET /organisation":        Route(accounts.show_organisation),
     "PATCH /organisation":      Route(accounts.update_organisation),
     "GET /teams":               Route(accounts.list_teams, (*_PAGES, "archived")),
@@ -59,7 +69,10 @@ ROUTES: Mapping[str, Route] = MappingProxyType({
     "GET /ledger/verify":       Route(books.verify),
     "GET /ledger/unresolved":   Route(books.unresolved, _PAGES),
     "POST /ledger/resolve":     Route(books.resolve),
-    "POST /ledger/corrections": Route(books.correct, status=201),
+    "POST /ledger/corrections": Route(books.correct),
+    "GET /cache":               CacheRoute(Cupboard.stats, ("team",)),
+    "POST /cache/purge":        CacheRoute(Cupboard.purge),
+    "POST /cache/verify":       CacheRoute(Cupboard.verify),
 })
 # fmt: on
 

@@ -15,6 +15,7 @@ from gateway.cli.accounts import (
 )
 from gateway.cli.apply import apply
 from gateway.cli.books import ledger
+from gateway.cli.results import cache
 from gateway.cli.serving import check, demo, emulate, serve
 from gateway.cli.usage import usage
 
@@ -28,6 +29,6 @@ def main() -> None:
 for command in (
     serve, demo, emulate, check,
     organisation, teams, keys, tokens, pause, resume, audit, apply,
-    usage, ledger,
+    usage, ledger, cache,
 ):  # fmt: skip
     main.add_command(command)

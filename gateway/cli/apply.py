@@ -19,7 +19,7 @@ from gateway.cli.context import (
     reason_option,
     settings_of,
 )
-from gateway.parts import now_ms
+from gateway.clock import now_ms
 from gateway.settings import Settings
 from gateway.showing import key_facts
 from gateway.state import applying

@@ -22,7 +22,8 @@ from gateway.cli.context import (
     settings_of,
 )
 from gateway.cli.days import Range, csv_option, range_of, range_options, working
-from gateway.parts import HEARTBEAT_EXPIRY_MS, longest_flight_ms, now_ms
+from gateway.clock import now_ms
+from gateway.parts import HEARTBEAT_EXPIRY_MS, longest_flight_ms
 from gateway.rules.money import nanos_of
 from gateway.settings import Settings
 from gateway.showing import (

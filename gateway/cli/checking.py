@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.clock import now_ms
+from gateway.edges.body import digest
 from gateway.edges.upstream import CatalogueUnavailable
-from gateway.parts import open_database, open_upstream
+from gateway.model import Entry
+from gateway.parts import open_database, open_results, open_upstream
 from gateway.rules.catalogue import parse
 from gateway.settings import Settings, SettingsError
 from gateway.state import keys, teams
@@ -31,7 +35,7 @@ def findings(settings: Settings) -> list[Finding]:
     async def look() -> list[Finding]:
         return [
             *await _state(settings),
-            *_results(settings),
+            *await _results(settings),
             *_spool(settings),
             *await _upstream(settings),
             *_access(settings),
@@ -66,11 +70,50 @@ async def _counts(tx: Transaction) -> tuple[int, int]:
     return len(await teams.list_teams(tx)), len(await keys.list_keys(tx))
 
 
-def _results(settings: Settings) -> list[Finding]:
+async def _results(settings: Settings) -> list[Finding]:
+    cache = settings.cache
+    if cache.url.startswith("disk:"):
+        return [_folder("results", Path(cache.url.removeprefix("disk:")))]
+    local = _folder("results", Path(cache.local_folder))
+    return [local, await _bucket(settings)] if local.good else [local]
+
+
+async def _bucket(settings: Settings) -> Finding:
+    """Put a small object where results will lie, and delete it."""
     url = settings.cache.url
-    if not url.startswith("disk:"):
-        return [Finding("results", None, f"{url}: not tried from here")]
-    return [_folder("results", Path(url.removeprefix("disk:")))]
+    try:
+        results = open_results(settings)
+    except SettingsError as error:
+        return Finding("results", False, str(error))
+    try:
+        probe, body = _probe()
+        await results.put(probe, body)
+        await results.delete(probe.key)
+        trouble = results.trouble
+    finally:
+        await results.close()
+    if trouble:
+        return Finding("results", False, f"{url} can't be written: {trouble}")
+    return Finding("results", True, f"{url} can be written")
+
+
+def _probe() -> tuple[Entry, bytes]:
+    """An entry that no edit has and that has run out already."""
+    body, now = b"{}", now_ms()
+    return Entry(
+        key=f"check-{uuid.uuid4().hex}",
+        team="",
+        key_id="",
+        model="",
+        cost_nanos=None,
+        created_ms=now,
+        expires_ms=now,
+        body_digest=digest(body),
+        body_bytes=len(body),
+        content_type="application/json",
+        request_id="",
+        upstream_request_id="",
+    ), body
 
 
 def _spool(settings: Settings) -> list[Finding]:

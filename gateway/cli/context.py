@@ -7,6 +7,7 @@ import csv
 import getpass
 import io
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.parts import now_ms, open_database
+from gateway.clock import now_ms
+from gateway.parts import open_database
 from gateway.settings import Settings, SettingsError, load
 from gateway.state.audit import Author
 from gateway.state.database import Operation, StateUnavailable
@@ -116,8 +118,9 @@ def print_rows(
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in names))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    # What goes into a pipe or a file is folded nowhere.
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    console.print(table)
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from gateway.parts import now_ms
+from gateway.clock import now_ms
 from gateway.rules.windows import day_of
 from gateway.settings import Settings
 

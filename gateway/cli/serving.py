@@ -19,7 +19,8 @@ from gateway.cli.context import author, config_option, in_database, settings_of
 from gateway.edges.journal import quiet_servers
 from gateway.edges.server import PortTaken, listen
 from gateway.edges.server import serve as serve_app
-from gateway.settings import Settings
+from gateway.parts import open_results
+from gateway.settings import Settings, SettingsError
 from gateway.state import keys, teams
 from gateway.state.database import Transaction
 from gateway.state.terms import Terms, amended
@@ -38,6 +39,7 @@ def serve(config: Path | None, **listening: Any) -> None:
     """Serve the gateway."""
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
+    _check_results(settings)
     _warn_where_nobody_can_ask(settings)
     _serve(settings, lambda url: _announce(settings, url))
 
@@ -61,6 +63,14 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
     )
     if not started:
         raise click.ClickException("the gateway did not start; the lines above say why")
+
+
+def _check_results(settings: Settings) -> None:
+    """A bucket that can't be is one clear line here, and a traceback of the server's later."""
+    try:
+        open_results(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _warn_where_nobody_can_ask(settings: Settings) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gateway.rules.json_text import Cutter, Hole, Number, Segment, plain_parse, write
+from gateway.rules.json_text import Hole, Number, Segment, cut, plain_parse, write
 from gateway.rules.money import nanos_of, usd
 
-_LONGEST_KEPT = 1_024
 _LARGEST_ERROR_BYTES = 1_048_576
 
 
@@ -62,7 +61,7 @@ class UpstreamError(NamedTuple):
 def read_answer(body: bytes, cost_path: str) -> Answered:
     """Read the envelope of a 200's body. `cost_path` is dotted, e.g. `usage.cost.total_cost`."""
     try:
-        tree, long_strings = _cut(body)
+        tree, long_strings = cut(body)
     except ValueError:
         return Answered(valid=False, pictures=0, has_urls=False, cost_nanos=None, _body=body)
     data = tree.get("data") if isinstance(tree, dict) else None
@@ -100,21 +99,6 @@ def upstream_error(body: bytes) -> UpstreamError | None:
 
 def _text(value: object) -> str | None:
     return str(value) if isinstance(value, str) else None
-
-
-def _cut(body: bytes) -> tuple[Any, list[Segment]]:
-    """The document and its long strings. Raises ValueError where it is no JSON.
-
-    A long string as a name leaves no valid text behind it: that rare document is parsed whole.
-    """
-    cutter = Cutter(longest=_LONGEST_KEPT)
-    holes = [piece.data for piece in cutter.feed(body)]
-    try:
-        return cutter.parse(), holes
-    except ValueError:
-        if not cutter.whole or not holes:
-            raise
-    return plain_parse(body), []
 
 
 def _is_given(value: object) -> bool:

@@ -20,17 +20,25 @@ class Directives:
     only_if_cached: bool = False
     max_age_seconds: int | None = None
     variant: str = ""
+    retry: bool = False
+    """An SDK sends it again by itself: its user asked once."""
 
     @property
     def may_look(self) -> bool:
         """May a stored result answer this request?"""
         return not (self.no_cache or self.no_store)
 
+    @property
+    def may_replace(self) -> bool:
+        """May what it buys take the place of a result that was good for others?"""
+        return self.no_cache or self.max_age_seconds is not None
 
-def parse(cache_control: str, variant: str) -> Directives:
+
+def parse(cache_control: str, variant: str, retry_count: str = "") -> Directives:
     """The directives of a request. Raises Refusal for a variant that can't be one.
 
-    Directives that are unknown here are passed over, as RFC 9111 wants.
+    `retry_count` is what OpenAI's SDKs send as `x-stainless-retry-count`. Directives that are
+    unknown here are passed over, as RFC 9111 wants.
     """
     if variant and not _VARIANT.fullmatch(variant):
         raise Refusal(
@@ -46,16 +54,21 @@ def parse(cache_control: str, variant: str) -> Directives:
         only_if_cached="only-if-cached" in words,
         max_age_seconds=int(ages[-1]) if ages and re.fullmatch(r"\d{1,9}", ages[-1]) else None,
         variant=variant,
+        retry=re.fullmatch(r"0*[1-9]\d{0,5}", retry_count.strip()) is not None,
     )
 
 
 def check_bypass(directives: Directives, caller: Caller) -> None:
-    """Raises Refusal where going round the cache, which costs money, is not allowed."""
-    if directives.may_look:
+    """Raises Refusal where going round the cache, which costs money, is not allowed.
+
+    A result may be no older than 0 seconds: that goes round it as well.
+    """
+    if directives.may_look and directives.max_age_seconds != 0:
         return
     for account in caller.accounts:
         if account.limits.may_bypass_cache is False:
             word = "no-store" if directives.no_store else "no-cache"
+            word = "max-age=0" if directives.may_look else word
             raise Refusal(
                 "bypass_not_allowed",
                 f"Cache-Control: {word} buys a new picture, which this {account.level} may not "

@@ -180,6 +180,21 @@ def _loads(text: bytes, marker: str, pairs: Pairs, constant: Callable[[str], Any
         raise ValueError("nested too deep") from None
 
 
+def cut(text: bytes, longest: int = 1_024) -> tuple[Any, list[Segment]]:
+    """A whole document and its long strings, for `write`. Raises ValueError where it is no JSON.
+
+    A long string as a name leaves no valid text behind it: that rare document is parsed whole.
+    """
+    cutter = Cutter(longest=longest)
+    holes = [piece.data for piece in cutter.feed(text)]
+    try:
+        return cutter.parse(), holes
+    except ValueError:
+        if not cutter.whole or not holes:
+            raise
+    return plain_parse(text), []
+
+
 def plain_parse(text: bytes) -> Any:
     """Parse without cutting anything, numbers kept as written. Raises ValueError."""
     return _loads(text, "\0", dict, Number)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Literal
 
 from gateway.model import Outcome
 from gateway.state.booking import LEDGER_SELECT, LedgerRow
@@ -119,6 +120,42 @@ def total_of(lines: Iterable[UsageLine]) -> UsageLine:
             elif isinstance(here, dict):
                 here.update({name: here.get(name, 0) + number for name, number in there.items()})
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """How often a result was had for nothing, and what it would have cost each time together."""
+
+    fingerprint: str
+    model: str
+    uses: int
+    saved_nanos: int
+
+
+async def most_reused(
+    tx: Transaction,
+    from_day: str,
+    to_day: str,
+    *,
+    by: Literal["uses", "saved_nanos"] = "uses",
+    team: str | None = None,
+    limit: int = 10,
+) -> list[Reuse]:
+    """The results that were most often had for nothing in these days, or that saved most.
+
+    From single requests, which are kept for `[state] usage_days`; a team's alone where one is
+    named, whoever paid for the picture.
+    """
+    other = "saved_nanos" if by == "uses" else "uses"
+    rows = await tx.fetch(
+        "SELECT fingerprint, MIN(model) AS model, COUNT(*) AS uses, "
+        "CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos FROM usage_rows "
+        "WHERE day >= $1 AND day <= $2 AND fingerprint <> '' AND outcome IN ('hit', 'coalesced') "
+        "AND (team = $3 OR $3 = '') GROUP BY fingerprint "
+        f"ORDER BY {by} DESC, {other} DESC, fingerprint LIMIT $4",
+        *(from_day, to_day, team or "", limit),
+    )
+    return [Reuse(**row) for row in rows]
 
 
 def _group(text: str, tag: str | None) -> str:

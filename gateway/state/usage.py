@@ -16,7 +16,7 @@ Cause = Literal["", "reuse", "coalesced", "automatic_retry", "remembered_refusal
 
 _COLUMNS = (
     "id", "at_ms", "day", "request_id", "team", "key_id", "model", "route", "outcome", "cause",
-    "saved_nanos", "status", "code", "paid_by_team", "owner", "cost_centre", "tags",
+    "saved_nanos", "status", "code", "paid_by_team", "owner", "cost_centre", "tags", "fingerprint",
 )  # fmt: skip
 _HEAD = f"INSERT INTO usage_rows ({', '.join(_COLUMNS)})"
 _NEW = "ON CONFLICT (id) DO NOTHING RETURNING id"
@@ -33,6 +33,7 @@ class UsageRow:
     `saved_nanos` is what it would have cost, and `cause` why it did not. `code` is the
     refusal's or failure's, "" where there was none. `paid_by_team` is the team that paid for
     the picture, where it was another one. `owner`, `cost_centre` and `tags` as they were.
+    `fingerprint` is the edit's, "" where the request was refused before it was known.
     """
 
     id: str
@@ -52,6 +53,7 @@ class UsageRow:
     owner: str = ""
     cost_centre: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
+    fingerprint: str = ""
 
     @property
     def dimensions(self) -> rollups.Dimensions:
@@ -94,7 +96,7 @@ def _values(row: UsageRow) -> tuple[Value, ...]:
     return (
         row.id, row.at_ms, row.day, row.request_id, row.team, row.key_id, row.model, row.route,
         row.outcome.value, row.cause, row.saved_nanos, row.status, row.code, row.paid_by_team,
-        row.owner, row.cost_centre, tags_text(row.tags),
+        row.owner, row.cost_centre, tags_text(row.tags), row.fingerprint,
     )  # fmt: skip
 
 

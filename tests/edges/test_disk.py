@@ -105,7 +105,7 @@ async def test_a_planted_pickle_is_deleted_and_never_run(
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["../../victim", "/etc/passwd", "ab/../../../victim", ""])
+@pytest.mark.parametrize("name", ["../victim", "/etc/passwd", "ab/../../victim", ""])
 async def test_a_planted_file_name_is_neither_read_nor_removed(
     folder: Path, tmp_path: Path, results: DiskResults, name: str
 ) -> None:
@@ -339,12 +339,13 @@ async def test_the_store_works_again_once_the_disk_does(folder: Path) -> None:
 async def test_a_hit_needs_no_write_lock_and_a_put_that_does_gives_up(
     folder: Path, body: bytes
 ) -> None:
-    results = DiskResults(folder, MAX_BYTES, timeout_seconds=0.2)
+    results = DiskResults(folder, MAX_BYTES, timeout_seconds=1)
     await results.put(entry_of(body, expires_ms=9**15), body)
     with diskcache.Cache(str(folder)) as other, other.transact():
         assert await results.get("v1-00")
         assert not await results.put(entry_of(body, "v1-01"), body)
     assert results.counts().failures == {Failure.TIMEOUT: 1}
+    assert len(files_in(folder)) == (1 if body is LARGE else 0)
     assert str(results.trouble) == "timeout"
     assert await results.put(entry_of(body, "v1-01"), body)
     assert results.trouble is None
@@ -541,14 +542,18 @@ async def test_what_one_process_stores_replaces_or_deletes_another_sees_at_once(
         assert await results.get("v1-0") is None
 
 
-async def test_processes_that_open_one_new_folder_at_once_all_work(folder: Path) -> None:
+async def test_processes_that_open_and_write_one_new_folder_at_once_all_work(
+    folder: Path,
+) -> None:
     source = """
-from tests.edges.results import LARGE, entry_of
+from tests.edges.results import entry_of
 from gateway.edges.disk import DiskResults
 
 async def main(folder, number):
     results = DiskResults(folder, 50_000_000, timeout_seconds=20)
-    assert await results.put(entry_of(LARGE, f"v1-{number}", expires_ms=9**15), LARGE)
+    for place in range(40):
+        body = number.encode() * 20_000
+        assert await results.put(entry_of(body, f"v1-{place}", expires_ms=9**15), body)
     await results.close()
 """
     processes = [program(source, folder, number) for number in range(4)]
@@ -556,7 +561,9 @@ async def main(folder, number):
         with process:
             assert await asyncio.to_thread(process.wait) == 0
     results = DiskResults(folder, MAX_BYTES)
-    assert (await results.stats()).entries == 4
+    verified = await results.verify(lambda done, total: None)
+    assert (verified.checked, verified.damaged) == (40, 0)
+    assert len(files_in(folder)) == 40
     await results.close()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
@@ -12,9 +11,9 @@ import pytest
 
 from gateway.edges.postgres import PostgresDatabase
 from gateway.state.database import CommitUnknown, StateUnavailable, Transaction
-from tests.engines import fresh_schema, postgres_url
+from tests.engines import Line, line, postgres_url, schema_url
 
-__all__ = ["postgres_url"]
+__all__ = ["line", "postgres_url", "schema_url"]
 
 
 async def create(tx: Transaction) -> None:
@@ -29,80 +28,6 @@ async def raise_a(tx: Transaction) -> None:
 async def value_of_a(tx: Transaction) -> int:
     rows = await tx.fetch("SELECT value FROM numbers WHERE name = 'a'")
     return int(rows[0]["value"])
-
-
-class Line:
-    """A real TCP line to a PostgreSQL, which a test can cut, silence or listen in on."""
-
-    def __init__(self, socket_path: str) -> None:
-        self._socket_path = socket_path
-        self._server: asyncio.Server | None = None
-        self._pipes: list[asyncio.Task[None]] = []
-        self._writers: list[asyncio.StreamWriter] = []
-        self.port = 0
-        self.silent = False
-        self.on_sent: Callable[[bytes], Awaitable[bool]] | None = None
-        """Gets what the client sends; False says that it is not to arrive."""
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        if self._server:
-            self._server.close()
-        self.cut()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_server, to_server = await asyncio.open_unix_connection(self._socket_path)
-        self._writers += [writer, to_server]
-        self._pipes += [
-            asyncio.ensure_future(self._pipe(reader, to_server, self._heard)),
-            asyncio.ensure_future(self._pipe(from_server, writer, self._passes)),
-        ]
-
-    async def _heard(self, sent: bytes) -> bool:
-        return await self.on_sent(sent) if self.on_sent else not self.silent
-
-    async def _passes(self, sent: bytes) -> bool:
-        return not self.silent
-
-    async def _pipe(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        passes: Callable[[bytes], Awaitable[bool]],
-    ) -> None:
-        try:
-            while sent := await reader.read(65536):
-                if await passes(sent):
-                    writer.write(sent)
-                    await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-
-@pytest.fixture
-async def schema_url(postgres_url: str) -> str:
-    return await asyncio.to_thread(fresh_schema, postgres_url)
-
-
-@pytest.fixture
-async def line(schema_url: str) -> AsyncIterator[Line]:
-    found = re.search(r"host=([^&]+)", schema_url)
-    assert found, schema_url
-    port = re.search(r"port=(\d+)", schema_url)
-    line = Line(f"{found[1]}/.s.PGSQL.{port[1] if port else 5432}")
-    await line.open()
-    yield line
-    await line.close()
 
 
 @pytest.fixture
@@ -177,7 +102,7 @@ async def test_a_server_that_falls_silent_is_given_up(
 ) -> None:
     assert await distant.read(value_of_a) == 0
     line.silent = True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         with pytest.raises(StateUnavailable):
             await distant.read(value_of_a)
         with pytest.raises(StateUnavailable):
@@ -233,11 +158,13 @@ async def test_batches_leave_the_connections_to_money(schema_url: str) -> None:
 
     batches = [asyncio.ensure_future(database.write(slow, urgent=False)) for _ in range(4)]
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(5):
-        assert await database.write(quick) == "done"
-    release.set()
-    await asyncio.gather(*batches)
-    await database.close()
+    try:
+        async with asyncio.timeout(10):
+            assert await database.write(quick) == "done"
+    finally:
+        release.set()
+        await asyncio.gather(*batches)
+        await database.close()
 
 
 async def test_writes_that_wait_for_rows_do_not_keep_reads_waiting(
@@ -252,10 +179,12 @@ async def test_writes_that_wait_for_rows_do_not_keep_reads_waiting(
     writes = [asyncio.ensure_future(direct.write(holds))]
     writes += [asyncio.ensure_future(direct.write(raise_a)) for _ in range(30)]
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(5):
-        assert await direct.read(value_of_a) == 0
-    release.set()
-    await asyncio.gather(*writes)
+    try:
+        async with asyncio.timeout(10):
+            assert await direct.read(value_of_a) == 0
+    finally:
+        release.set()
+        await asyncio.gather(*writes)
     assert await direct.read(value_of_a) == 31
 
 

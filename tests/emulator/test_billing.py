@@ -46,6 +46,7 @@ def test_a_statement_row_says_what_was_charged(caller: Caller) -> None:
         "cost_nanos": 60_000_000,
         "credential": "ator",
         "status": 200,
+        "client_request_id": "",
     }
 
 

@@ -164,3 +164,31 @@ async def test_the_ledger_is_read_in_pages_without_losing_a_row(till: Till) -> N
         seen += [row.id for row in rows]
         rows = await page(reports.cursor(rows[-1]))
     assert sorted(seen) == [f"r{number}" for number in range(7)]
+
+
+async def test_results_that_were_reused_are_reported_by_use_and_by_saving(till: Till) -> None:
+    mine: dict[str, Any] = {"fingerprint": "v1-often", "cause": "reuse", "saved_nanos": 2}
+    dear: dict[str, Any] = {"fingerprint": "v1-dear", "cause": "coalesced", "saved_nanos": 9}
+    await record(
+        till.database,
+        [
+            row(1, outcome=Outcome.MISS, fingerprint="v1-often"),
+            row(2, **mine),
+            row(3, **mine),
+            row(4, outcome=Outcome.COALESCED, team="press", **dear),
+            row(5, outcome=Outcome.REFUSED, status=429, fingerprint="v1-often"),
+            row(6, cause="reuse", saved_nanos=7),
+            row(7, day="2026-10-31", **mine),
+        ],
+    )
+    read = till.database.read
+    by_use = await read(lambda tx: reports.most_reused(tx, *MONTH))
+    by_saving = await read(lambda tx: reports.most_reused(tx, *MONTH, by="saved_nanos"))
+    of_press = await read(lambda tx: reports.most_reused(tx, *MONTH, team="press"))
+    first = await read(lambda tx: reports.most_reused(tx, *MONTH, limit=1))
+
+    often, dearest = reports.Reuse("v1-often", "m", 2, 4), reports.Reuse("v1-dear", "m", 1, 9)
+    assert by_use == [often, dearest]
+    assert by_saving == [dearest, often]
+    assert of_press == [dearest]
+    assert first == [often]

@@ -52,6 +52,7 @@ async def test_a_row_keeps_everything_that_was_known(database: Database) -> None
         cost_centre="cc",
         tags={"b": "2", "a": "ü"},
         route="generations",
+        fingerprint="v1-0a",
     )
     await record(database, [given])
     (found,) = await stored(database)
@@ -73,6 +74,7 @@ async def test_a_row_keeps_everything_that_was_known(database: Database) -> None
         "owner": "ann",
         "cost_centre": "cc",
         "tags": '{"a":"ü","b":"2"}',
+        "fingerprint": "v1-0a",
     }
 
 

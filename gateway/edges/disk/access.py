@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.edges.disk.index import Index, is_corrupt, open_index, set_aside
+from gateway.edges.disk.index import Index
 from gateway.edges.disk.lane import Lane
+from gateway.edges.disk.opening import is_corrupt, open_index, set_aside
 from gateway.results import Failure
 
 Result = TypeVar("Result")

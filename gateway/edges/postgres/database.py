@@ -24,6 +24,7 @@ from gateway.state.database import Operation, Result, StateUnavailable, Transact
 
 ATTEMPTS = 6
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+CLOCK = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms"
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 ALONE = (
     "SELECT pg_advisory_xact_lock("
@@ -82,11 +83,20 @@ class PostgresDatabase:
         async with self._turn(self._readers):
             return await self._repeated(READ, operation, self._command_seconds)
 
+    async def clock_ms(self) -> int:
+        async def ask(transaction: Transaction) -> int:
+            rows = await transaction.fetch(CLOCK)
+            return int(rows[0]["now_ms"])
+
+        return await self.read(ask)
+
     async def close(self) -> None:
-        """Finish what runs, then close every connection."""
+        """Finish what runs, if it ends within a command's time, then close every connection."""
         self._closed = True
         if self._running:
-            await asyncio.wait(self._running)
+            _, late = await asyncio.wait(self._running, timeout=self._command_seconds)
+            for task in late:
+                task.cancel()
         pool, self._pool = self._pool, None
         if pool is None:
             return

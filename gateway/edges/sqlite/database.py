@@ -145,6 +145,9 @@ class SqliteDatabase:
         # SQLite has one writer among all processes anyway: a write is alone.
         return await self.write(operation)
 
+    async def clock_ms(self) -> int:
+        return time.time_ns() // 1_000_000  # a file has no clock but its machine's
+
     async def close(self) -> None:
         """Finish what is queued, then end the threads and their connections."""
         with self._lock:

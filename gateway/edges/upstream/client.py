@@ -1,64 +1,19 @@
-"""The upstream image API over httpx: one attempt, told apart by what may have been charged.
-
-`Unsent` means that no byte of the request left (so nothing can have been charged);
-`Broken` means that it may have been. Whether to try again is decided elsewhere.
-"""
+"""The client: a pool of connections to one upstream account."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
 import httpx
 
+from gateway.edges.upstream.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
+from gateway.edges.upstream.receiving import bounded, is_stream, last_event, read_tail
+
 USER_AGENT = "image-edit-gateway"
-_READ_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer of the upstream, whatever its status."""
-
-    status: int
-    content_type: str
-    body: bytes
-    request_id: str
-    retry_after: str
-    credential: str
-    upstream_ms: float = 0.0
-
-
-class Unsent(Exception):
-    """The request provably never left: no connection was made."""
-
-
-class Broken(Exception):
-    """The request may have been carried out and charged, but no complete answer came."""
-
-    def __init__(
-        self,
-        why: Literal["timeout", "failed", "too_large"],
-        detail: str,
-        *,
-        request_id: str = "",
-        credential: str = "",
-    ) -> None:
-        super().__init__(detail)
-        self.why = why
-        self.request_id = request_id
-        self.credential = credential
-
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """A body to send: its type, its exact length, and its bytes as they are wanted."""
-
-    content_type: str
-    length: int
-    chunks: AsyncIterator[bytes]
 
 
 class Upstream:
@@ -90,11 +45,16 @@ class Upstream:
             headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
         )
 
-    async def send(self, path: str, payload: Payload, *, request_id: str) -> Answer:
-        """POST once. Raises Unsent or Broken where no complete answer came."""
-        sent = _Sent()
+    async def send(
+        self, path: str, payload: Payload, *, request_id: str, listener: Listener | None = None
+    ) -> Answer:
+        """POST once. Raises Unsent or Broken where no complete answer came.
+
+        With a `listener`, a 200 that is a stream of events is heard by it as it comes, and is
+        complete with its completed or error event; any other answer is read as a whole.
+        """
         key = self._keys[0]
-        credential = credential_hint(key)
+        attempt = Attempt(credential_hint(key))
         headers = {
             "authorization": f"Bearer {key}",
             "accept": "application/json",
@@ -103,53 +63,53 @@ class Upstream:
             "x-client-request-id": request_id,
         }
         request = self._client.build_request(
-            "POST", path, content=payload.chunks, headers=headers, extensions={"trace": sent}
+            "POST", path, content=payload.chunks, headers=headers, extensions={"trace": attempt}
         )
         started = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._exchange(request, credential)
+                answer = await self._exchange(request, attempt, listener)
         except Broken:
             raise
         except (TimeoutError, httpx.TimeoutException) as error:
-            if not sent.headers:
+            if not attempt.sent:
                 raise Unsent("no connection in time") from error
-            raise Broken("timeout", "no complete answer in time", credential=credential) from error
+            raise attempt.broken("timeout", "no complete answer in time") from error
         except Exception as error:
             # httpx also lets errors of h11 and of the operating system through: whatever
             # it was, what counts is whether a byte had left.
-            if not sent.headers:
+            if not attempt.sent:
                 raise Unsent(f"{type(error).__name__}: no connection") from error
             detail = f"{type(error).__name__} before the answer was complete"
-            raise Broken("failed", detail, credential=credential) from error
+            raise attempt.broken("failed", detail) from error
         elapsed_ms = (asyncio.get_running_loop().time() - started) * 1000
-        return Answer(**answer, credential=credential, upstream_ms=elapsed_ms)
+        return replace(answer, upstream_ms=elapsed_ms)
 
-    async def _exchange(self, request: httpx.Request, credential: str) -> dict[str, Any]:
+    async def _exchange(
+        self, request: httpx.Request, attempt: Attempt, listener: Listener | None
+    ) -> Answer:
         response = await self._client.send(request, stream=True)
-        request_id = response.headers.get("x-request-id", "")[:200]
+        attempt.request_id = response.headers.get("x-request-id", "")[:200]
+        last = None
         try:
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in response.aiter_bytes(_READ_BYTES):
-                size += len(chunk)
-                if size > self._max_answer_bytes:
-                    raise Broken(
-                        "too_large",
-                        f"the answer is larger than {self._max_answer_bytes} bytes",
-                        request_id=request_id,
-                        credential=credential,
-                    )
-                chunks.append(chunk)
+            async with aclosing(bounded(response, self._max_answer_bytes, attempt)) as chunks:
+                if listener and is_stream(response):
+                    last = await last_event(chunks, listener, self._max_answer_bytes, attempt)
+                    body = last.data
+                    await read_tail(chunks)
+                else:
+                    body = b"".join([chunk async for chunk in chunks])
         finally:
             await response.aclose()
-        return {
-            "status": response.status_code,
-            "content_type": response.headers.get("content-type", ""),
-            "body": b"".join(chunks),
-            "request_id": request_id,
-            "retry_after": response.headers.get("retry-after", ""),
-        }
+        return Answer(
+            status=response.status_code,
+            content_type=response.headers.get("content-type", ""),
+            body=body,
+            request_id=attempt.request_id,
+            retry_after=response.headers.get("retry-after", ""),
+            credential=attempt.credential,
+            last=last,
+        )
 
     async def models(self) -> bytes:
         """The body of `GET /models`. Raises CatalogueUnavailable."""
@@ -179,14 +139,3 @@ class CatalogueUnavailable(Exception):
 def credential_hint(key: str) -> str:
     """Enough of an upstream key to know it by: its last four characters."""
     return f"…{key[-4:]}" if len(key) > 8 else "…"
-
-
-class _Sent:
-    """Listens to the connection: has the head of the request begun to leave?"""
-
-    def __init__(self) -> None:
-        self.headers = False
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            self.headers = True

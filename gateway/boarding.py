@@ -1,0 +1,167 @@
+"""`join`: the flight of an edit, led or followed, and what is remembered instead of a flight.
+
+Which flights an edit may join is decided here; how one is flown is `purchase.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from gateway.errors import Refusal
+from gateway.flights import Flight, Flights
+from gateway.orders import Crash, Landing, Order, Picture
+from gateway.rules.failure_memory import FailureMemory
+from gateway.rules.leases import FRESH, is_refusal
+from gateway.rules.retries import Name, Retries
+
+ALONE = "alone:"
+Fly = Callable[[Order], Awaitable[Landing]]
+
+
+class ClientGone(Exception):
+    """The client left while it waited; its flight goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a request's flight landed, and whether the request led it."""
+
+    landing: Landing
+    led: bool
+
+
+class Boarding:
+    """Brings requests onto flights."""
+
+    def __init__(
+        self,
+        *,
+        flights: Flights[Landing],
+        fly: Fly,
+        client_wait_seconds: float,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._flights = flights
+        self._fly = fly
+        self._client_wait_seconds = client_wait_seconds
+        self._now_ms = now_ms
+        self._failures = FailureMemory()
+        self._retries: Retries[Landing] = Retries()
+
+    async def join(self, order: Order, gone: Callable[[], Awaitable[None]]) -> Arrival:
+        """Lead the flight of this edit, or follow it, or get what is remembered of it.
+
+        Raises `still_running` where it takes longer than a client can wait, and ClientGone
+        where the client leaves first; the flight goes on in both cases.
+        """
+        deadline = asyncio.get_running_loop().time() + self._client_wait_seconds
+        again = order.directives.retry or self._retries.was_promised(_name(order), self._now_ms())
+        while True:
+            if known := self._known(order, again):
+                return Arrival(known, led=False)
+            flight, led = self._board(order, again)
+            landing = await self._wait(flight, order, gone, deadline)
+            if led or isinstance(landing, Picture) or not landing.leaders_own:
+                return Arrival(landing, led)
+
+    # --- what is remembered -----------------------------------------------------------
+
+    def _known(self, order: Order, again: bool) -> Landing | None:
+        """How this edit failed a moment ago, or what the attempt before this retry brought."""
+        now_ms, asking = self._now_ms(), order.asking
+        if again and (landing := self._retries.find(_name(order), now_ms)):
+            return landing
+        if asking.fresh:
+            return None
+        remembered = self._failures.recall(asking.key, now_ms)
+        if remembered is None or (is_refusal(remembered.refusal.code) and not asking.stores):
+            return None
+        return Crash(remembered.refusal, remembered=remembered, recalled=True)
+
+    def _learn(self, order: Order, landing: Landing) -> None:
+        if isinstance(landing, Picture):
+            self._failures.forget(order.fingerprint.key)
+        elif landing.remembered:
+            self._failures.keep(order.fingerprint.key, landing.remembered)
+
+    def _keep_for_retries(self, name: Name, fresh: bool, landing: Landing) -> None:
+        """Keep what a retry of this request would find nowhere else."""
+        size = 0
+        if isinstance(landing, Picture):
+            if landing.stored and not fresh:
+                return
+            landing, size = replace(landing, body=b""), len(landing.shared_body)
+        elif not (fresh and landing.remembered):
+            return
+        self._retries.keep(name, landing, size, self._now_ms())
+
+    # --- boarding ---------------------------------------------------------------------
+
+    def _board(self, order: Order, again: bool) -> tuple[Flight[Landing], bool]:
+        """The flight to wait for, one in the air or a new one; True where it is new."""
+        key = flight_key(order)
+        flight = None
+        if again or not key.startswith(ALONE):
+            flight = self._flights.follow(key)
+        if flight is None and key == order.fingerprint.key:
+            flight = self._flights.follow(FRESH + key)
+        led = flight is None
+        if flight is None:
+            order.spool.share()
+            flight = self._flights.start(lambda: self._fly_and_learn(order), key)
+        name, fresh = _name(order), order.directives.no_cache
+
+        def keep(task: asyncio.Task[Landing]) -> None:
+            if not task.cancelled():
+                self._keep_for_retries(name, fresh, task.result())
+
+        flight.task.add_done_callback(keep)
+        return flight, led
+
+    async def _fly_and_learn(self, order: Order) -> Landing:
+        landing = await self._fly(order)
+        self._learn(order, landing)
+        return landing
+
+    async def _wait(
+        self,
+        flight: Flight[Landing],
+        order: Order,
+        gone: Callable[[], Awaitable[None]],
+        deadline: float,
+    ) -> Landing:
+        leaving = asyncio.ensure_future(gone())
+        patience = deadline - asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait(
+                {flight.task, leaving},
+                timeout=max(0.0, patience),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            leaving.cancel()
+        if flight.task.done():
+            return flight.task.result()
+        if leaving.done() and not leaving.cancelled():
+            raise ClientGone
+        self._retries.promise(_name(order), self._now_ms())
+        raise Refusal(
+            "still_running",
+            "This edit is still being made. Send the same request again: it joins the one that "
+            "is running and is not paid for twice.",
+            retry_after_seconds=1,
+        )
+
+
+def flight_key(order: Order) -> str:
+    """What a request's flight goes by: those that may share it have the same."""
+    key = order.fingerprint.key
+    if order.directives.no_store:
+        return f"{ALONE}{order.caller.key_id}:{key}"
+    return FRESH + key if order.directives.no_cache else key
+
+
+def _name(order: Order) -> Name:
+    return order.caller.key_id, flight_key(order)

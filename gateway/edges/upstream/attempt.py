@@ -1,0 +1,84 @@
+"""One attempt at a call: what is sent, what comes back, and how it can go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from gateway.rules.events import Event
+
+Why = Literal["timeout", "failed", "too_large"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer of the upstream, whatever its status."""
+
+    status: int
+    content_type: str
+    body: bytes
+    request_id: str
+    retry_after: str
+    credential: str
+    upstream_ms: float = 0.0
+    last: Event | None = None
+    """What a stream ended with, completed or an error; its data is the body, too."""
+
+
+class Listener(Protocol):
+    """Whoever hears a stream while it comes. Neither method may wait."""
+
+    def began(self) -> None:
+        """The upstream has taken the request and begins to stream."""
+
+    def take(self, event: Event) -> None:
+        """An event on the way to the last one, as soon as it has come."""
+
+
+class Unsent(Exception):
+    """The request provably never left: no connection was made."""
+
+
+class Broken(Exception):
+    """The request may have been carried out and charged, but no complete answer came."""
+
+    def __init__(
+        self,
+        why: Why,
+        detail: str,
+        *,
+        request_id: str = "",
+        credential: str = "",
+    ) -> None:
+        super().__init__(detail)
+        self.why = why
+        self.request_id = request_id
+        self.credential = credential
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A body to send: its type, its exact length, and its bytes as they are wanted."""
+
+    content_type: str
+    length: int
+    chunks: AsyncIterator[bytes]
+
+
+class Attempt:
+    """What is known of one attempt while it runs; listens to its connection as httpx's trace."""
+
+    def __init__(self, credential: str) -> None:
+        self.credential = credential
+        self.sent = False
+        """The head of the request has begun to leave."""
+        self.request_id = ""
+        """What the upstream calls it, once its answer has begun."""
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
+
+    def broken(self, why: Why, detail: str) -> Broken:
+        return Broken(why, detail, request_id=self.request_id, credential=self.credential)

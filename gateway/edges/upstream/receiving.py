@@ -1,0 +1,63 @@
+"""An answer's body as it comes: within bounds, whole or as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+
+import httpx
+
+from gateway.edges.upstream.attempt import Attempt, Listener
+from gateway.rules import events
+from gateway.rules.events import Event, EventParser
+
+_TAIL_SECONDS = 0.1
+
+
+def is_stream(response: httpx.Response) -> bool:
+    """Is it a stream of events? An error is none, whatever it calls itself."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status_code == 200 and kind == events.CONTENT_TYPE
+
+
+async def bounded(
+    response: httpx.Response, max_bytes: int, attempt: Attempt
+) -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Raises Broken beyond `max_bytes`.
+
+    No chunk size is asked for: httpx would hold back what does not fill one.
+    """
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > max_bytes:
+            raise attempt.broken("too_large", f"the answer is larger than {max_bytes} bytes")
+        yield chunk
+
+
+async def last_event(
+    chunks: AsyncIterator[bytes], listener: Listener, max_bytes: int, attempt: Attempt
+) -> Event:
+    """Hear a stream out. Raises Broken where it ends without saying how it went."""
+    parser = EventParser(max_bytes)
+    listener.began()
+    async for chunk in chunks:
+        for event in parser.feed(chunk):
+            kind = events.kind_of(event)
+            if kind in ("completed", "error"):
+                return event
+            if kind:
+                listener.take(event)
+    raise attempt.broken("failed", "the stream ended without a completed event")
+
+
+async def read_tail(chunks: AsyncIterator[bytes]) -> None:
+    """Read what follows the last event, so that the connection can be used again.
+
+    Usually it is there already. The answer is complete: whatever goes wrong here, it stays so.
+    """
+    with suppress(Exception):
+        async with asyncio.timeout(_TAIL_SECONDS):
+            async for _ in chunks:
+                pass

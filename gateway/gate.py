@@ -1,0 +1,32 @@
+"""The gate: refuses an edit while it is still being read, as soon as that can be known."""
+
+from __future__ import annotations
+
+from gateway.catalogue import Catalogue
+from gateway.model import Caller, ModelFacts, Route
+from gateway.rules import catalogue as caps
+
+
+class Gate:
+    """What a reader asks as a body comes in; each question may raise Refusal."""
+
+    def __init__(self, caller: Caller, catalogue: Catalogue, route: Route) -> None:
+        self._caller = caller
+        self._catalogue = catalogue
+        self._route = route
+        listing = catalogue.listing
+        largest = listing.largest_cap if listing else None
+        facts = ModelFacts("any model", max_reference_images=largest)
+        self._cap = caps.reference_cap(facts, caller.accounts)
+
+    def model_known(self, model: str) -> None:
+        """The model has come: may it be used, can it edit, and how many references?"""
+        caps.check_model_allowed(model, self._caller.accounts)
+        facts = self._catalogue.facts(model)
+        caps.check_model(facts, route=self._route, n=1)
+        if facts or self._catalogue.listing is None:
+            self._cap = caps.reference_cap(facts, self._caller.accounts)
+
+    def reference_seen(self, count: int) -> None:
+        """The head of the count-th reference has come."""
+        caps.check_references(count, self._cap)

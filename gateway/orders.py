@@ -1,0 +1,84 @@
+"""What is to be bought, and how a flight that buys it can land."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.edges.spool import Spool
+from gateway.errors import Refusal
+from gateway.model import Caller, Edit, Entry, Fingerprint, Settled
+from gateway.rules.directives import Directives
+from gateway.rules.failure_memory import Remembered
+from gateway.rules.leases import Asking
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be bought, and for whom."""
+
+    request_id: str
+    caller: Caller
+    edit: Edit
+    spool: Spool
+    fingerprint: Fingerprint
+    directives: Directives
+
+    @property
+    def asking(self) -> Asking:
+        """How it is to be bought, as far as other flights of the same edit are concerned."""
+        directives = self.directives
+        return Asking(
+            key=self.fingerprint.key,
+            fresh=directives.no_cache,
+            shared=not (directives.no_store or self.fingerprint.uncacheable),
+            stores=not directives.no_store,
+            retry=directives.retry,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """What the leader's headers and journal say of a flight, however it ended."""
+
+    settled: Settled | None = None
+    upstream_seconds: float = 0.0
+    upstream_request_id: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A flight that brought an answer, for everybody who waited on it."""
+
+    entry: Entry
+    shared_body: bytes
+    """With a cost of 0 and what was saved: for followers and for hits."""
+    body: bytes = b""
+    """As the upstream sent it: for the one who paid."""
+    found: bool = False
+    """It was there already when the leader looked again; nothing was bought."""
+    elsewhere: bool = False
+    """Another process bought it while it was waited for; here, everybody followed."""
+    stored: bool = False
+    not_stored_because: str = ""
+    flown: Flown = Flown()
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A flight that brought a refusal.
+
+    `leaders_own` says that it is the leader's own trouble: a follower may try with its own
+    money. `remembered`: whoever asks again gets the same for a while; `recalled`: it was given
+    from that memory, without a call.
+    """
+
+    refusal: Refusal
+    leaders_own: bool = False
+    remembered: Remembered | None = None
+    recalled: bool = False
+    flown: Flown = Flown()
+
+
+Landing = Picture | Crash

@@ -1,0 +1,91 @@
+"""An unreadable state: hits go on, nothing is bought, and it is said."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.emulator import EmulatorServer
+from tests.engines import Line, line, postgres_url, schema_url
+from tests.serving import Running, make_key, serving, settings_for
+
+__all__ = ["line", "postgres_url", "schema_url"]
+
+
+@pytest.fixture
+async def gateway(
+    tmp_path: Path, emulator: EmulatorServer, line: Line, schema_url: str
+) -> AsyncIterator[Running]:
+    """A gateway whose PostgreSQL is at the other end of `line`."""
+    at_the_line = re.sub(r"@[^/]*/", f"@127.0.0.1:{line.port}/", schema_url, count=1)
+    url = re.sub(r"host=[^&]+&?", "", at_the_line)
+    settings = settings_for(tmp_path, emulator, {"state": {"url": url}})
+    await asyncio.to_thread(make_key, settings, key_terms={"requests_per_minute": 1000})
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, serving(settings))
+        await asyncio.to_thread(stack.close)
+
+
+def degraded(gateway: Running) -> list[str]:
+    with gateway.client(key=None) as client:
+        answer = client.get("/readyz")
+    assert answer.status_code == 200
+    found: list[str] = answer.json()["degraded"]
+    return found
+
+
+async def test_without_the_state_hits_go_on_and_nothing_is_bought(
+    gateway: Running, emulator: EmulatorServer, line: Line
+) -> None:
+    first = await asyncio.to_thread(gateway.edit, "bought before")
+    await line.close()
+    hit = await asyncio.to_thread(gateway.edit, "bought before")
+    miss = await asyncio.to_thread(gateway.edit, "new")
+
+    assert first.status_code == 200
+    assert hit.headers["x-gateway-cache"] == "HIT"
+    assert (miss.status_code, miss.json()["error"]["code"]) == (503, "state_unavailable")
+    assert miss.headers["x-should-retry"] == "true"
+    assert emulator.stats()["calls"] == 1
+
+
+async def test_it_is_said_and_all_is_well_again_when_the_state_is_back(
+    gateway: Running, emulator: EmulatorServer, line: Line
+) -> None:
+    await line.close()
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(degraded, gateway):
+            await asyncio.sleep(0.2)
+    said = await asyncio.to_thread(degraded, gateway)
+    await line.open()
+    async with asyncio.timeout(20):
+        while await asyncio.to_thread(degraded, gateway):
+            await asyncio.sleep(0.2)
+    bought = await asyncio.to_thread(gateway.edit, "new")
+
+    assert said == ["state: not read lately"]
+    assert bought.status_code == 200
+
+
+async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_booked_later(
+    gateway: Running, emulator: EmulatorServer, line: Line
+) -> None:
+    emulator.order({"latency_seconds": 1.0})
+    edit = asyncio.create_task(asyncio.to_thread(gateway.edit, "in flight"))
+    while not emulator.stats()["in_flight"]:
+        await asyncio.sleep(0.05)
+    await line.close()
+    answer = await edit
+    await line.open()
+
+    assert answer.status_code == 200
+    assert answer.headers["x-gateway-cost-usd"] == "0.01"
+    treasury = gateway.app.parts.treasury
+    async with asyncio.timeout(20):
+        while treasury.unwritten:
+            await asyncio.sleep(0.1)
