@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -84,11 +85,19 @@ def _warn_where_nobody_can_ask(settings: Settings) -> None:
     if not in_database(settings, _has_keys, read=True):
         click.echo(
             "No API key exists yet, so nobody can ask. Make a team and a key:\n\n"
-            "    gateway teams create design --budget-usd 50 --budget-period month\n"
-            "    gateway keys create --team design --name first\n\n"
+            f"    {_command()} teams create design --budget-usd 50 --budget-period month\n"
+            f"    {_command()} keys create --team design --name first\n\n"
             "They are in force within a second; the gateway need not be restarted.",
             err=True,
         )
+
+
+def _command() -> str:
+    """This command as it can be typed here: by name where that is found, else by its path."""
+    if shutil.which("gateway"):
+        return "gateway"
+    started = Path(sys.argv[0])
+    return f"{sys.executable} -m gateway" if started.suffix else os.path.relpath(started)
 
 
 async def _has_keys(tx: Transaction) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,10 +36,31 @@ def test_a_gateway_without_keys_says_so_and_how_to_make_one(
         said = process.log.read_text()
         status = process.stop()
 
-    assert "gateway teams create" in said
-    assert "gateway keys create --team" in said
+    found = re.findall(r"^    (.*gateway) (teams create|keys create) (.*)$", said, re.MULTILINE)
+    assert [what for _, what, _ in found] == ["teams create", "keys create"]
     assert status == 0
     assert "Traceback" not in process.log.read_text()
+
+
+def test_the_commands_that_it_prints_do_what_they_say(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    """Copied from the start's own words, while it runs."""
+    with GatewayProcess(tables_of(tmp_path, emulator), tmp_path) as process:
+        said = process.log.read_text()
+        for line in re.findall(r"^    (.*gateway (?:teams|keys) create .*)$", said, re.MULTILINE):
+            done = subprocess.run(
+                [*shlex.split(line), "--config", str(tmp_path / "gateway.toml")],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        secret = re.search(r"sk-\S+", done.stdout)
+        assert secret
+        deadline = time.monotonic() + 2
+        while (status := process.edit(key=secret[0]).status_code) == 401:
+            assert time.monotonic() < deadline, "a new key is in force within a second"
+
+    assert status == 200
 
 
 def test_a_gateway_with_keys_serves_and_says_where(

@@ -57,9 +57,9 @@ async def test_a_hit_takes_as_long_among_200_000_results_as_among_1_000(tmp_path
                     medians.append(statistics.median(taken))
         among_few, among_many = map(statistics.median, rounds)
         log.info("%s: %.3f and %.3f ms", name, among_few, among_many)
-        if kind == 0:
-            assert among_many < 1.2 * among_few
-        assert among_many - among_few < 0.1
+        # Small results are read from the index alone, in some 0.02 ms and a hop between
+        # threads: there it shows that a large index is not in the processor's cache.
+        assert among_many < (2 if kind else 1.2) * among_few
     assert (await many.stats()).entries == 200_000
     await few.close()
     await many.close()
