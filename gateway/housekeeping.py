@@ -17,7 +17,7 @@ from gateway.rules.selections import Selection
 from gateway.rules.windows import day_of
 from gateway.settings import Settings
 from gateway.showing import Facts, entry_facts, reuse_facts, usage_facts, when
-from gateway.state import reports
+from gateway.state import flights, reports
 from gateway.state.announcements import Replaced, announce
 from gateway.state.audit import Author, append
 from gateway.state.database import Database, Transaction
@@ -196,7 +196,8 @@ class Housekeeper:
         try:
             return await self._results.purge(matches)
         finally:
-            await self._announce(gone, by.now_ms)
+            if gone:
+                await self._announce(gone, by.now_ms)
 
     async def verify(self, progress: Progress) -> Verified:
         """Check every body against its digest; what is damaged is deleted."""
@@ -228,7 +229,8 @@ class Housekeeper:
         await self._database.write(write)
 
     async def _announce(self, gone: Mapping[str, int], now_ms: int) -> None:
-        """Tell every process that its copies of what has gone, older than that, are void."""
+        """Tell every process that its copies of what has gone, made before then, are void."""
+        await self._database.write(lambda tx: flights.purged(tx, gone), urgent=False)
         replaced = [Replaced(key, at_ms) for key, at_ms in gone.items()]
         for start in range(0, len(replaced), ANNOUNCED_AT_ONCE):
             some = replaced[start : start + ANNOUNCED_AT_ONCE]

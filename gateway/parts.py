@@ -392,26 +392,38 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     await refresh(parts.keyring, parts.database, parts.clock)
     await _first_catalogue(parts)
     await parts.results.start()
-    for work in (
-        keep_fresh(
+    on_keyring_trouble = functools.partial(parts.on_trouble, "keyring")
+    for name, work in {
+        "keyring": keep_fresh(
             parts.keyring,
             parts.database,
             parts.clock,
             settings.state.refresh_seconds,
-            lambda error: parts.on_trouble("keyring", error),
+            on_keyring_trouble,
         ),
-        parts.catalogue.keep_fresh(settings.upstream.catalogue_seconds),
-        parts.recorder.run(),
-        parts.announcements.run(),
-        parts.watch.run(),
-        _keep_books(parts),
-        _keep_house(parts),
-    ):
-        parts.background.append(asyncio.create_task(work))
+        "catalogue": parts.catalogue.keep_fresh(settings.upstream.catalogue_seconds),
+        "recorder": parts.recorder.run(),
+        "announcements": parts.announcements.run(),
+        "warnings": parts.watch.run(),
+        "books": _keep_books(parts),
+        "house": _keep_house(parts),
+    }.items():
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(functools.partial(_ended, parts))
+        parts.background.append(task)
     try:
         yield
     finally:
         await _stop(parts)
+
+
+def _ended(parts: Parts, task: asyncio.Task[None]) -> None:
+    """Work that goes on for ever has ended: cancelled at the stop, or by a fault of ours."""
+    if task.cancelled():
+        return
+    if error := task.exception():
+        parts.meters.trouble.labels(f"background_{task.get_name()}").inc()
+        parts.journal.fault("a background task crashed", error, task=task.get_name())
 
 
 async def _stop(parts: Parts) -> None:

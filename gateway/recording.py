@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -79,17 +79,32 @@ class Recorder:
         """Write what waits; False where the state could not be reached and it still waits."""
         while self._waiting:
             rows = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
-
-            async def write(tx: Transaction, rows: list[usage.UsageRow] = rows) -> int:
-                return await usage.record(tx, rows)
-
             try:
-                await self._database.write(write, urgent=False)
+                await self._write(rows)
             except StateUnavailable:
                 self._waiting.extendleft(reversed(rows))
                 self._meters.trouble.labels("usage").inc()
                 return False
         return True
+
+    async def _write(self, rows: Sequence[usage.UsageRow]) -> None:
+        """Write a batch; a row that the state refuses is given up, and never holds up others."""
+
+        async def write(tx: Transaction) -> int:
+            return await usage.record(tx, rows)
+
+        try:
+            await self._database.write(write, urgent=False)
+        except StateUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one row holds, the others are sound
+            if len(rows) == 1:
+                self._meters.trouble.labels("usage_lost").inc()
+                self._journal.fault("a usage row was refused", error, request_id=rows[0].request_id)
+                return
+            middle = len(rows) // 2
+            await self._write(rows[:middle])
+            await self._write(rows[middle:])
 
 
 def _line(trace: Trace, seconds: float) -> dict[str, object]:

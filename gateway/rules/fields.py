@@ -29,6 +29,7 @@ NOT_OF_THE_PICTURE = frozenset({"user", "safety_identifier", "stream", "partial_
 
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,2})?", re.ASCII)
 _MOST_IMAGES = 1_000_000
+_LONGEST_MODEL = 128
 
 
 def is_picture(name: str) -> bool:
@@ -118,6 +119,9 @@ def edit_of(
 ) -> Edit:
     """A complete Edit of what was read. Raises Refusal where something required is missing."""
     model = require("model", value_of(fields, "model"))
+    if len(model) > _LONGEST_MODEL or not model.isprintable():
+        message = f"`model` is a model's name: at most {_LONGEST_MODEL} printable characters."
+        raise Refusal("invalid_field", message, param="model")
     require("prompt", value_of(fields, "prompt"))
     n = value_of(fields, "n")
     asked = 1 if n is None else images_asked(n)

@@ -6,9 +6,9 @@ with the reservation, ended with the settlement. What they mean is `rules.leases
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from gateway.rules.leases import Failure, Lease
+from gateway.rules.leases import FRESH, Failure, Lease
 from gateway.state.database import Row, Transaction
 from gateway.state.multirow import placeholders
 
@@ -32,6 +32,9 @@ _REMEMBER = (
     "status = excluded.status, message = excluded.message, body = excluded.body "
     "WHERE flights.id = excluded.id OR flights.ended_ms IS NOT NULL "
     "OR flights.until_ms <= excluded.ended_ms"
+)
+_LANDED = (
+    "SELECT key, id, started_ms FROM flights WHERE ended_ms IS NOT NULL AND code = '' ORDER BY key"
 )
 _READ = (
     "SELECT f.key, f.id, f.owner_id, f.request_id, f.started_ms, f.ended_ms, f.until_ms, f.code, "
@@ -96,6 +99,18 @@ async def forget(tx: Transaction, key: str) -> None:
 async def remove(tx: Transaction, key: str, lease_id: str) -> None:
     """Take away a lease: whoever asks next may have its own."""
     await tx.fetch("DELETE FROM flights WHERE key = $1 AND id = $2", key, lease_id)
+
+
+async def purged(tx: Transaction, made_before_ms: Mapping[str, int]) -> None:
+    """Take away landed leases of these fingerprints, where their picture was made before then.
+
+    It was purged as soon as it was stored: who follows the flight would wait for it in vain.
+    """
+    landed = await tx.fetch(_LANDED)
+    for row in landed:
+        before_ms = made_before_ms.get(row["key"].removeprefix(FRESH))
+        if before_ms is not None and row["started_ms"] < before_ms:
+            await remove(tx, row["key"], row["id"])
 
 
 async def sweep(tx: Transaction, before_ms: int) -> None:

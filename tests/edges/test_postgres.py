@@ -170,13 +170,15 @@ async def test_batches_leave_the_connections_to_money(schema_url: str) -> None:
 async def test_writes_that_wait_for_rows_do_not_keep_reads_waiting(
     direct: PostgresDatabase,
 ) -> None:
-    release = asyncio.Event()
+    holding, release = asyncio.Event(), asyncio.Event()
 
     async def holds(tx: Transaction) -> None:
         await raise_a(tx)
+        holding.set()
         await release.wait()
 
     writes = [asyncio.ensure_future(direct.write(holds))]
+    await holding.wait()
     writes += [asyncio.ensure_future(direct.write(raise_a)) for _ in range(30)]
     await asyncio.sleep(0.1)
     try:
@@ -186,6 +188,20 @@ async def test_writes_that_wait_for_rows_do_not_keep_reads_waiting(
         release.set()
         await asyncio.gather(*writes)
     assert await direct.read(value_of_a) == 31
+
+
+async def test_closing_does_not_wait_for_ever(schema_url: str) -> None:
+    database = PostgresDatabase(schema_url, command_seconds=0.2)
+
+    async def never_ends(tx: Transaction) -> None:
+        await asyncio.Event().wait()
+
+    write = asyncio.ensure_future(database.write(never_ends))
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        await database.close()
+    with pytest.raises(asyncio.CancelledError):
+        await write
 
 
 async def test_a_wrong_password_or_database_is_an_unavailable_state(schema_url: str) -> None:
