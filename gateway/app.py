@@ -22,10 +22,11 @@ from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
 from gateway.model import Route
 from gateway.parts import Parts, build, running
-from gateway.pipeline import ClientGone, Incoming
+from gateway.pipeline import ClientGone, Incoming, Reply
 from gateway.purchase import INTERNAL
-from gateway.responses import refusal_headers, reply_headers
+from gateway.responses import refusal_headers, reply_headers, stream_headers
 from gateway.rules.catalogue import Listing, may_use
+from gateway.rules.events import error_event
 from gateway.settings import Settings
 from gateway.standing import standing
 from gateway.trace import Trace
@@ -101,9 +102,12 @@ class Gateway:
         trace: Trace | None = None,
         more: Mapping[str, str] | None = None,
     ) -> None:
+        body = refusal.body or json.dumps(refusal.envelope()).encode()
+        if exchange.begun:
+            # Left unfinished after this, so that the client sees that something is missing.
+            await exchange.send(error_event(body))
         if exchange.answered:
             return
-        body = refusal.body or json.dumps(refusal.envelope()).encode()
         headers = {**(more or {}), **refusal_headers(refusal, trace, exchange.request_id)}
         await exchange.answer(refusal.status, headers, body)
 
@@ -120,11 +124,11 @@ class Gateway:
         try:
             if self.parts.draining:
                 raise SHUTTING_DOWN
-            incoming = Incoming(
-                route, exchange.headers, exchange.address, exchange.chunks, exchange.gone
-            )
-            reply = await self.parts.pipeline.serve(incoming, trace)
-            await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
+            reply = await self.parts.pipeline.serve(_incoming(route, exchange, trace), trace)
+            if exchange.begun:
+                await exchange.finish(reply.body)
+            else:
+                await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
         except Refusal as refusal:
             trace.refuse(refusal)
             await self._refuse(exchange, refusal, trace)
@@ -258,6 +262,21 @@ class _Asgi:
 def _path(pattern: str, endpoint: Endpoint, method: str | None = None) -> Path:
     """A route; without a method its endpoint takes any, and refuses those it doesn't."""
     return Path(pattern, _Asgi(endpoint), methods=[method] if method else None)
+
+
+def _incoming(route: Route, exchange: Exchange, trace: Trace) -> Incoming:
+    async def begin(head: Reply) -> None:
+        await exchange.start(head.status, stream_headers(head, trace))
+
+    return Incoming(
+        route=route,
+        headers=exchange.headers,
+        address=exchange.address,
+        chunks=exchange.chunks,
+        gone=exchange.gone,
+        begin=begin,
+        send=exchange.send,
+    )
 
 
 async def _answer_json(

@@ -10,18 +10,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from gateway.errors import Refusal
-from gateway.flights import Flight, Flights
+from gateway.flights import ClientGone, Flight, Flights
 from gateway.orders import Crash, Landing, Order, Picture
 from gateway.rules.failure_memory import FailureMemory
 from gateway.rules.leases import FRESH, is_refusal
 from gateway.rules.retries import Name, Retries
+from gateway.streaming import Stream
 
 ALONE = "alone:"
 Fly = Callable[[Order], Awaitable[Landing]]
-
-
-class ClientGone(Exception):
-    """The client left while it waited; its flight goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +47,14 @@ class Boarding:
         self._failures = FailureMemory()
         self._retries: Retries[Landing] = Retries()
 
-    async def join(self, order: Order, gone: Callable[[], Awaitable[None]]) -> Arrival:
+    async def join(
+        self, order: Order, gone: Callable[[], Awaitable[None]], stream: Stream | None = None
+    ) -> Arrival:
         """Lead the flight of this edit, or follow it, or get what is remembered of it.
 
-        Raises `still_running` where it takes longer than a client can wait, and ClientGone
-        where the client leaves first; the flight goes on in both cases.
+        Raises `still_running` where it takes longer than a client can wait (one with a `stream`
+        waits as long as it takes), and ClientGone where the client leaves first; the flight
+        goes on in both cases.
         """
         deadline = asyncio.get_running_loop().time() + self._client_wait_seconds
         again = order.directives.retry or self._retries.was_promised(_name(order), self._now_ms())
@@ -62,7 +62,10 @@ class Boarding:
             if known := self._known(order, again):
                 return Arrival(known, led=False)
             flight, led = self._board(order, again)
-            landing = await self._wait(flight, order, gone, deadline)
+            if stream:
+                landing = await stream.hear(flight, led, gone)
+            else:
+                landing = await self._wait(flight, order, gone, deadline)
             if led or isinstance(landing, Picture) or not landing.leaders_own:
                 return Arrival(landing, led)
 
@@ -110,7 +113,7 @@ class Boarding:
         led = flight is None
         if flight is None:
             order.spool.share()
-            flight = self._flights.start(lambda: self._fly_and_learn(order), key)
+            flight = self._flights.start(lambda: self._fly_and_learn(order), key, order.relay)
         name, fresh = _name(order), order.directives.no_cache
 
         def keep(task: asyncio.Task[Landing]) -> None:

@@ -4,6 +4,10 @@ A refusal may come while the client still uploads. Closing at once would show ma
 a broken connection instead of the answer, so the rest is read and dropped, within bounds,
 before the last byte goes out. Where `100 Continue` was asked for and not given yet, nothing
 is read at all: the first `receive()` would send it.
+
+An answer may also come in pieces. ASGI has no word for breaking one off: it is left
+unfinished, upon which the server closes the connection without the last chunk, and every
+client sees that something is missing.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from starlette.types import Receive, Scope, Send
 from gateway.errors import Refusal
 
 DRAIN_SECONDS = 15.0
+TAKE_SECONDS = 120.0
+"""How long a client may take nothing of an answer in pieces."""
 
 
 class Disconnected(Exception):
-    """The client left before its request was whole."""
+    """The client left before its request was whole, or before it had its answer."""
 
 
 class Exchange:
@@ -36,15 +42,19 @@ class Exchange:
         stall_seconds: float = 30.0,
         upload_seconds: float = 300.0,
         drain_bytes: int = 300_000_000,
+        take_seconds: float = TAKE_SECONDS,
     ) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self.request_id = request_id
         self._stall_seconds = stall_seconds
         self._upload_seconds = upload_seconds
         self._drain_bytes = drain_bytes
+        self._take_seconds = take_seconds
         self._body_begun = False
         self._body_ended = False
         self.answered = False
+        self.begun = False
+        """An answer in pieces has begun."""
 
     @functools.cached_property
     def headers(self) -> Mapping[str, str]:
@@ -100,8 +110,7 @@ class Exchange:
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send the whole answer; where the body was not read to its end, drain and close."""
         self.answered = True
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        raw.append((b"content-length", str(len(body)).encode()))
+        raw = [*_raw(headers), (b"content-length", str(len(body)).encode())]
         unread = self._has_body and not self._body_ended
         if unread:
             raw.append((b"connection", b"close"))
@@ -114,6 +123,32 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         if self._body_begun or "expect" not in self.headers:
             await self._drain()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Begin an answer in pieces; only once the body is read to its end.
+
+        Whoever begins one calls `finish`, or leaves it unfinished to break it off.
+        """
+        self.answered = self.begun = True
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": _raw(headers)}
+        )
+
+    async def send(self, piece: bytes) -> None:
+        """Send a piece. Raises Disconnected where the client has long taken nothing.
+
+        Nothing is raised where it has left: that is for `gone` to say.
+        """
+        try:
+            async with asyncio.timeout(self._take_seconds):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError:
+            raise Disconnected from None
+
+    async def finish(self, last: bytes) -> None:
+        """End an answer in pieces with its last one: the client has had all of it."""
+        await self.send(last)
         await self._send({"type": "http.response.body", "body": b""})
 
     @property
@@ -130,3 +165,7 @@ class Exchange:
                     self._body_ended = not message.get("more_body", False)
         except TimeoutError:
             return
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -11,7 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from gateway.relay import Relay
+
 Landing = TypeVar("Landing")
+
+
+class ClientGone(Exception):
+    """The client left while it waited; its flight goes on."""
 
 
 @dataclass(eq=False)
@@ -20,6 +26,7 @@ class Flight(Generic[Landing]):
 
     key: str
     task: asyncio.Task[Landing]
+    relay: Relay
     followers: int = field(default=0)
 
 
@@ -37,10 +44,15 @@ class Flights(Generic[Landing]):
             flight.followers += 1
         return flight
 
-    def start(self, fly: Callable[[], Awaitable[Landing]], key: str = "") -> Flight[Landing]:
-        """Start a flight; with an empty key nobody can join it."""
+    def start(
+        self,
+        fly: Callable[[], Awaitable[Landing]],
+        key: str = "",
+        relay: Relay | None = None,
+    ) -> Flight[Landing]:
+        """Start a flight; with an empty key nobody can join it. `relay` tells of it on its way."""
         task: asyncio.Task[Landing] = asyncio.ensure_future(_run(fly))
-        flight = Flight(key, task)
+        flight = Flight(key, task, relay or Relay())
         self._in_air.add(task)
         if key:
             self._by_key[key] = flight

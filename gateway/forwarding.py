@@ -20,6 +20,8 @@ from gateway.model import Settlement
 from gateway.orders import Order
 from gateway.rules import attempts, failures
 from gateway.rules.answers import Answered, read_answer
+from gateway.rules.events import plain_body
+from gateway.rules.fields import is_streaming
 from gateway.rules.multipart import Encoded, encode
 from gateway.rules.prices import plausible
 from gateway.settings import Settings
@@ -65,6 +67,7 @@ class Forwarder:
     async def forward(self, order: Order) -> Call:
         """Call the upstream, again where that can't buy twice. Never raises."""
         deadline = time.perf_counter() + self._settings.timeout_seconds
+        order.relay.left()
         for attempt in range(1, self._settings.max_attempts + 1):
             call = await self._attempt(order)
             if isinstance(call, Bought) or not call.may_repeat:
@@ -85,9 +88,12 @@ class Forwarder:
         started, result = time.perf_counter(), "failed"
         try:
             path, payload = _request(order)
-            answer = await self._upstream.send(path, payload, request_id=order.request_id)
-            result = f"{answer.status // 100}xx"
-            return await self._read(answer)
+            listener = order.relay if is_streaming(order.edit) else None
+            answer = await self._upstream.send(
+                path, payload, request_id=order.request_id, listener=listener
+            )
+            result = "failed" if answer.went_wrong else f"{answer.status // 100}xx"
+            return await self._read(order, answer)
         except Unsent:
             result = "unsent"
             return NotBought(failures.refusal_of_unsent(), None, may_repeat=True)
@@ -110,7 +116,7 @@ class Forwarder:
                 seconds=time.perf_counter() - started,
             )
 
-    async def _read(self, answer: Answer) -> Call:
+    async def _read(self, order: Order, answer: Answer) -> Call:
         settlement = Settlement(
             cost_nanos=None,
             status=answer.status,
@@ -126,12 +132,25 @@ class Forwarder:
                 may_repeat=free and answer.status in attempts.RETRIED_STATUSES,
                 retry_after=answer.retry_after,
             )
+        try:
+            answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
+        except ValueError:
+            return NotBought(failures.refusal_of_break("garbage"), settlement)
         answered = await asyncio.to_thread(read_answer, answer.body, self._settings.cost_path)
         cost = plausible(answered.cost_nanos, self._settings.implausible_cost_usd)
         settlement = replace(settlement, cost_nanos=cost)
+        if answer.went_wrong:
+            return NotBought(failures.refusal_of_error_event(answer.body), settlement)
         if not answered.valid:
             return NotBought(failures.refusal_of_break("garbage"), settlement)
         return Bought(settlement, answer, answered)
+
+
+def _as_plain(answer: Answer, model: str) -> Answer:
+    """A stream's completed event as the plain answer that says the same. Raises ValueError."""
+    if answer.last is None or answer.went_wrong:
+        return answer
+    return replace(answer, body=plain_body(answer.last, model), last=None)
 
 
 def _request(order: Order) -> tuple[str, Payload]:

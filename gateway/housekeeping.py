@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 
 from gateway.model import Entry, Outcome
 from gateway.results import Counts, Progress, Results, Stats, Verified
@@ -231,9 +232,8 @@ class Housekeeper:
     async def _announce(self, gone: Mapping[str, int], now_ms: int) -> None:
         """Tell every process that its copies of what has gone, made before then, are void."""
         await self._database.write(lambda tx: flights.purged(tx, gone), urgent=False)
-        replaced = [Replaced(key, at_ms) for key, at_ms in gone.items()]
-        for start in range(0, len(replaced), ANNOUNCED_AT_ONCE):
-            some = replaced[start : start + ANNOUNCED_AT_ONCE]
+        items = iter(gone.items())
+        while some := [Replaced(*item) for item in islice(items, ANNOUNCED_AT_ONCE)]:
 
             async def write(tx: Transaction, some: Sequence[Replaced] = some) -> None:
                 await announce(tx, some, now_ms)

@@ -63,18 +63,18 @@ class Leasing:
         """Take the lease, before money is held. Raises Blocked."""
         asking, now_ms = self.asking, self.now_ms()
         lease = self._lease(asking.lease_key, reservation_id, now_ms, now_ms + self.max_age_ms)
-        if asking.shared and await flights.claim(tx, lease, asking.fresh_key):
-            return
-        found = await flights.read(tx, asking.watched)
-        if in_way := obstacle(
-            asking, found, owner_id=self.owner_id, given_up=self.given_up, now_ms=now_ms
-        ):
-            raise Blocked(*in_way)
-        if asking.shared:
+        while not (asking.shared and await flights.claim(tx, lease, asking.fresh_key)):
+            found = await flights.read(tx, asking.watched)
+            if in_way := obstacle(
+                asking, found, owner_id=self.owner_id, given_up=self.given_up, now_ms=now_ms
+            ):
+                raise Blocked(*in_way)
+            if not asking.shared:
+                return
+            # What is left there goes, and where others remove it too, the claim says who is first.
             for leftover in found:
                 if in_the_way(asking, leftover):
                     await flights.remove(tx, leftover.key, leftover.id)
-            await flights.claim(tx, lease)
 
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """Say how it ended, before its money is moved."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.edges.spool import Spool
 from gateway.errors import Refusal
 from gateway.model import Caller, Edit, Entry, Fingerprint, Settled
+from gateway.relay import Relay
 from gateway.rules.directives import Directives
 from gateway.rules.failure_memory import Remembered
 from gateway.rules.leases import Asking
@@ -23,6 +24,8 @@ class Order:
     spool: Spool
     fingerprint: Fingerprint
     directives: Directives
+    relay: Relay = field(default_factory=Relay)
+    """Hears of the call on its way, if this order's is the one that is made."""
 
     @property
     def asking(self) -> Asking:

@@ -52,6 +52,7 @@ from gateway.warnings import Courier, Watch
 VERSION = version("image-edit-gateway")
 FIRST_CATALOGUE_SECONDS = 1.0
 BEATS_OF_A_LEASE = 5
+RESOLVE_SECONDS = 5.0
 HEARTBEAT_EXPIRY_MS = 30_000
 HOUSE_SECONDS = 60.0
 DAY_MS = 86_400_000
@@ -337,13 +338,27 @@ def longest_flight_ms(settings: Settings) -> int:
     return int(2000 * settings.upstream.timeout_seconds)
 
 
-async def _keep_books(parts: Parts) -> None:
-    """Say that this process lives, and settle what dead ones have left."""
+async def _beat(parts: Parts) -> None:
+    """Say that this process lives, often: its flights are taken over when it has not for long."""
     while True:
         now = parts.clock()
 
-        async def beat(tx: Transaction, now: int = now) -> Sequence[object]:
+        async def beat(tx: Transaction, now: int = now) -> None:
             await resolving.beat(tx, parts.owner, now)
+
+        try:
+            await parts.database.write(beat, urgent=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the heart must go on
+            parts.on_trouble("heartbeat", error)
+        await asyncio.sleep(parts.settings.state.lease_seconds / BEATS_OF_A_LEASE)
+
+
+async def _keep_books(parts: Parts) -> None:
+    """Settle what dead processes have left."""
+    while True:
+        now = parts.clock()
+
+        async def resolve(tx: Transaction, now: int = now) -> Sequence[object]:
             return await resolving.resolve(
                 tx,
                 now_ms=now,
@@ -352,13 +367,13 @@ async def _keep_books(parts: Parts) -> None:
             )
 
         try:
-            resolved = await parts.database.write(beat, urgent=False)
+            resolved = await parts.database.write(resolve, urgent=False)
         except StateUnavailable as error:
-            parts.on_trouble("heartbeat", error)
+            parts.on_trouble("resolving", error)
         else:
             if resolved:
                 parts.journal.warn("reservations of a dead process settled", count=len(resolved))
-        await asyncio.sleep(parts.settings.state.lease_seconds / BEATS_OF_A_LEASE)
+        await asyncio.sleep(RESOLVE_SECONDS)
 
 
 async def _keep_house(parts: Parts) -> None:
@@ -405,6 +420,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         "recorder": parts.recorder.run(),
         "announcements": parts.announcements.run(),
         "warnings": parts.watch.run(),
+        "heart": _beat(parts),
         "books": _keep_books(parts),
         "house": _keep_house(parts),
     }.items():
@@ -429,9 +445,9 @@ def _ended(parts: Parts, task: asyncio.Task[None]) -> None:
 async def _stop(parts: Parts) -> None:
     parts.draining = True
     drain_seconds = parts.settings.server.drain_seconds
+    await parts.lookout.close()
     if parts.flights.in_air:
         parts.journal.note("draining", flights=parts.flights.in_air, at_most_seconds=drain_seconds)
-    await parts.lookout.close()
     left = await parts.flights.drain(drain_seconds)
     unwritten = await parts.treasury.drain(5.0)
     for task in parts.background:

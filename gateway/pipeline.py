@@ -7,19 +7,22 @@ that asked for it, is `purchase.py`; which flights it may join is `boarding.py`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.boarding import Arrival, Boarding, ClientGone
+from gateway.boarding import Arrival, Boarding
 from gateway.catalogue import Catalogue
 from gateway.edges.body import read_edit
 from gateway.edges.spool import Spool
 from gateway.errors import Refusal
+from gateway.flights import ClientGone
 from gateway.gate import Gate
 from gateway.keyring import Keyring
 from gateway.model import Caller, Edit, Fingerprint, Outcome, Route
-from gateway.orders import Crash, Flown, Order, Picture
+from gateway.orders import Crash, Flown, Order
+from gateway.relay import Relay
 from gateway.results import Results, Stored
 from gateway.rules import admission
 from gateway.rules import catalogue as caps
@@ -27,10 +30,12 @@ from gateway.rules import directives as directions
 from gateway.rules.bounds import Bounds
 from gateway.rules.directives import Directives
 from gateway.rules.entries import may_serve
-from gateway.rules.fields import is_streaming
+from gateway.rules.events import CONTENT_TYPE, completed_events
+from gateway.rules.fields import is_streaming, partial_images_asked
 from gateway.rules.fingerprint import GENERATIONS_OFF, fingerprint
 from gateway.rules.headers import CacheStatus
 from gateway.settings import Settings
+from gateway.streaming import Stream
 from gateway.trace import Trace
 from gateway.traffic import Traffic
 
@@ -43,6 +48,8 @@ class Incoming:
 
     `headers` have lower-case names; `chunks` yields the body and may be begun once;
     `gone` returns when the client has left, and is only called once the body is read.
+    `begin` sends the head of an answer in pieces and `send` a piece of it: for streams, whose
+    reply is then the last piece.
     """
 
     route: Route
@@ -50,6 +57,8 @@ class Incoming:
     address: str
     chunks: Callable[[], AsyncIterator[bytes]]
     gone: Callable[[], Awaitable[None]]
+    begin: Callable[[Reply], Awaitable[None]]
+    send: Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,8 @@ class Reply:
     """An answer with a picture, ready for its headers."""
 
     body: bytes
-    cache: CacheStatus
+    cache: CacheStatus | None
+    """None where it is not known yet how it will end."""
     age_seconds: int | None = None
     status: int = 200
     content_type: str = "application/json"
@@ -110,9 +120,11 @@ class Pipeline:
                 address = self.fingerprint(edit, admitted, trace)
                 hit = await self.look_up(address, admitted, trace)
                 if hit:
-                    return self.respond_hit(hit, admitted, trace)
-                arrival = await self.join(edit, address, admitted, spool, incoming, trace)
-                return self.respond_arrival(arrival, admitted, trace)
+                    reply = self.respond_hit(hit, admitted, trace)
+                else:
+                    arrival = await self.join(edit, address, admitted, spool, incoming, trace)
+                    reply = self.respond_arrival(arrival, admitted, trace)
+                return await _as_events(reply, edit) if is_streaming(edit) else reply
 
     # --- authenticate -----------------------------------------------------------------
 
@@ -186,11 +198,11 @@ class Pipeline:
             caps.check_model(facts, route=edit.route, n=edit.n)
             cap = caps.reference_cap(facts, admitted.caller.accounts)
             caps.check_references(len(edit.references), cap)
-            if is_streaming(edit):
+            if is_streaming(edit) and edit.n > 1:
                 raise Refusal(
-                    "invalid_field",
-                    "stream=true is not served here yet; leave it out and read the whole answer.",
-                    param="stream",
+                    "unsupported_n",
+                    "A stream carries one picture; leave `n` out, or ask without `stream`.",
+                    param="n",
                 )
         trace.model, trace.body_bytes = edit.model, edit.body_bytes
         trace.references, trace.reference_cap = len(edit.references), cap.count if cap else None
@@ -257,8 +269,21 @@ class Pipeline:
             fingerprint=address,
             directives=admitted.directives,
         )
+        stream = self._stream(order, incoming) if is_streaming(edit) else None
         with trace.stage("join"):
-            return await self._boarding.join(order, incoming.gone)
+            return await self._boarding.join(order, incoming.gone, stream)
+
+    def _stream(self, order: Order, incoming: Incoming) -> Stream:
+        async def begin(led: bool, relay: Relay) -> None:
+            status = _expected(order, led) if relay.away else None
+            await incoming.begin(Reply(b"", status, content_type=CONTENT_TYPE))
+
+        return Stream(
+            begin=begin,
+            send=incoming.send,
+            heartbeat_seconds=self._settings.server.stream_heartbeat_seconds,
+            partial_images=partial_images_asked(order.edit),
+        )
 
     # --- respond ----------------------------------------------------------------------
 
@@ -286,7 +311,8 @@ class Pipeline:
         led = arrival.led and not landing.elsewhere
         if landing.found and not landing.elsewhere:
             return self.respond_hit(Stored(landing.entry, landing.shared_body), admitted, trace)
-        outcome = _outcome(landing, admitted.directives) if led else Outcome.COALESCED
+        why_not = landing.not_stored_because
+        outcome = _outcome(why_not, admitted.directives) if led else Outcome.COALESCED
         trace.outcome, trace.status = outcome, 200
         if not led:
             trace.save(outcome, landing.entry, retry=admitted.directives.retry)
@@ -297,7 +323,7 @@ class Pipeline:
                 key=landing.entry.key,
                 stored=landing.stored and led,
                 ttl_seconds=int(self._settings.cache.ttl) if landing.stored else None,
-                detail=landing.not_stored_because,
+                detail=why_not,
             ),
         )
 
@@ -323,9 +349,24 @@ def _scope(scope: str, caller: Caller) -> str:
     return accounts[scope].id
 
 
-def _outcome(picture: Picture, directives: Directives) -> Outcome:
+async def _as_events(reply: Reply, edit: Edit) -> Reply:
+    """The reply to a client that asked for a stream: the same as its last event."""
+    body = await asyncio.to_thread(completed_events, reply.body, edit.route)
+    return replace(reply, body=body, content_type=CONTENT_TYPE)
+
+
+def _expected(order: Order, led: bool) -> CacheStatus:
+    """How it will end, if the call that is in the air brings a picture."""
+    key, directives = order.fingerprint.key, order.directives
+    if not led:
+        return CacheStatus(Outcome.COALESCED, key=key)
+    why_not = order.fingerprint.uncacheable or ("no-store" if directives.no_store else "")
+    return CacheStatus(_outcome(why_not, directives), key=key, detail=why_not)
+
+
+def _outcome(not_stored_because: str, directives: Directives) -> Outcome:
     """How it ended for the one who bought it."""
-    if picture.not_stored_because in ("no-store", GENERATIONS_OFF):
+    if not_stored_because in ("no-store", GENERATIONS_OFF):
         return Outcome.BYPASS
     return Outcome.REFRESHED if directives.no_cache else Outcome.MISS
 

@@ -19,12 +19,10 @@ LONGEST_RETRY_AFTER_SECONDS = 60
 
 def reply_headers(reply: Reply, trace: Trace) -> dict[str, str]:
     """What a client is told with a picture."""
-    headers = {
-        "content-type": reply.content_type,
-        "x-gateway-cache": CACHE_WORDS[reply.cache.outcome],
-        "cache-status": reply.cache.header(),
-        **_common(trace),
-    }
+    headers = {"content-type": reply.content_type, **_common(trace)}
+    if reply.cache:
+        headers["x-gateway-cache"] = CACHE_WORDS[reply.cache.outcome]
+        headers["cache-status"] = reply.cache.header()
     if reply.age_seconds is not None:
         headers["age"] = str(reply.age_seconds)
     if trace.references:
@@ -32,6 +30,14 @@ def reply_headers(reply: Reply, trace: Trace) -> dict[str, str]:
             trace.references, trace.reference_cap
         )
     return headers
+
+
+def stream_headers(reply: Reply, trace: Trace) -> dict[str, str]:
+    """What a client is told as its stream begins; what it costs comes with the last event.
+
+    Some proxies gather an answer before they pass it on, unless told not to.
+    """
+    return {**reply_headers(reply, trace), "cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> dict[str, str]:

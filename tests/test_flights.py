@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,19 +15,9 @@ from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
 from tests.crowds import crowd, leaving_crowd, outcomes
 from tests.serving import Running, make_key, serving, settings_for
+from tests.waiting import let_go, until
 
 NO_CACHE = {"cache-control": "no-cache"}
-NO_STORE = {"cache-control": "no-store"}
-
-
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that another thread does; fails where it does not."""
-    waited = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if true():
-            return
-        waited.wait(0.02)
-    raise AssertionError("it did not come about")
 
 
 @pytest.fixture
@@ -61,7 +50,7 @@ def lead_and_follow(
     until(lambda: emulator.stats()["in_flight"] == 1)
     follower = pool.submit(two[1].edit, **edit)  # type: ignore[arg-type]
     until(lambda: following(two[1]) == 1)
-    emulator.release()
+    let_go(emulator)
     return leader.result(30), follower.result(30)
 
 
@@ -84,7 +73,7 @@ def test_a_crowd_that_leaves_does_not_lose_the_picture_and_pays_for_it_once(
 ) -> None:
     emulator.order({"hang": True})
     assert leaving_crowd(gateway.url, 50, patience=1.0) == 50
-    emulator.release()
+    let_go(emulator)
     until(lambda: gateway.app.parts.flights.in_air == 0)
 
     assert gateway.edit().headers["x-gateway-cache"] == "HIT"
@@ -145,7 +134,7 @@ def test_a_plain_edit_follows_a_no_cache_flight_of_another_process(
     until(lambda: emulator.stats()["in_flight"] == 1)
     plain = pool.submit(two[1].edit)
     until(lambda: following(two[1]) == 1)
-    emulator.release()
+    let_go(emulator)
 
     assert outcomes([fresh.result(30)]) == {"REFRESHED": 1}
     assert outcomes([plain.result(30)]) == {"COALESCED": 1}
@@ -203,7 +192,7 @@ def test_a_follower_that_must_wait_too_long_is_told_so_and_its_retry_joins(
             assert answer.headers["x-should-retry"] == "true"
         retry = pool.submit(other.edit)
         until(lambda: other.app.parts.flights.followers == 1)
-        emulator.release()
+        let_go(emulator)
 
         assert outcomes([retry.result(30)]) == {"COALESCED": 1}
     assert emulator.stats()["calls"] == 1
@@ -220,5 +209,5 @@ def test_a_process_that_ends_does_not_wait_for_flights_of_others(
             assert following(other) == 1
             began = time.monotonic()
         assert time.monotonic() - began < 5
-        emulator.release()
+        let_go(emulator)
     assert emulator.stats()["calls"] == 1

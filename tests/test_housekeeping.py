@@ -16,12 +16,13 @@ from gateway.edges.sqlite import SqliteDatabase
 from gateway.housekeeping import Housekeeper, Selected
 from gateway.model import Outcome
 from gateway.results import Results, ResultsUnavailable
+from gateway.rules.leases import Failure, Lease
 from gateway.rules.selections import Selection
 from gateway.settings import Settings, load
-from gateway.state import audit, keys, teams, usage
+from gateway.state import audit, flights, keys, teams, usage
 from gateway.state.announcements import News, news_since
 from gateway.state.audit import AuditRow, Author
-from gateway.state.database import Database, StateUnavailable
+from gateway.state.database import Database, StateUnavailable, Transaction
 from gateway.state.faults import NotFound
 from gateway.state.migrate import migrate
 from gateway.state.terms import Terms
@@ -154,6 +155,40 @@ async def test_every_purged_result_is_announced_and_no_newer_one_is_meant(
     await purge(keeper, Selection(team="design"))
 
     assert await announced(database) == {"v1-1": NOW_MS + 1, "v1-2": NOW_MS - DAY_MS + 1}
+
+
+async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_landed(
+    keeper: Housekeeper, results: Results, database: Database
+) -> None:
+    def landed(key: str, started_ms: int, **facts: Any) -> Lease:
+        return Lease(
+            key, f"res-{key}", "own-1", "req-1", started_ms, NOW_MS + 60_000,
+            **{"ended_ms": NOW_MS, **facts},
+        )  # fmt: skip
+
+    gone, fresh = landed("v1-1", NOW_MS - 9), landed("fresh:v1-2", NOW_MS - 9)
+    kept = [
+        landed("v1-3", NOW_MS + 1),  # made after what was purged
+        landed("v1-4", NOW_MS - 9),  # not purged
+        landed("v1-5", NOW_MS - 9, ended_ms=None),  # in the air
+        landed("v1-6", NOW_MS - 9, failure=Failure("upstream_failed", 502, "it broke")),
+    ]
+
+    async def fly(tx: Transaction) -> None:
+        for lease in (gone, fresh, *kept):
+            await flights.claim(tx, lease)
+            if lease.ended_ms:
+                await flights.end(tx, lease)
+
+    await database.write(fly)
+    for number in (1, 2, 3, 5, 6):
+        await put(results, f"v1-{number}")
+    await put(results, "v1-4", team="sales")
+
+    await purge(keeper, Selection(team="design"))
+    keys_of = [lease.key for lease in (gone, fresh, *kept)]
+    left = await database.read(lambda tx: flights.read(tx, keys_of))
+    assert {lease.key for lease in left} == {lease.key for lease in kept}
 
 
 async def test_thousands_are_announced_in_portions(

@@ -20,7 +20,7 @@ from gateway.state.database import Transaction
 from tests.crowds import crowd, leaving_crowd, outcomes
 from tests.engines import fresh_schema, postgres_url
 from tests.serving import GatewayProcess, Overrides, in_state, make_key, tables_of
-from tests.test_flights import until
+from tests.waiting import let_go, until
 
 __all__ = ["postgres_url"]
 
@@ -178,7 +178,7 @@ def test_a_stop_waits_for_a_flight_whose_client_has_left(
         assert leaving_crowd(first.url, 1, patience=0.7) == 1
         stopped = pool.submit(first.stop)
         until(lambda: '"draining"' in first.log.read_text())
-        emulator.release()
+        let_go(emulator)
         assert stopped.result(30) == 0
         assert '"flights": 1' in first.log.read_text()
     with processes(tables, tmp_path, 1) as (again,):

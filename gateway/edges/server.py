@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -9,6 +10,13 @@ from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"meant": {"()": "gateway.edges.server.Meant"}},
+    "loggers": {"uvicorn.error": {"filters": ["meant"]}},
+}
 
 
 class PortTaken(Exception):
@@ -55,7 +63,7 @@ def serve(
         http="httptools",
         ws="none",
         lifespan="on",
-        log_config=None,
+        log_config=LOGGING,
         access_log=False,
         server_header=False,
         proxy_headers=bool(trusted_proxies),
@@ -85,3 +93,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+
+class Meant(logging.Filter):
+    """Passes over what uvicorn takes for a mistake: an answer that is left unfinished.
+
+    That is how a stream is broken off, and the journal says why.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing response" not in record.getMessage()

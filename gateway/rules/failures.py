@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from gateway.errors import Refusal
+from gateway.rules.answers import upstream_error
 
+_MOST_TOLD_CHARS = 300
 _ACCOUNT = frozenset({401, 402, 403})
 
 
@@ -60,6 +62,22 @@ def refusal_of_break(why: str) -> Refusal:
         code,
         f"The upstream {what}. It may have charged for this call, so it is not tried again by "
         "itself; to buy it again, send the same edit with Cache-Control: no-cache.",
+        source="upstream",
+    )
+
+
+def refusal_of_error_event(data: bytes) -> Refusal:
+    """The refusal for a stream that ended in an error event.
+
+    Whatever it says of itself: the call had been taken, and may have been charged.
+    """
+    error = upstream_error(data)
+    said = f" ({error.message[:_MOST_TOLD_CHARS].strip(' .')})" if error else ""
+    return Refusal(
+        "upstream_failed",
+        f"The upstream ended its stream with an error{said}. It may have charged for this call, "
+        "so it is not tried again by itself; to buy it again, send the same edit with "
+        "Cache-Control: no-cache.",
         source="upstream",
     )
 

@@ -102,6 +102,12 @@ def is_streaming(edit: Edit) -> bool:
     return is_true(value_of(edit.fields, "stream") or "")
 
 
+def partial_images_asked(edit: Edit) -> int:
+    """How many partial pictures a stream is to show; 0 where that is no whole number."""
+    plain = number_text(value_of(edit.fields, "partial_images") or "0")
+    return int(plain) if len(plain) <= 3 and plain.isascii() and plain.isdigit() else 0
+
+
 def require(name: str, text: str | None) -> str:
     """The text of a field that must be there and not be empty."""
     if text:

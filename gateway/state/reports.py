@@ -158,6 +158,34 @@ async def most_reused(
     return [Reuse(**row) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Borrowing:
+    """How often a team was given pictures that another had paid for, and what that saved it."""
+
+    team: str
+    paid_by_team: str
+    uses: int
+    saved_nanos: int
+
+
+async def paid_by_others(
+    tx: Transaction, from_day: str, to_day: str, *, team: str | None = None
+) -> list[Borrowing]:
+    """What teams used in these days that another had paid for, most first; one team's alone
+    where one is named. From single requests, which are kept for `[state] usage_days`.
+
+    Results are shared by teams where `[cache] scope` is "organisation".
+    """
+    rows = await tx.fetch(
+        "SELECT team, paid_by_team, COUNT(*) AS uses, "
+        "CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos FROM usage_rows "
+        "WHERE day >= $1 AND day <= $2 AND paid_by_team <> '' AND (team = $3 OR $3 = '') "
+        "GROUP BY team, paid_by_team ORDER BY saved_nanos DESC, team, paid_by_team",
+        *(from_day, to_day, team or ""),
+    )
+    return [Borrowing(**row) for row in rows]
+
+
 def _group(text: str, tag: str | None) -> str:
     if tag is None:
         return text or UNTAGGED

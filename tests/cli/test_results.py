@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from blake3 import blake3
 from click.testing import CliRunner, Result
@@ -279,6 +280,31 @@ def test_the_same_commands_keep_house_in_a_bucket(
         assert run("purge", "--all", "--yes")["purged"] == 1
         with serving(settings) as first:
             assert word(first, "grey") == "MISS"
+
+
+def test_check_tries_the_bucket_and_leaves_nothing_in_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_STATE__URL", settings.state.url)
+    monkeypatch.setenv("GATEWAY_CACHE__LOCAL_FOLDER", str(tmp_path / "cache"))
+
+    def check(url: str) -> str:
+        monkeypatch.setenv("GATEWAY_CACHE__URL", url)
+        said = CliRunner().invoke(main, ["check"]).output.splitlines()
+        return "\n".join(line for line in said if line.startswith("results"))
+
+    with s3_server() as server:
+        bucket = make_bucket(server)
+        good, missing = check(url_of(server, bucket)), check(url_of(server, "none"))
+        left = httpx.get(f"{server}/{bucket}?list-type=2").text
+    down = check(url_of(server, bucket))
+
+    assert "can be written" in good
+    assert "FAULT" not in good
+    assert "<Key>" not in left
+    for fault in (missing, down):
+        assert "FAULT" in fault
+        assert "unreachable" in fault or "timeout" in fault
 
 
 def test_a_bucket_without_its_extra_names_the_extra(tmp_path: Path) -> None:

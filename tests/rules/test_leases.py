@@ -20,7 +20,9 @@ BROKE = replace(LANDED, failure=FAILED)
 NO = replace(LANDED, failure=REFUSED)
 
 
-def in_way(asking: Asking, *leases: Lease, owner: str = "p2", given_up: tuple[str, ...] = ()):  # type: ignore[no-untyped-def]
+def in_way(
+    asking: Asking, *leases: Lease, owner: str = "p2", given_up: tuple[str, ...] = ()
+) -> Standing | None:
     found = obstacle(asking, leases, owner_id=owner, given_up=given_up, now_ms=NOW)
     return found and found[1]
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -31,8 +32,6 @@ class Process:
     """One process that buys, with a clock that is set by hand."""
 
     def __init__(self, database: Database, name: str) -> None:
-        from zoneinfo import ZoneInfo
-
         self.database, self.name, self.now_ms = database, name, NOW_MS
         self.troubles: list[str] = []
         self.treasury = Treasury(
@@ -115,10 +114,8 @@ async def test_of_many_that_ask_at_once_over_two_connections_one_leads(
 ) -> None:
     second = open_engine(database_url)
     try:
-        both = [one, Process(second, "p2")]
-        asked = [process.reserve(process.leasing()) for process in both for _ in range(1)]
-        asked += [Process(second, f"p{n}").reserve(Process(second, f"p{n}").leasing())
-                  for n in range(3, 10)]  # fmt: skip
+        askers = [one, *(Process(second, f"p{number}") for number in range(2, 10))]
+        asked = [process.reserve(process.leasing()) for process in askers]
         answers = await asyncio.gather(*asked, return_exceptions=True)
     finally:
         await second.close()
@@ -257,6 +254,27 @@ async def test_a_silent_flight_that_was_given_up_is_taken_over_and_its_late_end_
     assert found.value.lease.owner_id == "p2"
 
 
+async def test_of_many_that_take_over_at_once_one_leads(database_url: str, one: Process) -> None:
+    dead = await one.reserve(one.leasing())
+    second = open_engine(database_url)
+    try:
+        askers = [
+            Process((one.database, second)[number % 2], f"p{number}") for number in range(2, 12)
+        ]
+        asked = []
+        for process in askers:
+            leasing = process.leasing()
+            leasing.given_up.add(dead.id)
+            asked.append(process.reserve(leasing))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    finally:
+        await second.close()
+
+    assert sum(isinstance(answer, Reservation) for answer in answers) == 1
+    assert sum(isinstance(answer, Blocked) for answer in answers) == 9
+    assert await held_nanos(one) == 2 * CENT
+
+
 async def test_no_flight_is_waited_for_beyond_its_greatest_age(
     one: Process, other: Process
 ) -> None:
@@ -300,6 +318,17 @@ async def test_a_flight_that_stores_nothing_lets_its_followers_go(
     await one.treasury.settle(reservation, Settlement(CENT, 200), leasing)
     await one.leases.let_go(leasing, reservation.id)
 
+    assert await other.reserve(other.leasing())
+
+
+async def test_a_reservation_that_is_given_back_without_an_ending_leaves_no_lease(
+    one: Process, other: Process
+) -> None:
+    leasing = one.leasing()
+    reservation = await one.reserve(leasing)
+    await one.treasury.void(reservation, leasing)
+
+    assert await one.database.read(lambda tx: flights.read(tx, ["v1-edit"])) == []
     assert await other.reserve(other.leasing())
 
 

@@ -23,7 +23,9 @@ class Answer:
     credential: str
     upstream_ms: float = 0.0
     last: Event | None = None
-    """What a stream ended with, completed or an error; its data is the body, too."""
+    """What a stream ended with; its data is the body, too."""
+    went_wrong: bool = False
+    """The stream ended with an error and not with a completed event."""
 
 
 class Listener(Protocol):

@@ -90,11 +90,13 @@ class Upstream:
     ) -> Answer:
         response = await self._client.send(request, stream=True)
         attempt.request_id = response.headers.get("x-request-id", "")[:200]
-        last = None
+        last, went_wrong = None, False
         try:
             async with aclosing(bounded(response, self._max_answer_bytes, attempt)) as chunks:
                 if listener and is_stream(response):
-                    last = await last_event(chunks, listener, self._max_answer_bytes, attempt)
+                    last, went_wrong = await last_event(
+                        chunks, listener, self._max_answer_bytes, attempt
+                    )
                     body = last.data
                     await read_tail(chunks)
                 else:
@@ -109,6 +111,7 @@ class Upstream:
             retry_after=response.headers.get("retry-after", ""),
             credential=attempt.credential,
             last=last,
+            went_wrong=went_wrong,
         )
 
     async def models(self) -> bytes:

@@ -38,15 +38,18 @@ async def bounded(
 
 async def last_event(
     chunks: AsyncIterator[bytes], listener: Listener, max_bytes: int, attempt: Attempt
-) -> Event:
-    """Hear a stream out. Raises Broken where it ends without saying how it went."""
+) -> tuple[Event, bool]:
+    """Hear a stream out: its last event, and True where that is an error.
+
+    Raises Broken where it ends without saying how it went.
+    """
     parser = EventParser(max_bytes)
     listener.began()
     async for chunk in chunks:
         for event in parser.feed(chunk):
             kind = events.kind_of(event)
             if kind in ("completed", "error"):
-                return event
+                return event, kind == "error"
             if kind:
                 listener.take(event)
     raise attempt.broken("failed", "the stream ended without a completed event")

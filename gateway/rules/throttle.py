@@ -1,0 +1,54 @@
+"""Who guesses at keys is slowed down: failed keys are counted by the address they come from."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+
+from gateway.errors import Refusal
+
+MOST_FAILURES = 30
+WINDOW_MS = 60_000
+MOST_ADDRESSES = 10_000
+
+
+class Throttle:
+    """Failed keys of the current minute, by address; bounded, the oldest addresses go first."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def check(self, address: str, now_ms: int) -> None:
+        """Raises `too_many_failures` for an address that has had its share."""
+        started_ms, count = self._failures.get(_network(address), (now_ms, 0))
+        left_ms = started_ms + WINDOW_MS - now_ms
+        if count < MOST_FAILURES or left_ms <= 0:
+            return
+        seconds = -(-left_ms // 1000)
+        raise Refusal(
+            "too_many_failures",
+            f"Too many requests with a key that is not valid came from this address; wait "
+            f"{seconds} seconds and check the key.",
+            retry_after_seconds=seconds,
+        )
+
+    def failed(self, address: str, now_ms: int) -> None:
+        """A key from this address was not valid."""
+        network = _network(address)
+        started_ms, count = self._failures.pop(network, (now_ms, 0))
+        if now_ms - started_ms >= WINDOW_MS:
+            started_ms, count = now_ms, 0
+        self._failures[network] = (started_ms, count + 1)
+        if len(self._failures) > MOST_ADDRESSES:
+            self._failures.popitem(last=False)
+
+
+def _network(address: str) -> str:
+    """The address, or of IPv6 the /64 that one guesser may have the whole of."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return address

@@ -1,0 +1,115 @@
+"""Environments of other client libraries: made once, kept in `.venv-clients/`, skipped by name.
+
+An environment is skipped, never failed, where its tool is absent or no registry can be reached.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+KEPT = Path(__file__).resolve().parents[2] / ".venv-clients"
+NODE_FILES = Path(__file__).resolve().parent / "node"
+INSTALL_SECONDS = 240
+_READY = "ready"
+
+
+def python_with(release: str) -> Path:
+    """The interpreter of an environment that holds this release of openai-python, and no other."""
+    name = f"openai {release}"
+    with _kept(f"openai-{release}", name) as folder:
+        python = folder / "bin" / "python"
+        if not _is_ready(folder, release):
+            shutil.rmtree(folder, ignore_errors=True)
+            _install([sys.executable, "-m", "venv", str(folder)], name)
+            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+            bounds = ["--retries", "1", "--timeout", "20"]
+            _install([*pip, *bounds, f"openai=={release}"], name)
+            (folder / _READY).write_text(release)
+    return python
+
+
+def node_with_openai() -> tuple[Path, Path]:
+    """Node, and a folder in which the newest openai-node that it runs is installed."""
+    name = "openai-node"
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not node or not npm:
+        pytest.skip(f"{name}: there is no {'npm' if node else 'node'} on this machine")
+    major = _node_major(node)
+    if major < 20:
+        pytest.skip(f"{name}: Node {major} runs no release of it that is tested here")
+    wanted = (NODE_FILES / "package.json").read_text()
+    with _kept(f"node-{major}", name) as folder:
+        if not _is_ready(folder, wanted):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            shutil.copy(NODE_FILES / "package.json", folder)
+            quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
+            bounds = ["--fetch-retries=1", "--fetch-timeout=20000"]
+            _install([npm, "install", *quiet, *bounds], name, folder)
+            (folder / _READY).write_text(wanted)
+        shutil.copy(NODE_FILES / "client.mjs", folder)
+    return Path(node), folder
+
+
+def _node_major(node: str) -> int:
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30)
+    found = re.match(r"v(\d+)\.", said.stdout)
+    return int(found[1]) if found else 0
+
+
+def _is_ready(folder: Path, wanted: str) -> bool:
+    mark = folder / _READY
+    return mark.is_file() and mark.read_text() == wanted
+
+
+@contextmanager
+def _kept(folder: str, name: str) -> Iterator[Path]:
+    """The folder of an environment, to oneself: other test processes may want it as well."""
+    try:
+        KEPT.mkdir(exist_ok=True)
+        lock = (KEPT / f"{folder}.lock").open("w")
+    except OSError as error:
+        pytest.skip(f"{name}: {KEPT.name} can't be written to: {error.strerror}")
+    with lock:
+        deadline = time.monotonic() + INSTALL_SECONDS
+        while not _locked(lock.fileno()):
+            if time.monotonic() > deadline:
+                pytest.skip(f"{name}: another process has been installing it for too long")
+            time.sleep(0.2)
+        yield KEPT / folder
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _install(command: Sequence[str], name: str, folder: Path | None = None) -> None:
+    """Run one step of an installation; skips where a registry can't be reached."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{name} can't be installed: {Path(command[0]).name} took too long")
+    if done.returncode == 0:
+        return
+    said = done.stdout + done.stderr
+    known = re.search(r"from versions: (?!none\))[^)]*\)|ETARGET", said)
+    if known:  # the registry answered: it is our wish that is wrong
+        raise RuntimeError(f"{name}: {said[-2000:]}")
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no output")
+    pytest.skip(f"{name} can't be installed, no registry in reach: {last[:200]}")

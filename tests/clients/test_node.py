@@ -1,0 +1,148 @@
+"""openai-node, the newest that this machine's Node runs, unchanged against the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.emulator import EmulatorServer
+from tests.clients.conftest import Prompt
+from tests.clients.environments import node_with_openai
+from tests.clients.pictures import halves, is_grey_photograph, opened
+from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
+from tests.clients.scripts import Script
+from tests.serving import Running
+
+
+@pytest.fixture(scope="module")
+def node(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
+    program, folder = node_with_openai()
+    log = tmp_path_factory.mktemp("node") / "log"
+    with Script([str(program), str(folder / "client.mjs")], pictures, log) as script:
+        yield script
+
+
+@pytest.mark.parametrize("way", ["to file", "typed", "stream", "stream to file", "file"])
+def test_every_way_to_give_a_picture_works(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt, way: str
+) -> None:
+    image = {"file": "photo.jpg", "as": way, "type": "image/jpeg"}
+    seen = node.edit(lasting, images=[image], alone=True, fields={"prompt": new_prompt()})
+
+    answer = seen["answer"]
+    assert is_grey_photograph(answer["data"][0]["b64_json"])
+    assert answer["data"][0]["index"] == 0
+    assert (answer["model"], answer["size"]) == ("deepshi-image-1", "451x300")
+    assert isinstance(answer["created"], int)
+    assert answer["usage"]["cost"]["total_cost"] == 0.01
+    assert seen["headers"]["x-gateway-cost-usd"] == "0.01"
+    assert seen["request_id"] == seen["headers"]["x-request-id"]
+    assert seen["tries"] == emulator.stats()["billed_calls"] == 1
+
+
+def test_a_list_keeps_its_order(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    images = [{"file": "white.png", "as": "stream"}, {"file": "black.png", "as": "typed"}]
+    fields = {"prompt": f"mirror it, {new_prompt()}"}
+    seen = node.edit(lasting, images=images, fields=fields)
+
+    assert halves(seen["answer"]["data"][0]["b64_json"]) == (0, 255)
+    assert seen["headers"]["x-gateway-reference-images"] == "2/5"
+    assert emulator.stats()["billed_calls"] == 1
+
+
+def test_a_mask_says_what_may_change(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    seen = node.edit(
+        lasting,
+        images=[{"file": "white.png", "as": "to file"}],
+        alone=True,
+        mask={"file": "mask.png", "as": "stream"},
+        fields={"prompt": f"invert it, {new_prompt()}"},
+    )
+
+    assert halves(seen["answer"]["data"][0]["b64_json"]) == (0, 255)
+    assert emulator.stats()["billed_calls"] == 1
+
+
+def test_fields_that_the_library_does_not_know_travel(
+    node: Script, lasting: Running, new_prompt: Prompt
+) -> None:
+    extra = {"width": 64, "height": 48}
+    seen = node.edit(lasting, extra=extra, fields={"prompt": new_prompt(), "user": "somebody"})
+
+    assert opened(seen["answer"]["data"][0]["b64_json"]).size == (64, 48)
+
+
+def test_several_pictures_of_one_edit(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    fields = {"model": "deepshi-multi-1", "prompt": new_prompt(), "n": 2}
+    answer = node.edit(lasting, fields=fields)["answer"]
+
+    assert [each["index"] for each in answer["data"]] == [0, 1]
+    assert answer["data"][0]["b64_json"] != answer["data"][1]["b64_json"]
+    assert answer["usage"]["cost"]["total_cost"] == 0.06
+    assert emulator.stats()["billed_calls"] == 1
+
+
+def test_the_same_edit_again_is_a_hit_however_its_picture_is_given(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    fields = {"prompt": new_prompt()}
+    ways = [{"file": "photo.jpg", "as": way} for way in ("stream", "to file")]
+    first, second = (node.edit(lasting, images=[way], fields=fields) for way in ways)
+
+    assert second["headers"]["x-gateway-cache"] == "HIT"
+    assert second["answer"]["data"] == first["answer"]["data"]
+    assert second["answer"]["usage"]["cost"] == {"total_cost": 0, "saved_cost": 0.01}
+    assert emulator.stats()["billed_calls"] == 1
+
+
+def test_generations_and_models(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    fields = {"model": "deepshi-banana-pro", "prompt": new_prompt(), "size": "64x48"}
+    picture = node.ask(lasting, "generate", fields=fields)["answer"]["data"][0]["b64_json"]
+    models = node.ask(lasting, "models")
+
+    assert opened(picture).size == (64, 48)
+    assert emulator.stats()["billed_calls"] == 1
+    assert models["one"] == models["answer"][0]
+    assert models["one"]["id"] == "deepshi-image-1"
+    assert models["one"]["edit"] == {"supported": True, "max_reference_images": 5}
+
+
+def test_a_client_that_gives_up_waiting_and_tries_again_buys_once(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    emulator.order({"latency_seconds": 1.0})
+    image = {"file": "photo.jpg", "as": "to file"}
+    seen = node.edit(lasting, images=[image], fields={"prompt": new_prompt()}, timeout_seconds=0.6)
+
+    assert is_grey_photograph(seen["answer"]["data"][0]["b64_json"])
+    assert seen["retry_counts"] == ["0", "1"]
+    assert emulator.stats()["calls"] == 1
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*OWN, *UPSTREAM)])
+def test_a_refusal_arrives_as_the_right_error_and_is_retried_only_where_it_may_be(
+    node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt, case: Case
+) -> None:
+    arrange(case, refusing, emulator, new_prompt())
+    command = command_of(case, new_prompt())
+    check(case, node.ask(refusing, "edit", **command), emulator, "APIError")
+
+
+def test_a_picture_that_is_refused_while_it_streams_is_refused_once(
+    node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    images = [{"file": "large.png", "as": "stream"}]
+    seen = node.edit(refusing, images=images, fields={"prompt": new_prompt()})
+
+    assert seen["error"]["code"] == "image_too_large", seen
+    assert (seen["tries"], emulator.stats()["calls"]) == (1, 0)
