@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -123,14 +124,16 @@ class Gateway:
         trace = Trace(exchange.request_id, route)
         try:
             if self.parts.draining:
-                raise SHUTTING_DOWN
+                raise replace(SHUTTING_DOWN)
             reply = await self.parts.pipeline.serve(_incoming(route, exchange, trace), trace)
+            self._say_what_is_left(trace)
             if exchange.begun:
                 await exchange.finish(reply.body)
             else:
                 await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
         except Refusal as refusal:
             trace.refuse(refusal)
+            self._say_what_is_left(trace)
             await self._refuse(exchange, refusal, trace)
         except (Disconnected, ClientGone):
             trace.leave()
@@ -140,6 +143,11 @@ class Gateway:
             await self._refuse(exchange, INTERNAL, trace)
         finally:
             self.parts.recorder.record(trace)
+
+    def _say_what_is_left(self, trace: Trace) -> None:
+        """What the key can spend, as last read: a hit does not wait for the state to tell it."""
+        if trace.caller and trace.remaining_nanos is None:
+            trace.remaining_nanos = self.parts.treasury.remaining(trace.caller.key_id)
 
     # --- models -----------------------------------------------------------------------
 
@@ -159,7 +167,7 @@ class Gateway:
         await _answer_json(exchange, items[model])
 
     async def _usable_models(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
-        caller = self.parts.pipeline.caller_of(exchange.headers)
+        caller = self.parts.pipeline.caller_of(exchange.headers, exchange.address)
         catalogue = self.parts.catalogue
         if catalogue.listing is None:
             await catalogue.refresh()
@@ -178,7 +186,7 @@ class Gateway:
 
     async def _key(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         parts = self.parts
-        caller = parts.pipeline.caller_of(exchange.headers)
+        caller = parts.pipeline.caller_of(exchange.headers, exchange.address)
         zone = parts.settings.zone
         await _answer_json(
             exchange,

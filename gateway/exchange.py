@@ -140,16 +140,18 @@ class Exchange:
 
         Nothing is raised where it has left: that is for `gone` to say.
         """
-        try:
-            async with asyncio.timeout(self._take_seconds):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        except TimeoutError:
-            raise Disconnected from None
+        await self._put(piece, more=True)
 
     async def finish(self, last: bytes) -> None:
-        """End an answer in pieces with its last one: the client has had all of it."""
-        await self.send(last)
-        await self._send({"type": "http.response.body", "body": b""})
+        """End an answer in pieces with its last one, so that the client knows it has them all."""
+        await self._put(last, more=False)
+
+    async def _put(self, piece: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(self._take_seconds):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+        except TimeoutError:
+            raise Disconnected from None
 
     @property
     def _has_body(self) -> bool:

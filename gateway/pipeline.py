@@ -34,6 +34,7 @@ from gateway.rules.events import CONTENT_TYPE, completed_events
 from gateway.rules.fields import is_streaming, partial_images_asked
 from gateway.rules.fingerprint import GENERATIONS_OFF, fingerprint
 from gateway.rules.headers import CacheStatus
+from gateway.rules.throttle import Throttle
 from gateway.settings import Settings
 from gateway.streaming import Stream
 from gateway.trace import Trace
@@ -105,6 +106,7 @@ class Pipeline:
         self._boarding = boarding
         self._digest = digest
         self._now_ms = now_ms
+        self._throttle = Throttle()
         self._bounds = Bounds(
             max_body_bytes=settings.limits.max_body_bytes,
             max_image_bytes=settings.limits.max_image_bytes,
@@ -131,12 +133,22 @@ class Pipeline:
     def authenticate(self, incoming: Incoming, trace: Trace) -> Caller:
         """Whose request is it? Raises `invalid_api_key`."""
         with trace.stage("authenticate"):
-            trace.caller = self.caller_of(incoming.headers)
+            trace.caller = self.caller_of(incoming.headers, incoming.address)
         return trace.caller
 
-    def caller_of(self, headers: Mapping[str, str]) -> Caller:
-        """The caller whose key stands in these headers. Raises `invalid_api_key`."""
-        return self._keyring.authenticate(headers.get("authorization", ""), self._now_ms())
+    def caller_of(self, headers: Mapping[str, str], address: str) -> Caller:
+        """The caller whose key stands in these headers.
+
+        Raises `invalid_api_key`, and `too_many_failures` for who has sent many such keys: a key
+        that is valid always opens, whatever else comes from its address.
+        """
+        now_ms = self._now_ms()
+        try:
+            return self._keyring.authenticate(headers.get("authorization", ""), now_ms)
+        except Refusal as refusal:
+            if refusal.code == "invalid_api_key":
+                self._throttle.failed(address, now_ms)
+            raise
 
     # --- admit ------------------------------------------------------------------------
 
@@ -379,4 +391,5 @@ def _take_down_flight(flown: Flown, trace: Trace) -> None:
     trace.upstream_request_id = flown.upstream_request_id
     if flown.settled:
         trace.cost_nanos = flown.settled.cost_nanos
+        trace.estimated = flown.settled.estimated
         trace.remaining_nanos = flown.settled.remaining_nanos

@@ -26,6 +26,7 @@ from gateway.results import Results, Stored
 from gateway.rules.answers import Answered
 from gateway.rules.entries import may_serve
 from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
+from gateway.rules.money import usd
 from gateway.settings import Settings
 from gateway.treasury import Treasury
 
@@ -97,7 +98,8 @@ class Buyer:
             return await self._fly(order, paid, stages)
         except Exception:
             paid.leasing.lost()  # what is settled stays as it is; else this is the ceiling
-            await self._treasury.settle(paid.reservation, UNKNOWN, paid.leasing)
+            key_id = order.caller.key_id
+            await self._treasury.settle(key_id, paid.reservation, UNKNOWN, paid.leasing)
             raise
 
     async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
@@ -201,10 +203,20 @@ class Buyer:
         if call.settlement is None:
             await self._treasury.void(paid.reservation, paid.leasing)
             return None
-        settled = await self._treasury.settle(paid.reservation, call.settlement, paid.leasing)
+        settled = await self._treasury.settle(
+            order.caller.key_id, paid.reservation, call.settlement, paid.leasing
+        )
+        labels = {"model": order.edit.model, "team": order.caller.team}
         if settled.cost_nanos:
-            self._meters.record_cost(
-                model=order.edit.model, team=order.caller.team, cost_nanos=settled.cost_nanos
+            self._meters.record_cost(**labels, cost_nanos=settled.cost_nanos)
+        if settled.overrun_nanos:
+            self._meters.record_overrun(**labels)
+            self._journal.warn(
+                "a call cost more than its ceiling",
+                request_id=order.request_id,
+                **labels,
+                cost_usd=usd(settled.cost_nanos),
+                ceiling_usd=usd(paid.reservation.ceiling_nanos),
             )
         return settled
 

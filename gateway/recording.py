@@ -122,6 +122,7 @@ def _line(trace: Trace, seconds: float) -> dict[str, object]:
         "references": trace.references or None,
         "body_bytes": trace.body_bytes or None,
         "cost_usd": None if trace.cost_nanos is None else usd(trace.cost_nanos),
+        "estimated": trace.estimated or None,
         "saved_usd": usd(trace.saved_nanos) if trace.saved_nanos else None,
         "upstream_request_id": trace.upstream_request_id or None,
         "ms": round(seconds * 1000, 2),

@@ -76,6 +76,8 @@ def _common(trace: Trace) -> dict[str, str]:
             remaining_nanos=trace.remaining_nanos,
         ),
     }
+    if trace.estimated:
+        headers["x-gateway-cost-estimated"] = "true"
     if trace.upstream_request_id:
         headers["x-gateway-upstream-request-id"] = trace.upstream_request_id
     if trace.pace:

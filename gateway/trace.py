@@ -30,6 +30,8 @@ class Trace:
     reference_cap: int | None = None
     body_bytes: int = 0
     cost_nanos: int | None = None
+    estimated: bool = False
+    """The cost is not known: it is what the call was reserved at."""
     saved_nanos: int = 0
     remaining_nanos: int | None = None
     upstream_seconds: float = 0.0

@@ -24,6 +24,7 @@ from gateway.state import ledger
 from gateway.state.database import CommitUnknown, Database, Operation, StateUnavailable, Transaction
 
 HELD_WAIT_SECONDS = 5.0
+REMAINING_MS = 5_000
 _LOOK_AGAIN_SECONDS = 0.05
 _SETTLE_AGAIN_SECONDS = 1.0
 SEEN_DAYS_MS = 30 * 86_400_000
@@ -62,6 +63,19 @@ class Treasury:
         self._on_used_up = on_used_up
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._late: set[asyncio.Task[None]] = set()
+        self._read: dict[str, tuple[int, int]] = {}
+        """By key: what was last seen to be spendable, and when."""
+
+    def remaining(self, key_id: str) -> int | None:
+        """What the key could spend when that was last read; None where it was not of late."""
+        nanos, read_ms = self._read.get(key_id, (0, 0))
+        return nanos if self._now_ms() - read_ms <= REMAINING_MS else None
+
+    def _note_remaining(self, key_id: str, remaining_nanos: int | None) -> None:
+        if remaining_nanos is None:
+            self._read.pop(key_id, None)
+        else:
+            self._read[key_id] = (remaining_nanos, self._now_ms())
 
     async def reserve(
         self,
@@ -146,7 +160,7 @@ class Treasury:
             )
 
         try:
-            return await self._database.write(hold)
+            granted = await self._database.write(hold)
         except SpendingPaused as paused:
             raise Refusal(
                 "spending_paused",
@@ -165,6 +179,8 @@ class Treasury:
                 "Try again shortly.",
                 retry_after_seconds=2,
             ) from None
+        self._note_remaining(caller.key_id, granted.remaining_nanos)
+        return granted
 
     def _used_up(self, over: OverBudget) -> Refusal:
         if self._on_used_up:
@@ -172,7 +188,11 @@ class Treasury:
         return _used_up(over)
 
     async def settle(
-        self, reservation: Reservation, settlement: Settlement, along: Along | None = None
+        self,
+        key_id: str,
+        reservation: Reservation,
+        settlement: Settlement,
+        along: Along | None = None,
     ) -> Settled:
         """Book what a call cost. Never raises for an unreachable state: it is written later."""
 
@@ -184,9 +204,12 @@ class Treasury:
             )
 
         try:
-            return await self._database.write(book)
+            settled = await self._database.write(book)
         except StateUnavailable as error:
             self._on_trouble("settle", error)
+        else:
+            self._note_remaining(key_id, settled.remaining_nanos)
+            return settled
         self._in_background(self._until_written(book))
         cost = settlement.cost_nanos
         return Settled(
@@ -247,6 +270,7 @@ def _amounts(over: OverBudget) -> dict[str, object]:
         "limit": as_text(over.limit),
         "spent": as_text(over.spent),
         "held": as_text(over.held),
+        "needed": as_text(over.needed),
         "unit": unit.lstrip("_"),
         "resets_at": resets,
     }
@@ -255,11 +279,15 @@ def _amounts(over: OverBudget) -> dict[str, object]:
 def _used_up(over: OverBudget) -> Refusal:
     facts = _amounts(over)
     if over.kind == "budget":
-        what = f"This {over.level}'s budget of ${facts['limit']} has ${facts['spent']} spent"
-        what += ", and what is left does not cover this edit"
+        what = (
+            f"This {over.level}'s budget of ${facts['limit']} has ${facts['spent']} spent and "
+            f"${facts['held']} held, and this edit is reserved at ${facts['needed']}"
+        )
     else:
-        what = f"This {over.level} may buy {facts['limit']} pictures a day and has bought "
-        what += f"{facts['spent']}"
+        what = (
+            f"This {over.level} may buy {facts['limit']} pictures a day and has bought "
+            f"{facts['spent']}; this edit asks for {facts['needed']}"
+        )
     when = f"; it resets at {facts['resets_at']}" if facts["resets_at"] else ""
     return Refusal(
         "insufficient_quota",

@@ -107,6 +107,10 @@ class Line:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_unix_connection(self._socket_path)
+        if self._server is None or not self._server.is_serving():  # closed in this moment
+            for each in (writer, to_server):
+                each.transport.abort()
+            return
         self._writers += [writer, to_server]
         self._pipes += [
             asyncio.ensure_future(self._pipe(reader, to_server, self._heard)),

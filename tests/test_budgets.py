@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,46 @@ def test_requests_per_minute_hold_for_hits_too(tmp_path: Path, emulator: Emulato
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert refused.headers["x-ratelimit-limit-requests"] == "3"
     assert answers[0].headers["ratelimit"].startswith('"requests";r=2;t=')
+
+
+def test_what_is_left_is_said_with_a_miss_a_hit_and_a_refusal(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    settings = settings_for(tmp_path, emulator)
+    make_key(settings, team_terms={"budget_usd": "0.015"})
+    with serving(settings) as gateway:
+        answers = [gateway.edit("one"), gateway.edit("one"), gateway.edit("two")]
+
+    left = [answer.headers["x-gateway-budget-remaining-usd"] for answer in answers]
+    assert left == ["0.005"] * 3
+    error = answers[2].json()["error"]
+    assert error["needed"] == "0.01"
+    assert "reserved at $0.01" in error["message"]
+
+
+def test_a_cost_that_is_an_estimate_is_said_to_be_one(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    settings = settings_for(tmp_path, emulator)
+    make_key(settings)
+    emulator.order({"cost": "missing"}, {"status": 500}, {})
+    with serving(settings) as gateway:
+        answers = [gateway.edit(prompt) for prompt in ("one", "two", "three")]
+        log = gateway.log
+
+    said = [answer.headers.get("x-gateway-cost-estimated") for answer in answers]
+    assert said == ["true", "true", None]
+    assert log.getvalue().count('"estimated": true') == 2
+
+
+def test_an_overrun_is_booked_and_warned_of(tmp_path: Path, emulator: EmulatorServer) -> None:
+    settings = settings_for(tmp_path, emulator)
+    make_key(settings)
+    emulator.order({"cost": Decimal("0.07")})
+    with serving(settings) as gateway, gateway.client(key=None) as client:
+        answer = gateway.edit()
+        metrics = client.get("/metrics").text
+
+    assert answer.headers["x-gateway-cost-usd"] == "0.07"
+    assert "a call cost more than its ceiling" in gateway.log.getvalue()
+    assert 'gateway_overruns_total{model="deepshi-image-1",team="design"} 1.0' in metrics

@@ -252,3 +252,17 @@ def test_an_unreachable_upstream_costs_nothing(tmp_path: Path, emulator: Emulato
         assert answer.status_code == 502
         assert answer.json()["error"]["code"] == "upstream_unreachable"
         assert answer.headers["x-should-retry"] == "true"
+
+
+def test_who_guesses_at_keys_is_slowed_down_and_a_valid_key_goes_on(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    with gateway.client(key="sk-guess") as client:
+        statuses = [client.post("/v1/images/edits").status_code for _ in range(32)]
+        refused = client.get("/v1/models")
+
+    assert statuses == [401] * 30 + [429] * 2
+    check_refused(refused, 429, "too_many_failures")
+    assert refused.headers["x-should-retry"] == "true"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert gateway.edit().status_code == 200

@@ -79,13 +79,19 @@ class Meters:
         )
         self.cost = Counter(
             "gateway_cost_dollars",
-            "What upstream calls cost, as booked in the ledger.",
+            "What this process settled calls at; later corrections are in the ledger only.",
             ("team", "model"),
             registry=registry,
         )
         self.saved = Counter(
             "gateway_saved_dollars",
             "What hits and coalesced requests would have cost.",
+            ("team", "model"),
+            registry=registry,
+        )
+        self.overruns = Counter(
+            "gateway_overruns",
+            "Upstream calls that cost more than the ceiling they were reserved at.",
             ("team", "model"),
             registry=registry,
         )
@@ -145,6 +151,10 @@ class Meters:
         """Count what was booked for an upstream call."""
         labels = self.know("team", team), self.know("model", model)
         self.cost.labels(*labels).inc(cost_nanos / NANOS)
+
+    def record_overrun(self, *, model: str, team: str) -> None:
+        """Count a call that cost more than its ceiling."""
+        self.overruns.labels(self.know("team", team), self.know("model", model)).inc()
 
     def exposition(self) -> bytes:
         """The metrics as Prometheus reads them."""

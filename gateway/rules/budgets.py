@@ -14,7 +14,8 @@ class OverBudget(Exception):
     """A level's money or paid images don't suffice; nothing was held.
 
     `limit`, `spent` and `held` are nano-dollars where `kind` is "budget", and pictures where
-    it is "images". `held` is what calls in flight hold, without the one that was asked for.
+    it is "images". `held` is what calls in flight hold, without the one that was asked for,
+    which is `needed`.
     `held_only` says that it would have fitted if nothing were held: worth a short wait.
     """
 
@@ -23,6 +24,7 @@ class OverBudget(Exception):
     limit: int
     spent: int
     held: int
+    needed: int
     resets_ms: int | None
     held_only: bool
 
@@ -95,6 +97,7 @@ def _over_budget(asked: Balance, ceiling_nanos: int) -> OverBudget | None:
         limit=limit,
         spent=asked.spent_nanos,
         held=asked.held_nanos - ceiling_nanos,
+        needed=ceiling_nanos,
         resets_ms=asked.resets_ms,
         held_only=asked.spent_nanos + ceiling_nanos <= limit,
     )
@@ -110,6 +113,7 @@ def _over_images(asked: Balance, images: int, day_resets_ms: int) -> OverBudget 
         limit=limit,
         spent=asked.images,
         held=asked.images_held - images,
+        needed=images,
         resets_ms=day_resets_ms,
         held_only=asked.images + images <= limit,
     )

@@ -18,22 +18,8 @@ class Throttle:
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def check(self, address: str, now_ms: int) -> None:
-        """Raises `too_many_failures` for an address that has had its share."""
-        started_ms, count = self._failures.get(_network(address), (now_ms, 0))
-        left_ms = started_ms + WINDOW_MS - now_ms
-        if count < MOST_FAILURES or left_ms <= 0:
-            return
-        seconds = -(-left_ms // 1000)
-        raise Refusal(
-            "too_many_failures",
-            f"Too many requests with a key that is not valid came from this address; wait "
-            f"{seconds} seconds and check the key.",
-            retry_after_seconds=seconds,
-        )
-
     def failed(self, address: str, now_ms: int) -> None:
-        """A key from this address was not valid."""
+        """A key from this address was not valid. Raises `too_many_failures` where many were."""
         network = _network(address)
         started_ms, count = self._failures.pop(network, (now_ms, 0))
         if now_ms - started_ms >= WINDOW_MS:
@@ -41,6 +27,15 @@ class Throttle:
         self._failures[network] = (started_ms, count + 1)
         if len(self._failures) > MOST_ADDRESSES:
             self._failures.popitem(last=False)
+        if count < MOST_FAILURES:
+            return
+        seconds = -(-(started_ms + WINDOW_MS - now_ms) // 1000)
+        raise Refusal(
+            "too_many_failures",
+            f"Too many requests with a key that is not valid came from this address; wait "
+            f"{seconds} seconds and check the key.",
+            retry_after_seconds=seconds,
+        )
 
 
 def _network(address: str) -> str:

@@ -22,8 +22,10 @@ def written_to(folder: Path) -> Path:
     _plain(WHITE).save(folder / "white.webp", lossless=True)
     _left_half_open().save(folder / "mask.png")
     (folder / "photo.jpg").write_bytes(PHOTOGRAPH)
-    (folder / "Ünïcödé \"quoted\" photo.jpg").write_bytes(PHOTOGRAPH)
-    (folder / "large.png").write_bytes(png(800, 800, noise=True))
+    (folder / 'Ünïcödé "quoted" photo.jpg').write_bytes(PHOTOGRAPH)
+    large = png(800, 800, noise=True)
+    (folder / "large.png").write_bytes(large)
+    (folder / "huge.png").write_bytes(large + bytes(17_000_000))
     (folder / "notes.txt").write_text("This is no picture.\n" * 10)
     return folder
 

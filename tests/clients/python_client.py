@@ -51,6 +51,8 @@ def edit(client: openai.OpenAI, command: dict[str, Any]) -> dict[str, Any]:
             given["mask"] = file_of(command, command["mask"], stack)
         given |= command["fields"]
         given |= {"extra_body": command.get("extra"), "extra_headers": command.get("headers")}
+        if given.get("stream"):
+            return heard(client.images.edit(**given))
         answer = client.images.with_raw_response.edit(**given)
     parsed: Any = answer.parse()
     return {
@@ -58,6 +60,16 @@ def edit(client: openai.OpenAI, command: dict[str, Any]) -> dict[str, Any]:
         "headers": dict(answer.headers),
         "request_id": parsed._request_id,
     }
+
+
+def heard(stream: Any) -> dict[str, Any]:
+    """The events of a stream, and the error that it ended in, if it did."""
+    events: list[Any] = []
+    try:
+        events.extend(json.loads(event.to_json()) for event in stream)
+    except openai.APIError as error:
+        return {"events": events, "error": seen_of(error)}
+    return {"events": events, "headers": dict(stream.response.headers)}
 
 
 def file_of(command: dict[str, Any], asked: dict[str, str], stack: contextlib.ExitStack) -> Any:

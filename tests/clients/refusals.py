@@ -122,7 +122,7 @@ only where that can't buy twice."""
 def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     """A gateway with narrow bounds, little patience, and a key for every limit."""
     tables = {
-        "limits": {"max_image_bytes": "1MB", "max_body_bytes": "3MB"},
+        "limits": {"max_image_bytes": "1MB", "max_body_bytes": "10MB"},
         "upstream": {"timeout_seconds": 1.0, "max_attempts": 1},
     }
     settings = settings_for(folder, emulator, tables)

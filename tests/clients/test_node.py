@@ -129,6 +129,37 @@ def test_a_client_that_gives_up_waiting_and_tries_again_buys_once(
     assert emulator.stats()["calls"] == 1
 
 
+def test_a_stream_is_read_and_then_hit(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    fields = {"prompt": new_prompt(), "stream": True, "partial_images": 2}
+    first, second = (node.edit(lasting, fields=fields) for _ in range(2))
+
+    kinds = [event["type"] for event in first["events"]]
+    assert kinds == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
+    assert [event.get("partial_image_index") for event in first["events"]] == [0, 1, None]
+    assert is_grey_photograph(first["events"][-1]["b64_json"])
+    assert first["events"][-1]["usage"]["cost"]["total_cost"] == 0.01
+    assert second["headers"]["x-gateway-cache"] == "HIT"
+    assert [event["type"] for event in second["events"]] == ["image_edit.completed"]
+    assert second["events"][0]["b64_json"] == first["events"][-1]["b64_json"]
+    assert second["events"][0]["usage"]["cost"] == {"total_cost": 0, "saved_cost": 0.01}
+    assert emulator.stats()["billed_calls"] == 1
+
+
+@pytest.mark.parametrize("fault", ["truncate_stream", "stream_error"])
+def test_a_stream_that_fails_throws_and_is_not_bought_again(
+    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt, fault: str
+) -> None:
+    emulator.order({fault: True})
+    fields = {"prompt": new_prompt(), "stream": True, "partial_images": 1}
+    seen = node.edit(lasting, fields=fields)
+
+    assert seen["error"]["code"] == "upstream_failed"
+    assert seen["error"]["request_id"].startswith("req_")
+    assert seen["tries"] == emulator.stats()["calls"] == 1
+
+
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*OWN, *UPSTREAM)])
 def test_a_refusal_arrives_as_the_right_error_and_is_retried_only_where_it_may_be(
     node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt, case: Case
@@ -138,11 +169,32 @@ def test_a_refusal_arrives_as_the_right_error_and_is_retried_only_where_it_may_b
     check(case, node.ask(refusing, "edit", **command), emulator, "APIError")
 
 
-def test_a_picture_that_is_refused_while_it_streams_is_refused_once(
-    node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt
-) -> None:
-    images = [{"file": "large.png", "as": "stream"}]
+@pytest.mark.parametrize(
+    ("file", "way", "code"),
+    [
+        ("large.png", "to file", "image_too_large"),
+        ("large.png", "stream", "image_too_large"),
+        ("huge.png", "to file", "body_too_large"),
+        ("huge.png", "stream", "image_too_large"),  # its size is not declared
+    ],
+)
+def test_what_is_refused_while_it_is_uploaded_is_uploaded_once(
+    node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt,
+    file: str, way: str, code: str,
+) -> None:  # fmt: skip
+    images = [{"file": file, "as": way}]
     seen = node.edit(refusing, images=images, fields={"prompt": new_prompt()})
 
-    assert seen["error"]["code"] == "image_too_large", seen
+    assert (seen["error"]["status"], seen["error"].get("code")) == (413, code), seen
     assert (seen["tries"], emulator.stats()["calls"]) == (1, 0)
+
+
+@pytest.mark.parametrize("way", ["to file", "stream"])
+def test_a_key_that_is_refused_while_the_picture_is_uploaded_is_tried_once(
+    node: Script, refusing: Running, new_prompt: Prompt, way: str
+) -> None:
+    images = [{"file": "huge.png", "as": way}]
+    fields = {"prompt": new_prompt()}
+    seen = node.edit(refusing, api_key="sk-nobody", images=images, fields=fields)
+
+    assert (seen["error"]["class"], seen["tries"]) == ("AuthenticationError", 1), seen

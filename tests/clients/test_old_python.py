@@ -102,6 +102,31 @@ def test_generations_and_models(
     assert models["one"]["edit"] == {"supported": True, "max_reference_images": 5}
 
 
+def test_a_stream_is_read_and_then_hit(
+    old: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    fields = {"prompt": new_prompt(), "stream": True, "partial_images": 2}
+    first, second = (old.edit(lasting, fields=fields) for _ in range(2))
+
+    kinds = [event["type"] for event in first["events"]]
+    assert kinds == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
+    assert is_grey_photograph(first["events"][-1]["b64_json"])
+    assert second["headers"]["x-gateway-cache"] == "HIT"
+    assert [event["type"] for event in second["events"]] == ["image_edit.completed"]
+    assert emulator.stats()["billed_calls"] == 1
+
+
+def test_a_stream_that_fails_raises_and_is_not_bought_again(
+    old: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    emulator.order({"truncate_stream": True})
+    seen = old.edit(lasting, fields={"prompt": new_prompt(), "stream": True})
+
+    assert seen["error"]["class"] == "APIError"
+    assert seen["error"]["code"] == "upstream_failed"
+    assert seen["tries"] == emulator.stats()["calls"] == 1
+
+
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*OWN, *UPSTREAM)])
 def test_a_refusal_arrives_as_the_right_exception_and_is_retried_only_where_it_may_be(
     old: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt, case: Case

@@ -64,7 +64,7 @@ class Process:
         leasing = self.leasing(asking)
         reservation = await self.reserve(leasing)
         leasing.landed()
-        await self.treasury.settle(reservation, Settlement(CENT, 200), leasing)
+        await self.treasury.settle("key_1", reservation, Settlement(CENT, 200), leasing)
 
     async def fail(
         self, failure: Failure = BROKE, seconds: float = 120, asking: Asking = EDIT
@@ -73,7 +73,7 @@ class Process:
         leasing = self.leasing(asking)
         reservation = await self.reserve(leasing)
         leasing.failed(failure, int(seconds * 1000))
-        await self.treasury.settle(reservation, Settlement(None), leasing)
+        await self.treasury.settle("key_1", reservation, Settlement(None), leasing)
 
 
 @contextmanager
@@ -247,7 +247,7 @@ async def test_a_silent_flight_that_was_given_up_is_taken_over_and_its_late_end_
     await other.reserve(taking_over)
 
     dead.landed()
-    await one.treasury.settle(reservation, Settlement(CENT, 200), dead)
+    await one.treasury.settle("key_1", reservation, Settlement(CENT, 200), dead)
 
     with blocked(Standing.IN_AIR) as found:
         await one.reserve(one.leasing())
@@ -315,7 +315,7 @@ async def test_a_flight_that_stores_nothing_lets_its_followers_go(
     leasing = one.leasing()
     reservation = await one.reserve(leasing)
     leasing.landed()
-    await one.treasury.settle(reservation, Settlement(CENT, 200), leasing)
+    await one.treasury.settle("key_1", reservation, Settlement(CENT, 200), leasing)
     await one.leases.let_go(leasing, reservation.id)
 
     assert await other.reserve(other.leasing())

@@ -24,6 +24,17 @@ async function fileOf(command, asked) {
   return toFile(fs.readFileSync(file), asked.file);
 }
 
+// The events of a stream, and the error that it ended in, if it did.
+async function heard(stream) {
+  const events = [];
+  try {
+    for await (const event of stream) events.push(event);
+  } catch (error) {
+    return { events, error: seenOf(error) };
+  }
+  return { events };
+}
+
 async function edit(client, command) {
   const files = [];
   for (const asked of command.images) files.push(await fileOf(command, asked));
@@ -32,7 +43,9 @@ async function edit(client, command) {
   const { data, response, request_id } = await client.images
     .edit(given, { headers: command.headers })
     .withResponse();
-  return { answer: data, headers: Object.fromEntries(response.headers), request_id };
+  const headers = Object.fromEntries(response.headers);
+  if (given.stream) return { ...(await heard(data)), headers };
+  return { answer: data, headers, request_id };
 }
 
 async function generate(client, command) {
