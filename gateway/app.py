@@ -167,7 +167,7 @@ class Gateway:
         await _answer_json(exchange, items[model])
 
     async def _usable_models(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
-        caller = self.parts.pipeline.caller_of(exchange.headers, exchange.address)
+        caller = await self.parts.pipeline.caller_asking(exchange.headers, exchange.address)
         catalogue = self.parts.catalogue
         if catalogue.listing is None:
             await catalogue.refresh()
@@ -186,7 +186,7 @@ class Gateway:
 
     async def _key(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         parts = self.parts
-        caller = parts.pipeline.caller_of(exchange.headers, exchange.address)
+        caller = await parts.pipeline.caller_asking(exchange.headers, exchange.address)
         zone = parts.settings.zone
         await _answer_json(
             exchange,

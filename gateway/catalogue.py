@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gateway.model import ModelFacts
 from gateway.rules.catalogue import Listing, overridden, parse
@@ -26,11 +26,13 @@ class Catalogue:
         overrides: Mapping[str, ModelFacts],
         clock: Callable[[], float],
         on_trouble: Callable[[str], None],
+        on_models: Callable[[Iterable[str]], None],
     ) -> None:
         self._fetch, self._keep = fetch, keep
         self._overrides = dict(overrides)
         self._clock = clock
         self._on_trouble = on_trouble
+        self._on_models = on_models
         self._sought_at = float("-inf")
         self._refreshing: asyncio.Task[bool] | None = None
         self._body = b""
@@ -40,6 +42,7 @@ class Catalogue:
         """Take a catalogue's body. Raises ValueError where it is none."""
         self.listing = parse(body, self._overrides)
         self._body = body
+        self._on_models(self.listing.items)
 
     async def refresh(self) -> bool:
         """Fetch the catalogue, once at a time; False where it could not be had."""

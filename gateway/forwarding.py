@@ -137,7 +137,8 @@ class Forwarder:
         except ValueError:
             return NotBought(failures.refusal_of_break("garbage"), settlement)
         answered = await asyncio.to_thread(read_answer, answer.body, self._settings.cost_path)
-        cost = plausible(answered.cost_nanos, self._settings.implausible_cost_usd)
+        bound = self._settings.implausible_cost_usd * order.edit.n
+        cost = plausible(answered.cost_nanos, bound)
         settlement = replace(settlement, cost_nanos=cost)
         if answer.went_wrong:
             return NotBought(failures.refusal_of_error_event(answer.body), settlement)

@@ -131,6 +131,7 @@ def build(settings: Settings, journal: Journal) -> Parts:
         overrides=_overrides(settings),
         clock=time.monotonic,
         on_trouble=lambda text: journal.warn("catalogue", detail=text),
+        on_models=meters.learn_models,
     )
 
     def on_trouble(part: str, error: BaseException) -> None:

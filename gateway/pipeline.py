@@ -150,6 +150,12 @@ class Pipeline:
                 self._throttle.failed(address, now_ms)
             raise
 
+    async def caller_asking(self, headers: Mapping[str, str], address: str) -> Caller:
+        """The caller of a request that asks for no picture; it counts for the rate all the same."""
+        caller = self.caller_of(headers, address)
+        await self._traffic.admit(caller, self._now_ms())
+        return caller
+
     # --- admit ------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
@@ -249,6 +255,8 @@ class Pipeline:
                 stored = await self._results.get(address.key)
         if stored and may_serve(stored.entry, self._now_ms(), directives.max_age_seconds):
             return stored
+        if stored and directives.max_age_seconds is not None:
+            directions.check_too_old(directives, admitted.caller)
         if directives.only_if_cached:
             raise Refusal(
                 "not_cached",

@@ -25,6 +25,7 @@ from gateway.state.database import CommitUnknown, Database, Operation, StateUnav
 
 HELD_WAIT_SECONDS = 5.0
 REMAINING_MS = 5_000
+VERDICT_MS = 250
 _LOOK_AGAIN_SECONDS = 0.05
 _SETTLE_AGAIN_SECONDS = 1.0
 SEEN_DAYS_MS = 30 * 86_400_000
@@ -62,6 +63,7 @@ class Treasury:
         self._on_trouble = on_trouble
         self._on_used_up = on_used_up
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._verdicts: dict[str, tuple[OverBudget, int]] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._read: dict[str, tuple[int, int]] = {}
         """By key: what was last seen to be spendable, and when."""
@@ -120,16 +122,31 @@ class Treasury:
             raise _held(blocked_by) from None
         try:
             while clock() < deadline:
+                if known := self._known_used_up(blocked_by, price_nanos * images, images):
+                    raise self._used_up(known) from None
                 try:
                     return await self._hold(caller, facts, price_nanos, images, along)
                 except OverBudget as over:
                     if not over.held_only:
+                        self._verdicts[over.account.id] = (over, self._now_ms())
                         raise self._used_up(over) from None
                     last = over
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         finally:
             queue.release()
         raise _held(blocked_by, last)
+
+    def _known_used_up(self, account_id: str, nanos: int, images: int) -> OverBudget | None:
+        """What the one before in the queue has just been told, where it holds for this one too.
+
+        So a crowd that waits for money in flight is answered when there is none left, and does
+        not ask the state one by one.
+        """
+        over, at_ms = self._verdicts.get(account_id, (None, 0))
+        if over is None or self._now_ms() - at_ms > VERDICT_MS:
+            return None
+        asked = nanos if over.kind == "budget" else images
+        return over if asked >= over.needed else None
 
     async def _hold(
         self,

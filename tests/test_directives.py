@@ -243,3 +243,20 @@ def test_what_a_team_used_that_another_had_paid_for_is_reported(
         return await reports.paid_by_others(tx, "2000-01-01", "2999-12-31")
 
     assert in_state(settings, report) == [Borrowing("press", "design", 2, 20_000_000)]
+
+
+def test_max_age_is_no_way_round_for_who_may_not_go_round(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    settings = settings_for(tmp_path, emulator)
+    make_key(settings, key_terms={"may_bypass_cache": False})
+    with serving(settings) as gateway:
+        first = gateway.edit()
+        time.sleep(1.1)
+        refused = gateway.edit(headers={"cache-control": "max-age=1"})
+        new = gateway.edit("another", headers={"cache-control": "max-age=1"})
+
+    assert first.status_code == 200
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "bypass_not_allowed")
+    assert new.status_code == 200, "what was never bought is no bypass"
+    assert emulator.stats()["billed_calls"] == 2

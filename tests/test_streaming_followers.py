@@ -12,7 +12,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
 from tests.serving import Running, make_key, serving, settings_for
-from tests.streams import Streaming
+from tests.streams import Streamed, Streaming
 from tests.waiting import until
 
 SAVED = {"total_cost": 0, "saved_cost": 0.01}
@@ -30,6 +30,13 @@ def beating(tmp_path: Path, emulator: EmulatorServer) -> Settings:
     settings = settings_for(tmp_path, emulator, {"server": {"stream_heartbeat_seconds": 0.1}})
     make_key(settings)
     return settings
+
+
+def let_go_after_heartbeats(follower: Streaming, emulator: EmulatorServer) -> Streamed:
+    """Let the call that hangs go on once the follower has heard three heartbeats."""
+    until(lambda: follower.heard.heartbeats >= 3)
+    until(lambda: emulator.release() == 1)
+    return follower.result()
 
 
 def test_a_second_stream_gets_the_events_from_where_they_are_and_pays_nothing(
@@ -90,15 +97,14 @@ def test_a_plain_edit_follows_a_stream(
 def test_a_stream_follows_a_plain_edit_with_heartbeats_and_one_event(
     beating: Settings, emulator: EmulatorServer, pool: ThreadPoolExecutor
 ) -> None:
-    emulator.order({"latency_seconds": 1.0})
+    emulator.order({"hang": True})
     with serving(beating) as gateway:
         plain = pool.submit(gateway.edit)
         until(lambda: emulator.stats()["in_flight"] == 1)
-        follower = Streaming(pool, gateway, 3).result()
+        follower = let_go_after_heartbeats(Streaming(pool, gateway, 3), emulator)
         leader = plain.result(30)
 
     assert follower.outcome == "COALESCED"
-    assert follower.heartbeats >= 3
     assert follower.kinds == ["completed"]
     assert follower.cost == SAVED
     assert follower.completed["b64_json"] == leader.json()["data"][0]["b64_json"]
@@ -110,7 +116,7 @@ def test_a_stream_follows_a_plain_edit_with_heartbeats_and_one_event(
 def test_a_stream_follows_a_flight_of_another_process_with_heartbeats_and_one_event(
     beating: Settings, emulator: EmulatorServer, pool: ThreadPoolExecutor, leads_streaming: bool
 ) -> None:
-    emulator.order({"latency_seconds": 2.0})
+    emulator.order({"hang": True})
     with ExitStack() as stack:
         one, other = (stack.enter_context(serving(beating)) for _ in range(2))
         if leads_streaming:
@@ -118,10 +124,9 @@ def test_a_stream_follows_a_flight_of_another_process_with_heartbeats_and_one_ev
         else:
             pool.submit(one.edit)
         until(lambda: emulator.stats()["in_flight"] == 1)
-        follower = Streaming(pool, other, 3).result()
+        follower = let_go_after_heartbeats(Streaming(pool, other, 3), emulator)
 
     assert follower.kinds == ["completed"]
-    assert follower.heartbeats >= 3
     assert follower.cost == SAVED
     assert emulator.stats()["calls"] == 1
 
@@ -130,12 +135,12 @@ def test_a_stream_s_head_does_not_say_what_is_not_known_yet(
     beating: Settings, emulator: EmulatorServer, pool: ThreadPoolExecutor
 ) -> None:
     """Whoever waits for another process may yet have to buy by itself."""
-    emulator.order({"latency_seconds": 1.5})
+    emulator.order({"hang": True})
     with ExitStack() as stack:
         one, other = (stack.enter_context(serving(beating)) for _ in range(2))
         leader = Streaming(pool, one)
         until(lambda: emulator.stats()["in_flight"] == 1)
-        follower = Streaming(pool, other).result()
+        follower = let_go_after_heartbeats(Streaming(pool, other), emulator)
 
     assert leader.result().outcome == "MISS"
     assert follower.outcome is None

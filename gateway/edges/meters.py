@@ -6,6 +6,8 @@ Labels are bounded by construction: a model or a team that is not known here bec
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -111,6 +113,11 @@ class Meters:
         build = Gauge("gateway_build_info", "1, by version.", ("version",), registry=registry)
         build.labels(version).set(1)
 
+    def learn_models(self, names: Iterable[str]) -> None:
+        """These models exist: they may stand in labels, while there is room."""
+        for name in names:
+            self.know("model", name)
+
     def know(self, label: str, name: str) -> str:
         """The label's value for this name: itself while there is room, else `other`."""
         known = self._known[label]
@@ -134,7 +141,9 @@ class Meters:
         saved_nanos: int,
     ) -> None:
         """Count one finished request; `model` and `team` empty where they never got known."""
-        model, team = self.know("model", model), self.know("team", team)
+        # A model that nobody has heard of is not to take a label's place for good.
+        model = model if model in self._known["model"] else OTHER
+        team = self.know("team", team)
         self.requests.labels(route, model, team, outcome).inc()
         self.request_seconds.labels(route, outcome).observe(seconds)
         self.overhead_seconds.labels(outcome).observe(max(0.0, seconds - upstream_seconds))
@@ -145,7 +154,9 @@ class Meters:
 
     def record_call(self, *, model: str, team: str, result: str, seconds: float) -> None:
         """Count one upstream call; `result` is `2xx` … `5xx`, `timeout`, `failed` or `unsent`."""
-        self.upstream_seconds.labels(self.know("model", model), result).observe(seconds)
+        known = self.know("model", model) if result == "2xx" else model
+        known = known if known in self._known["model"] else OTHER
+        self.upstream_seconds.labels(known, result).observe(seconds)
 
     def record_cost(self, *, model: str, team: str, cost_nanos: int) -> None:
         """Count what was booked for an upstream call."""

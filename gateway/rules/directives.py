@@ -63,12 +63,23 @@ def check_bypass(directives: Directives, caller: Caller) -> None:
 
     A result may be no older than 0 seconds: that goes round it as well.
     """
-    if directives.may_look and directives.max_age_seconds != 0:
-        return
+    if not directives.may_look:
+        _refuse_bypass("no-store" if directives.no_store else "no-cache", caller)
+    elif directives.max_age_seconds == 0:
+        _refuse_bypass("max-age=0", caller)
+
+
+def check_too_old(directives: Directives, caller: Caller) -> None:
+    """Raises Refusal where a stored result is older than `max-age` lets it be served, and buying
+    it anew is not allowed.
+    """
+    if not directives.only_if_cached:
+        _refuse_bypass(f"max-age={directives.max_age_seconds}", caller)
+
+
+def _refuse_bypass(word: str, caller: Caller) -> None:
     for account in caller.accounts:
         if account.limits.may_bypass_cache is False:
-            word = "no-store" if directives.no_store else "no-cache"
-            word = "max-age=0" if directives.may_look else word
             raise Refusal(
                 "bypass_not_allowed",
                 f"Cache-Control: {word} buys a new picture, which this {account.level} may not "

@@ -44,14 +44,8 @@ def is_grey_photograph(b64_json: str | None) -> bool:
 def halves(b64_json: str | None) -> tuple[int, int]:
     """How bright the left and the right end of a picture are, 0 to 255."""
     picture = opened(b64_json).convert("L")
-    right = picture.width - 1
-    return _level(picture, 0), _level(picture, right)
-
-
-def _level(picture: Image.Image, x: int) -> int:
-    level = picture.getpixel((x, 0))
-    assert isinstance(level, int)
-    return level
+    row = picture.tobytes()[: picture.width]
+    return row[0], row[-1]
 
 
 def _plain(level: int) -> Image.Image:

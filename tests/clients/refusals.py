@@ -15,7 +15,16 @@ from gateway.state import keys, organisation
 from gateway.state.audit import Author
 from gateway.state.database import Transaction
 from gateway.state.terms import Terms
-from tests.serving import KEY, Running, author, in_state, make_key, serving, settings_for
+from tests.serving import (
+    KEY,
+    Overrides,
+    Running,
+    author,
+    in_state,
+    make_key,
+    serving,
+    settings_for,
+)
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 PHOTO = ("photo.jpg",)
@@ -121,7 +130,7 @@ only where that can't buy twice."""
 @contextmanager
 def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     """A gateway with narrow bounds, little patience, and a key for every limit."""
-    tables = {
+    tables: Overrides = {
         "limits": {"max_image_bytes": "1MB", "max_body_bytes": "10MB"},
         "upstream": {"timeout_seconds": 1.0, "max_attempts": 1},
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ class Curl:
         return Answer(
             status=told["http_code"],
             headers=_headers(talk),
-            body=json.loads(done.stdout),
+            body=_read(done.stdout),
             sent="\n".join(line[2:] for line in talk if line.startswith("> ")),
             received="\n".join(line[2:] for line in talk if line.startswith("< ")),
             sent_bytes=told["size_upload"],
@@ -80,6 +79,14 @@ class Curl:
 
     def edit(self, prompt: str, *arguments: str, **more: Any) -> Answer:
         return self("-F", "model=deepshi-image-1", "-F", f"prompt={prompt}", *arguments, **more)
+
+
+def _read(body: str) -> Any:
+    """JSON, or the events of a stream in their order."""
+    if not body.startswith("event: "):
+        return json.loads(body)
+    datas = [line.removeprefix("data: ") for line in body.split("\n") if line.startswith("data: ")]
+    return [json.loads(data) for data in datas]
 
 
 def _headers(talk: list[str]) -> dict[str, str]:
@@ -95,8 +102,8 @@ def _headers(talk: list[str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def curl(lasting: Running, pictures: Path) -> Iterator[Curl]:
-    yield Curl(lasting, pictures)
+def curl(lasting: Running, pictures: Path) -> Curl:
+    return Curl(lasting, pictures)
 
 
 WAYS: dict[str, tuple[str, ...]] = {
@@ -221,6 +228,20 @@ def test_http_1_0_is_answered_in_one_piece_of_known_length(curl: Curl, new_promp
     assert "HTTP/1.0" in answer.sent
     assert "transfer-encoding" not in answer.headers
     assert int(answer.headers["content-length"]) > 1000
+
+
+@pytest.mark.parametrize("http", ["--http1.1", "--http1.0"])
+def test_a_stream_arrives_as_events(
+    curl: Curl, emulator: EmulatorServer, new_prompt: Prompt, http: str
+) -> None:
+    fields = ("-F", "stream=true", "-F", "partial_images=1", "-F", "image[]=@photo.jpg")
+    answer = curl.edit(new_prompt(), "-N", http, *fields)
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    kinds = [event["type"] for event in answer.body]
+    assert kinds == ["image_edit.partial_image", "image_edit.completed"]
+    assert is_grey_photograph(answer.body[-1]["b64_json"])
+    assert emulator.stats()["billed_calls"] == 1
 
 
 # --- Expect: 100-continue -----------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_generations_work(
     client: openai.OpenAI, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     answer = client.images.generate(
-        model="deepshi-banana-pro", prompt=new_prompt(), size="64x48",  # type: ignore[arg-type]
+        model="deepshi-banana-pro", prompt=new_prompt(), size="64x48",
         extra_body={"output_format": "jpeg"},
     )  # fmt: skip
 

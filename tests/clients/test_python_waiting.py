@@ -174,10 +174,14 @@ def test_a_rate_that_is_used_up_says_when_to_come_back(
     with (
         patient(tmp_path, emulator, {}, requests_per_minute=1) as gateway,
         openai.OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0) as client,
-        pytest.raises(openai.RateLimitError) as caught,
     ):
-        for _ in range(3):  # a minute may end between two of them
-            client.images.edit(model="deepshi-image-1", prompt=new_prompt(), image=PHOTOGRAPH)
+
+        def edit_until_refused() -> None:
+            for _ in range(3):  # a minute may end between two of them
+                client.images.edit(model="deepshi-image-1", prompt=new_prompt(), image=PHOTOGRAPH)
+
+        with pytest.raises(openai.RateLimitError) as caught:
+            edit_until_refused()
 
     error = caught.value
     assert error.code == "rate_limit_exceeded"
@@ -207,6 +211,7 @@ def test_an_upload_that_stalls_is_refused_once(
     tmp_path: Path, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     tries: list[object] = []
+    image: Any = ("a.jpg", Slow(1.0), "image/jpeg")
     with (
         patient(tmp_path, emulator, {"server": {"upload_stall_seconds": 0.3}}) as gateway,
         openai.OpenAI(
@@ -215,7 +220,6 @@ def test_an_upload_that_stalls_is_refused_once(
         ) as client,
         pytest.raises(openai.APIStatusError) as caught,
     ):  # fmt: skip
-        image: Any = ("a.jpg", Slow(1.0), "image/jpeg")
         client.images.edit(model="deepshi-image-1", prompt=new_prompt(), image=image)
 
     assert (caught.value.status_code, caught.value.code) == (408, "upload_timeout")
@@ -239,4 +243,26 @@ def test_a_gateway_that_shuts_down_is_tried_again(
     assert (error["class"], error["code"]) == ("InternalServerError", "shutting_down")
     check_picture(seen)
     assert seen["tries"] == 2
+    assert emulator.stats()["calls"] == 1
+
+
+def test_who_guesses_at_keys_is_slowed_down_and_a_valid_key_is_not(
+    tmp_path: Path, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt
+) -> None:
+    with patient(tmp_path, emulator, {}) as gateway:
+        for _ in range(30):
+            with gateway.client("sk-nobody") as guesser:
+                assert guesser.get("/v1/models").status_code == 401
+        with (
+            openai.OpenAI(base_url=gateway.base_url, api_key="sk-a", max_retries=0) as client,
+            pytest.raises(openai.RateLimitError) as caught,
+        ):
+            client.images.edit(model="deepshi-image-1", prompt=new_prompt(), image=PHOTOGRAPH)
+        seen = edit(gateway, pictures, new_prompt())
+
+    assert caught.value.code == "too_many_failures"
+    assert caught.value.request_id
+    assert caught.value.response.headers["x-should-retry"] == "true"
+    assert 1 <= int(caught.value.response.headers["retry-after"]) <= 60
+    check_picture(seen)
     assert emulator.stats()["calls"] == 1
