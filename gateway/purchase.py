@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gateway.announcements import Announcements
 from gateway.edges.journal import Journal
@@ -44,6 +45,13 @@ class Paid:
 
     reservation: Reservation
     leasing: Leasing
+
+
+class Shared(NamedTuple):
+    """The body for everybody who did not pay, and its hash."""
+
+    body: bytes
+    digest: str
 
 
 class Buyer:
@@ -117,8 +125,8 @@ class Buyer:
         if isinstance(call, NotBought) or settled is None:
             refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
             return Crash(refusal, remembered=remembered, flown=flown)
-        shared_body = await asyncio.to_thread(call.answered.for_sharing, settled.cost_nanos)
-        picture = self._picture(order, call, shared_body, flown)
+        shared = await asyncio.to_thread(self._share, call.answered, settled.cost_nanos)
+        picture = self._picture(order, call, shared, flown)
         with stages.time("store"):
             return await self.store(order, paid, picture)
 
@@ -220,7 +228,12 @@ class Buyer:
             )
         return settled
 
-    def _picture(self, order: Order, call: Bought, shared_body: bytes, flown: Flown) -> Picture:
+    def _share(self, answered: Answered, cost_nanos: int) -> Shared:
+        """Off the event loop: there are megabytes to copy and to hash."""
+        body = answered.for_sharing(cost_nanos)
+        return Shared(body, self._digest(body))
+
+    def _picture(self, order: Order, call: Bought, shared: Shared, flown: Flown) -> Picture:
         now_ms = self._now_ms()
         entry = Entry(
             key=order.fingerprint.key,
@@ -230,8 +243,8 @@ class Buyer:
             cost_nanos=flown.settled.cost_nanos if flown.settled else None,
             created_ms=now_ms,
             expires_ms=now_ms + int(self._settings.cache.ttl * 1000),
-            body_digest=self._digest(shared_body),
-            body_bytes=len(shared_body),
+            body_digest=shared.digest,
+            body_bytes=len(shared.body),
             content_type="application/json",
             request_id=order.request_id,
             upstream_request_id=call.answer.request_id,
@@ -239,7 +252,7 @@ class Buyer:
         )
         return Picture(
             entry=entry,
-            shared_body=shared_body,
+            shared_body=shared.body,
             body=call.answer.body,
             not_stored_because=_why_not_stored(order, call.answered),
             flown=flown,
