@@ -41,4 +41,4 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml
 	@touch $@ $(VENV)/.run
 
 clean:
-	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-clients var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

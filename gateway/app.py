@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.admin import PATHS, Admin
 from gateway.admin import PREFIX as ADMIN
-from gateway.edges.journal import Journal
+from gateway.edges.journal import Journal, quiet_servers
 from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
 from gateway.model import Route
@@ -40,7 +40,9 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._admin = Admin(parts.settings, parts.database, parts.results, parts.clock)
+        self._admin = Admin(
+            parts.settings, parts.database, parts.results, parts.clock, parts.journal
+        )
         self._router = Router(
             [
                 _path("/v1/images/edits", self._edits, "POST"),
@@ -125,12 +127,7 @@ class Gateway:
         try:
             if self.parts.draining:
                 raise replace(SHUTTING_DOWN)
-            reply = await self.parts.pipeline.serve(_incoming(route, exchange, trace), trace)
-            self._say_what_is_left(trace)
-            if exchange.begun:
-                await exchange.finish(reply.body)
-            else:
-                await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
+            await self.parts.pipeline.serve(self._incoming(route, exchange, trace), trace)
         except Refusal as refusal:
             trace.refuse(refusal)
             self._say_what_is_left(trace)
@@ -143,6 +140,28 @@ class Gateway:
             await self._refuse(exchange, INTERNAL, trace)
         finally:
             self.parts.recorder.record(trace)
+
+    def _incoming(self, route: Route, exchange: Exchange, trace: Trace) -> Incoming:
+        async def begin(head: Reply) -> None:
+            await exchange.start(head.status, stream_headers(head, trace))
+
+        async def answer(reply: Reply) -> None:
+            self._say_what_is_left(trace)
+            if exchange.begun:
+                await exchange.finish(reply.body)
+            else:
+                await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
+
+        return Incoming(
+            route=route,
+            headers=exchange.headers,
+            address=exchange.address,
+            chunks=exchange.chunks,
+            gone=exchange.gone,
+            begin=begin,
+            send=exchange.send,
+            answer=answer,
+        )
 
     def _say_what_is_left(self, trace: Trace) -> None:
         """What the key can spend, as last read: a hit does not wait for the state to tell it."""
@@ -249,7 +268,8 @@ SHUTTING_DOWN = Refusal(
 
 
 def create_app(settings: Settings, journal: Journal | None = None) -> Gateway:
-    """Settings in, app out."""
+    """Settings in, app out. Called in the process that serves."""
+    quiet_servers()
     written = journal or Journal(format=settings.log.format, level=settings.log.level)
     return Gateway(build(settings, written))
 
@@ -270,21 +290,6 @@ class _Asgi:
 def _path(pattern: str, endpoint: Endpoint, method: str | None = None) -> Path:
     """A route; without a method its endpoint takes any, and refuses those it doesn't."""
     return Path(pattern, _Asgi(endpoint), methods=[method] if method else None)
-
-
-def _incoming(route: Route, exchange: Exchange, trace: Trace) -> Incoming:
-    async def begin(head: Reply) -> None:
-        await exchange.start(head.status, stream_headers(head, trace))
-
-    return Incoming(
-        route=route,
-        headers=exchange.headers,
-        address=exchange.address,
-        chunks=exchange.chunks,
-        gone=exchange.gone,
-        begin=begin,
-        send=exchange.send,
-    )
 
 
 async def _answer_json(

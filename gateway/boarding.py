@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from gateway.errors import Refusal
 from gateway.flights import ClientGone, Flight, Flights
 from gateway.orders import Crash, Landing, Order, Picture
-from gateway.rules.failure_memory import FailureMemory
-from gateway.rules.leases import FRESH, is_refusal
+from gateway.rules.failure_memory import FailureMemory, size_of
+from gateway.rules.leases import FRESH, is_of_request, is_refusal
 from gateway.rules.retries import Name, Retries
 from gateway.streaming import Stream
 
@@ -66,7 +66,7 @@ class Boarding:
                 landing = await stream.hear(flight, led, gone)
             else:
                 landing = await self._wait(flight, order, gone, deadline)
-            if led or isinstance(landing, Picture) or not landing.leaders_own:
+            if led or not _is_leaders_alone(landing, order):
                 return Arrival(landing, led)
 
     # --- what is remembered -----------------------------------------------------------
@@ -78,25 +78,27 @@ class Boarding:
             return landing
         if asking.fresh:
             return None
-        remembered = self._failures.recall(asking.key, now_ms)
+        remembered = self._failures.recall(asking.key, now_ms, asking.aside)
         if remembered is None or (is_refusal(remembered.refusal.code) and not asking.stores):
             return None
-        return Crash(remembered.refusal, remembered=remembered, recalled=True)
+        return Crash(remembered.refusal, remembered=remembered, recalled=True, aside=asking.aside)
 
     def _learn(self, order: Order, landing: Landing) -> None:
+        address = order.fingerprint
         if isinstance(landing, Picture):
-            self._failures.forget(order.fingerprint.key)
+            self._failures.forget(address.key, address.aside)
         elif landing.remembered:
-            self._failures.keep(order.fingerprint.key, landing.remembered)
+            self._failures.keep(address.key, landing.remembered, address.aside)
 
     def _keep_for_retries(self, name: Name, fresh: bool, landing: Landing) -> None:
         """Keep what a retry of this request would find nowhere else."""
-        size = 0
         if isinstance(landing, Picture):
             if landing.stored and not fresh:
                 return
             landing, size = replace(landing, body=b""), len(landing.shared_body)
-        elif not (fresh and landing.remembered):
+        elif fresh and landing.remembered:
+            size = size_of(landing.refusal)
+        else:
             return
         self._retries.keep(name, landing, size, self._now_ms())
 
@@ -159,12 +161,25 @@ class Boarding:
 
 
 def flight_key(order: Order) -> str:
-    """What a request's flight goes by: those that may share it have the same."""
+    """What a request's flight goes by: those that may share it have the same.
+
+    What is not stored is nobody else's: asking twice means wanting two, and only an automatic
+    retry joins the attempt before it.
+    """
     key = order.fingerprint.key
-    if order.directives.no_store:
+    if order.directives.no_store or order.fingerprint.uncacheable:
         return f"{ALONE}{order.caller.key_id}:{key}"
     return FRESH + key if order.directives.no_cache else key
 
 
 def _name(order: Order) -> Name:
-    return order.caller.key_id, flight_key(order)
+    """The same for a retry, which sends exactly the same, fields of no picture and all."""
+    return order.caller.key_id, f"{flight_key(order)} {order.fingerprint.aside}"
+
+
+def _is_leaders_alone(landing: Landing, order: Order) -> bool:
+    """Is this how it ended for the leader, and need not be how it ends for this follower?"""
+    if isinstance(landing, Picture):
+        return False
+    sent_others = landing.aside != order.fingerprint.aside
+    return landing.leaders_own or (sent_others and is_of_request(landing.refusal.code))

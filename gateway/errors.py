@@ -62,6 +62,7 @@ KINDS: Mapping[str, Kind] = {
     "image_too_large": Kind(413, INVALID),
     "unsupported_media_type": Kind(415, INVALID),
     "upload_timeout": Kind(408, INVALID),
+    "headers_too_large": Kind(431, INVALID),
     "insufficient_quota": Kind(429, QUOTA),
     "budget_held": Kind(429, RATE, Retry.YES),
     "rate_limit_exceeded": Kind(429, RATE, Retry.YES),

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import AsyncIterator, Mapping
 
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import Refusal
 
+PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 DRAIN_SECONDS = 15.0
 TAKE_SECONDS = 120.0
 """How long a client may take nothing of an answer in pieces."""
@@ -59,11 +61,10 @@ class Exchange:
     @functools.cached_property
     def headers(self) -> Mapping[str, str]:
         """Lower-case names; a repeated header is joined by a comma."""
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self._scope["headers"]:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        return headers
+        headers: dict[str, list[str]] = {}
+        for name, value in self._scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        return {name: ", ".join(values) for name, values in headers.items()}
 
     @property
     def method(self) -> str:
@@ -108,20 +109,21 @@ class Exchange:
             pass
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send the whole answer; where the body was not read to its end, drain and close."""
-        self.answered = True
+        """Send the whole answer; where the body was not read to its end, drain and close.
+
+        Raises ValueError, and has sent nothing, where a header can't be one. Returns when the
+        client has taken all but the last of it.
+        """
         raw = [*_raw(headers), (b"content-length", str(len(body)).encode())]
+        self.answered = True
         unread = self._has_body and not self._body_ended
         if unread:
             raw.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
         if self._scope["method"] == "HEAD":
             body = b""
-        if not unread:
-            await self._send({"type": "http.response.body", "body": body})
-            return
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        if self._body_begun or "expect" not in self.headers:
+        if unread and (self._body_begun or "expect" not in self.headers):
             await self._drain()
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -130,28 +132,28 @@ class Exchange:
 
         Whoever begins one calls `finish`, or leaves it unfinished to break it off.
         """
+        raw = _raw(headers)
         self.answered = self.begun = True
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": _raw(headers)}
-        )
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def send(self, piece: bytes) -> None:
         """Send a piece. Raises Disconnected where the client has long taken nothing.
 
         Nothing is raised where it has left: that is for `gone` to say.
         """
-        await self._put(piece, more=True)
-
-    async def finish(self, last: bytes) -> None:
-        """End an answer in pieces with its last one, so that the client knows it has them all."""
-        await self._put(last, more=False)
-
-    async def _put(self, piece: bytes, *, more: bool) -> None:
         try:
             async with asyncio.timeout(self._take_seconds):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         except TimeoutError:
             raise Disconnected from None
+
+    async def finish(self, last: bytes) -> None:
+        """End an answer in pieces with its last one, so that the client knows it has them all.
+
+        Returns when the client has taken all but the last of it.
+        """
+        await self.send(last)
+        await self._send({"type": "http.response.body", "body": b""})
 
     @property
     def _has_body(self) -> bool:
@@ -170,4 +172,10 @@ class Exchange:
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    """Headers as they are sent. Raises ValueError for what can't stand in one."""
+    raw = []
+    for name, value in headers.items():
+        if not PRINTABLE.fullmatch(value):
+            raise ValueError(f"what the header {name} is to say can't be sent")
+        raw.append((name.encode("latin-1"), value.encode("latin-1")))
+    return raw

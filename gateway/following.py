@@ -17,7 +17,7 @@ from gateway.orders import Crash, Landing, Order, Picture
 from gateway.results import Results, Stored
 from gateway.rules.entries import may_serve
 from gateway.rules.failure_memory import refusal_of, remembered_of
-from gateway.rules.leases import Lease, Standing
+from gateway.rules.leases import Lease, Standing, is_of_request
 
 
 class Follower:
@@ -43,12 +43,12 @@ class Follower:
         """
         lease = blocked.lease
         if blocked.standing is Standing.FAILED:
-            return _crash(lease, recalled=True)
+            return _crash(order, lease, recalled=True)
         if blocked.standing is Standing.IN_AIR:
             ended = await self._lookout.end_of(lease)
             lease = ended.lease
             if ended.how is Sighting.FAILED:
-                return _crash(lease, recalled=False)
+                return _crash(order, lease, recalled=False)
             if ended.how is Sighting.CLOSED:
                 raise Refusal("shutting_down", _CLOSED, retry_after_seconds=2)
             if ended.how is Sighting.SILENT:
@@ -102,11 +102,17 @@ _CLOSED = (
 )
 
 
-def _crash(lease: Lease, *, recalled: bool) -> Crash | None:
-    """The failure that a lease carries; one that is not remembered is its followers' alone."""
+def _crash(order: Order, lease: Lease, *, recalled: bool) -> Crash | None:
+    """The failure that a lease carries; one that is not remembered is its followers' alone.
+
+    None also where it may be due to what its leader sent beside, and this order does not.
+    """
     if lease.failure is None:
+        return None
+    aside = lease.failure.aside
+    if is_of_request(lease.failure.code) and aside != order.fingerprint.aside:
         return None
     remembered = remembered_of(lease)
     if remembered and lease.until_ms <= (lease.ended_ms or 0):
         remembered = None
-    return Crash(refusal_of(lease.failure), remembered=remembered, recalled=recalled)
+    return Crash(refusal_of(lease.failure), remembered=remembered, recalled=recalled, aside=aside)

@@ -181,8 +181,11 @@ class Housekeeper:
         total = (await self._results.stats()).entries
         seen = 0
         gone: dict[str, int] = {}
-        if key := selected.selection.fingerprint:
-            # Another machine may have a copy where the store itself has none any more.
+        key = selected.selection.fingerprint
+        if key and selected.selection == Selection(fingerprint=key):
+            # Another machine may have a copy where the store itself has none any more. Only of
+            # everybody's results: whose such a copy is can't be seen, so that a purge which is
+            # narrowed further, as a team's own always is, voids what it has found alone.
             gone[key] = by.now_ms
 
         def matches(entry: Entry) -> bool:

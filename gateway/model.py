@@ -137,6 +137,8 @@ class Fingerprint:
 
     key: str
     uncacheable: str | None = None
+    aside: str = ""
+    """A digest of what is sent upstream but is no part of the key (`user` and the like)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Order:
         directives = self.directives
         return Asking(
             key=self.fingerprint.key,
+            aside=self.fingerprint.aside,
             fresh=directives.no_cache,
             shared=not (directives.no_store or self.fingerprint.uncacheable),
             stores=not directives.no_store,
@@ -74,13 +75,15 @@ class Crash:
 
     `leaders_own` says that it is the leader's own trouble: a follower may try with its own
     money. `remembered`: whoever asks again gets the same for a while; `recalled`: it was given
-    from that memory, without a call.
+    from that memory, without a call. `aside` is the leader's `Fingerprint.aside`: whoever sends
+    other fields than it did may not be refused for what it was.
     """
 
     refusal: Refusal
     leaders_own: bool = False
     remembered: Remembered | None = None
     recalled: bool = False
+    aside: str = ""
     flown: Flown = Flown()
 
 

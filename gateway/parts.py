@@ -38,11 +38,14 @@ from gateway.pipeline import Pipeline
 from gateway.purchase import Buyer
 from gateway.recording import Recorder
 from gateway.results import Results
+from gateway.rules.money import usd
 from gateway.rules.rates import minute_of
 from gateway.rules.windows import day_of
 from gateway.settings import Cache as CacheSettings
 from gateway.settings import Settings, SettingsError
 from gateway.state import notes, rates, resolving, usage
+from gateway.state.audit import Author
+from gateway.state.booking import OpenReservation
 from gateway.state.database import Database, StateUnavailable, Transaction
 from gateway.state.migrate import migrate
 from gateway.traffic import Lease, Traffic
@@ -355,25 +358,30 @@ async def _beat(parts: Parts) -> None:
 
 
 async def _keep_books(parts: Parts) -> None:
-    """Settle what dead processes have left."""
+    """Settle what dead processes have left, and say in the audit and the journal what that was."""
     while True:
-        now = parts.clock()
+        by = Author("gateway", parts.clock(), "its process is gone")
 
-        async def resolve(tx: Transaction, now: int = now) -> Sequence[object]:
-            return await resolving.resolve(
+        async def settle(tx: Transaction, by: Author = by) -> Sequence[OpenReservation]:
+            return await resolving.settle_abandoned(
                 tx,
-                now_ms=now,
+                by,
                 longest_flight_ms=longest_flight_ms(parts.settings),
                 heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
             )
 
         try:
-            resolved = await parts.database.write(resolve, urgent=False)
+            settled = await parts.database.write(settle, urgent=False)
         except StateUnavailable as error:
             parts.on_trouble("resolving", error)
         else:
-            if resolved:
-                parts.journal.warn("reservations of a dead process settled", count=len(resolved))
+            if settled:
+                parts.journal.warn(
+                    "reservations of a dead process settled",
+                    count=len(settled),
+                    reservations=[held.id for held in settled],
+                    booked_usd=usd(sum(held.ceiling_nanos for held in settled)),
+                )
         await asyncio.sleep(RESOLVE_SECONDS)
 
 

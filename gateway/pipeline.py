@@ -45,12 +45,13 @@ __all__ = ["Admitted", "ClientGone", "Incoming", "Pipeline", "Reply"]
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request whose body has not been read.
+    """A request whose body has not been read, and how it is answered.
 
     `headers` have lower-case names; `chunks` yields the body and may be begun once;
     `gone` returns when the client has left, and is only called once the body is read.
     `begin` sends the head of an answer in pieces and `send` a piece of it: for streams, whose
-    reply is then the last piece.
+    reply is then the last piece. `answer` sends a whole answer, or the last piece, and returns
+    when the client has taken it.
     """
 
     route: Route
@@ -60,6 +61,7 @@ class Incoming:
     gone: Callable[[], Awaitable[None]]
     begin: Callable[[Reply], Awaitable[None]]
     send: Callable[[bytes], Awaitable[None]]
+    answer: Callable[[Reply], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,11 @@ class Pipeline:
             max_pixels=settings.limits.max_image_pixels,
         )
 
-    async def serve(self, incoming: Incoming, trace: Trace) -> Reply:
-        """The whole of it. Raises Refusal where the request can't go on."""
+    async def serve(self, incoming: Incoming, trace: Trace) -> None:
+        """The whole of it. Raises Refusal where the request can't go on.
+
+        A client keeps its place until it has taken its answer, which is held for it so long.
+        """
         caller = self.authenticate(incoming, trace)
         async with self.admit(caller, incoming, trace) as admitted:
             with self._spool() as spool:
@@ -126,7 +131,10 @@ class Pipeline:
                 else:
                     arrival = await self.join(edit, address, admitted, spool, incoming, trace)
                     reply = self.respond_arrival(arrival, admitted, trace)
-                return await _as_events(reply, edit) if is_streaming(edit) else reply
+                if is_streaming(edit):
+                    reply = await _as_events(reply, edit)
+            with trace.stage("send"):
+                await incoming.answer(reply)
 
     # --- authenticate -----------------------------------------------------------------
 

@@ -124,7 +124,7 @@ class Buyer:
         )
         if isinstance(call, NotBought) or settled is None:
             refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
-            return Crash(refusal, remembered=remembered, flown=flown)
+            return Crash(refusal, remembered=remembered, aside=order.fingerprint.aside, flown=flown)
         shared = await asyncio.to_thread(self._share, call.answered, settled.cost_nanos)
         picture = self._picture(order, call, shared, flown)
         with stages.time("store"):
@@ -200,7 +200,7 @@ class Buyer:
                 refusal_seconds=self._settings.cache.refusal_memory_seconds,
                 stores=order.asking.stores,
             )
-        leasing.failed(failure_of(call.refusal), int(seconds * 1000))
+        leasing.failed(failure_of(call.refusal, order.fingerprint.aside), int(seconds * 1000))
         if not seconds:
             return None
         now_ms = self._now_ms()

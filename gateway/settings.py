@@ -92,7 +92,7 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 NaturalCount = Annotated[int, Field(ge=1)]
-Heartbeat = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_inf_nan=False)]
+SomeSeconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -107,10 +107,15 @@ class Server(Section):
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
     client_wait_seconds: Seconds = 280.0
-    stream_heartbeat_seconds: Heartbeat = 15.0
+    stream_heartbeat_seconds: SomeSeconds = 15.0
     upload_stall_seconds: Seconds = 30.0
     upload_seconds: Seconds = 300.0
     drain_seconds: Seconds = 180.0
+    max_header_lines: NaturalCount = 100
+    max_header_bytes: Annotated[ByteSize, Field(ge=1024)] = 64 * 2**10
+    header_seconds: SomeSeconds = 15.0
+    max_connections: NaturalCount = 2000
+    answer_seconds: SomeSeconds = 60.0
     trusted_proxies: TextList = ()
     timezone: str = "UTC"
     spool_folder: str = ""

@@ -1,18 +1,19 @@
 """How the state's records are shown: the same names on the command line and in `/admin/v1`.
 
 Every function gives what JSON can hold. Money is decimal text in dollars, times are ISO 8601
-in UTC, shares are numbers from 0 to 1. No secret is in any of it, only hints.
+in UTC, shares are numbers from 0 to 1. No credential is in any of it, only hints; an account's
+terms may hold the address of its webhook, which `without_secrets` takes out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.model import Entry
 from gateway.rules.money import usd
 from gateway.rules.units import time_text
-from gateway.state.audit import AuditRow
+from gateway.state.audit import AuditRow, shown
 from gateway.state.booking import LedgerRow, OpenReservation
 from gateway.state.correcting import Corrected
 from gateway.state.keys import KeyRecord
@@ -31,6 +32,11 @@ def when(at_ms: int | None) -> str | None:
 
 
 # --- accounts -------------------------------------------------------------------------
+
+
+def without_secrets(facts: Mapping[str, object]) -> Facts:
+    """An account for whoever does not set its terms: of its webhook the scheme and host alone."""
+    return {name: shown(name, value) for name, value in facts.items()}
 
 
 def team_facts(record: AccountRecord) -> Facts:
@@ -158,6 +164,7 @@ def verification_facts(found: Verification) -> Facts:
         "estimated_calls": found.estimated_calls,
         "ledger_rows": found.ledger_rows,
         "open_reservations": found.open_reservations,
+        "requests_from": found.requests_from,
     }
 
 
@@ -201,6 +208,7 @@ def corrected_facts(corrected: Corrected) -> Facts:
         "before_usd": usd(corrected.before_nanos),
         "cost_usd": usd(corrected.after_nanos),
         "corrections": corrected.corrections,
+        "held_usd": usd(corrected.held_nanos),
     }
 
 

@@ -74,4 +74,5 @@ class Trace:
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self.started
+        """How long it took; not how long the client took to take its answer."""
+        return time.perf_counter() - self.started - self.stages.get("send", 0.0)

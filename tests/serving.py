@@ -20,9 +20,10 @@ import httpx
 import uvicorn
 
 from gateway.app import Gateway, create_app
+from gateway.cli.serving import door_of
 from gateway.clock import now_ms
 from gateway.edges.journal import Journal
-from gateway.edges.server import listen
+from gateway.edges.server import configured, listen
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
 from gateway.parts import open_database
 from gateway.settings import Settings, load
@@ -150,11 +151,7 @@ def serving(settings: Settings) -> Iterator[Running]:
     log = io.StringIO()
     app = create_app(settings, Journal(format="json", level="debug", out=log))
     listener = listen(settings.server.host, settings.server.port)
-    config = uvicorn.Config(
-        app, lifespan="on", log_config=None, access_log=False, ws="none", server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=10,
-    )  # fmt: skip
-    server = _Server(config)
+    server = _Server(configured(app, door_of(settings), drain_seconds=10))
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
     thread.start()
     try:

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.edges.server import Meant, listen
+from gateway.edges.server import Door, Meant, configured, listen
 from gateway.exchange import Disconnected, Exchange
 from gateway.rules.events import CONTENT_TYPE
 from tests.serving import PHOTOGRAPH
@@ -63,7 +63,7 @@ def pieces() -> Iterator[Pieces]:
     app = Pieces()
     listener = listen("127.0.0.1", 0)
     app.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    server = uvicorn.Server(configured(app, Door(), lifespan=False))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     yield app
@@ -140,13 +140,13 @@ def test_an_answer_left_unfinished_is_no_line_in_the_log(tmp_path: Path) -> None
     script = tmp_path / "serve.py"
     script.write_text(
         "import logging, os, signal, threading\n"
-        "from gateway.edges.server import listen, serve\n"
+        "from gateway.edges.server import Door, listen, serve\n"
         "async def app(scope, receive, send):\n"
         "    logging.getLogger('uvicorn.error').error('returned without completing response.')\n"
         "    logging.getLogger('uvicorn.error').error('something else')\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "serve(lambda: app, listen('127.0.0.1', 0), workers=1, trusted_proxies=[],\n"
-        "      drain_seconds=1, on_started=lambda: None)\n"
+        "serve(lambda: app, listen('127.0.0.1', 0), door=Door(), workers=1,\n"
+        "      trusted_proxies=[], drain_seconds=1, on_started=lambda: None)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30)
     assert "something else" in done.stderr

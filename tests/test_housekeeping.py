@@ -191,6 +191,43 @@ async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_
     assert {lease.key for lease in left} == {lease.key for lease in kept}
 
 
+@pytest.mark.parametrize(
+    "narrowing",
+    [
+        {"team": "red"},
+        {"key_id": "key_of_red"},
+        {"model": "another"},
+        {"made_before_ms": NOW_MS},
+        {"picture": "0" * 64},
+    ],
+)
+async def test_a_fingerprint_that_the_rest_of_a_purge_does_not_fit_is_left_alone(
+    keeper: Housekeeper, results: Results, database: Database, narrowing: dict[str, Any]
+) -> None:
+    lease = Lease("v1-1", "res-1", "own-1", "req-1", NOW_MS - 9, NOW_MS + 60_000, ended_ms=NOW_MS)
+
+    async def fly(tx: Transaction) -> None:
+        await flights.claim(tx, lease)
+        await flights.end(tx, lease)
+
+    await database.write(fly)
+    await put(results, "v1-1", team="blue")
+
+    assert await purge(keeper, Selection(fingerprint="v1-1", **narrowing)) == 0
+    assert await held(results) == {"v1-1"}
+    assert await announced(database) == {}, "no other machine drops its copy"
+    assert await database.read(lambda tx: flights.read(tx, ["v1-1"])), "nor is its flight undone"
+
+
+async def test_a_fingerprint_and_its_team_are_announced_as_what_was_found(
+    keeper: Housekeeper, results: Results, database: Database
+) -> None:
+    await put(results, "v1-1", team="blue", created_ms=NOW_MS)
+
+    assert await purge(keeper, Selection(fingerprint="v1-1", team="blue")) == 1
+    assert await announced(database) == {"v1-1": NOW_MS + 1}
+
+
 async def test_thousands_are_announced_in_portions(
     keeper: Housekeeper, results: Results, database: Database
 ) -> None:
@@ -291,6 +328,19 @@ async def test_a_fingerprint_is_purged_from_a_machine_that_alone_still_has_it(
     await purge(Housekeeper(settings, database, here), Selection(fingerprint="v1-1"))
     await listening(database, there).hear()
     assert await there.get("v1-1") is None
+
+
+async def test_another_team_does_not_reach_the_copy_of_a_machine_by_its_fingerprint(
+    settings: Settings, database: Database, machines: list[BucketResults]
+) -> None:
+    here, there = machines
+    await put(there, "v1-1", team="blue")
+    await there.get("v1-1")
+
+    await purge(Housekeeper(settings, database, here), Selection(fingerprint="v1-1", team="red"))
+    await listening(database, there).hear()
+    await here.delete("v1-1")  # so that only a copy can still be there
+    assert await there.get("v1-1"), "its own copy"
 
 
 async def test_what_has_gone_is_announced_though_the_purge_breaks_off(

@@ -37,6 +37,8 @@ class Recording:
     def __init__(self) -> None:
         self.url = ""
         self.seen: list[Seen] = []
+        self.picture = png(2, 2)
+        self.request_id = b""
 
     async def edit(self, request: Request) -> JSONResponse:
         fields: list[tuple[str, str]] = []
@@ -48,11 +50,14 @@ class Recording:
                 else:
                     fields.append((name, value))
         self.seen.append((dict(request.headers), fields, files))
-        picture = base64.b64encode(png(2, 2)).decode()
-        return JSONResponse(
+        picture = base64.b64encode(self.picture).decode()
+        answer = JSONResponse(
             {"created": 1, "data": [{"b64_json": picture, "index": 0}],
              "usage": {"cost": {"total_cost": 0.01}}}
         )  # fmt: skip
+        if self.request_id:
+            answer.raw_headers.append((b"x-request-id", self.request_id))
+        return answer
 
     async def models(self, request: Request) -> JSONResponse:
         edit = {"supported": True, "max_reference_images": 5}

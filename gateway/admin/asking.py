@@ -28,7 +28,8 @@ class Asked:
     """A request that may go on.
 
     `path`, `query` and `document` are what it names, `by` is whoever asks, and `confined_to`
-    the team outside which nothing may be read or changed.
+    the team outside which nothing may be read or changed. `sees_secrets` is for whoever sets
+    them: what is a secret in itself is shown to nobody else.
     """
 
     path: Mapping[str, str]
@@ -37,6 +38,7 @@ class Asked:
     by: Author
     settings: Settings
     confined_to: str | None = None
+    sees_secrets: bool = False
 
     def flag(self, name: str) -> bool:
         """A query parameter that is true or false; false where it is left out."""

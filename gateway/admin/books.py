@@ -11,7 +11,7 @@ from gateway.admin.paging import listing, page_of
 from gateway.errors import Refusal
 from gateway.parts import HEARTBEAT_EXPIRY_MS, longest_flight_ms
 from gateway.rules.money import nanos_of
-from gateway.rules.windows import day_of, window
+from gateway.rules.windows import day_of
 from gateway.showing import (
     Facts,
     corrected_facts,
@@ -22,7 +22,6 @@ from gateway.showing import (
     verification_facts,
 )
 from gateway.state import correcting, keys, reports, resolving, verifying
-from gateway.state.audit import append
 from gateway.state.booking import LedgerRow
 from gateway.state.database import Transaction
 from gateway.state.reports import UsageLine
@@ -70,11 +69,14 @@ async def _namer(
 async def ledger(tx: Transaction, asked: Asked) -> Facts:
     first, last = _days(asked)
     page, team = page_of(asked.query), await _team(tx, asked)
-    if page.after and not first <= _day("after", page.after.partition("/")[0]):
-        raise Refusal("invalid_field", "after is what the last page gave as next.", param="after")
-    found = await reports.ledger_rows(
-        tx, first, last, team=team, after=page.after, limit=page.fetch
-    )
+    try:
+        found = await reports.ledger_rows(
+            tx, first, last, team=team, after=page.after, limit=page.fetch
+        )
+    except ValueError:
+        raise Refusal(
+            "invalid_field", "after is what the last page gave as next.", param="after"
+        ) from None
     return listing(found, page, _row, reports.cursor)
 
 
@@ -100,17 +102,14 @@ async def unresolved(tx: Transaction, asked: Asked) -> Facts:
 
 async def resolve(tx: Transaction, asked: Asked) -> Facts:
     check_names(asked.document, (), "field")
-    resolved = await resolving.resolve(
+    resolved = await resolving.settle_abandoned(
         tx,
-        now_ms=asked.by.now_ms,
+        asked.by,
         longest_flight_ms=longest_flight_ms(asked.settings),
         heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
         limit=MOST_RESOLVED,
     )
     facts = resolved_facts(resolved)
-    if resolved:
-        told = {"reservations": [held.id for held in resolved], "booked_usd": facts["booked_usd"]}
-        await append(tx, asked.by, "ledger.resolve", "ledger", {}, told)
     return {"object": "resolution", **facts, "has_more": len(resolved) == MOST_RESOLVED}
 
 
@@ -142,17 +141,18 @@ async def _team(tx: Transaction, asked: Asked) -> str | None:
 def _days(asked: Asked) -> tuple[str, str]:
     """The first and the last day of a report; without them, this month until today."""
     today = day_of(asked.by.now_ms, asked.settings.zone)
-    last = _day("to", asked.query.get("to", today))
-    usual = window("month", min(today, last), asked.settings.zone).first_day
-    first = _day("from", asked.query.get("from", usual))
+    first, last = reports.days_of_report(
+        today, asked.settings.zone, _day(asked, "from"), _day(asked, "to")
+    )
     if first > last:
         raise Refusal("invalid_field", f"from {first} is after to {last}.", param="from")
     return first, last
 
 
-def _day(name: str, text: str) -> str:
+def _day(asked: Asked, name: str) -> str | None:
+    text = asked.query.get(name)
     try:
-        if date.fromisoformat(text).isoformat() == text:
+        if text is None or date.fromisoformat(text).isoformat() == text:
             return text
     except ValueError:
         pass

@@ -7,15 +7,16 @@ exactly do they ask. Only then is anything read or changed, in the state in one 
 from __future__ import annotations
 
 import contextlib
-import hmac
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from starlette.exceptions import HTTPException
 
-from gateway.admin.access import ROOT, Holder, confinement, holder_of
+from gateway.admin.access import Holder, Role, confinement
 from gateway.admin.asking import Asked, Document, document_of, query_of
 from gateway.admin.cache import Cupboard
+from gateway.admin.doorkeeper import Doorkeeper
 from gateway.admin.routes import PATHS, ROUTES, CacheRoute
+from gateway.edges.journal import Journal
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.housekeeping import Housekeeper
@@ -24,7 +25,6 @@ from gateway.settings import Settings
 from gateway.showing import Facts
 from gateway.state import faults
 from gateway.state.audit import Author
-from gateway.state.credentials import hash_secret
 from gateway.state.database import (
     CommitUnknown,
     Conflict,
@@ -32,7 +32,6 @@ from gateway.state.database import (
     StateUnavailable,
     Transaction,
 )
-from gateway.state.tokens import TokenRecord, find_token
 
 PREFIX = "/admin/v1"
 
@@ -46,9 +45,12 @@ class Admin:
         database: Database,
         results: Results,
         now_ms: Callable[[], int],
+        journal: Journal,
     ) -> None:
         self._settings = settings
         self._database = database
+        root = settings.admin.token.get_secret_value()
+        self._doorkeeper = Doorkeeper(root, database, journal, now_ms)
         self._cupboard = Cupboard(Housekeeper(settings, database, results))
         self._now_ms = now_ms
 
@@ -74,6 +76,7 @@ class Admin:
             by=Author(holder.actor, self._now_ms(), _reason(document, query)),
             settings=self._settings,
             confined_to=confined_to,
+            sees_secrets=holder.role is Role.ADMIN,
         )
         return ROUTES[route].status, await self._run(route, asked)
 
@@ -86,37 +89,8 @@ class Admin:
         )
 
     async def _enter(self, exchange: Exchange) -> Holder:
-        root = self._settings.admin.token.get_secret_value()
-        if not root:
-            raise Refusal(
-                "not_found",
-                "The admin API is switched off. To switch it on, set a root token in "
-                "GATEWAY_ADMIN_TOKEN (or [admin] token) and restart the gateway.",
-            )
-        scheme, _, sent = exchange.headers.get("authorization", "").strip().partition(" ")
-        if scheme.lower() != "bearer" or not sent.strip():
-            raise Refusal(
-                "invalid_api_key",
-                "Send an admin token in the header `Authorization: Bearer TOKEN`.",
-            )
-        if _same(sent.strip(), root):
-            return ROOT
-        return await self._holder(hash_secret(sent.strip()))
-
-    async def _holder(self, secret_hash: str) -> Holder:
-        async def find(tx: Transaction) -> TokenRecord | None:
-            return await find_token(tx, secret_hash)
-
         with _in_our_words():
-            token = await self._database.read(find)
-        holder = holder_of(token) if token else None
-        if holder is None:
-            raise Refusal(
-                "invalid_api_key",
-                "This is no admin token, or it was revoked, or its team is archived. An API key "
-                "of a team opens /v1, not /admin/v1.",
-            )
-        return holder
+            return await self._doorkeeper.enter(exchange)
 
     async def _run(self, route: str, asked: Asked) -> Facts:
         found = ROUTES[route]
@@ -147,14 +121,6 @@ def _reason(document: Document, query: Mapping[str, str]) -> str:
     if not isinstance(reason, str):
         raise Refusal("invalid_field", "reason takes one line of text.", param="reason")
     return reason
-
-
-def _same(sent: str, root: str) -> bool:
-    """Is it the root token? Takes as long wherever the two differ.
-
-    Two empty texts would be the same: whoever calls has made sure that neither is empty.
-    """
-    return hmac.compare_digest(sent.encode("latin-1"), root.encode())
 
 
 _CODES: Mapping[type[faults.AccountError], str] = {

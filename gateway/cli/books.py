@@ -12,6 +12,7 @@ import click
 
 from gateway.cli.context import (
     author,
+    clock_of,
     config_option,
     csv_text,
     in_database,
@@ -21,10 +22,16 @@ from gateway.cli.context import (
     reason_option,
     settings_of,
 )
-from gateway.cli.days import Range, csv_option, range_of, range_options, working
-from gateway.clock import now_ms
+from gateway.cli.days import (
+    Range,
+    csv_option,
+    open_range_of,
+    range_of,
+    range_options,
+    working,
+)
 from gateway.parts import HEARTBEAT_EXPIRY_MS, longest_flight_ms
-from gateway.rules.money import nanos_of
+from gateway.rules.money import nanos_of, usd
 from gateway.settings import Settings
 from gateway.showing import (
     corrected_facts,
@@ -35,8 +42,9 @@ from gateway.showing import (
     verification_facts,
 )
 from gateway.state import correcting, reports, resolving, verifying
-from gateway.state.audit import Author, append
+from gateway.state.audit import Author
 from gateway.state.booking import LedgerRow, OpenReservation
+from gateway.state.correcting import Corrected
 from gateway.state.database import Transaction
 from gateway.state.resolving import Unresolved
 
@@ -64,9 +72,13 @@ def ledger() -> None:
 @config_option
 @json_option
 def verify_ledger(config: Path | None, as_json: bool) -> None:
-    """Prove that balances and roll-ups are what the ledger adds up to.
+    """Prove that the books are the sums of the rows below them.
 
-    Ends with status 1 where they are not.
+    Every balance against the ledger and the open reservations; what reports say of money
+    against the ledger, by day, team, key, model, owner, cost centre and tags; what they say of
+    requests and savings against the single requests, as long as those are kept. All of it as
+    of one moment. The upstream's own bill is not looked at. Ends with status 1 where anything
+    differs.
     """
     with working("adding up the ledger"):
         found = in_database(settings_of(config), verifying.verify, read=True)
@@ -86,11 +98,18 @@ def _print_verification(facts: dict[str, Any]) -> None:
         f"${facts['held_usd']} held by {facts['open_reservations']} open reservations."
     )
     differences = facts["differences"]
-    if not differences:
-        click.echo("The balances are what the ledger adds up to.")
+    if differences:
+        click.echo("What is booked is NOT what the rows below it add up to:")
+        print_rows(differences)
         return
-    click.echo(f"{len(differences)} balances are NOT what the ledger adds up to:")
-    print_rows(differences)
+    click.echo(
+        "Every balance is what the ledger and the open reservations add up to, and what reports "
+        "say of money is what the ledger adds up to."
+    )
+    if first := facts["requests_from"]:
+        click.echo(f"What they say of requests and savings is proven from {first} on.")
+    else:
+        click.echo("No single requests are kept that could prove what they say of requests.")
 
 
 @ledger.command("resolve")
@@ -106,13 +125,13 @@ def resolve_ledger(config: Path | None, as_json: bool, dry_run: bool, reason: st
     the call may have been charged. A gateway that runs does the same by itself.
     """
     settings = settings_of(config)
-    rule = Abandonment(now_ms(), longest_flight_ms(settings))
+    rule = Abandonment(clock_of(settings), longest_flight_ms(settings))
     found = in_database(settings, resolving.list_unresolved, read=True)
     if dry_run:
         settled = [each.held for each in found if rule.holds_for(each)]
     else:
         with working("settling"):
-            settled = _settle(settings, rule, author(reason))
+            settled = _settle(settings, rule, author(reason, rule.now_ms))
     done = {held.id for held in settled}
     left = [each for each in found if each.held.id not in done]
     if as_json:
@@ -147,7 +166,7 @@ class Abandonment:
         heard_ms = unresolved.heartbeat_ms
         if heard_ms is not None and heard_ms >= self.now_ms - HEARTBEAT_EXPIRY_MS:
             ago = max(0, self.now_ms - heard_ms) // 1000
-            return f"in flight: its process lives, heard of {ago} s ago"
+            return f"its process may still live, heard of {ago} s ago"
         age, longest = self.now_ms - unresolved.held.made_ms, self.longest_flight_ms
         return (
             f"its process is gone, but the call may still run: {age // 1000} s old, settled "
@@ -160,18 +179,13 @@ def _settle(settings: Settings, rule: Abandonment, by: Author) -> list[OpenReser
     settled: list[OpenReservation] = []
 
     async def some(tx: Transaction) -> Sequence[OpenReservation]:
-        resolved = await resolving.resolve(
+        return await resolving.settle_abandoned(
             tx,
-            now_ms=rule.now_ms,
+            by,
             longest_flight_ms=rule.longest_flight_ms,
             heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
             limit=BATCH,
         )
-        if resolved:
-            booked_usd = resolved_facts(resolved)["booked_usd"]
-            told = {"reservations": [held.id for held in resolved], "booked_usd": booked_usd}
-            await append(tx, by, "ledger.resolve", "ledger", {}, told)
-        return resolved
 
     while True:
         batch = in_database(settings, some)
@@ -203,20 +217,27 @@ def correct_ledger(
     nanos = nanos_of(cost_usd)
     if nanos is None:
         raise click.BadParameter("give an amount in dollars, such as 0.04", param_hint="--cost-usd")
+    settings = settings_of(config)
+    by = author(reason, clock_of(settings))
     try:
-        corrected = in_database(
-            settings_of(config),
-            lambda tx: correcting.correct(tx, request_id, nanos, author(reason)),
-        )
+        corrected = in_database(settings, lambda tx: correcting.correct(tx, request_id, nanos, by))
     except (correcting.UnknownRequest, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    facts = corrected_facts(corrected)
     if as_json:
-        print_json(facts)
-    elif corrected.corrections:
-        click.echo(f"{request_id} cost ${facts['before_usd']} and now costs ${facts['cost_usd']}.")
-    else:
-        click.echo(f"The ledger already says that {request_id} cost ${facts['cost_usd']}.")
+        print_json(corrected_facts(corrected))
+        return
+    click.echo(_said(corrected))
+    if corrected.held_nanos:
+        click.echo(f"${usd(corrected.held_nanos)} more is held for it until that is resolved.")
+
+
+def _said(corrected: Corrected) -> str:
+    name, cost_usd = corrected.request_id, usd(corrected.after_nanos)
+    if corrected.confirmed:
+        return f"{name} is confirmed at ${cost_usd}: no longer an estimate."
+    if corrected.corrections:
+        return f"{name} cost ${usd(corrected.before_nanos)} and now costs ${cost_usd}."
+    return f"The ledger already says that {name} cost ${cost_usd}."
 
 
 @ledger.command("list")
@@ -235,9 +256,14 @@ def list_ledger(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """List the ledger's rows, as they were booked."""
+    """List the ledger's rows: by the day they are booked in, then by time.
+
+    A correction is booked in its call's day, after it. With --estimated, all estimates that
+    are still open, whatever their day, unless days are given.
+    """
     settings = settings_of(config)
-    pages = _pages(settings, range_of(settings, since, to), team, estimated)
+    days = open_range_of(since, to) if estimated else range_of(settings, since, to)
+    pages = _pages(settings, days, team, estimated)
     if as_json:
         _print_json_pages(pages)
     elif as_csv:
@@ -247,7 +273,8 @@ def list_ledger(
     else:
         with working("reading the ledger"):
             rows = [row for page in pages for row in page]
-        print_rows(rows, columns=SHOWN_COLUMNS, empty="No call was booked in these days.")
+        empty = "No cost is an estimate." if estimated else "No call was booked in these days."
+        print_rows(rows, columns=SHOWN_COLUMNS, empty=empty)
 
 
 def _pages(
@@ -258,14 +285,11 @@ def _pages(
     while True:
 
         async def page(tx: Transaction, after: str = after) -> list[LedgerRow]:
-            if estimated:
-                return await reports.estimated_calls(tx, first, last, after=after, limit=PAGE_ROWS)
-            return await reports.ledger_rows(
-                tx, first, last, team=team, after=after, limit=PAGE_ROWS
-            )
+            read = reports.estimated_calls if estimated else reports.ledger_rows
+            return await read(tx, first, last, team=team, after=after, limit=PAGE_ROWS)
 
         rows = in_database(settings, page, read=True)
-        yield [ledger_facts(row) for row in rows if team in (None, row.team)]
+        yield [ledger_facts(row) for row in rows]
         if len(rows) < PAGE_ROWS:
             return
         after = reports.cursor(rows[-1])

@@ -8,7 +8,7 @@ import getpass
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,17 +16,21 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gateway.clock import now_ms
 from gateway.parts import open_database
 from gateway.settings import Settings, SettingsError, load
 from gateway.state.audit import Author
-from gateway.state.database import Operation, StateUnavailable
+from gateway.state.database import Database, Operation, StateUnavailable
 from gateway.state.faults import AccountError
 from gateway.state.migrate import SchemaTooNew, migrate
 
 Result = TypeVar("Result")
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a sheet take a cell for a formula."""
 
 
 def config_option(command: Command) -> Command:
@@ -56,9 +60,9 @@ def settings_of(config: Path | None, overrides: Mapping[str, Any] | None = None)
         raise click.ClickException(str(error)) from None
 
 
-def author(reason: str = "") -> Author:
-    """Whoever runs this command."""
-    return Author(f"cli:{getpass.getuser()}", now_ms(), reason)
+def author(reason: str = "", at_ms: int | None = None) -> Author:
+    """Whoever runs this command, now by this machine's clock unless another time is given."""
+    return Author(f"cli:{getpass.getuser()}", now_ms() if at_ms is None else at_ms, reason)
 
 
 def in_state(
@@ -73,12 +77,22 @@ def in_state(
 
 def in_database(settings: Settings, operation: Operation[Result], *, read: bool = False) -> Result:
     """Run one operation on the state, migrated first, and say clearly what went wrong."""
+    return _with_database(
+        settings, lambda database: database.read(operation) if read else database.write(operation)
+    )
 
+
+def clock_of(settings: Settings) -> int:
+    """The time by the state's clock, which all its processes go by, in unix milliseconds."""
+    return _with_database(settings, lambda database: database.clock_ms())
+
+
+def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         database = open_database(settings.state.url)
         try:
             await migrate(database)
-            return await (database.read(operation) if read else database.write(operation))
+            return await ask(database)
         finally:
             await database.close()
 
@@ -117,18 +131,27 @@ def print_rows(
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in names))
+        # As texts: what is in square brackets is somebody's name, not a style.
+        table.add_row(*(Text(_cell(row.get(name))) for name in names))
     # What goes into a pipe or a file is folded nowhere.
     console = Console(width=None if sys.stdout.isatty() else 1000)
     console.print(table)
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as CSV that a sheet takes for data: no text that somebody chose is a formula in it."""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _cell(row.get(name)) for name in names} for row in rows)
+    writer.writerows({name: _csv_cell(name, row.get(name)) for name in names} for row in rows)
     return out.getvalue()
+
+
+def _csv_cell(name: str, value: object) -> str:
+    """A cell; in a leading apostrophe a sheet sees a text. Numbers and amounts are our own."""
+    cell = _cell(value)
+    ours = isinstance(value, (int, float)) or name.endswith("_usd")
+    return f"'{cell}" if cell.startswith(_FORMULA) and not ours else cell
 
 
 def _cell(value: object) -> str:

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from gateway.clock import now_ms
+from gateway.cli.context import clock_of
 from gateway.rules.windows import day_of
 from gateway.settings import Settings
+from gateway.state.reports import days_of_report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,22 +33,38 @@ def range_options(command: Command) -> Command:
         command
     )
     return click.option(
-        "--from", "since", default=None, help="The first day (default: that month's first)."
+        "--from",
+        "since",
+        default=None,
+        help="The first day (default: the first of the last day's month, or of this one's).",
     )(command)
 
 
 def range_of(settings: Settings, since: str | None, to: str | None) -> Range:
-    """The days that were asked for. Raises BadParameter."""
-    last = _day(to) if to else date.fromisoformat(day_of(now_ms(), settings.zone))
-    first = _day(since) if since else last.replace(day=1)
+    """The days that were asked for; today is the state's. Raises BadParameter."""
+    first, last = _day(since), _day(to)
+    if first is None or last is None:
+        today = day_of(clock_of(settings), settings.zone)
+        first, last = days_of_report(today, settings.zone, first, last)
+    return _in_order(first, last)
+
+
+def open_range_of(since: str | None, to: str | None) -> Range:
+    """The same, but without end on a side of which nothing is said. Raises BadParameter."""
+    return _in_order(_day(since) or date.min.isoformat(), _day(to) or date.max.isoformat())
+
+
+def _in_order(first: str, last: str) -> Range:
     if first > last:
         raise click.BadParameter(f"{first} is after {last}: --from comes first")
-    return Range(first.isoformat(), last.isoformat())
+    return Range(first, last)
 
 
-def _day(text: str) -> date:
+def _day(text: str | None) -> str | None:
+    if text is None:
+        return None
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text).isoformat()
     except ValueError:
         raise click.BadParameter(f"{text!r} is no day; write 2026-11-01") from None
 

@@ -17,8 +17,7 @@ from gateway import emulator
 from gateway.app import create_app
 from gateway.cli.checking import Finding, findings
 from gateway.cli.context import author, config_option, in_database, settings_of
-from gateway.edges.journal import quiet_servers
-from gateway.edges.server import PortTaken, listen
+from gateway.edges.server import Door, PortTaken, listen
 from gateway.edges.server import serve as serve_app
 from gateway.parts import open_results
 from gateway.settings import Settings, SettingsError
@@ -53,10 +52,10 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
         raise click.ClickException(str(error)) from None
     host = f"[{server.host}]" if ":" in server.host else server.host
     url = f"http://{host}:{listener.getsockname()[1]}"
-    quiet_servers()
     started = serve_app(
         functools.partial(create_app, settings),
         listener,
+        door=door_of(settings),
         workers=server.workers,
         trusted_proxies=server.trusted_proxies,
         drain_seconds=server.drain_seconds,
@@ -64,6 +63,18 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
     )
     if not started:
         raise click.ClickException("the gateway did not start; the lines above say why")
+
+
+def door_of(settings: Settings) -> Door:
+    """What the settings allow a connection."""
+    server = settings.server
+    return Door(
+        max_header_lines=server.max_header_lines,
+        max_header_bytes=server.max_header_bytes,
+        header_seconds=server.header_seconds,
+        max_connections=server.max_connections,
+        answer_seconds=server.answer_seconds,
+    )
 
 
 def _check_results(settings: Settings) -> None:

@@ -55,7 +55,8 @@ def usage(
     """What was asked for, spent and saved.
 
     Days are those of [server] timezone. Money is exact; in CSV there is no total, so that a
-    sheet adds up.
+    sheet adds up. What bears no such tag, owner or cost centre is on the line (untagged); lines
+    of ours stand in brackets, and a name that reads like one of them stands in quotes.
     """
     settings = settings_of(config)
     days = range_of(settings, since, to)

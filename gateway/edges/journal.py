@@ -64,6 +64,10 @@ def _frames(error: BaseException) -> list[Any]:
 
 
 def quiet_servers() -> None:
-    """uvicorn and httpx write their own logs; ours already say it."""
+    """Libraries write logs of their own; ours already say it. To be called in each process.
+
+    python-multipart even writes a line for each body that is none, which is refused as such.
+    """
     for name in ("uvicorn.access", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

@@ -128,6 +128,13 @@ class Arriving:
             return self._keeper.read(self._offset + offset, min(size, left))
 
         width, height = dimensions(media_type, read) or (0, 0)
+        if not width * height and is_picture(self._part.name):
+            raise Refusal(
+                "invalid_image",
+                f"{self._label} does not say how large it is: its header is broken, or too much "
+                "stands before it. Save it anew as a PNG, JPEG or WebP file, and send that.",
+                param=self._part.name,
+            )
         if width * height > self._bounds.max_pixels:
             raise Refusal(
                 "image_too_large",

@@ -10,6 +10,9 @@ from typing import Any
 from gateway.errors import Refusal
 from gateway.model import Account, ModelFacts, Route
 
+_NAMED_MODELS = 10
+"""How many models a refusal names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -119,10 +122,12 @@ def check_model_allowed(model: str, accounts: Iterable[Account]) -> None:
     for account in accounts:
         models = account.limits.models
         if models is not None and model not in models:
-            allowed = ", ".join(sorted(models)) or "none"
+            allowed = ", ".join(sorted(models)[:_NAMED_MODELS]) or "none"
+            more = len(models) - _NAMED_MODELS
             raise Refusal(
                 "model_not_allowed",
-                f"This {account.level} may not use the model {model}; it may use: {allowed}. "
+                f"This {account.level} may not use the model {model}; it may use: {allowed}"
+                f"{f' and {more} more' if more > 0 else ''}. "
                 "Ask whoever runs the gateway to allow it.",
                 param="model",
             )

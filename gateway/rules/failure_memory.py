@@ -7,7 +7,7 @@ library would retry it); a refusal that the upstream would only repeat is given 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import KINDS, Refusal
 from gateway.rules.answers import upstream_error
@@ -21,6 +21,8 @@ _OF_THE_ACCOUNT = frozenset(
 """Codes and types that some providers put into a 400 though the edit is not at fault."""
 
 MOST_REMEMBERED = 10_000
+MOST_BYTES = 8 * 2**20
+_OBJECT_BYTES = 500
 _MOST_MESSAGE_CHARS = 1_000
 _MOST_BODY_BYTES = 16_384
 
@@ -69,13 +71,14 @@ def _is_of_the_edit(refusal: Refusal) -> bool:
     return error is not None and not {error.code, error.type} & _OF_THE_ACCOUNT
 
 
-def failure_of(refusal: Refusal) -> Failure:
+def failure_of(refusal: Refusal, aside: str = "") -> Failure:
     """A refusal in the form in which other processes are told of it."""
     return Failure(
         code=refusal.code,
         status=refusal.status,
         message=refusal.message[:_MOST_MESSAGE_CHARS],
         body=_text(refusal.body or b""),
+        aside=aside,
     )
 
 
@@ -107,26 +110,54 @@ def _text(body: bytes) -> str:
         return ""
 
 
+def size_of(refusal: Refusal) -> int:
+    """About as many bytes as it takes to keep a refusal."""
+    return _OBJECT_BYTES + len(refusal.message) + len(refusal.body or b"")
+
+
 class FailureMemory:
-    """What one process remembers, by fingerprint; the state tells the others."""
+    """What one process remembers, by fingerprint; the state tells the others.
 
-    def __init__(self) -> None:
-        self._by_key: OrderedDict[str, Remembered] = OrderedDict()
+    A refusal is the upstream's answer to everything that was sent, so it is remembered for those
+    alone who send the same `aside`; what may have been charged, for whoever asks for the edit.
+    """
 
-    def keep(self, key: str, remembered: Remembered) -> None:
-        self._by_key[key] = remembered
-        self._by_key.move_to_end(key)
-        while len(self._by_key) > MOST_REMEMBERED:
-            self._by_key.popitem(last=False)
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._by_key: OrderedDict[tuple[str, str | None], Remembered] = OrderedDict()
 
-    def recall(self, key: str, now_ms: int) -> Remembered | None:
+    @property
+    def kept_bytes(self) -> int:
+        """About as many bytes as everything takes that is remembered."""
+        return self._bytes
+
+    def keep(self, key: str, remembered: Remembered, aside: str = "") -> None:
+        """Remember a failure; an error body that is too large to keep is left out."""
+        refusal = remembered.refusal
+        if len(refusal.body or b"") > _MOST_BODY_BYTES:
+            remembered = replace(remembered, refusal=replace(refusal, body=None))
+        name = (key, aside if is_refusal(refusal.code) else None)
+        self._drop(name)
+        self._by_key[name] = remembered
+        self._bytes += size_of(remembered.refusal)
+        while len(self._by_key) > MOST_REMEMBERED or self._bytes > self._most_bytes:
+            self._drop(next(iter(self._by_key)))
+
+    def recall(self, key: str, now_ms: int, aside: str = "") -> Remembered | None:
         """What is remembered of this edit, unless that was too long ago."""
-        found = self._by_key.get(key)
-        if found and found.until_ms <= now_ms:
-            del self._by_key[key]
-            return None
-        return found
+        for name in ((key, None), (key, aside)):
+            found = self._by_key.get(name)
+            if found and found.until_ms > now_ms:
+                return found
+            self._drop(name)
+        return None
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: str, aside: str = "") -> None:
         """It has been bought after all."""
-        self._by_key.pop(key, None)
+        self._drop((key, None))
+        self._drop((key, aside))
+
+    def _drop(self, name: tuple[str, str | None]) -> None:
+        if dropped := self._by_key.pop(name, None):
+            self._bytes -= size_of(dropped.refusal)

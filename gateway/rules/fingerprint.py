@@ -1,7 +1,8 @@
 """The content address of an edit: equal for every encoding of the same edit, else different.
 
-What is hashed is a list of texts, each with its length before it, so that no two different
-lists give the same bytes.
+What is hashed is what will be sent upstream, in the form in which it is sent, less the fields
+that can't change a picture. It is a list of texts, each with its length before it, so that no
+two different lists give the same bytes.
 """
 
 from __future__ import annotations
@@ -9,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gateway.model import Edit, Fingerprint, Upload
-from gateway.rules.fields import (
-    MASK,
-    NOT_OF_THE_PICTURE,
-    canonical,
-    is_picture,
-    prompt_of,
-)
+from gateway.rules.fields import NOT_OF_THE_PICTURE, prompt_of
+from gateway.rules.json_text import compact, plain_parse
+from gateway.rules.multipart import outgoing_fields, outgoing_uploads
 
 VERSION = "v1"
 
 GENERATIONS_OFF = "generations-not-cached"
 """Why a generation may not be stored: asking twice usually means wanting two."""
 
-_SAID_BY_NAME = NOT_OF_THE_PICTURE | {"model", "prompt"}
+Fields = tuple[tuple[str, str], ...]
 
 
 def fingerprint(
@@ -39,53 +36,56 @@ def fingerprint(
     `scope` names who shares (an account's id), `upstream` the configured upstream, `variant`
     is the request's X-Gateway-Variant or empty. `digest` gives a hash as hex text.
     """
-    key = f"{VERSION}-{digest(canonical_bytes(edit, scope, upstream, variant))}"
+    sent = _sent(edit)
+    key = f"{VERSION}-{digest(_canonical_bytes(edit, sent, scope, upstream, variant))}"
+    beside = tuple(_texts(field for field in sent if field[0] in NOT_OF_THE_PICTURE))
     stored = edit.route == "edits" or cache_generations
-    return Fingerprint(key, None if stored else GENERATIONS_OFF)
+    return Fingerprint(
+        key,
+        uncacheable=None if stored else GENERATIONS_OFF,
+        aside=digest(_framed(beside)) if beside else "",
+    )
 
 
 def canonical_bytes(edit: Edit, scope: str, upstream: str, variant: str) -> bytes:
     """What is hashed: sections of texts, every section and text with its length before it."""
+    return _canonical_bytes(edit, _sent(edit), scope, upstream, variant)
+
+
+def _canonical_bytes(edit: Edit, sent: Fields, scope: str, upstream: str, variant: str) -> bytes:
+    encoding = "json" if edit.document else "form"
+    head = (VERSION, scope, upstream, edit.route, encoding, edit.model, prompt_of(edit), variant)
     sections: tuple[Sequence[str], ...] = (
-        (VERSION, scope, upstream, edit.route, edit.model, prompt_of(edit), variant),
-        tuple(_references(edit.references)),
-        tuple(u.digest for u in edit.uploads if u.field == MASK),
-        tuple(_other_fields(edit.fields)),
-        tuple(_other_files(edit.uploads)),
+        head,
+        tuple(_texts(field for field in sent if field[0] not in NOT_OF_THE_PICTURE)),
+        tuple(_files(outgoing_uploads(edit))),
     )
     return b"".join(_framed(section) for section in sections)
+
+
+def _sent(edit: Edit) -> Fields:
+    """Names and values as they go upstream; those of a JSON document as JSON, types and all."""
+    if not edit.document:
+        return outgoing_fields(edit)
+    members = plain_parse(edit.document)
+    return tuple((name, compact(members[name])) for name in sorted(members))
 
 
 def _framed(texts: Sequence[str]) -> bytes:
     pieces = [len(texts).to_bytes(8, "big")]
     for text in texts:
-        data = text.encode("utf-8")
+        data = text.encode("utf-8", "surrogatepass")
         pieces += (len(data).to_bytes(8, "big"), data)
     return b"".join(pieces)
 
 
-def _references(uploads: Iterable[Upload]) -> Iterator[str]:
-    """Digests in order, each with its place where the client's own name says another one.
-
-    `image`, `image[]` and `image[0]` first are the same; `image[1]` before `image[0]` is not
-    the same as `image[]` twice, for an upstream may put them in the order of their numbers.
-    """
-    for place, upload in enumerate(uploads):
-        usual = upload.field in {"image", "image[]", f"image[{place}]"}
-        yield "" if usual else upload.field
-        yield upload.digest
-
-
-def _other_fields(fields: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Names and values by name; values of a repeated name stay in their order."""
-    others = ((name, text) for name, text in fields if name not in _SAID_BY_NAME)
-    for name, text in sorted(others, key=lambda field: field[0]):
+def _texts(fields: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, text in fields:
         yield name
-        yield canonical(name, text)
+        yield text
 
 
-def _other_files(uploads: Iterable[Upload]) -> Iterator[str]:
-    others = (u for u in uploads if not is_picture(u.field))
-    for upload in sorted(others, key=lambda u: u.field):
+def _files(uploads: Iterable[Upload]) -> Iterator[str]:
+    for upload in uploads:
         yield upload.field
         yield upload.digest

@@ -7,13 +7,22 @@ I/O but what is handed to it (where to keep bytes, how to hash them).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.errors import Refusal
 from gateway.model import Edit, Route, Upload, is_reference
 from gateway.rules.arriving import Arriving, Bytes, Hasher, Keeper, Part
 from gateway.rules.bounds import Bounds
-from gateway.rules.fields import check_name, edit_of, may_repeat, require
+from gateway.rules.fields import (
+    MASK,
+    check_name,
+    check_source,
+    edit_of,
+    is_mask,
+    may_repeat,
+    require,
+)
 
 
 class Gatekeeper(Protocol):
@@ -81,7 +90,7 @@ class Intake:
         part, text, file = self._part, self._text, self._file
         self._part = self._text = self._file = None
         if part and file is not None:
-            self._uploads.append(file.done(part.name))
+            self._uploads.append(file.done(_own_name(part.name)))
         elif part and text is not None:
             self._keep_text(part.name, _decoded(part.name, bytes(text)))
 
@@ -111,7 +120,7 @@ class Intake:
         """A whole file that is kept already."""
         check_name(upload.field, self._bounds.max_name_bytes)
         self._register(upload.field)
-        self._uploads.append(upload)
+        self._uploads.append(replace(upload, field=_own_name(upload.field)))
 
     # --- both -----------------------------------------------------------------------------
 
@@ -141,6 +150,8 @@ class Intake:
 
     def _register(self, name: str) -> str:
         """Note that a field of this name came; how to speak of it in a message."""
+        check_source(self._route, name)
+        name = _own_name(name)
         if name in self._names and not may_repeat(name):
             message = f"The field `{name}` was sent more than once. Send it once."
             raise Refusal("duplicate_field", message, param=name)
@@ -161,6 +172,11 @@ class Intake:
             self._gatekeeper.model_known(require("model", text))
             if self._references:
                 self._gatekeeper.reference_seen(self._references)
+
+
+def _own_name(name: str) -> str:
+    """However it is written, there is one mask."""
+    return MASK if is_mask(name) else name
 
 
 def _decoded(name: str, data: bytes) -> str:

@@ -10,7 +10,13 @@ from gateway.rules.arriving import Arriving, Part
 from gateway.rules.bounds import Bounds
 from gateway.rules.data_urls import DataUrl
 from gateway.rules.intake import Intake
-from gateway.rules.json_edits import Source, document_of, plan_edit, plan_generation
+from gateway.rules.json_edits import (
+    Source,
+    document_of,
+    plan_edit,
+    plan_generation,
+    sent_document,
+)
 from gateway.rules.json_text import Cutter, Hole, Piece
 
 _LONGEST_URL_KEPT = 4_096
@@ -18,26 +24,25 @@ _PICTURES = (b"data:image", b"data:application")
 
 
 class GenerationDocument:
-    """A body that is kept as it came, and goes upstream so."""
+    """A body that goes upstream as the JSON document that it is."""
 
     def __init__(self, bounds: Bounds, intake: Intake) -> None:
         self._bounds = bounds
         self._intake = intake
-        self._document = bytearray()
         self._cutter = Cutter(longest=bounds.max_document_bytes)
 
     def feed(self, piece: bytes) -> None:
         """The next bytes of the body."""
-        self._document += piece
-        _check_text(len(self._document), self._bounds)
         for _ in self._cutter.feed(piece):
             pass
+        _check_text(self._cutter.text_bytes, self._bounds)
 
     def finish(self, body_bytes: int) -> Edit:
         """The body is whole. Raises Refusal."""
-        for name, text in plan_generation(document_of(self._cutter, self._bounds)):
+        document = document_of(self._cutter, self._bounds)
+        for name, text in plan_generation(document):
             self._intake.add_text(name, text)
-        return self._intake.edit(document=bytes(self._document), body_bytes=body_bytes)
+        return self._intake.edit(document=sent_document(document), body_bytes=body_bytes)
 
 
 class EditDocument:

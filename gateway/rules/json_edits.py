@@ -14,13 +14,20 @@ from typing import Any, NoReturn
 from gateway.errors import Refusal
 from gateway.model import is_reference
 from gateway.rules.bounds import Bounds
-from gateway.rules.fields import MASK, number_text
+from gateway.rules.fields import (
+    BOOLEANS,
+    MASK,
+    NUMBERS,
+    REFERENCES,
+    is_mask,
+    is_true,
+    number_text,
+)
 from gateway.rules.json_text import Cutter, Hole, Number, compact
 
 Source = Hole | str
 """A picture's data URL: cut out of the text, or short enough to have stayed in it."""
 
-REFERENCES = "image[]"
 _FILES = frozenset({MASK, "markup"})
 _DEEPEST_NAME = 8
 _LONGEST_SHOWN = 64
@@ -60,8 +67,9 @@ def plan_edit(document: Mapping[str, Any]) -> Plan:
         if name == "images" or is_reference(name):
             items = value if isinstance(value, list) else [value]
             pictures += ((REFERENCES, _source(name, item)) for item in items)
-        elif name in _FILES:
-            pictures.append((name, _source(name, value)))
+        elif name in _FILES or is_mask(name):
+            items = value if isinstance(value, list) and name not in _FILES else [value]
+            pictures += ((name, _source(name, item)) for item in items)
         else:
             fields += _form_fields(name, value)
     return Plan(tuple(fields), tuple(pictures))
@@ -76,6 +84,27 @@ def plan_generation(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         elif value is not None:
             fields.append((name, _scalar(name, value)))
     return tuple(fields)
+
+
+def sent_document(document: Mapping[str, Any]) -> bytes:
+    """The JSON that goes upstream: members by name, known numbers and booleans canonical.
+
+    Everything else is as it was written: `1` and `"1"`, null and nothing stay different. Raises
+    Refusal where it is nested too deep.
+    """
+    members = {name: _as_sent(name, document[name]) for name in sorted(document)}
+    try:
+        return compact(members).encode("ascii")
+    except ValueError:
+        raise Refusal("invalid_json", "The JSON body is nested too deep.") from None
+
+
+def _as_sent(name: str, value: Any) -> Any:
+    if name in NUMBERS and isinstance(value, Number):
+        return Number(number_text(value))
+    if name in BOOLEANS and isinstance(value, str):
+        return is_true(value)
+    return value
 
 
 def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,15 +122,19 @@ def _no_constant(written: str) -> NoReturn:
 
 
 def _form_fields(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """`a[b]` for members, `a[]` for each item of a list: as a form carries them."""
+    """`a[b]` for members, `a[]` for each item of a list: as a form carries them.
+
+    Items that have members of their own are numbered: `a[][b]`, `a[][c]` could be one or two.
+    """
     if depth > _DEEPEST_NAME:
         raise _invalid(name, "is nested too deep")
     if isinstance(value, Mapping):
         for member, inner in value.items():
             yield from _form_fields(f"{name}[{member}]", inner, depth + 1)
     elif isinstance(value, list):
-        for item in value:
-            yield from _form_fields(f"{name}[]", item, depth + 1)
+        plain = not any(isinstance(item, Mapping | list) for item in value)
+        for place, item in enumerate(value):
+            yield from _form_fields(f"{name}[{'' if plain else place}]", item, depth + 1)
     elif value is not None:
         yield name, _scalar(name, value)
 

@@ -24,6 +24,8 @@ class Failure:
     message: str
     body: str = ""
     """The upstream's own error object, where it is passed on as it came."""
+    aside: str = ""
+    """The `Fingerprint.aside` of the request that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Asking:
 
     `key` is its fingerprint. `fresh`: with `no-cache`. `shared`: others may have the result, so
     that the flight takes a lease. `stores` is false with `no-store`: what is remembered as an
-    answer is not given then. `retry`: an SDK's automatic one.
+    answer is not given then. `retry`: an SDK's automatic one. `aside`: what it sends beside.
     """
 
     key: str
@@ -78,6 +80,7 @@ class Asking:
     shared: bool = True
     stores: bool = True
     retry: bool = False
+    aside: str = ""
 
     @property
     def lease_key(self) -> str:
@@ -141,14 +144,26 @@ def _gets(asking: Asking, lease: Lease) -> bool:
 
     Who says `no-cache` buys again, but an SDK's retry of that does not.
     """
+    failure = lease.failure
     if asking.fresh and not asking.retry:
         return False
-    return asking.stores or lease.failure is None or not is_refusal(lease.failure.code)
+    if failure and is_of_request(failure.code) and failure.aside != asking.aside:
+        return False
+    return asking.stores or failure is None or not is_refusal(failure.code)
 
 
 def is_refusal(code: str) -> bool:
     """Is this the upstream's answer to the edit itself, rather than a call that went wrong?"""
     return code == "upstream_refused"
+
+
+def is_of_request(code: str) -> bool:
+    """May the upstream have said so because of fields that are no part of the fingerprint?
+
+    A `user` that it knows, say. Whoever sends others there may get another answer. What may have
+    been charged is no such failure: that is about money, and shared.
+    """
+    return is_refusal(code) or code == "upstream_account"
 
 
 class Hearts:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.model import Edit, Upload, is_reference
-from gateway.rules.fields import MASK
+from gateway.rules.fields import MASK, REFERENCES, canonical, is_picture, root_of
 
 _ENDINGS = {
     "image/png": "png",
@@ -34,18 +34,45 @@ class Encoded:
     segments: tuple[bytes | Range, ...]
 
 
+def outgoing_fields(edit: Edit) -> tuple[tuple[str, str], ...]:
+    """The text fields as they go upstream, which is also what a fingerprint is made of.
+
+    Known numbers and booleans are canonical. Sorted by root; those of one root keep their order,
+    because whoever reads `layers[][x]` puts them together by it.
+    """
+    ordered = sorted(edit.fields, key=lambda field: root_of(field[0]))
+    return tuple((name, canonical(name, text)) for name, text in ordered)
+
+
+def outgoing_uploads(edit: Edit) -> tuple[Upload, ...]:
+    """The files as they go upstream: references in their order, the mask, then the others.
+
+    `image`, `image[]` and `image[0]` first are the same; `image[1]` before `image[0]` is not
+    the same as `image[]` twice, for an upstream may put them in the order of their numbers.
+    """
+    references = (_as_sent(upload, place) for place, upload in enumerate(edit.references))
+    masks = (upload for upload in edit.uploads if upload.field == MASK)
+    others = (upload for upload in edit.uploads if not is_picture(upload.field))
+    return (*references, *masks, *sorted(others, key=lambda upload: root_of(upload.field)))
+
+
+def _as_sent(reference: Upload, place: int) -> Upload:
+    usual = reference.field in {"image", REFERENCES, f"image[{place}]"}
+    return replace(reference, field=REFERENCES) if usual else reference
+
+
 def encode(edit: Edit, boundary: str) -> Encoded:
-    """Every field and file of `edit`, in order, under the client's own names.
+    """Every field and file of `edit`, as `outgoing_fields` and `outgoing_uploads` give them.
 
     `boundary` must be random (128 bits or more, as hex), so that no content holds it. File
     names are ours; file types are what the first bytes said.
     """
     segments: list[bytes | Range] = []
     framing = bytearray()
-    for name, text in edit.fields:
+    for name, text in outgoing_fields(edit):
         framing += _opening(boundary, name) + b"\r\n\r\n" + text.encode("utf-8") + b"\r\n"
     references = 0
-    for upload in edit.uploads:
+    for upload in outgoing_uploads(edit):
         references += is_reference(upload.field)
         file_name = _file_name(upload, references)
         framing += _opening(boundary, upload.field)

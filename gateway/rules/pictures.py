@@ -17,6 +17,9 @@ ACCEPTED = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 _MOST_JPEG_SEGMENTS = 1_000
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_NO_MORE = frozenset({0x00, 0xD8, 0xD9, 0xDA})
+"""What can't stand before a frame header: no marker, another start, the end, a scan."""
 
 Read = Callable[[int, int], bytes]
 """`read(offset, size)` gives at most `size` bytes of a file."""
@@ -123,7 +126,11 @@ def _webp_dimensions(head: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_dimensions(read: Read) -> tuple[int, int] | None:
-    """Walk the segments before the first frame header; metadata may be long."""
+    """Walk the segments before the first frame header; metadata may be long.
+
+    None where they are too many, or where what stands between them is no segment: a reader that
+    passes over it would find another frame header than this one does.
+    """
     offset = 2
     for _ in range(_MOST_JPEG_SEGMENTS):
         segment = read(offset, 9)
@@ -134,6 +141,12 @@ def _jpeg_dimensions(read: Read) -> tuple[int, int] | None:
             offset += 1
         elif 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
             return _big(segment[7:9]), _big(segment[5:7])
+        elif kind in _NO_MORE:
+            return None
+        elif kind in _ALONE:
+            offset += 2
+        elif (length := _big(segment[2:4])) >= 2:
+            offset += 2 + length
         else:
-            offset += 2 + _big(segment[2:4])
+            return None
     return None

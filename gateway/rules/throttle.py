@@ -27,15 +27,24 @@ class Throttle:
         self._failures[network] = (started_ms, count + 1)
         if len(self._failures) > MOST_ADDRESSES:
             self._failures.popitem(last=False)
-        if count < MOST_FAILURES:
-            return
-        seconds = -(-(started_ms + WINDOW_MS - now_ms) // 1000)
-        raise Refusal(
-            "too_many_failures",
-            f"Too many requests with a key that is not valid came from this address; wait "
-            f"{seconds} seconds and check the key.",
-            retry_after_seconds=seconds,
-        )
+        if count >= MOST_FAILURES:
+            raise _stopped(started_ms, now_ms)
+
+    def check(self, address: str, now_ms: int) -> None:
+        """Raises `too_many_failures` where another failure would; counts nothing."""
+        started_ms, count = self._failures.get(_network(address), (now_ms, 0))
+        if count >= MOST_FAILURES and now_ms - started_ms < WINDOW_MS:
+            raise _stopped(started_ms, now_ms)
+
+
+def _stopped(started_ms: int, now_ms: int) -> Refusal:
+    seconds = -(-(started_ms + WINDOW_MS - now_ms) // 1000)
+    return Refusal(
+        "too_many_failures",
+        f"Too many requests with a key that is not valid came from this address; wait "
+        f"{seconds} seconds and check the key.",
+        retry_after_seconds=seconds,
+    )
 
 
 def _network(address: str) -> str:

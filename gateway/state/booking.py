@@ -1,14 +1,15 @@
 """Booking: ledger rows and everything that must agree with them, in one transaction.
 
 The order is the same everywhere, so that no two transactions wait for each other: the
-reservation, the ledger's row, roll-ups, a model's cost, and last the balances, whose
-organisation row everybody wants and nobody should hold for long.
+reservation, the ledger's rows, roll-ups, models' costs, and last the balances, whose
+organisation row everybody wants and nobody should hold for long. What is booked in one
+transaction is therefore booked at once, not row by row. `amending` books corrections alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Literal
 
@@ -16,6 +17,7 @@ from gateway.model import Settlement
 from gateway.rules.prices import per_image
 from gateway.state import rollups
 from gateway.state.balances import Move, book
+from gateway.state.costs import raise_cost
 from gateway.state.database import Transaction
 from gateway.state.multirow import insert_rows
 
@@ -94,11 +96,7 @@ LEDGER_SELECT = ", ".join(LEDGER_COLUMNS)
 
 _values = attrgetter(*LEDGER_COLUMNS)
 _LEDGER = f"INSERT INTO ledger ({LEDGER_SELECT})"
-_COST = "INSERT INTO model_costs (model, day, max_nanos)"
-_HIGHER = (
-    "ON CONFLICT (model, day) DO UPDATE SET max_nanos = excluded.max_nanos "
-    "WHERE excluded.max_nanos > model_costs.max_nanos"
-)
+_NEW = "ON CONFLICT (id) DO NOTHING RETURNING id"
 
 
 def known_cost(settlement: Settlement) -> int | None:
@@ -151,59 +149,22 @@ async def book_calls(tx: Transaction, closed: Sequence[tuple[OpenReservation, Le
     await insert_rows(tx, _LEDGER, [_values(row) for row in rows])
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_call(row)) for row in rows])
     for row in rows:
-        if not row.estimated:
-            await remember_cost(tx, row, row.cost_nanos)
+        if not row.estimated and row.n:
+            await raise_cost(tx, row.model, row.day, per_image(row.cost_nanos, row.n))
     await book(tx, [_move(held, row) for held, row in closed])
 
 
-async def book_correction(tx: Transaction, row: LedgerRow, of_estimate: LedgerRow | None) -> bool:
-    """Book a correction; False, and nothing booked, where its id has been taken meanwhile.
-
-    `of_estimate` is the call where this is the first that is known of its cost: it no longer
-    counts as estimated.
-    """
-    taken = await insert_rows(
-        tx, _LEDGER, [_values(row)], "ON CONFLICT (id) DO NOTHING RETURNING id"
-    )
-    if not taken:
-        return False
-    sums = rollups.Sums(spent_nanos=row.cost_nanos, corrections_nanos=row.cost_nanos)
-    if of_estimate is not None:
-        sums.estimated_calls, sums.estimated_nanos = -1, -of_estimate.cost_nanos
-    await rollups.add(tx, [(row.day, row.dimensions, sums)])
-    await book(
-        tx,
-        [Move(row.team, row.key_id, row.day, spent_nanos=row.cost_nanos, images=row.images)],
-    )
-    return True
-
-
-def correction_row(
-    call: LedgerRow, *, number: int, cost_nanos: int, images: int, now_ms: int
-) -> LedgerRow:
-    """The `number`th correction of a call, by these differences."""
-    return replace(
-        call,
-        id=f"{call.id}~{number}",
-        kind="correction",
-        corrects=call.id,
-        at_ms=now_ms,
-        cost_nanos=cost_nanos,
-        images=images,
-        estimated=0,
-    )
-
-
-async def remember_cost(tx: Transaction, row: LedgerRow, cost_nanos: int) -> None:
-    """Keep the most that one picture of this model is known to have cost that day."""
-    if cost_nanos > 0 and row.n > 0:
-        values = (row.model, row.day, per_image(cost_nanos, row.n))
-        await insert_rows(tx, _COST, [values], _HIGHER)
+async def add_rows(tx: Transaction, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Add rows to the ledger, in the order of their ids; gives those that it did not have."""
+    ordered = sorted(rows, key=attrgetter("id"))
+    added = await insert_rows(tx, _LEDGER, [_values(row) for row in ordered], _NEW)
+    ids = {row["id"] for row in added}
+    return [row for row in ordered if row.id in ids]
 
 
 def _sums_of_call(row: LedgerRow) -> rollups.Sums:
     return rollups.Sums(
-        paid_calls=1,
+        paid_calls=int(row.cost_nanos > 0),
         spent_nanos=row.cost_nanos,
         estimated_calls=row.estimated,
         estimated_nanos=row.cost_nanos if row.estimated else 0,

@@ -14,17 +14,15 @@ from gateway.model import Settled, Settlement
 from gateway.rules.budgets import spendable
 from gateway.rules.money import usd
 from gateway.rules.windows import day_of
+from gateway.state.amending import Correction, book_corrections, correction_row
 from gateway.state.audit import Author, append
 from gateway.state.balances import accounts_of, balances_of
 from gateway.state.booking import (
     LARGEST_NANOS,
     LEDGER_SELECT,
     LedgerRow,
-    book_correction,
-    correction_row,
     known_cost,
     paid_images,
-    remember_cost,
 )
 from gateway.state.database import Row, Transaction
 
@@ -46,6 +44,13 @@ class Corrected:
     after_nanos: int
     corrections: int
     """How many rows were added; 0 where the ledger said so already."""
+    held_nanos: int = 0
+    """What is still held for calls of this request that are not in the ledger yet."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Was an estimate right, and is now known to be?"""
+        return self.corrections > 0 and self.before_nanos == self.after_nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +73,16 @@ class _Booked:
         """The call, where its cost is still an estimate."""
         return self.call if self.call.estimated and not self.corrections else None
 
-    def next(self, cost_nanos: int, status: int | None, now_ms: int) -> LedgerRow:
-        """The correction that brings the call to this cost."""
-        return correction_row(
+    def next(self, cost_nanos: int, status: int | None, now_ms: int) -> Correction:
+        """The correction that brings the call to this cost; never dated before what it corrects."""
+        row = correction_row(
             self.call,
             number=len(self.corrections) + 1,
             cost_nanos=cost_nanos - self.cost_nanos,
             images=paid_images(cost_nanos, status, self.call.n) - self.images,
-            now_ms=now_ms,
+            at_ms=max(now_ms, self.call.at_ms, *(row.at_ms for row in self.corrections)),
         )
+        return Correction(row, self.cost_nanos, self.estimate)
 
 
 async def settle_late(
@@ -90,15 +96,15 @@ async def settle_late(
     booked = await _booked(tx, reservation_id)
     overrun = 0
     while cost is not None and booked.estimate:
+        correction = booked.next(cost, settlement.status, now_ms)
         row = replace(
-            booked.next(cost, settlement.status, now_ms),
+            correction.row,
             upstream_request_id=settlement.upstream_request_id,
             credential=settlement.credential,
             answer_bytes=settlement.answer_bytes,
             status=settlement.status,
         )
-        if await book_correction(tx, row, booked.estimate):
-            await remember_cost(tx, row, cost)
+        if await book_corrections(tx, [replace(correction, row=row)]):
             overrun = max(0, row.cost_nanos)
         booked = await _booked(tx, reservation_id)
     accounts = accounts_of(booked.call.team, booked.call.key_id)
@@ -115,21 +121,25 @@ async def settle_late(
 async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author) -> Corrected:
     """Correct the ledger by hand, so that all calls of this request cost `cost_nanos`.
 
-    An estimated call takes the difference, else the last one; no call of the request counts
-    as estimated afterwards. Written to the audit, unless the ledger says so already. Raises
-    UnknownRequest, and ValueError for a cost that makes no sense.
+    An estimated call takes the difference, else the last one, and of what is taken off no
+    more than it cost; no call of the request counts as estimated afterwards. Written to the
+    audit, unless the ledger says so already. Raises UnknownRequest, and ValueError for a cost
+    that makes no sense.
     """
     if not 0 <= cost_nanos <= LARGEST_NANOS:
-        raise ValueError(f"a request can't have cost {cost_nanos} nano-dollars")
+        raise ValueError(
+            f"a request can't have cost ${usd(cost_nanos)}: "
+            f"nothing is booked at less than $0 or more than ${usd(LARGEST_NANOS)}"
+        )
     booked = old = await _booked_of_request(tx, request_id)
     added = 0
-    while pending := _corrections(booked, cost_nanos - _total(booked), by.now_ms):
-        for row, estimate in pending:
-            added += await book_correction(tx, row, estimate)
+    while pending := _corrections(booked, cost_nanos, by.now_ms):
+        added += await book_corrections(tx, pending)
         booked = await _booked_of_request(tx, request_id)
     if added:
         await append(tx, by, "ledger.correct", f"request:{request_id}", _facts(old), _facts(booked))
-    return Corrected(request_id, _total(old), _total(booked), added)
+    held_nanos = await _held_for(tx, request_id)
+    return Corrected(request_id, _total(old), _total(booked), added, held_nanos)
 
 
 def _facts(booked: Sequence[_Booked]) -> dict[str, object]:
@@ -144,22 +154,39 @@ def _total(booked: Sequence[_Booked]) -> int:
     return sum(each.cost_nanos for each in booked)
 
 
-def _corrections(
-    booked: Sequence[_Booked], difference_nanos: int, now_ms: int
-) -> list[tuple[LedgerRow, LedgerRow | None]]:
-    """The rows to add, each with the call that it takes out of the estimated ones."""
-    estimated = [each for each in booked if each.estimate]
-    target = estimated[0] if estimated else booked[-1]
-    changes = {target.call.id: difference_nanos} if difference_nanos else {}
-    changes |= {each.call.id: changes.get(each.call.id, 0) for each in estimated}
+def _corrections(booked: Sequence[_Booked], cost_nanos: int, now_ms: int) -> list[Correction]:
+    """What is to be added so that the calls cost this in all, and none is an estimate."""
+    costs = _costs(booked, cost_nanos)
     return [
-        (
-            each.next(each.cost_nanos + changes[each.call.id], each.call.status, now_ms),
-            each.estimate,
-        )
+        each.next(costs[each.call.id], each.call.status, now_ms)
         for each in booked
-        if each.call.id in changes
+        if each.estimate or costs[each.call.id] != each.cost_nanos
     ]
+
+
+def _costs(booked: Sequence[_Booked], cost_nanos: int) -> dict[str, int]:
+    """What each call is to cost, never less than nothing, so that all cost this together.
+
+    Estimated calls change first, then the last ones.
+    """
+    estimated = [each.call.id for each in booked if each.estimate]
+    known = [each.call.id for each in reversed(booked) if not each.estimate]
+    costs = {each.call.id: max(0, each.cost_nanos) for each in booked}
+    too_much = sum(costs.values()) - cost_nanos
+    for call_id in [*estimated, *known]:
+        taken = min(too_much, costs[call_id])
+        costs[call_id] -= taken  # below 0 it is added, all of it to the first
+        too_much -= taken
+    return costs
+
+
+async def _held_for(tx: Transaction, request_id: str) -> int:
+    rows = await tx.fetch(
+        "SELECT CAST(SUM(ceiling_nanos) AS BIGINT) AS nanos FROM reservations "
+        "WHERE request_id = $1",
+        request_id,
+    )
+    return rows[0]["nanos"] or 0
 
 
 async def _booked(tx: Transaction, reservation_id: str) -> _Booked:
@@ -174,9 +201,14 @@ async def _booked(tx: Transaction, reservation_id: str) -> _Booked:
 async def _booked_of_request(tx: Transaction, request_id: str) -> list[_Booked]:
     rows = await tx.fetch(f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1", request_id)
     booked = _grouped(rows)
-    if not booked:
-        raise UnknownRequest(f"the ledger has no call of the request {request_id}")
-    return booked
+    if booked:
+        return booked
+    if held_nanos := await _held_for(tx, request_id):
+        raise UnknownRequest(
+            f"the ledger has no call of the request {request_id} yet: ${usd(held_nanos)} is held "
+            "for it until it is resolved; correct it then"
+        )
+    raise UnknownRequest(f"the ledger has no call of the request {request_id}")
 
 
 def _grouped(rows: Sequence[Row]) -> list[_Booked]:

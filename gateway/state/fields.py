@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from gateway.model import PERIODS
 from gateway.rules.money import nanos_of
@@ -18,11 +19,20 @@ from gateway.state.faults import BadValue
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_COUNT = 10**12
 _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_MOST_MODELS = 200
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, which a terminal obeys
+    r"\u2028\u2029"  # breaks of lines and paragraphs
+    r"\u202a-\u202e\u2066-\u2069"  # what turns the direction: text that reads as another
+    r"\ud800-\udfff]"  # halves of letters
+)
 
 
 def is_text(value: object) -> bool:
-    """Is it one line that every engine can store: no control characters, no half letters?"""
+    """Is it one line that every engine can store and that prints as what it is?
+
+    No control characters, none that turn the direction of writing, no half letters.
+    """
     return isinstance(value, str) and len(value) <= 200 and not _CONTROL.search(value)
 
 
@@ -61,7 +71,9 @@ def text_of(name: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or not is_text(value):
-        raise BadValue(f"{name} takes one line of at most 200 characters.", name)
+        raise BadValue(
+            f"{name} takes one line of at most 200 characters, no control characters.", name
+        )
     return value
 
 
@@ -71,6 +83,8 @@ def models_of(name: str, value: object) -> frozenset[str] | None:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple, frozenset)):
         raise BadValue(f"{name} takes a list of model names.", name)
+    if len(names) > _MOST_MODELS:
+        raise BadValue(f"{name} takes at most {_MOST_MODELS} model names.", name)
     models = frozenset(text_of(name, each).strip() for each in names)
     if "" in models:
         raise BadValue(f"{name} takes a list of model names, and one of these is empty.", name)
@@ -106,9 +120,18 @@ def moment_of(name: str, value: object) -> int | None:
 
 def url_of(name: str, value: object) -> str:
     url = text_of(name, value)
-    if url and not re.fullmatch(r"https?://[^\s/]+\S*", url):
-        raise BadValue(f"{name} takes a URL that begins with https:// or http://.", name)
+    if url and not (re.fullmatch(r"https?://[^\s/]+\S*", url) and _has_host(url)):
+        raise BadValue(
+            f"{name} takes a URL with a host that begins with https:// or http://.", name
+        )
     return url
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:  # such as a bracket without its other half
+        return False
 
 
 def percents_of(name: str, value: object) -> tuple[int, ...] | None:

@@ -21,15 +21,17 @@ _CLAIM = (
 )
 _LAND = (
     "UPDATE flights SET ended_ms = $3, until_ms = $4, code = $5, status = $6, message = $7, "
-    "body = $8 WHERE key = $1 AND id = $2"
+    "body = $8, aside = $9 WHERE key = $1 AND id = $2"
 )
 _REMEMBER = (
     "INSERT INTO flights (key, id, owner_id, request_id, started_ms, ended_ms, until_ms, code, "
-    "status, message, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+    "status, message, body, aside) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
     "ON CONFLICT (key) DO UPDATE SET id = excluded.id, owner_id = excluded.owner_id, "
     "request_id = excluded.request_id, started_ms = excluded.started_ms, "
     "ended_ms = excluded.ended_ms, until_ms = excluded.until_ms, code = excluded.code, "
-    "status = excluded.status, message = excluded.message, body = excluded.body "
+    "status = excluded.status, message = excluded.message, body = excluded.body, "
+    "aside = excluded.aside "
     "WHERE flights.id = excluded.id OR flights.ended_ms IS NOT NULL "
     "OR flights.until_ms <= excluded.ended_ms"
 )
@@ -38,7 +40,7 @@ _LANDED = (
 )
 _READ = (
     "SELECT f.key, f.id, f.owner_id, f.request_id, f.started_ms, f.ended_ms, f.until_ms, f.code, "
-    "f.status, f.message, f.body, o.heartbeat_ms "
+    "f.status, f.message, f.body, f.aside, o.heartbeat_ms "
     "FROM flights f LEFT JOIN owners o ON o.id = f.owner_id WHERE f.key IN "
 )
 _READ_AT_ONCE = 128
@@ -76,7 +78,7 @@ async def end(tx: Transaction, lease: Lease) -> None:
     await tx.fetch(
         _LAND,
         *(lease.key, lease.id, lease.ended_ms, lease.until_ms),
-        *(failure.code, failure.status, failure.message, failure.body),
+        *(failure.code, failure.status, failure.message, failure.body, failure.aside),
     )
 
 
@@ -87,7 +89,7 @@ async def remember(tx: Transaction, lease: Lease) -> None:
         _REMEMBER,
         *(lease.key, lease.id, lease.owner_id, lease.request_id, lease.started_ms),
         *(lease.ended_ms, lease.until_ms),
-        *(failure.code, failure.status, failure.message, failure.body),
+        *(failure.code, failure.status, failure.message, failure.body, failure.aside),
     )
 
 
@@ -119,7 +121,7 @@ async def sweep(tx: Transaction, before_ms: int) -> None:
 
 
 def _lease(row: Row) -> Lease:
-    failure = Failure(row["code"], row["status"], row["message"], row["body"])
+    failure = Failure(row["code"], row["status"], row["message"], row["body"], row["aside"])
     return Lease(
         key=row["key"],
         id=row["id"],

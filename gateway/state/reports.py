@@ -1,24 +1,31 @@
 """Reports: usage by any dimension, from roll-ups alone, and lookups of single calls.
 
 The days of a report are those that money and requests were booked in; sums are exact, so
-that the days of a range add up to the range.
+that the days of a range add up to the range. Lines of our own stand in brackets, "(untagged)"
+and "(total)"; a tag or a name that reads the same is shown in quotes, so that it is never
+taken for one of ours nor added to it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import tzinfo
 from types import MappingProxyType
 from typing import Literal
 
 from gateway.model import Outcome
+from gateway.rules.windows import window
 from gateway.state.booking import LEDGER_SELECT, LedgerRow
 from gateway.state.database import Row, Transaction
 from gateway.state.rollups import COLUMNS, Sums
 
-UNTAGGED = "untagged"
+UNTAGGED = "(untagged)"
+TOTAL = "(total)"
 TAG = "tag:"
+_LIKE_OURS = re.compile(r'"*\((untagged|total)\)"*')
 
 _COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {name: name for name in ("team", "model", "day", "cost_centre", "owner")} | {"key": "key_id"}
@@ -31,7 +38,8 @@ class UsageLine:
     """One group's requests and money; lines of one report never overlap.
 
     `outcomes` count the requests by how they ended, `saved` is nano-dollars by cause.
-    `spent_nanos` is the ledger's, corrections (`corrections_nanos`) within it.
+    `spent_nanos` is the ledger's, corrections (`corrections_nanos`) within it. `paid_calls`
+    are the upstream calls that were charged: those that cost nothing are not among them.
     """
 
     group: str
@@ -89,7 +97,7 @@ async def usage_by(
     """Usage from the first of these days to the last, grouped and in order of the group.
 
     `by` is team, key, model, day, cost_centre, owner or `tag:NAME`; what has no such tag (or
-    an empty cost centre or owner) is on the line "untagged". Raises ValueError for another.
+    an empty cost centre or owner) is on the line "(untagged)". Raises ValueError for another.
     """
     tag = by.removeprefix(TAG) if by.startswith(TAG) else None
     column = "tags" if tag else _COLUMN_OF.get(by)
@@ -110,8 +118,8 @@ async def usage_by(
 
 
 def total_of(lines: Iterable[UsageLine]) -> UsageLine:
-    """The sum of a report's lines, as a line of the group "total"."""
-    total = UsageLine("total")
+    """The sum of a report's lines, as a line of the group "(total)"."""
+    total = UsageLine(TOTAL)
     for line in lines:
         for column in fields(UsageLine):
             here, there = getattr(total, column.name), getattr(line, column.name)
@@ -187,10 +195,23 @@ async def paid_by_others(
 
 
 def _group(text: str, tag: str | None) -> str:
-    if tag is None:
-        return text or UNTAGGED
-    tags: dict[str, str] = json.loads(text)
-    return tags.get(tag) or UNTAGGED
+    """The line that this text of a roll-up, or this tag among its tags, is counted on."""
+    name: str = text if tag is None else json.loads(text).get(tag, "")
+    if not name:
+        return UNTAGGED
+    return f'"{name}"' if _LIKE_OURS.fullmatch(name) else name
+
+
+def days_of_report(
+    today: str, zone: tzinfo, first_day: str | None = None, last_day: str | None = None
+) -> tuple[str, str]:
+    """The first and the last day of a report, of which either may be given.
+
+    Without them it ends today, and begins with the month of its last day, or with this month
+    where that day is yet to come.
+    """
+    last = last_day or today
+    return first_day or window("month", min(today, last), zone).first_day, last
 
 
 async def calls_of(tx: Transaction, request_id: str) -> list[LedgerRow]:
@@ -202,19 +223,22 @@ async def calls_of(tx: Transaction, request_id: str) -> list[LedgerRow]:
 
 
 async def estimated_calls(
-    tx: Transaction, from_day: str, to_day: str, *, after: str = "", limit: int = 1_000
+    tx: Transaction,
+    from_day: str,
+    to_day: str,
+    *,
+    team: str | None = None,
+    after: str = "",
+    limit: int = 1_000,
 ) -> list[LedgerRow]:
-    """Calls of these days whose cost is still an estimate, in pages ordered by day and id.
-
-    `after` is the last page's last row, by `cursor`.
-    """
-    day, last = _after(after, from_day)
+    """Calls of these days whose cost is still an estimate, a team's alone where one is named,
+    in pages; their order and `after` as in `ledger_rows`."""
     rows = await tx.fetch(
         f"SELECT {LEDGER_SELECT} FROM ledger l WHERE l.estimated = 1 AND l.day <= $1 "
-        "AND (l.day > $2 OR (l.day = $2 AND l.id > $3)) "
+        "AND (l.day, l.at_ms, l.id) > ($2, $3, $4) "
         "AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id) "
-        "ORDER BY l.day, l.id LIMIT $4",
-        *(to_day, day, last, limit),
+        "AND (l.team = $6 OR $6 = '') ORDER BY l.day, l.at_ms, l.id LIMIT $5",
+        *(to_day, *_place(after, from_day), limit, team or ""),
     )
     return _ledger(rows)
 
@@ -228,28 +252,35 @@ async def ledger_rows(
     after: str = "",
     limit: int = 1_000,
 ) -> list[LedgerRow]:
-    """Every row booked in these days, a team's alone where one is named, in pages ordered by
-    day and id; `after` as above."""
-    day, last = _after(after, from_day)
+    """Every row booked in these days, a team's alone where one is named, in pages.
+
+    Ordered by the day it is booked in, then by time, then by id: a correction is booked in
+    its call's day and always comes after it. `after` is the last page's last row, by `cursor`.
+    Raises ValueError where it is no such thing.
+    """
     rows = await tx.fetch(
-        f"SELECT {LEDGER_SELECT} FROM ledger WHERE day <= $1 AND day >= $2 "
-        "AND (day > $2 OR id > $3) AND (team = $5 OR $5 = '') ORDER BY day, id LIMIT $4",
-        *(to_day, day, last, limit, team or ""),
+        f"SELECT {LEDGER_SELECT} FROM ledger WHERE day <= $1 "
+        "AND (day, at_ms, id) > ($2, $3, $4) "
+        "AND (team = $6 OR $6 = '') ORDER BY day, at_ms, id LIMIT $5",
+        *(to_day, *_place(after, from_day), limit, team or ""),
     )
     return _ledger(rows)
 
 
 def cursor(row: LedgerRow) -> str:
     """Where the page after this row begins."""
-    return f"{row.day}/{row.id}"
+    return f"{row.day}/{row.at_ms}/{row.id}"
 
 
-def _after(after: str, from_day: str) -> tuple[str, str]:
-    """The day and id that the page comes after."""
+def _place(after: str, from_day: str) -> tuple[str, int, str]:
+    """The day, time and id that the page comes after."""
     if not after:
-        return from_day, ""
-    day, _, last = after.partition("/")
-    return day, last
+        return from_day, -1, ""
+    day, _, rest = after.partition("/")
+    at_ms, _, last = rest.partition("/")
+    if day < from_day or not re.fullmatch("[0-9]{1,15}", at_ms):
+        raise ValueError(f"{after!r} is not what the last page gave as next")
+    return day, int(at_ms), last
 
 
 def _ledger(rows: Sequence[Row]) -> list[LedgerRow]:

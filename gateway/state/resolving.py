@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.model import Settlement
+from gateway.rules.money import usd
+from gateway.state.audit import Author, append
 from gateway.state.booking import RESERVATION_COLUMNS, OpenReservation, book_calls, call_row
 from gateway.state.database import Transaction
 from gateway.state.ledger import take
@@ -100,4 +102,27 @@ async def resolve(
     resolved = [held for held in taken if held is not None]
     await book_calls(tx, [(held, call_row(held, _UNKNOWN, now_ms)) for held in resolved])
     await tx.fetch(_FORGET, gone_ms)
+    return resolved
+
+
+async def settle_abandoned(
+    tx: Transaction,
+    by: Author,
+    *,
+    longest_flight_ms: int,
+    heartbeat_expiry_ms: int,
+    limit: int = 100,
+) -> Sequence[OpenReservation]:
+    """`resolve`, by whoever it is, and written to the audit where it settled anything."""
+    resolved = await resolve(
+        tx,
+        now_ms=by.now_ms,
+        longest_flight_ms=longest_flight_ms,
+        heartbeat_expiry_ms=heartbeat_expiry_ms,
+        limit=limit,
+    )
+    if resolved:
+        booked_usd = usd(sum(held.ceiling_nanos for held in resolved))
+        told = {"reservations": [held.id for held in resolved], "booked_usd": booked_usd}
+        await append(tx, by, "ledger.resolve", "ledger", {}, told)
     return resolved

@@ -1,42 +1,113 @@
-"""Verification: the books proven against the ledger, row by row of each day."""
+"""Verification: the books proven against the rows that they are sums of.
+
+Balances are compared with the ledger and the open reservations; what roll-ups say of money
+with the ledger, by everything they are kept by; what they say of requests with the single
+requests, as long as those are kept. It proves nothing of the upstream's own bill.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gateway.rules.windows import TOTAL
-from gateway.state.balances import accounts_of
+from gateway.rules.windows import TOTAL, days_before
 from gateway.state.database import Row, Transaction
+from gateway.state.rollups import Dimensions
 
-# One statement, so that everything is of one moment even while money moves.
+_MONEY = ("spent_nanos", "paid_calls", "estimated_calls", "estimated_nanos", "corrections_nanos")
+_REQUESTS = ("calls", "errors", "saved_nanos")
+_BALANCE = ("spent_nanos", "held_nanos", "images", "images_held")
+_DIMENSIONS = ", ".join(Dimensions._fields)
+_NEVER = "9999-12-31"
+
+
+def _differing(keys: str, sums: Sequence[str], booked: str, proven: str) -> str:
+    """The groups of `keys` in which the sums of the two differ, with those of each."""
+    of_booked = ", ".join(f"{name} AS b_{name}, 0 AS p_{name}" for name in sums)
+    of_proven = ", ".join(f"0 AS b_{name}, {name} AS p_{name}" for name in sums)
+    both = [f"{side}_{name}" for name in sums for side in "bp"]
+    added = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in both)
+    differ = " OR ".join(f"SUM(b_{name}) <> SUM(p_{name})" for name in sums)
+    return (
+        f"SELECT {keys}, {added} FROM (SELECT {keys}, {of_booked} FROM {booked} "
+        f"UNION ALL SELECT {keys}, {of_proven} FROM {proven}) x GROUP BY {keys} HAVING {differ}"
+    )
+
+
+# A correction has the day of its call. What is spent on a row with an outcome is wrong.
+_ROLL_UPS_OF_MONEY = _differing(
+    _DIMENSIONS,
+    _MONEY,
+    "rollups WHERE day = $1",
+    """(
+  SELECT l.team, l.key_id, l.model, l.owner, l.cost_centre, l.tags, '' AS outcome, '' AS cause,
+    l.cost_nanos AS spent_nanos,
+    CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END
+      AS paid_calls,
+    CASE WHEN c.corrects IS NULL THEN l.estimated ELSE 0 END AS estimated_calls,
+    CASE WHEN c.corrects IS NULL AND l.estimated = 1 THEN l.cost_nanos ELSE 0 END
+      AS estimated_nanos,
+    CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrections_nanos
+  FROM ledger l LEFT JOIN (
+    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
+    FROM ledger WHERE day = $1 AND corrects IS NOT NULL GROUP BY corrects
+  ) c ON c.corrects = l.id WHERE l.day = $1
+) l""",
+)
+# Requests are on rows with an outcome; what is counted on any other is wrong on every day.
+_ROLL_UPS_OF_REQUESTS = _differing(
+    _DIMENSIONS,
+    _REQUESTS,
+    "rollups WHERE day = $1 AND (day >= $2 OR outcome = '')",
+    """(
+  SELECT team, key_id, model, owner, cost_centre, tags, outcome, cause, 1 AS calls,
+    CASE WHEN status >= 400 THEN 1 ELSE 0 END AS errors, saved_nanos
+  FROM usage_rows WHERE day = $1 AND day >= $2
+) u""",
+)
+# The accounts that pay for a key's calls are those of `balances.accounts_of`.
+_BALANCES = """
+WITH moves AS MATERIALIZED (
+  SELECT day, team, key_id, SUM(cost_nanos) AS spent_nanos, 0 AS held_nanos,
+    SUM(images) AS images, 0 AS images_held FROM ledger GROUP BY day, team, key_id
+  UNION ALL
+  SELECT day, team, key_id, 0, SUM(ceiling_nanos), 0, SUM(images)
+  FROM reservations GROUP BY day, team, key_id
+), of_days AS MATERIALIZED (
+  SELECT 'organisation' AS account, day, spent_nanos, held_nanos, images, images_held FROM moves
+  UNION ALL
+  SELECT 'team:' || team, day, spent_nanos, held_nanos, images, images_held FROM moves
+  UNION ALL
+  SELECT 'key:' || key_id, day, spent_nanos, held_nanos, images, images_held FROM moves
+)
+""" + _differing(
+    "account, day",
+    _BALANCE,
+    "balances",
+    f"""(
+  SELECT account, day, spent_nanos, held_nanos, images, images_held FROM of_days
+  UNION ALL
+  SELECT account, '{TOTAL}', spent_nanos, held_nanos, images, images_held FROM of_days
+) m""",
+)
+_TWICE = """
+SELECT r.id, r.day FROM reservations r JOIN ledger l ON l.id = r.id ORDER BY r.id
+"""
 _SUMS = """
-SELECT 'ledger' AS source, day, team, key_id, '' AS account,
-  CAST(SUM(cost_nanos) AS BIGINT) AS nanos, CAST(SUM(images) AS BIGINT) AS images,
-  CAST(SUM(CASE WHEN estimated = 1 THEN cost_nanos ELSE 0 END) AS BIGINT) AS estimated_nanos,
-  CAST(SUM(estimated) AS BIGINT) AS estimated, COUNT(*) AS number
-FROM ledger GROUP BY day, team, key_id
-UNION ALL
-SELECT 'no longer estimated', l.day, l.team, l.key_id, '', 0, 0,
-  CAST(SUM(l.cost_nanos) AS BIGINT), COUNT(*), 0
-FROM ledger l WHERE l.estimated = 1 AND EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id)
-GROUP BY l.day, l.team, l.key_id
-UNION ALL
-SELECT 'reservations', day, team, key_id, '',
-  CAST(SUM(ceiling_nanos) AS BIGINT), CAST(SUM(images) AS BIGINT), 0, 0, COUNT(*)
-FROM reservations GROUP BY day, team, key_id
-UNION ALL
-SELECT 'roll-ups', day, team, key_id, '', CAST(SUM(spent_nanos) AS BIGINT), 0,
-  CAST(SUM(estimated_nanos) AS BIGINT), CAST(SUM(estimated_calls) AS BIGINT), 0
-FROM rollups WHERE outcome = '' GROUP BY day, team, key_id
-UNION ALL
-SELECT 'spent', day, '', '', account, spent_nanos, images, 0, 0, 0 FROM balances
-UNION ALL
-SELECT 'held', day, '', '', account, held_nanos, images_held, 0, 0, 0 FROM balances
-UNION ALL
-SELECT 'resolved twice', r.day, r.team, r.key_id, r.id, r.ceiling_nanos, 0, 0, 0, 1
-FROM reservations r JOIN ledger l ON l.id = r.id
+SELECT
+  (SELECT CAST(SUM(cost_nanos) AS BIGINT) FROM ledger) AS spent_nanos,
+  (SELECT COUNT(*) FROM ledger) AS ledger_rows,
+  (SELECT CAST(SUM(ceiling_nanos) AS BIGINT) FROM reservations) AS held_nanos,
+  (SELECT COUNT(*) FROM reservations) AS open_reservations,
+  COUNT(*) AS estimated_calls, CAST(SUM(l.cost_nanos) AS BIGINT) AS estimated_nanos
+FROM ledger l
+WHERE l.estimated = 1 AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id)
+"""
+_DAYS = "SELECT day FROM ledger UNION SELECT day FROM rollups UNION SELECT day FROM usage_rows"
+_FIRST_KEPT = """
+SELECT f.day, (SELECT COUNT(*) FROM usage_rows u WHERE u.day = f.day) AS kept,
+  (SELECT CAST(SUM(calls) AS BIGINT) FROM rollups r WHERE r.day = f.day) AS counted
+FROM (SELECT MIN(day) AS day FROM usage_rows) f WHERE f.day IS NOT NULL
 """
 
 
@@ -62,73 +133,62 @@ class Verification:
     estimated_calls: int
     ledger_rows: int
     open_reservations: int
-
-
-_Sums = Counter[tuple[str, str, str]]
-"""An amount by what it is, whose, and on which day."""
+    requests_from: str | None
+    """The day from which on requests and savings were proven; None where no single request
+    is kept that could prove any."""
 
 
 async def verify(tx: Transaction) -> Verification:
-    """Prove balances and roll-ups from the ledger, and what is held from what is open.
+    """Prove balances and roll-ups, and what is held, from the rows they are sums of.
 
-    Reads the whole ledger: for a read transaction, not for a request's path.
+    Reads all of the ledger and every single request, day by day: for a read transaction, in
+    which every statement sees the same moment, not for a request's path.
     """
-    rows = await tx.fetch(_SUMS)
-    booked, proven = _booked(rows), _proven(rows)
-    differences = [
-        Difference(*key, booked[key], proven[key])
-        for key in sorted(booked.keys() | proven.keys())
-        if booked[key] != proven[key]
+    requests_from = await _requests_from(tx)
+    found = [
+        Difference("open and in the ledger", row["id"], row["day"], 1, 0)
+        for row in await tx.fetch(_TWICE)
     ]
+    for row in await tx.fetch(_BALANCES):
+        found += _differences(row, _BALANCE, row["account"], row["day"], "")
+    for day in sorted(row["day"] for row in await tx.fetch(_DAYS)):
+        for row in await tx.fetch(_ROLL_UPS_OF_MONEY, day):
+            found += _differences(row, _MONEY, _place(row), day, "roll-up ")
+        for row in await tx.fetch(_ROLL_UPS_OF_REQUESTS, day, requests_from or _NEVER):
+            found += _differences(row, _REQUESTS, _place(row), day, "roll-up ")
+    (sums,) = await tx.fetch(_SUMS)
     return Verification(
-        differences=tuple(differences),
-        spent_nanos=_sum(rows, "ledger", "nanos"),
-        held_nanos=_sum(rows, "reservations", "nanos"),
-        estimated_nanos=_sum(rows, "ledger", "estimated_nanos")
-        - _sum(rows, "no longer estimated", "estimated_nanos"),
-        estimated_calls=_sum(rows, "ledger", "estimated")
-        - _sum(rows, "no longer estimated", "estimated"),
-        ledger_rows=_sum(rows, "ledger", "number"),
-        open_reservations=_sum(rows, "reservations", "number"),
+        differences=tuple(sorted(found, key=lambda each: (each.what, each.account, each.day))),
+        requests_from=requests_from,
+        **{name: number or 0 for name, number in sums.items()},
     )
 
 
-def _sum(rows: Sequence[Row], source: str, column: str) -> int:
-    return sum(row[column] for row in rows if row["source"] == source)
+async def _requests_from(tx: Transaction) -> str | None:
+    """The first day whose single requests are all still there.
+
+    They are dropped oldest first, so that at most the first day that has any lacks some.
+    """
+    for row in await tx.fetch(_FIRST_KEPT):
+        day: str = row["day"]
+        return day if row["kept"] == row["counted"] else days_before(day, -1)
+    return None
 
 
-def _booked(rows: Sequence[Row]) -> _Sums:
-    """What balances and roll-ups say, and reservations that are open and in the ledger."""
-    sums: _Sums = Counter()
-    for row in rows:
-        source, day = row["source"], row["day"]
-        if source in ("spent", "held"):
-            sums[f"{source} nanos", row["account"], day] += row["nanos"]
-            sums[f"{source} images", row["account"], day] += row["images"]
-        elif source == "roll-ups":
-            key = f"{row['team']}/{row['key_id']}"
-            sums["roll-up spent nanos", key, day] += row["nanos"]
-            sums["roll-up estimated nanos", key, day] += row["estimated_nanos"]
-            sums["roll-up estimated calls", key, day] += row["estimated"]
-        elif source == "resolved twice":
-            sums["open and in the ledger", row["account"], day] += row["number"]
-    return sums
+def _differences(
+    row: Row, sums: Sequence[str], account: str, day: str, where: str
+) -> Iterator[Difference]:
+    for name in sums:
+        booked, proven = row[f"b_{name}"], row[f"p_{name}"]
+        if booked != proven:
+            yield Difference(where + name.replace("_", " "), account, day, booked, proven)
 
 
-def _proven(rows: Sequence[Row]) -> _Sums:
-    """What they must say, by the ledger and the open reservations."""
-    sums: _Sums = Counter()
-    for row in rows:
-        if row["source"] in ("ledger", "reservations"):
-            what = "spent" if row["source"] == "ledger" else "held"
-            for account in accounts_of(row["team"], row["key_id"]):
-                for day in (row["day"], TOTAL):
-                    sums[f"{what} nanos", account.id, day] += row["nanos"]
-                    sums[f"{what} images", account.id, day] += row["images"]
-        if row["source"] in ("ledger", "no longer estimated"):
-            sign = 1 if row["source"] == "ledger" else -1
-            key, day = f"{row['team']}/{row['key_id']}", row["day"]
-            sums["roll-up spent nanos", key, day] += row["nanos"]
-            sums["roll-up estimated nanos", key, day] += sign * row["estimated_nanos"]
-            sums["roll-up estimated calls", key, day] += sign * row["estimated"]
-    return sums
+def _place(row: Row) -> str:
+    """A roll-up's place as people read it: TEAM/KEY, and what else is known."""
+    named = [
+        f"{name}={row[name]}"
+        for name in Dimensions._fields[2:]
+        if row[name] and (name, row[name]) != ("tags", "{}")
+    ]
+    return " ".join((f"{row['team']}/{row['key_id']}", *named))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from gateway.admin.access import ACCESS
 from gateway.admin.routes import PATHS, ROUTES
-from tests.admin.asking import Api, fresh
-from tests.serving import Running
+from gateway.emulator import EmulatorServer
+from tests.admin.asking import ROOT_TOKEN, Api, fresh
+from tests.serving import GatewayProcess, Overrides, Served, tables_of
 from tests.test_refusals import check_refused
+
+_addresses = (f"198.51.{high}.{low}" for high, low in itertools.product(range(256), repeat=2))
 
 Fill = Callable[[Api, str], dict[str, Any]]
 """(root, the team that is asked about) → the path's names, and the JSON document."""
@@ -84,7 +88,26 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
 
 
 @pytest.fixture(scope="module")
-def holders(served: Running) -> Mapping[str, Api]:
+def served(
+    tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
+) -> Iterator[Served]:
+    """Behind a proxy: with more wrong tokens than one address may send in a minute."""
+    folder = tmp_path_factory.mktemp("access")
+    more: Overrides = {
+        "admin": {"token": ROOT_TOKEN},
+        "server": {"port": 0, "trusted_proxies": ["127.0.0.1"]},
+    }
+    with GatewayProcess(tables_of(folder, emulator_server, more), folder) as process:
+        yield process
+
+
+@pytest.fixture
+def root(served: Served) -> Api:
+    return Api(served)
+
+
+@pytest.fixture(scope="module")
+def holders(served: Served) -> Mapping[str, Api]:
     """Every sort of asker. The teams are `own`, which is asked about, and `other`."""
     root = Api(served)
     for team in ("own", "other"):
@@ -125,7 +148,8 @@ def test_a_route_answers_every_role_as_the_table_says(
         method, path = route.split()
         asked = fill(holders["root"], "own")
         names = {name: asked.pop(name) for name in ("name", "id") if name in asked}
-        answer = api.ask(method, path.format(**names), **asked)
+        came_from = {"x-forwarded-for": next(_addresses)}
+        answer = api.ask(method, path.format(**names), headers=came_from, **asked)
         statuses[role] = answer.status_code
         if answer.status_code in (401, 403):
             code = {401: "invalid_api_key", 403: "permission_denied"}[answer.status_code]

@@ -301,6 +301,33 @@ def test_a_change_that_changes_nothing_leaves_no_trace(root: Api) -> None:
     assert len(root.get("/audit", subject=f"team:{team}")["data"]) == 1
 
 
+@pytest.mark.parametrize("name", ["a\x9bb", "a\u202eb", "a\u2067b"])
+def test_a_name_that_prints_as_another_is_refused(root: Api, name: str) -> None:
+    key = {"team": root.new_team(), "name": name}
+
+    check_refused(root.ask("POST", "/keys", json=key), 400, "invalid_field", param="name")
+    token = {"name": name, "role": "finance"}
+    check_refused(root.ask("POST", "/tokens", json=token), 400, "invalid_field", param="name")
+
+
+def test_a_webhooks_address_is_whole_for_an_admin_alone(root: Api) -> None:
+    address = "https://chat.example/hook/sesame"
+    team = root.new_team(unlimited=True, webhook_url=address)
+    root.patch("/organisation", webhook_url=address)
+    admin, finance = root.holder("admin"), root.holder("finance")
+    places = (f"/teams/{team}", "/organisation")
+
+    for api in (root, admin):
+        assert [api.get(place)["webhook_url"] for place in places] == [address] * 2
+    shown = [finance.get(place) for place in places]
+    shown.append(root.holder(f"team:{team}").get(f"/teams/{team}"))
+    assert [each["webhook_url"] for each in shown] == ["https://chat.example/…"] * 3
+    listed = next(each for each in finance.every("/teams") if each["name"] == team)
+    assert listed["webhook_url"] == "https://chat.example/…"
+    root.patch("/organisation", webhook_url="")
+    assert finance.get("/organisation")["webhook_url"] == ""
+
+
 def test_a_webhooks_address_is_in_no_audit(root: Api) -> None:
     root.new_team(unlimited=True, webhook_url="https://chat.example/hook/sesame")
 

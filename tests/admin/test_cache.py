@@ -86,6 +86,18 @@ def test_a_team_purges_its_own_results_alone(team: Team, other: Team) -> None:
     assert other.edit() == "HIT"
 
 
+def test_a_team_that_names_the_fingerprint_of_another_purges_nothing(
+    root: Api, team: Team, other: Team
+) -> None:
+    other.edit()
+    (entry,) = root.post("/cache/purge", team=other.name, dry_run=True)["first"]
+    purged = team.api.post("/cache/purge", fingerprint=entry["fingerprint"])
+
+    assert purged["purged"] == 0
+    assert purged["selection"] == {"fingerprint": entry["fingerprint"], "team": team.name}
+    assert other.edit() == "HIT"
+
+
 def test_every_result_of_a_picture_is_found_by_the_hash_of_its_bytes(team: Team) -> None:
     face = png(8, 8, noise=True)
     team.edit("alone", images=[face])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,84 @@ def test_what_is_not_quite_a_token_opens_nothing(served: Running, header: str) -
         answer = client.get("/admin/v1/teams", headers={b"authorization": header.encode("latin-1")})
 
     check_refused(answer, 401, "invalid_api_key")
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, emulator: EmulatorServer) -> Iterator[Running]:
+    """A gateway at which nobody has guessed yet."""
+    with serving(admin_settings(tmp_path, emulator)) as running:
+        yield running
+
+
+def guess(served: Running, times: int = 32) -> list[httpx.Response]:
+    with served.client("gwt-a-guess-0123456789") as client:
+        return [client.get("/admin/v1/teams") for _ in range(times)]
+
+
+def test_who_guesses_at_admin_tokens_is_slowed_down(guarded: Running) -> None:
+    answers = guess(guarded)
+
+    assert [answer.status_code for answer in answers] == [401] * 30 + [429] * 2
+    check_refused(answers[-1], 429, "too_many_failures")
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+
+
+def test_a_guesser_who_is_slowed_down_is_not_told_that_a_guess_was_right(guarded: Running) -> None:
+    guess(guarded, 30)
+
+    check_refused(Api(guarded).ask("GET", "/teams"), 429, "too_many_failures")
+
+
+def test_tokens_that_have_opened_from_there_go_on_while_somebody_guesses(guarded: Running) -> None:
+    root = Api(guarded)
+    used, unused = root.holder("finance"), root.holder("finance")
+    used.get("/teams")
+    guess(guarded, 30)
+
+    assert root.ask("GET", "/teams").status_code == 200
+    assert used.ask("GET", "/teams").status_code == 200
+    check_refused(unused.ask("GET", "/teams"), 429, "too_many_failures")
+
+
+def test_a_token_that_was_revoked_is_slowed_down_like_any_other(guarded: Running) -> None:
+    root = Api(guarded)
+    made = root.post("/tokens", name=fresh("token"), role="admin")
+    holder = Api(guarded, made["secret"])
+    holder.get("/teams")
+    root.delete(f"/tokens/{made['id']}")
+    guess(guarded, 29)
+
+    check_refused(holder.ask("GET", "/teams"), 401, "invalid_api_key")
+    check_refused(holder.ask("GET", "/teams"), 429, "too_many_failures")
+
+
+def test_who_is_slowed_down_costs_no_read_of_the_state(guarded: Running, tmp_path: Path) -> None:
+    guess(guarded, 30)
+    with sqlite3.connect(tmp_path / "gateway.db") as state:
+        state.execute("ALTER TABLE tokens RENAME TO elsewhere")
+    (answer,) = guess(guarded, 1)
+    with sqlite3.connect(tmp_path / "gateway.db") as state:
+        state.execute("ALTER TABLE elsewhere RENAME TO tokens")
+
+    check_refused(answer, 429, "too_many_failures")
+
+
+def test_a_wrong_admin_token_is_in_the_journal_without_the_token(guarded: Running) -> None:
+    (answer,) = guess(guarded, 1)
+    lines = [json.loads(line) for line in guarded.log.getvalue().splitlines()]
+    (line,) = [each for each in lines if each["event"] == "admin token refused"]
+
+    assert (line["level"], line["address"]) == ("warning", "127.0.0.1")
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert "guess" not in json.dumps(lines)
+
+
+def test_who_sends_no_token_at_all_guesses_nothing(guarded: Running) -> None:
+    nobody = Api(guarded, None)
+
+    assert {nobody.ask("GET", "/teams").status_code for _ in range(35)} == {401}
+    assert "admin token refused" not in guarded.log.getvalue()
+    assert Api(guarded).ask("GET", "/teams").status_code == 200
 
 
 def test_a_root_token_may_have_any_letters(tmp_path: Path, emulator: EmulatorServer) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the client suites: gateways that last for a module, files to send, libraries."""
+"""Fixtures of the client suites: gateways that last, files to send, libraries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from tests.clients import pictures as files
 from tests.clients import refusals
-from tests.serving import Running, make_key, serving, settings_for
+from tests.serving import GatewayProcess, Served, make_key, settings_for, tables_of
 
 Prompt = Callable[[], str]
 
@@ -22,22 +22,25 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return files.written_to(tmp_path_factory.mktemp("pictures"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lasting(
     tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
-) -> Iterator[Running]:
-    """A gateway for a whole module; each of its tests asks for edits of its own."""
-    settings = settings_for(tmp_path_factory.mktemp("lasting"), emulator_server)
-    make_key(settings)
-    with serving(settings) as running:
-        yield running
+) -> Iterator[Served]:
+    """`gateway serve` for all of the session; each test asks for edits of its own."""
+    folder = tmp_path_factory.mktemp("lasting")
+    make_key(settings_for(folder, emulator_server))
+    with GatewayProcess(tables_of(folder, emulator_server), folder) as process:
+        yield process
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def refusing(
     tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
-) -> Iterator[Running]:
-    """A gateway that has every reason to refuse, for a whole module."""
+) -> Iterator[Served]:
+    """`gateway serve` with every reason to refuse, for all of the session.
+
+    No more than 30 of its requests a minute may bring a key that is not valid.
+    """
     with refusals.gateway(tmp_path_factory.mktemp("refusing"), emulator_server) as running:
         yield running
 

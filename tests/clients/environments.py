@@ -111,5 +111,5 @@ def _install(command: Sequence[str], name: str, folder: Path | None = None) -> N
     known = re.search(r"from versions: (?!none\))[^)]*\)|ETARGET", said)
     if known:  # the registry answered: it is our wish that is wrong
         raise RuntimeError(f"{name}: {said[-2000:]}")
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no output")
-    pytest.skip(f"{name} can't be installed, no registry in reach: {last[:200]}")
+    why = next((line for line in said.splitlines() if "error" in line.lower()), said.strip())
+    pytest.skip(f"{name} can't be installed, no registry in reach: {why[:200]}")

@@ -27,7 +27,8 @@ class Count:
 
 def carried_out(command: dict[str, Any]) -> dict[str, Any]:
     count = Count()
-    http_client = openai.DefaultHttpxClient(event_hooks={"request": [count]})
+    # All goes over plain HTTP here, and to load certificates takes longer than an edit.
+    http_client = openai.DefaultHttpxClient(event_hooks={"request": [count]}, verify=False)
     seen: dict[str, Any]
     with openai.OpenAI(
         base_url=command["base_url"],

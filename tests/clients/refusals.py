@@ -17,13 +17,14 @@ from gateway.state.database import Transaction
 from gateway.state.terms import Terms
 from tests.serving import (
     KEY,
+    GatewayProcess,
     Overrides,
-    Running,
+    Served,
     author,
     in_state,
     make_key,
-    serving,
     settings_for,
+    tables_of,
 )
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -128,7 +129,7 @@ only where that can't buy twice."""
 
 
 @contextmanager
-def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
+def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Served]:
     """A gateway with narrow bounds, little patience, and a key for every limit."""
     tables: Overrides = {
         "limits": {"max_image_bytes": "1MB", "max_body_bytes": "10MB"},
@@ -161,11 +162,11 @@ def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
         await organisation.pause(tx, author(), team="paused")
 
     in_state(settings, take_away)
-    with serving(settings) as running:
-        yield running
+    with GatewayProcess(tables_of(folder, emulator, tables), folder) as process:
+        yield process
 
 
-def arrange(case: Case, gateway: Running, emulator: EmulatorServer, prompt: str) -> None:
+def arrange(case: Case, gateway: Served, emulator: EmulatorServer, prompt: str) -> None:
     """Have the upstream fail as the case wants it; a success before keeps failures apart."""
     if case.fault:
         assert gateway.edit(f"before {prompt}").status_code == 200

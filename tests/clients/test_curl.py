@@ -1,108 +1,23 @@
-"""curl as people use it: from a pipe, with Expect, over HTTP/1.0, in chunks."""
+"""curl as people use it: from a pipe, over HTTP/1.0, in chunks, as a stream."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.emulator import EmulatorServer
 from tests.clients.conftest import Prompt
+from tests.clients.curl import CHUNKED, Curl
 from tests.clients.pictures import halves, is_grey_photograph, opened
-from tests.serving import KEY, Running
+from tests.serving import Served
 
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
 
-CHUNKED = ("-H", "Transfer-Encoding: chunked")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back, and the heads of everything that went over the wire."""
-
-    status: int
-    headers: dict[str, str]
-    body: Any
-    sent: str
-    """The request's own head."""
-    received: str
-    """Every head of an answer, `100 Continue` too."""
-    sent_bytes: int
-
-    @property
-    def picture(self) -> str:
-        text: str = self.body["data"][0]["b64_json"]
-        return text
-
-    @property
-    def code(self) -> str:
-        text: str = self.body["error"]["code"]
-        return text
-
-
-@dataclass(frozen=True)
-class Curl:
-    """curl in the folder of the pictures, against one gateway."""
-
-    gateway: Running
-    pictures: Path
-
-    def __call__(
-        self, *arguments: str, path: str = "/images/edits", key: str = KEY, feed: str = ""
-    ) -> Answer:
-        """Run it; `feed` is a shell command whose output curl reads from a pipe."""
-        command = [
-            "curl", "-sS", "-v", "--max-time", "30", "-o", "-", "-w", "%{stderr}%{json}",
-            f"{self.gateway.base_url}{path}", "-H", f"Authorization: Bearer {key}", *arguments,
-        ]  # fmt: skip
-        shell = f'{feed} | "$@"' if feed else '"$@"'
-        done = subprocess.run(
-            ["bash", "-c", shell, "bash", *command],
-            cwd=self.pictures, capture_output=True, text=True, timeout=40,
-        )  # fmt: skip
-        *talk, facts = done.stderr.splitlines()
-        assert done.returncode == 0, done.stderr
-        told = json.loads(facts)
-        return Answer(
-            status=told["http_code"],
-            headers=_headers(talk),
-            body=_read(done.stdout),
-            sent="\n".join(line[2:] for line in talk if line.startswith("> ")),
-            received="\n".join(line[2:] for line in talk if line.startswith("< ")),
-            sent_bytes=told["size_upload"],
-        )
-
-    def edit(self, prompt: str, *arguments: str, **more: Any) -> Answer:
-        return self("-F", "model=deepshi-image-1", "-F", f"prompt={prompt}", *arguments, **more)
-
-
-def _read(body: str) -> Any:
-    """JSON, or the events of a stream in their order."""
-    if not body.startswith("event: "):
-        return json.loads(body)
-    datas = [line.removeprefix("data: ") for line in body.split("\n") if line.startswith("data: ")]
-    return [json.loads(data) for data in datas]
-
-
-def _headers(talk: list[str]) -> dict[str, str]:
-    """The headers of the last answer."""
-    headers: dict[str, str] = {}
-    for line in talk:
-        if line.startswith("< HTTP/"):
-            headers = {}
-        elif line.startswith("< ") and ": " in line:
-            name, _, value = line[2:].partition(": ")
-            headers[name.lower()] = value.strip()
-    return headers
-
 
 @pytest.fixture
-def curl(lasting: Running, pictures: Path) -> Curl:
+def curl(lasting: Served, pictures: Path) -> Curl:
     return Curl(lasting, pictures)
 
 
@@ -139,6 +54,7 @@ def test_every_way_to_send_a_file_works(
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="behind `Upgrade:` the server passes over the body: the parser takes it for another "
     "protocol's, uvicorn goes on in HTTP/1.1",
 )
@@ -242,103 +158,6 @@ def test_a_stream_arrives_as_events(
     assert kinds == ["image_edit.partial_image", "image_edit.completed"]
     assert is_grey_photograph(answer.body[-1]["b64_json"])
     assert emulator.stats()["billed_calls"] == 1
-
-
-# --- Expect: 100-continue -----------------------------------------------------------------
-
-
-def test_a_large_body_is_asked_for_and_then_taken(
-    curl: Curl, emulator: EmulatorServer, new_prompt: Prompt
-) -> None:
-    answer = curl.edit(new_prompt(), "-F", "image[]=@large.png")
-
-    assert "Expect: 100-continue" in answer.sent
-    assert "100 Continue" in answer.received
-    assert answer.status == 200
-    assert emulator.stats()["billed_calls"] == 1
-
-
-def test_what_the_head_alone_refuses_is_never_uploaded(
-    refusing: Running, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt
-) -> None:
-    curl = Curl(refusing, pictures)
-    large = ("-F", "image[]=@large.png")
-    refused = {
-        "invalid_api_key": curl.edit(new_prompt(), *large, key="sk-nobody"),
-        "rate_limit_exceeded": curl.edit(new_prompt(), *large, key="sk-crowded"),
-        "body_too_large": curl.edit(new_prompt(), "-F", "image[]=@huge.png"),
-        "unsupported_media_type": curl(
-            "-H", "Content-Type: image/png", "--data-binary", "@large.png"
-        ),
-        "bypass_not_allowed": curl.edit(
-            new_prompt(), *large, "-H", "Cache-Control: no-cache", key="sk-tied"
-        ),
-    }
-
-    for code, answer in refused.items():
-        assert answer.code == code
-        assert "Expect: 100-continue" in answer.sent
-        assert "100 Continue" not in answer.received, code
-        assert answer.sent_bytes == 0, code
-        assert answer.headers["x-request-id"].startswith("req_")
-    assert emulator.stats()["calls"] == 0
-
-
-@pytest.mark.parametrize("form", [(), CHUNKED])
-def test_without_expect_the_refusal_is_seen_all_the_same(
-    refusing: Running, pictures: Path, new_prompt: Prompt, form: tuple[str, ...]
-) -> None:
-    curl = Curl(refusing, pictures)
-    large = ("-F", "image[]=@huge.png", "-H", "Expect:", *form)
-    unknown = curl.edit(new_prompt(), *large, key="sk-nobody")
-    too_large = curl.edit(new_prompt(), *large)
-
-    assert (unknown.status, unknown.code) == (401, "invalid_api_key")
-    assert too_large.status == 413
-    assert too_large.code == ("image_too_large" if form else "body_too_large")
-    assert unknown.headers["connection"] == "close"
-
-
-def test_a_picture_that_is_too_large_is_refused_while_it_comes_in_chunks(
-    refusing: Running, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt
-) -> None:
-    arguments = ("-F", "image[]=@/dev/stdin;filename=a.png")
-    answer = Curl(refusing, pictures).edit(new_prompt(), *arguments, feed="cat large.png")
-
-    assert (answer.status, answer.code) == (413, "image_too_large")
-    assert emulator.stats()["calls"] == 0
-
-
-# --- refusals -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "code"),
-    [
-        (("-F", "prompt=again", "-F", "image=@photo.jpg"), 400, "duplicate_field"),
-        (("-F", "image=https://example.com/a.png"), 400, "unsupported_image_source"),
-        (("-F", "image=@notes.txt"), 400, "invalid_image"),
-        (("-F", "n=2", "-F", "image=@photo.jpg"), 400, "unsupported_n"),
-        ((), 400, "missing_field"),
-        (("-F", "image=@photo.jpg") * 6, 400, "too_many_reference_images"),
-    ],
-)
-def test_a_form_that_can_not_be_is_refused(
-    curl: Curl, emulator: EmulatorServer, new_prompt: Prompt, arguments: tuple[str, ...],
-    status: int, code: str,
-) -> None:  # fmt: skip
-    answer = curl.edit(new_prompt(), *arguments)
-
-    assert (answer.status, answer.code) == (status, code)
-    assert emulator.stats()["calls"] == 0
-
-
-def test_a_form_that_is_no_form_is_refused(curl: Curl) -> None:
-    urlencoded = curl("-d", "model=deepshi-image-1&prompt=grey")
-    broken = curl("-H", "Content-Type: multipart/form-data; boundary=b", "-d", "--b")
-
-    assert (urlencoded.status, urlencoded.code) == (415, "unsupported_media_type")
-    assert (broken.status, broken.code) == (400, "invalid_multipart")
 
 
 def test_the_models_are_listed(curl: Curl) -> None:

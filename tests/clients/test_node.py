@@ -13,7 +13,7 @@ from tests.clients.environments import node_with_openai
 from tests.clients.pictures import halves, is_grey_photograph, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
-from tests.serving import Running
+from tests.serving import Served, make_key, serving, settings_for
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def node(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.mark.parametrize("way", ["to file", "typed", "stream", "stream to file", "file"])
 def test_every_way_to_give_a_picture_works(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt, way: str
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt, way: str
 ) -> None:
     image = {"file": "photo.jpg", "as": way, "type": "image/jpeg"}
     seen = node.edit(lasting, images=[image], alone=True, fields={"prompt": new_prompt()})
@@ -43,7 +43,7 @@ def test_every_way_to_give_a_picture_works(
 
 
 def test_a_list_keeps_its_order(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     images = [{"file": "white.png", "as": "stream"}, {"file": "black.png", "as": "typed"}]
     fields = {"prompt": f"mirror it, {new_prompt()}"}
@@ -55,7 +55,7 @@ def test_a_list_keeps_its_order(
 
 
 def test_a_mask_says_what_may_change(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     seen = node.edit(
         lasting,
@@ -70,7 +70,7 @@ def test_a_mask_says_what_may_change(
 
 
 def test_fields_that_the_library_does_not_know_travel(
-    node: Script, lasting: Running, new_prompt: Prompt
+    node: Script, lasting: Served, new_prompt: Prompt
 ) -> None:
     extra = {"width": 64, "height": 48}
     seen = node.edit(lasting, extra=extra, fields={"prompt": new_prompt(), "user": "somebody"})
@@ -79,7 +79,7 @@ def test_fields_that_the_library_does_not_know_travel(
 
 
 def test_several_pictures_of_one_edit(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     fields = {"model": "deepshi-multi-1", "prompt": new_prompt(), "n": 2}
     answer = node.edit(lasting, fields=fields)["answer"]
@@ -91,7 +91,7 @@ def test_several_pictures_of_one_edit(
 
 
 def test_the_same_edit_again_is_a_hit_however_its_picture_is_given(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     fields = {"prompt": new_prompt()}
     ways = [{"file": "photo.jpg", "as": way} for way in ("stream", "to file")]
@@ -104,7 +104,7 @@ def test_the_same_edit_again_is_a_hit_however_its_picture_is_given(
 
 
 def test_generations_and_models(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     fields = {"model": "deepshi-banana-pro", "prompt": new_prompt(), "size": "64x48"}
     picture = node.ask(lasting, "generate", fields=fields)["answer"]["data"][0]["b64_json"]
@@ -117,20 +117,61 @@ def test_generations_and_models(
     assert models["one"]["edit"] == {"supported": True, "max_reference_images": 5}
 
 
+@pytest.mark.parametrize("word", ["", "no-cache", "no-store"])
 def test_a_client_that_gives_up_waiting_and_tries_again_buys_once(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt, word: str
 ) -> None:
     emulator.order({"latency_seconds": 1.0})
-    image = {"file": "photo.jpg", "as": "to file"}
-    seen = node.edit(lasting, images=[image], fields={"prompt": new_prompt()}, timeout_seconds=0.6)
+    seen = node.edit(
+        lasting,
+        images=[{"file": "photo.jpg", "as": "to file"}],
+        fields={"prompt": new_prompt()},
+        headers={"cache-control": word} if word else {},
+        timeout_seconds=0.6,
+    )
 
     assert is_grey_photograph(seen["answer"]["data"][0]["b64_json"])
     assert seen["retry_counts"] == ["0", "1"]
     assert emulator.stats()["calls"] == 1
 
 
+def test_an_edit_that_takes_longer_than_a_client_may_wait_arrives_by_its_retry(
+    node: Script, tmp_path: Path, emulator: EmulatorServer, new_prompt: Prompt
+) -> None:
+    settings = settings_for(tmp_path, emulator, {"server": {"client_wait_seconds": 0.4}})
+    make_key(settings)
+    emulator.order({"latency_seconds": 1.0})
+    with serving(settings) as gateway:
+        seen = node.edit(gateway, fields={"prompt": new_prompt()})
+
+    assert is_grey_photograph(seen["answer"]["data"][0]["b64_json"])
+    assert seen["tries"] == 2
+    assert emulator.stats()["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"status": 500}, "upstream_failed"),
+        ({"reset_after_read": True}, "upstream_failed"),
+        ({"truncate": True}, "upstream_failed"),
+        ({"status": 400}, "emulated_failure"),
+    ],
+)
+def test_a_failure_is_bought_once_however_often_it_is_asked_for(
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt,
+    fault: dict[str, object], code: str,
+) -> None:  # fmt: skip
+    fields = {"prompt": new_prompt()}
+    emulator.order(fault)
+    failures = [node.edit(lasting, fields=fields) for _ in range(2)]
+
+    assert [(seen["error"]["code"], seen["tries"]) for seen in failures] == [(code, 1)] * 2
+    assert emulator.stats()["calls"] == 1
+
+
 def test_a_stream_is_read_and_then_hit(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     fields = {"prompt": new_prompt(), "stream": True, "partial_images": 2}
     first, second = (node.edit(lasting, fields=fields) for _ in range(2))
@@ -149,7 +190,7 @@ def test_a_stream_is_read_and_then_hit(
 
 @pytest.mark.parametrize("fault", ["truncate_stream", "stream_error"])
 def test_a_stream_that_fails_throws_and_is_not_bought_again(
-    node: Script, lasting: Running, emulator: EmulatorServer, new_prompt: Prompt, fault: str
+    node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt, fault: str
 ) -> None:
     emulator.order({fault: True})
     fields = {"prompt": new_prompt(), "stream": True, "partial_images": 1}
@@ -162,7 +203,7 @@ def test_a_stream_that_fails_throws_and_is_not_bought_again(
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*OWN, *UPSTREAM)])
 def test_a_refusal_arrives_as_the_right_error_and_is_retried_only_where_it_may_be(
-    node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt, case: Case
+    node: Script, refusing: Served, emulator: EmulatorServer, new_prompt: Prompt, case: Case
 ) -> None:
     arrange(case, refusing, emulator, new_prompt())
     command = command_of(case, new_prompt())
@@ -179,7 +220,7 @@ def test_a_refusal_arrives_as_the_right_error_and_is_retried_only_where_it_may_b
     ],
 )
 def test_what_is_refused_while_it_is_uploaded_is_uploaded_once(
-    node: Script, refusing: Running, emulator: EmulatorServer, new_prompt: Prompt,
+    node: Script, refusing: Served, emulator: EmulatorServer, new_prompt: Prompt,
     file: str, way: str, code: str,
 ) -> None:  # fmt: skip
     images = [{"file": file, "as": way}]
@@ -191,7 +232,7 @@ def test_what_is_refused_while_it_is_uploaded_is_uploaded_once(
 
 @pytest.mark.parametrize("way", ["to file", "stream"])
 def test_a_key_that_is_refused_while_the_picture_is_uploaded_is_tried_once(
-    node: Script, refusing: Running, new_prompt: Prompt, way: str
+    node: Script, refusing: Served, new_prompt: Prompt, way: str
 ) -> None:
     images = [{"file": "huge.png", "as": way}]
     fields = {"prompt": new_prompt()}

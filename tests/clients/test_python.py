@@ -16,20 +16,20 @@ from openai.types import ImagesResponse
 from gateway.emulator import EmulatorServer
 from tests.clients.conftest import Prompt
 from tests.clients.pictures import halves, is_grey_photograph, opened
-from tests.serving import KEY, Running
+from tests.serving import KEY, Served
 
 MODEL = "deepshi-image-1"
 Give = Callable[[Path, ExitStack], Any]
 
 
 @pytest.fixture
-def client(lasting: Running) -> Iterator[openai.OpenAI]:
+def client(lasting: Served) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=lasting.base_url, api_key=KEY, timeout=30) as made:
         yield made
 
 
 @pytest.fixture
-async def async_client(lasting: Running) -> AsyncIterator[openai.AsyncOpenAI]:
+async def async_client(lasting: Served) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=lasting.base_url, api_key=KEY, timeout=30) as made:
         yield made
 

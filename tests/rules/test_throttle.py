@@ -56,6 +56,19 @@ def test_after_the_minute_it_is_forgotten() -> None:
     assert not is_stopped(throttle, "10.0.0.1", WINDOW_MS)
 
 
+def test_looking_whether_it_is_stopped_counts_nothing() -> None:
+    throttle = guessed(MOST_FAILURES - 1)
+    for _ in range(5):
+        throttle.check("10.0.0.1", 0)
+    throttle.failed("10.0.0.1", 0)
+
+    with pytest.raises(Refusal) as refused:
+        throttle.check("10.0.0.1", 30_000)
+    assert refused.value.retry_after_seconds == 30
+    throttle.check("10.0.0.2", 0)
+    throttle.check("10.0.0.1", WINDOW_MS)
+
+
 def test_it_never_holds_more_than_so_many_addresses() -> None:
     throttle = Throttle()
     for number in range(MOST_ADDRESSES + 10):

@@ -96,12 +96,22 @@ def test_limits_are_taken_as_people_write_them(name: str, value: object, expecte
         ("team", "models", 7),
         ("team", "models", ["a", ""]),
         ("team", "models", "a,\ud800"),
+        ("team", "models", [f"m{n}" for n in range(201)]),
+        ("key", "models", ",".join(f"m{n}" for n in range(90_000))),
         ("team", "may_bypass_cache", "yes"),
         ("team", "owner", "two\nlines"),
         ("team", "owner", "x" * 201),
         ("team", "cost_centre", "\x00"),
+        ("team", "owner", "Ada\x9b2J"),
+        ("team", "owner", "Ada\u2028Lovelace"),
+        ("team", "cost_centre", "4711\u202e1174"),
+        ("key", "tags", {"project": "\x80"}),
+        ("key", "tags", {"project": "\u2066atlas\u2069"}),
+        ("team", "models", ["a\u202a"]),
         ("team", "webhook_url", "ftp://x"),
         ("team", "webhook_url", "https:///x"),
+        ("team", "webhook_url", "https://[x"),
+        ("team", "webhook_url", "https://:80/x"),
         ("team", "warn_percents", [0]),
         ("team", "warn_percents", [101]),
         ("team", "warn_percents", "a"),
@@ -123,6 +133,16 @@ def test_a_value_that_cannot_be_is_refused_by_its_name(
         amended(Terms(), level, {name: value})
     assert caught.value.param == name
     assert caught.value.message.startswith(name)
+
+
+@pytest.mark.parametrize("text", ["Ærø · Łódź", "日本語", "שלום", "é\u00a0è", "👩\u200d🎨"])
+def test_every_script_is_taken(text: str) -> None:
+    assert amended(Terms(), "team", {"owner": text}).owner == text
+
+
+def test_two_hundred_models_are_taken() -> None:
+    names = [f"m{n}" for n in range(200)]
+    assert amended(Terms(), "key", {"models": names}).limits.models == frozenset(names)
 
 
 def test_an_unknown_name_names_the_nearest() -> None:

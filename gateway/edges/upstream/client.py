@@ -89,7 +89,7 @@ class Upstream:
         self, request: httpx.Request, attempt: Attempt, listener: Listener | None
     ) -> Answer:
         response = await self._client.send(request, stream=True)
-        attempt.request_id = response.headers.get("x-request-id", "")[:200]
+        attempt.request_id = _printable(response.headers.get("x-request-id", ""))[:200]
         last, went_wrong = None, False
         try:
             async with aclosing(bounded(response, self._max_answer_bytes, attempt)) as chunks:
@@ -137,6 +137,11 @@ class CatalogueUnavailable(Exception):
     def __init__(self, detail: str, *, status: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
+
+
+def _printable(value: str) -> str:
+    """What can stand in a header of ours; an upstream may send bytes of any kind."""
+    return "".join(character for character in value if " " <= character <= "~")
 
 
 def credential_hint(key: str) -> str:

@@ -1,15 +1,19 @@
-"""The HTTP server: uvicorn's one home."""
+"""Listening, and serving an app until told to stop."""
 
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
+
+from gateway.edges.server.connection import Configured, Connection, Door
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -17,6 +21,8 @@ LOGGING: dict[str, Any] = {
     "filters": {"meant": {"()": "gateway.edges.server.Meant"}},
     "loggers": {"uvicorn.error": {"filters": ["meant"]}},
 }
+FILES_PER_CONNECTION = 2
+"""Itself, and a spooled upload or a call to the upstream."""
 
 
 class PortTaken(Exception):
@@ -41,10 +47,46 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def configured(
+    app: Callable[..., Any],
+    door: Door,
+    *,
+    factory: bool = False,
+    workers: int = 1,
+    trusted_proxies: Sequence[str] = (),
+    drain_seconds: float = 0.0,
+    lifespan: bool = True,
+    log_config: dict[str, Any] | None = None,
+) -> uvicorn.Config:
+    """How the gateway's server runs; `app` is the ASGI app, or makes it where `factory` is set.
+
+    `log_config` is for a process of our own: it sets the logging of the whole process.
+    """
+    config = Configured(
+        app,
+        factory=factory,
+        workers=workers,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        lifespan="on" if lifespan else "off",
+        log_config=log_config,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(drain_seconds) or None,
+    )
+    config.door = replace(door, max_connections=_that_fit(door.max_connections))
+    return config
+
+
 def serve(
     make_app: Callable[[], Any],
     listener: socket.socket,
     *,
+    door: Door,
     workers: int,
     trusted_proxies: Sequence[str],
     drain_seconds: float,
@@ -55,21 +97,15 @@ def serve(
     `make_app` makes the ASGI app in the process that serves it, and must be picklable where
     there are several workers.
     """
-    config = uvicorn.Config(
+    raise_file_limit()
+    config = configured(
         make_app,
+        door,
         factory=True,
         workers=workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
+        trusted_proxies=trusted_proxies,
+        drain_seconds=drain_seconds,
         log_config=LOGGING,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=list(trusted_proxies),
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(drain_seconds) or None,
     )
     server = _Server(config, on_started)
     if workers == 1:
@@ -82,6 +118,23 @@ def serve(
     on_started()
     Multiprocess(config, sockets=[listener]).run()
     return True
+
+
+def raise_file_limit() -> None:
+    """As many open files as this process may have; worker processes inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):
+        return  # a system that does not allow it; the cap on connections goes by what there is
+
+
+def _that_fit(max_connections: int) -> int:
+    """So many connections, or as many as there may be open files for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return max_connections
+    return max(1, min(max_connections, soft // FILES_PER_CONNECTION))
 
 
 class _Server(uvicorn.Server):

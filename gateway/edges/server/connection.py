@@ -1,0 +1,298 @@
+"""One connection of a client: what it may send before it is listened to, and how long that and
+the taking of an answer may last.
+
+uvicorn reads heads of any length for ever, refuses in plain text what is no HTTP, and keeps an
+answer that nobody takes until the connection breaks. Each of these is bounded here, by `Door`.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import json
+import termios
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.errors import Refusal, Retry
+
+LINGER_SECONDS = 1.0
+"""How long what a refused client still sends is dropped, so that it sees the refusal."""
+TURNED_AWAY_AT_ONCE = 100
+"""So many connections beyond the cap are told why; more are closed without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Bounds of what a client may do to a connection before and after it is served."""
+
+    max_header_lines: int = 100
+    max_header_bytes: int = 64 * 2**10
+    """The request line and all headers."""
+    header_seconds: float = 15.0
+    """From connecting, or from the first byte of a further request, to the end of its head."""
+    max_connections: int = 2000
+    """Of one process."""
+    answer_seconds: float = 60.0
+    """How long a client may take nothing of its answer."""
+
+
+class Configured(uvicorn.Config):
+    """uvicorn's configuration, and ours; a process of its own gets it pickled."""
+
+    door: Door = Door()
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.turned_away = set[Connection]()
+        """Connections beyond the cap whose refusal is on its way."""
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol within the bounds of a Door. Made by uvicorn, in its event loop."""
+
+    config: Configured
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._door = self.config.door
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._taking_timer: asyncio.TimerHandle | None = None
+        self._in_body = False
+        self._deaf = False
+        """Whatever else comes is dropped: the connection is about to end."""
+        self._fault: Refusal | None = None
+        self._lines = 0
+        self._head_bytes = 0
+        self._bare_bytes = 0
+        """What came since the last piece of a body or the end of a head or request."""
+
+    # --- beginning and end --------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._door.max_connections:
+            self._turn_away()
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.config.turned_away.discard(self)
+        self._cancel_head_timer()
+        self._cancel_taking_timer()
+        super().connection_lost(exc)
+
+    def _turn_away(self) -> None:
+        self.connections.discard(self)
+        self._deaf = True
+        away = self.config.turned_away
+        if len(away) >= TURNED_AWAY_AT_ONCE:
+            self.transport.abort()  # a flood; telling each would take the files of those served
+            return
+        away.add(self)
+        self._write_refusal(
+            Refusal(
+                "overloaded",
+                "The gateway has as many connections open as it can; nothing was charged. Try "
+                "again shortly.",
+                retry_after_seconds=1,
+            )
+        )
+        self._linger()
+
+    # --- heads --------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
+        if not self._in_body and not self._busy:
+            self._await_head()
+        self._bare_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return  # to what is not spoken here: it is answered as if it had not been asked for
+        except httptools.HttpParserError:
+            self._refuse(self._fault or _malformed())
+            return
+        if self._bare_bytes > self._door.max_header_bytes:
+            self._refuse(self._too_large())
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._lines = 0
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._lines += 1
+        self._count(len(name) + len(value) + len(": \r\n"))
+        if not self._in_body:  # what follows a body in chunks is no part of the head
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._cancel_head_timer()
+        self._in_body = True
+        self._bare_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._bare_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._bare_bytes = 0
+        super().on_message_complete()
+
+    def _count(self, head_bytes: int) -> None:
+        """Raises out of the parser where the head is too large."""
+        self._head_bytes += head_bytes
+        door = self._door
+        if self._lines > door.max_header_lines or self._head_bytes > door.max_header_bytes:
+            self._fault = self._too_large()
+            raise self._fault
+
+    def _too_large(self) -> Refusal:
+        door = self._door
+        return Refusal(
+            "headers_too_large",
+            f"The request's head is larger than {door.max_header_lines} headers or "
+            f"{door.max_header_bytes} bytes; send fewer or shorter headers.",
+        )
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._door.header_seconds, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self._deaf = True
+        self.transport.close()
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    # --- refusing -----------------------------------------------------------------------
+
+    @property
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what can't be read, unless answers to what came before it are under way."""
+        self._deaf = True
+        self._cancel_head_timer()
+        if self._busy and not self.cycle.more_body:
+            self.cycle.keep_alive = False  # the requests before it were whole: they are answered
+            return
+        if self.pipeline:
+            self.transport.abort()  # its body broke off while another's answer is under way
+            return
+        begun = self._busy and self.cycle.response_started
+        if self._busy:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not begun:
+            self._write_refusal(refusal)
+        self._linger()
+
+    def _write_refusal(self, refusal: Refusal) -> None:
+        body = json.dumps(refusal.envelope()).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "connection": "close",
+            "x-request-id": f"req_{uuid.uuid4().hex}",
+            "x-gateway-error-source": refusal.source,
+        }
+        if refusal.kind.retry is Retry.YES:
+            headers["x-should-retry"] = "true"
+            headers["retry-after"] = str(round(refusal.retry_after_seconds or 1))
+        lines = [name.encode() + b": " + value.encode() for name, value in headers.items()]
+        lines += [name + b": " + value for name, value in self.server_state.default_headers]
+        self.transport.write(STATUS_LINE[refusal.status] + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+    def _linger(self) -> None:
+        """End our side, and theirs soon after: closing at once would lose what was written."""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    # --- answers that nobody takes --------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_taking()
+
+    def resume_writing(self) -> None:
+        self._cancel_taking_timer()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._watch_taking()
+
+    def _watch_taking(self) -> None:
+        """Close within two terms of the last byte taken, and let go of what was not taken.
+
+        What waits can't grow between two looks, for nobody writes while writing is paused.
+        """
+        self._cancel_taking_timer()
+        self._look_again(self._waiting_bytes())
+
+    def _look_again(self, waiting_bytes: int) -> None:
+        self._taking_timer = self.loop.call_later(
+            self._door.answer_seconds, self._look_whether_taken, waiting_bytes
+        )
+
+    def _look_whether_taken(self, waited_bytes: int) -> None:
+        self._taking_timer = None
+        if not self.transport.get_write_buffer_size():
+            return
+        waiting_bytes = self._waiting_bytes()
+        if waiting_bytes >= waited_bytes:
+            self.transport.abort()
+        else:
+            self._look_again(waiting_bytes)
+
+    def _waiting_bytes(self) -> int:
+        """What the client has not acknowledged: here, and in the system's own buffer.
+
+        That buffer takes megabytes at a time, so that ours alone may stand still for minutes
+        while a slow client takes its answer steadily.
+        """
+        return self.transport.get_write_buffer_size() + _unacknowledged(self.transport)
+
+    def _cancel_taking_timer(self) -> None:
+        if self._taking_timer is not None:
+            self._taking_timer.cancel()
+            self._taking_timer = None
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """What the system holds of this connection's output; 0 where it does not tell."""
+    queued = array.array("i", [0])
+    try:
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+    except OSError:
+        return 0
+    return queued[0]
+
+
+def _malformed() -> Refusal:
+    return Refusal("bad_request", "This is no HTTP request that can be read; check what sends it.")
