@@ -21,8 +21,9 @@ from gateway.admin import PREFIX as ADMIN
 from gateway.edges.journal import Journal, quiet_servers
 from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
+from gateway.lifespan import running
 from gateway.model import Route
-from gateway.parts import Parts, build, running
+from gateway.parts import Parts, build
 from gateway.pipeline import ClientGone, Incoming, Reply
 from gateway.purchase import INTERNAL
 from gateway.responses import refusal_headers, reply_headers, stream_headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -211,6 +212,54 @@ def test_a_refusal_is_remembered_in_other_processes_word_for_word(
 
     assert elsewhere.content == first.content
     assert "detail=remembered-refusal" in elsewhere.headers["cache-status"]
+    assert emulator.stats()["calls"] == 1
+
+
+def test_a_refusal_of_one_user_is_not_given_to_another(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    emulator.order({"status": 400})
+
+    assert [gateway.edit(user=name).status_code for name in ("ann", "ann", "bob")] == [
+        400, 400, 200,
+    ]  # fmt: skip
+    assert emulator.stats()["calls"] == 2
+
+
+def test_a_refusal_of_one_user_is_not_given_to_another_in_another_process(
+    settings: Settings, emulator: EmulatorServer
+) -> None:
+    emulator.order({"status": 400})
+    with serving(settings) as one, serving(settings) as other:
+        statuses = [one.edit(user="ann").status_code, other.edit(user="ann").status_code]
+        statuses.append(other.edit(user="bob").status_code)
+
+    assert statuses == [400, 400, 200]
+    assert emulator.stats()["calls"] == 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_who_follows_a_call_that_is_refused_asks_for_itself_where_it_sends_other_fields(
+    settings: Settings, emulator: EmulatorServer, processes: int
+) -> None:
+    emulator.order({"latency_seconds": 1.5, "status": 400})
+    with serving(settings) as one, serving(settings) as two, ThreadPoolExecutor(3) as pool:
+        other = one if processes == 1 else two
+        leader = pool.submit(one.edit, user="ann")
+        until(lambda: emulator.stats()["calls"] == 1)
+        followers = [pool.submit(other.edit, user=name) for name in ("ann", "bob")]
+        statuses = [asked.result().status_code for asked in (leader, *followers)]
+
+    assert statuses in ([400, 400, 200], [400, 200, 200])  # bob's picture is ann's as well
+    assert emulator.stats()["calls"] == 2
+
+
+def test_a_failure_that_may_have_been_charged_is_shared_by_all_users(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    emulator.order({"status": 500})
+
+    assert [gateway.edit(user=name).status_code for name in ("ann", "bob")] == [502, 502]
     assert emulator.stats()["calls"] == 1
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings, load
-from tests.serving import KEY, PHOTOGRAPH, Running, make_key, serving
+from tests.serving import KEY, PHOTOGRAPH, Running, make_key, serving, settings_for
 from tests.upstreams import png, recording_upstream
 
 
@@ -149,16 +149,16 @@ def test_every_part_reaches_the_upstream_as_it_was_sent(tmp_path: Path) -> None:
 
     headers, fields, files = upstream.seen[0]
     assert fields == [
-        ("style[name]", "näive \r\n--x"),
-        ("prompt", " two  spaces "),
         ("model", "deepshi-image-1"),
+        ("prompt", " two  spaces "),
+        ("style[name]", "näive \r\n--x"),
         ("zeta[]", "1"),
         ("zeta[]", "0"),
     ]
     assert [(name, kind, data) for name, kind, data in files] == [
         ("image[]", "image/jpeg", PHOTOGRAPH),
-        ("mask", "image/png", mask),
         ("image[]", "image/png", png(4, 4)),
+        ("mask", "image/png", mask),
     ]
     assert headers["authorization"] == "Bearer sk-upstream-secret"
     assert not {"openai-organization", "x-stainless-lang"} & headers.keys()
@@ -341,3 +341,76 @@ def test_a_mask_keeps_what_it_covers(gateway: Running) -> None:
     assert right == (200, 30, 30)
     assert isinstance(left, tuple)
     assert left[0] == left[1] == left[2]
+
+
+@pytest.mark.parametrize(("cached", "calls"), [(False, 2), (True, 1)])
+def test_identical_generations_at_once_are_two_unless_generations_are_cached(
+    tmp_path: Path, emulator: EmulatorServer, cached: bool, calls: int
+) -> None:
+    settings = settings_for(tmp_path, emulator, {"cache": {"generations": cached}})
+    make_key(settings)
+    emulator.order(always={"latency_seconds": 1.0})
+    document = {"model": "deepshi-banana-pro", "prompt": "a boat", "size": "64x64"}
+
+    with serving(settings) as gateway, gateway.client() as client, ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(client.post, "/v1/images/generations", json=document) for _ in range(2)
+        ]
+        words = sorted(asking.result().headers["x-gateway-cache"] for asking in asked)
+
+    assert words == (["COALESCED", "MISS"] if cached else ["BYPASS", "BYPASS"])
+    assert emulator.stats()["billed_calls"] == calls
+
+
+def test_what_is_hashed_as_one_is_sent_as_one(tmp_path: Path) -> None:
+    with recording_upstream() as upstream:
+        tables = {
+            "server": {"port": 0},
+            "upstream": {"base_url": upstream.url, "api_key": "sk-upstream-secret"},
+            "cache": {"url": f"disk:{tmp_path / 'cache'}"},
+            "state": {"url": f"sqlite:{tmp_path / 'gateway.db'}"},
+        }
+        settings = load(environment={}, overrides=tables)
+        make_key(settings)
+        with serving(settings) as gateway:
+            written = gateway.edit(n="1.0", width="64.0", stream="False")
+            plain = gateway.edit(n="1", width="64")
+            too_many = gateway.edit(n="1001")
+
+    assert [r.headers["x-gateway-cache"] for r in (written, plain)] == ["MISS", "HIT"]
+    assert dict(upstream.seen[0][1]) == {
+        "model": "deepshi-image-1", "n": "1", "prompt": "make it grey", "stream": "false",
+        "width": "64",
+    }  # fmt: skip
+    assert (too_many.status_code, too_many.json()["error"]["code"]) == (400, "unsupported_n")
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"stream": "yes"}, "invalid_field"),
+        ({"partial_images": "4"}, "invalid_field"),
+        ({"na\\me": "1"}, "invalid_field"),
+        ({"image_url": "https://example.test/x.png"}, "unsupported_image_source"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_never_goes_upstream(
+    gateway: Running, emulator: EmulatorServer, fields: dict[str, str], code: str
+) -> None:
+    refused = gateway.edit(**fields)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+    assert emulator.stats()["calls"] == 0
+
+
+def test_a_generation_brings_no_picture(gateway: Running, emulator: EmulatorServer) -> None:
+    document = {"model": "deepshi-banana-pro", "prompt": "a boat"}
+    with gateway.client() as client:
+        refused = client.post(
+            "/v1/images/generations", json={**document, "image": ["https://example.test/x.png"]}
+        )
+
+    assert refused.json()["error"]["code"] == "unsupported_image_source"
+    assert "/v1/images/edits" in refused.json()["error"]["message"]
+    assert emulator.stats()["calls"] == 0

@@ -40,7 +40,9 @@ from tests.bodies import (
     usual,
 )
 
-JPEG = b"\xff\xd8\xff\xe0" + bytes(100)
+FRAME = b"\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00"
+EMPTY_SEGMENT = b"\xff\xe0\x00\x02"
+JPEG = b"\xff\xd8" + EMPTY_SEGMENT + FRAME + bytes(100)
 GIF = b"GIF89a" + bytes(100)
 HUGE = png(width=40_000, height=40_000)
 
@@ -207,6 +209,51 @@ def test_a_field_given_twice_is_refused(name: str) -> None:
     part = file(name, png()) if name == "mask" else text(name, "1")
     refusal = refused_form(part, part)
     assert (refusal.code, refusal.param) == ("duplicate_field", name)
+
+
+@pytest.mark.parametrize("second", ["mask", "mask[]", "mask[0]"])
+def test_there_is_one_mask_whatever_it_is_called(second: str) -> None:
+    edit = read(form([*usual(), file("mask[]", png(b"m"))]))
+    assert [u.field for u in edit.uploads] == ["image[]", "mask"]
+    assert refused_form(file("mask[]", png()), file(second, png())).code == "duplicate_field"
+
+
+@pytest.mark.parametrize("name", ["image", "image[]", "images", "mask", "image_url"])
+def test_a_generation_in_a_form_takes_no_pictures(name: str) -> None:
+    parts = [text("model", "m"), text("prompt", "p"), file(name, png())]
+    assert refused(form(parts), route="generations").code == "unsupported_image_source"
+
+
+@pytest.mark.parametrize("name", ["images[]", "image_urls[]", "image_url"])
+def test_pictures_of_an_edit_go_by_no_other_name(name: str) -> None:
+    assert refused_form(file(name, png())).code == "unsupported_image_source"
+
+
+@pytest.mark.parametrize("written", [b'"n\\"', b'"a\\"b"'])
+def test_a_name_that_could_end_its_own_quotes_is_refused(written: bytes) -> None:
+    body = raw(b"Content-Disposition: form-data; name=" + written)
+    assert refused(body).code in {"invalid_field", "invalid_multipart"}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(EMPTY_SEGMENT * 1_001, id="too many segments"),
+        pytest.param(b"\xff" * 1_001, id="too many fill bytes"),
+        pytest.param(b"\x00", id="a byte between segments"),
+        pytest.param(b"\xff\xe0\x00\x00", id="a segment shorter than its length"),
+        pytest.param(b"\xff\xd8", id="another start"),
+    ],
+)
+def test_a_jpeg_that_hides_its_size_is_refused(before: bytes) -> None:
+    bomb = b"\xff\xd8" + EMPTY_SEGMENT + before + FRAME.replace(b"\x00\x08", b"\xff\xff")
+    assert refused(form(usual(bomb + bytes(100)))).code == "invalid_image"
+
+
+def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_a_length() -> None:
+    large = FRAME.replace(b"\x00\x08", b"\xff\xff")
+    bomb = b"\xff\xd8\xff\x01" + large + bytes(0xFFC0 - len(large)) + FRAME + bytes(100)
+    assert refused(form(usual(bomb))).code == "image_too_large"
 
 
 def test_a_text_and_a_file_of_one_name_are_two() -> None:

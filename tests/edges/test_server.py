@@ -390,7 +390,7 @@ def test_bad_requests_leave_no_lines_of_libraries_in_the_journal(
                     assert b"bad_request" in rest_of(connection)
                 kind = {"content-type": "multipart/form-data; boundary=b", "upgrade": "x",
                         "connection": "upgrade, close"}  # fmt: skip
-                answer = client.post("/v1/images/edits", content=b"--nonsense", headers=kind)
+                answer = client.post("/v1/images/edits", content=b"--bx", headers=kind)
                 assert answer.json()["error"]["code"] == "invalid_multipart"
         wait_for(lambda: process.log.read_text()[before:].count("invalid_multipart") == 6)
         lines = process.log.read_text()[before:].splitlines()

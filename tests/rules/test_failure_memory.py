@@ -82,6 +82,10 @@ def test_what_others_are_told_is_bounded_and_text() -> None:
     assert failure_of(replace(huge, body='{"error": {}}'.encode("utf-16"))).body == ""
 
 
+def test_others_are_told_what_was_sent_beside() -> None:
+    assert failure_of(no(400), "ann").aside == "ann"
+
+
 def test_a_code_of_a_newer_gateway_is_still_a_failure() -> None:
     assert refusal_of(Failure("upstream_abducted", 502, "m")).code == "upstream_failed"
 
@@ -93,6 +97,44 @@ def test_a_memory_ends_when_its_time_has_come() -> None:
     assert memory.recall("k", NOW + 999) is not None
     assert memory.recall("k", NOW + 1_000) is None
     assert memory.recall("k", NOW) is None
+
+
+def test_a_refusal_is_remembered_for_who_sends_the_same_beside_and_a_charge_for_all() -> None:
+    memory = FailureMemory()
+    memory.keep("refused", Remembered(no(400), NOW, NOW + 1_000), "ann")
+    memory.keep("broke", Remembered(refusal_of_break("failed"), NOW, NOW + 1_000), "ann")
+
+    assert memory.recall("refused", NOW, "ann") is not None
+    assert memory.recall("refused", NOW, "bob") is None
+    assert memory.recall("refused", NOW) is None
+    assert memory.recall("broke", NOW, "bob") is not None
+    memory.forget("broke", "bob")
+    assert memory.recall("broke", NOW, "ann") is None
+
+
+def test_the_memory_is_bounded_in_bytes_too() -> None:
+    memory = FailureMemory(most_bytes=100_000)
+    for number in range(50):
+        refusal = replace(no(400), body=b"x" * 16_000)
+        memory.keep(f"k{number}", Remembered(refusal, NOW, NOW + 1_000))
+
+    assert 50_000 < memory.kept_bytes <= 100_000
+    assert memory.recall("k0", NOW) is None
+    assert memory.recall("k49", NOW) is not None
+    for number in range(50):
+        memory.forget(f"k{number}")
+    assert memory.kept_bytes == 0
+
+
+def test_a_large_error_is_remembered_without_its_body() -> None:
+    memory = FailureMemory()
+    memory.keep("k", Remembered(replace(no(400), body=b"x" * 16_385), NOW, NOW + 1_000))
+    found = memory.recall("k", NOW)
+
+    assert found is not None
+    assert (found.refusal.code, found.refusal.status, found.refusal.body) == (
+        "upstream_refused", 400, None,
+    )  # fmt: skip
 
 
 def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:

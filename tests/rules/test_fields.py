@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import Refusal
 from gateway.model import Upload
 from gateway.rules.fields import (
+    MOST_IMAGES,
     canonical,
     check_name,
     edit_of,
@@ -19,6 +20,7 @@ from gateway.rules.fields import (
     may_repeat,
     number_text,
 )
+from gateway.state import ledger
 
 PICTURE = Upload("image", "d" * 64, 0, 1, "image/png")
 PLAIN = (("model", "m"), ("prompt", "p"))
@@ -50,14 +52,37 @@ def test_n_is_a_whole_number(text: str, n: int) -> None:
     assert images_asked(text) == n
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "many", "1e30", "99999999", "²"])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "many", "²"])
 def test_n_that_is_no_positive_whole_number_is_refused(text: str) -> None:
     with pytest.raises(Refusal) as refused:
         images_asked(text)
     assert (refused.value.code, refused.value.param) == ("invalid_field", "n")
 
 
-@pytest.mark.parametrize("name", ["", "a\r\nb", "a\x00", "a\u200b", "x" * 257, "\ud800"])
+@pytest.mark.parametrize("text", ["1001", "1e30", "99999999"])
+def test_more_pictures_than_can_be_booked_are_refused(text: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        images_asked(text)
+    assert (refused.value.code, refused.value.facts) == ("unsupported_n", {"limit": 1_000})
+    assert images_asked("1000") == ledger.MOST_IMAGES == MOST_IMAGES
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("stream", text) for text in ("yes", "on", "", "2", "null", " true")),
+        *(("partial_images", text) for text in ("4", "-1", "1.5", "", "many", "10")),
+    ],
+)
+def test_how_a_stream_is_wanted_must_be_plain(name: str, text: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        edit_of("generations", (*PLAIN, (name, text)))
+    assert (refused.value.code, refused.value.param) == ("invalid_field", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a\\", 'a"b', "a\r\nb", "a\x00", "a\u200b", "x" * 257, "\ud800"]
+)
 def test_a_name_that_could_do_harm_is_refused(name: str) -> None:
     with pytest.raises(Refusal, match="invalid_field"):
         check_name(name, 256)

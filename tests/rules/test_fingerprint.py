@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.edges.body import digest
 from gateway.model import Edit
 from gateway.rules.fingerprint import GENERATIONS_OFF, canonical_bytes, fingerprint
-from tests.bodies import FormPart, data_url, document, form, form_type, png, read, text, usual
+from gateway.rules.multipart import outgoing_fields, outgoing_uploads
+from tests.bodies import FormPart, data_url, document, file, form, form_type, png, read, text, usual
 
 
 def key(edit: Edit, scope: str = "team:a", upstream: str = "deepshi", variant: str = "") -> str:
@@ -234,6 +235,62 @@ def test_generations_are_uncacheable_unless_the_settings_say_otherwise() -> None
 
     assert made(cached=False) == GENERATIONS_OFF
     assert made(cached=True) is None
+
+
+def generated(**members: object) -> Edit:
+    body = document(model="m", prompt="p", **members)
+    return read(body, "application/json", route="generations")
+
+
+def test_a_generation_is_told_apart_by_the_types_that_are_sent() -> None:
+    values = [1, "1", True, "true", None, [1], ["1"], "[1]", {}, [], ""]
+    edits = [generated(), *(generated(style=value) for value in values)]
+    assert len({key(edit) for edit in edits}) == len(edits)
+    assert key(generated(n=1)) == key(read(
+        b'{"n": 1.0, "prompt": "p", "model": "m"}', "application/json", route="generations"
+    ))  # fmt: skip
+    assert key(generated(n=1)) != key(generated(n="1"))
+
+
+def test_a_generation_in_a_form_is_not_the_one_in_json() -> None:
+    parts = [text("model", "m"), text("prompt", "p"), text("n", "1")]
+    assert key(read(form(parts), route="generations")) != key(generated(n=1))
+
+
+def test_a_name_that_is_half_a_character_is_no_crash() -> None:
+    body = b'{"model": "m", "prompt": "p", "\\ud800": null}'
+    assert key(read(body, "application/json", route="generations")) != key(generated())
+
+
+def test_members_of_one_field_keep_their_order() -> None:
+    def layered(*names: str) -> str:
+        return key(read(form([*usual(), *(text(f"layers[][{n}]", "1") for n in names)])))
+
+    assert layered("x", "y", "x") != layered("x", "x", "y")
+
+
+def test_equal_keys_are_equal_bodies_upstream() -> None:
+    """Whatever was written differently is sent in one way, or has another key."""
+    one = [text("n", "1.0"), text("width", "64.0"), text("a[]", "1"), file("image", png())]
+    other = [text("a[]", "1"), file("image[]", png()), text("width", "64"), text("n", "1")]
+    edits = [
+        read(form([text("model", "m"), text("prompt", "p"), *parts])) for parts in (one, other)
+    ]
+    assert key(edits[0]) == key(edits[1])
+    sent = [(outgoing_fields(edit), [u.field for u in outgoing_uploads(edit)]) for edit in edits]
+    assert sent[0] == sent[1]
+
+
+def test_what_is_no_part_of_the_key_has_a_digest_of_its_own() -> None:
+    def aside(**fields: str) -> str:
+        return fingerprint(
+            read(form(usual(**fields))), scope="s", upstream="u", variant="", digest=digest
+        ).aside
+
+    assert aside() == aside(size="1x1") == ""
+    found = [aside(user="a"), aside(user="b"), aside(safety_identifier="a"), aside(stream="true")]
+    assert len({*found, ""}) == 5
+    assert aside(stream="1") == aside(stream="TRUE")
 
 
 def test_a_generations_nested_members_are_part_of_it() -> None:

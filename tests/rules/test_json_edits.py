@@ -200,9 +200,53 @@ def test_bad_base64_is_refused() -> None:
     assert refused_edit(images=[{"image_url": url}]).code == "invalid_image"
 
 
-def test_a_generation_is_kept_as_it_came() -> None:
-    body = b'{ "model":"m", "prompt":"p\\u00fc", "n": 2.0, "style": {"a": [1.50]}, "x": null }'
+def test_items_with_members_are_numbered_so_that_none_runs_into_the_next() -> None:
+    def layers(*items: Any) -> list[tuple[str, str]]:
+        return [field for field in edit(layers=list(items)).fields if "layers" in field[0]]
+
+    assert layers({"x": 1, "y": 2}, {"x": 3}) == [
+        ("layers[0][x]", "1"),
+        ("layers[0][y]", "2"),
+        ("layers[1][x]", "3"),
+    ]
+    assert layers({"x": 1}, {"y": 2}) != layers({"x": 1, "y": 2})
+    assert layers([1, 2], [3]) != layers([1], [2, 3])
+    assert layers(1, 2) == [("layers[]", "1"), ("layers[]", "2")]
+
+
+@pytest.mark.parametrize("name", ["mask", "mask[]", "mask[0]"])
+def test_a_mask_of_any_name_is_the_mask_and_there_is_one(name: str) -> None:
+    assert edit(**{name: IMAGE}).uploads[-1].field == "mask"
+    if name != "mask":
+        assert refused_edit(**{"mask": IMAGE, name: IMAGE}).code == "duplicate_field"
+        assert refused_edit(**{name: [IMAGE, IMAGE]}).code == "duplicate_field"
+
+
+@pytest.mark.parametrize(
+    "name", ["image", "images", "image[]", "image_url", "image_urls", "mask", "mask[0]"]
+)
+def test_a_generation_takes_no_pictures(name: str) -> None:
+    for value in ("https://x.test/a.png", ["https://x.test/a.png"], IMAGE):
+        body = document(model="m", prompt="p", **{name: value})
+        refusal = refused(body, route="generations")
+        assert refusal.code == "unsupported_image_source"
+        assert refusal.param == name.partition("[")[0]
+
+
+@pytest.mark.parametrize("name", ["image_url", "image_urls", "images[0]"])
+def test_an_edit_takes_no_pictures_under_other_names(name: str) -> None:
+    assert refused_edit(**{name: "https://x.test/a.png"}).code == "unsupported_image_source"
+
+
+def test_a_generation_goes_on_with_everything_that_was_written() -> None:
+    body = (
+        b'{ "prompt":"p\\u00fc", "model":"m", "n": 2.0, "style": {"b": [1.50], "a": 1}, "x": null }'
+    )
     made = read(body, "application/json", route="generations")
-    assert made.document == body
-    assert made.fields == (("model", "m"), ("prompt", "pü"), ("n", "2"), ("style", '{"a":[1.50]}'))
+    assert made.document == (
+        b'{"model":"m","n":2,"prompt":"p\\u00fc","style":{"b":[1.50],"a":1},"x":null}'
+    )
+    assert dict(made.fields) == {
+        "model": "m", "prompt": "pü", "n": "2", "style": '{"b":[1.50],"a":1}'
+    }  # fmt: skip
     assert made.n == 2

@@ -58,6 +58,16 @@ def test_what_a_lease_means_to_who_asks(asking: Asking, lease: Lease, meant: Sta
     assert in_way(asking, lease) is meant
 
 
+def test_a_refusal_stands_in_the_way_of_who_sends_the_same_beside_alone() -> None:
+    of_ann = replace(NO, failure=replace(REFUSED, aside="ann"))
+    broke = replace(BROKE, failure=replace(FAILED, aside="ann"))
+
+    assert in_way(replace(EDIT, aside="ann"), of_ann) is Standing.FAILED
+    assert in_way(replace(EDIT, aside="bob"), of_ann) is None
+    assert in_way(EDIT, of_ann) is None
+    assert in_way(replace(EDIT, aside="bob"), broke) is Standing.FAILED
+
+
 @pytest.mark.parametrize("lease", [IN_AIR, LANDED, BROKE])
 def test_a_lease_that_has_run_out_means_nothing(lease: Lease) -> None:
     over = replace(lease, until_ms=NOW)

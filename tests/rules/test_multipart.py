@@ -42,7 +42,7 @@ def edit(fields: tuple[tuple[str, str], ...], uploads: tuple[Upload, ...] = ()) 
     return Edit("edits", "m", fields, uploads)
 
 
-async def test_every_field_and_file_arrives_in_order_under_its_own_name() -> None:
+async def test_every_field_and_file_arrives_those_of_one_name_in_their_order() -> None:
     sent = edit(
         (
             ("model", "m"),
@@ -54,17 +54,42 @@ async def test_every_field_and_file_arrives_in_order_under_its_own_name() -> Non
         (
             Upload("image[]", "d1", 0, 256, "image/png"),
             Upload("image[]", "d2", 300, 10, "image/jpeg"),
-            Upload("mask", "d3", 256, 0, "image/webp"),
             Upload("markup", "d4", 5, 1, "application/octet-stream"),
+            Upload("mask", "d3", 256, 0, "image/webp"),
         ),
     )
     assert await parsed(encode(sent, BOUNDARY)) == [
-        *sent.fields,
+        *sent.fields[:2],
+        ("t[]", "b"),
+        ("t[]", "a"),
+        ("unknown", ""),
         ("image[]", ("image-1.png", "image/png", SPOOL[:256])),
         ("image[]", ("image-2.jpg", "image/jpeg", SPOOL[300:310])),
         ("mask", ("mask.webp", "image/webp", b"")),
         ("markup", ("file.bin", "application/octet-stream", SPOOL[5:6])),
     ]
+
+
+async def test_known_numbers_and_booleans_go_out_as_they_are_hashed() -> None:
+    sent = edit((("n", "1.0"), ("seed", "1.0"), ("stream", "TRUE"), ("width", "64.0")))
+    assert await parsed(encode(sent, BOUNDARY)) == [
+        ("n", "1"),
+        ("seed", "1.0"),
+        ("stream", "true"),
+        ("width", "64"),
+    ]
+
+
+async def test_references_go_out_under_one_name_unless_their_numbers_say_another_order() -> None:
+    def named(*names: str) -> Edit:
+        return edit((), tuple(Upload(name, "d", 0, 1, "image/png") for name in names))
+
+    async def sent(*names: str) -> list[str]:
+        return [name for name, _ in await parsed(encode(named(*names), BOUNDARY))]
+
+    assert await sent("image", "image[]", "image") == ["image[]"] * 3
+    assert await sent("image[0]", "image[1]") == ["image[]"] * 2
+    assert await sent("image[1]", "image[0]") == ["image[1]", "image[0]"]
 
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=20), st.text(max_size=50)), max_size=5))
@@ -77,6 +102,6 @@ def test_the_declared_length_is_the_bodys(fields: list[tuple[str, str]]) -> None
 async def test_a_name_cannot_add_headers_or_parts() -> None:
     name = f'x"; filename="evil"\r\nX-Evil: 1\r\n\r\n--{BOUNDARY}--\r\n'
     items = await parsed(encode(edit(((name, "v"), ("after", "w"))), BOUNDARY))
-    assert [value for _, value in items] == ["v", "w"]
-    assert "\r" not in items[0][0]
-    assert items[1][0] == "after"
+    assert [value for _, value in items] == ["w", "v"]
+    assert "\r" not in items[1][0]
+    assert items[0][0] == "after"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.prices import ceiling, per_image, plausible
+from gateway.rules.prices import MOST_TIMES_THE_PRICE, ceiling, per_image, plausible
 
 NANOS = st.integers(0, 10**15)
 
@@ -25,6 +25,20 @@ def test_a_price_that_fell_is_still_held_as_configured() -> None:
 
 def test_every_picture_is_held_for() -> None:
     assert ceiling(10_000_000, 11_000_000, 4) == 44_000_000
+
+
+def test_one_odd_cost_does_not_hold_a_fortune_for_every_further_call() -> None:
+    assert ceiling(10_000_000, 9_990_000_000, 1) == 100_000_000
+    assert ceiling(10_000_000, 9_990_000_000, 4) == 400_000_000
+
+
+@given(st.integers(1, 10**15), st.none() | NANOS, st.integers(1, 10))
+def test_a_ceiling_stays_within_what_the_price_allows(price: int, seen: int | None, n: int) -> None:
+    assert price * n <= ceiling(price, seen, n) <= MOST_TIMES_THE_PRICE * price * n
+
+
+def test_what_is_configured_as_free_is_held_at_what_it_was_seen_to_cost() -> None:
+    assert ceiling(0, 30_000_000, 2) == 60_000_000
 
 
 @pytest.mark.parametrize(("price", "n"), [(-1, 1), (1, 0), (1, -3)])

@@ -117,6 +117,79 @@ async def test_a_request_of_several_calls_is_corrected_as_a_whole(till: Till) ->
     assert (proven.spent_nanos, proven.estimated_calls) == (5 * CENT, 0)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("cost", [0, CENT // 2, CENT, CENT + 1, 3 * CENT, 7 * CENT])
+async def test_no_call_of_a_request_is_corrected_below_nothing(
+    till: Till, cost: int, known: bool
+) -> None:
+    for name, paid in (("a", CENT), ("b", 2 * CENT), ("c", CENT)):
+        await till.reserve(name, request_id="req-many", nanos=paid)
+        await till.settle(name, paid if known or name != "b" else None)
+    await correct(till, "req-many", cost)
+    rows = await till.database.read(lambda tx: reports.calls_of(tx, "req-many"))
+    nets = {
+        call.id: sum(row.cost_nanos for row in rows if call.id in (row.id, row.corrects))
+        for call in rows
+        if call.kind == "call"
+    }
+    assert sum(nets.values()) == cost
+    assert min(nets.values()) >= 0
+    assert (await till.proven()).estimated_calls == 0
+
+
+async def test_a_call_that_an_earlier_correction_drove_below_nothing_is_put_right(
+    till: Till,
+) -> None:
+    for name in "ab":
+        await till.reserve(name, request_id="req-two")
+        await till.settle(name)
+    await correct(till, "req-two", CENT)
+    (taken,) = await till.database.write(
+        lambda tx: tx.fetch("SELECT id FROM ledger WHERE kind = 'correction'")
+    )
+    await till.database.write(
+        lambda tx: tx.fetch(
+            "UPDATE ledger SET cost_nanos = $2 WHERE id = $1", taken["id"], -3 * CENT
+        )
+    )
+    assert (await correct(till, "req-two", CENT // 2)).after_nanos == CENT // 2
+    rows = await till.database.read(lambda tx: reports.calls_of(tx, "req-two"))
+    assert sum(row.cost_nanos for row in rows if "b" in (row.id, row.corrects)) == 0
+
+
+async def test_a_correction_is_not_dated_before_its_call(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", at=NOW_MS + 60_000)
+    await correct(till, "req-a", 0)
+    call, correction = await rows_of(till, "a")
+    assert (call.id, correction.at_ms) == ("a", call.at_ms)
+
+
+async def test_what_is_still_held_is_said_and_not_called_unknown(till: Till) -> None:
+    await till.reserve("a", 3 * CENT)
+    with pytest.raises(UnknownRequest, match=r"\$0\.03 is held for it until it is resolved"):
+        await correct(till, "req-a", CENT)
+    await till.reserve("b", 2 * CENT, request_id="req-a")
+    await till.settle("b", CENT)
+    corrected = await correct(till, "req-a", 2 * CENT)
+    assert (corrected.after_nanos, corrected.held_nanos) == (2 * CENT, 3 * CENT)
+
+
+async def test_an_estimate_that_is_confirmed_is_told_from_one_that_changed(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    assert (await correct(till, "req-a", CENT)).confirmed
+    assert not (await correct(till, "req-a", CENT)).confirmed
+    assert not (await correct(till, "req-a", 2 * CENT)).confirmed
+
+
+async def test_a_cost_that_no_request_can_have_is_named_in_dollars(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a")
+    with pytest.raises(ValueError, match=r"\$2000000\.00.*more than \$1000000\.00"):
+        await correct(till, "req-a", 2 * 10**15)
+
+
 async def test_a_request_that_bought_nothing_cannot_be_corrected(till: Till) -> None:
     with pytest.raises(UnknownRequest):
         await correct(till, "req-ghost", CENT)

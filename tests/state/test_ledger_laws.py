@@ -266,6 +266,18 @@ class Money(RuleBasedStateMachine):
                 assert balance.held_nanos == sum(c.held for c in calls) >= 0
 
     @invariant()
+    def the_highest_cost_is_that_of_a_call_whose_cost_is_known(self) -> None:
+        seen: dict[str, int] = {}
+        for call in self.of_state("known", "corrected"):
+            if call.booked:
+                nanos = -(-call.booked // call.images)
+                seen[call.day] = max(nanos, seen.get(call.day, 0))
+        rows = self.run(
+            self.till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM model_costs"))
+        )
+        assert {row["day"]: row["max_nanos"] for row in rows} == seen
+
+    @invariant()
     def the_books_are_proven_and_never_below_the_bill(self) -> None:
         proven = self.run(self.till.proven())
         assert proven.open_reservations == len(self.of_state("open"))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.state import correcting, reports
+from gateway.state.audit import Author
 from gateway.state.database import Database, Row, Transaction
 from gateway.state.migrate import (
     Migration,
@@ -18,6 +20,7 @@ from gateway.state.migrate import (
     schema_version,
     statements_of,
 )
+from tests.state.funds import CENT, NOW_MS, TODAY, Till
 
 ONE = Migration(1, "one", ("CREATE TABLE numbers (value BIGINT NOT NULL)",))
 TWO = Migration(2, "two", ("INSERT INTO numbers (value) VALUES (2)",))
@@ -106,6 +109,29 @@ async def test_the_shipped_migrations_apply_to_an_empty_state(empty_database: Da
 def test_the_shipped_migrations_are_numbered_without_gaps() -> None:
     numbers = [migration.number for migration in known_migrations()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_calls_that_cost_nothing_are_no_longer_counted_as_paid(
+    empty_database: Database,
+) -> None:
+    """A state that an earlier version has kept agrees with its ledger afterwards."""
+    await migrate(empty_database, known_migrations()[:5])
+    till = await Till(empty_database).open()
+    for name, cost in (("a", CENT), ("b", 0), ("c", None), ("d", CENT)):
+        await till.reserve(name, model="m2" if name == "d" else "m1")
+        await till.settle(name, cost)
+    by = Author("root", NOW_MS, "")
+    await empty_database.write(lambda tx: correcting.correct(tx, "req-a", 0, by))
+    await empty_database.write(
+        lambda tx: tx.fetch(
+            "UPDATE rollups SET paid_calls = CASE model WHEN 'm1' THEN 3 ELSE 1 END"
+        )
+    )
+
+    await migrate(empty_database)
+    paid = await empty_database.read(lambda tx: reports.usage_by(tx, "model", TODAY, TODAY))
+    assert {line.group: line.paid_calls for line in paid} == {"m1": 1, "m2": 1}
+    await till.proven()
 
 
 def test_statements_end_at_a_semicolon_at_a_lines_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -75,10 +76,10 @@ async def test_a_line_says_what_was_asked_bought_and_saved(till: Till) -> None:
         ("key", {"k1": 4, "k9": 2}),
         ("model", {"deepshi-image-1": 3, "m2": 3, "m": 0}),
         ("day", {"2026-11-24": 2, TODAY: 4}),
-        ("cost_centre", {"cc-7": 4, "untagged": 2}),
-        ("owner", {"ann": 4, "untagged": 2}),
-        ("tag:project", {"atlas": 4, "zebra": 2, "untagged": 0}),
-        ("tag:nothing", {"untagged": 6}),
+        ("cost_centre", {"cc-7": 4, "(untagged)": 2}),
+        ("owner", {"ann": 4, "(untagged)": 2}),
+        ("tag:project", {"atlas": 4, "zebra": 2, "(untagged)": 0}),
+        ("tag:nothing", {"(untagged)": 6}),
     ],
 )
 async def test_every_grouping_has_all_the_money(till: Till, by: str, spent: dict[str, int]) -> None:
@@ -126,6 +127,80 @@ async def test_a_correction_is_in_the_spent_and_shown_apart(till: Till) -> None:
     assert (line.estimated_calls, line.estimated_nanos, line.estimated_share) == (0, 0, 0.0)
 
 
+async def paid_calls(till: Till) -> int:
+    return sum(line.paid_calls for line in (await usage(till, "team")).values())
+
+
+async def correct(till: Till, request_id: str, cost: int) -> None:
+    by = Author("root", NOW_MS + 9, "")
+    await till.database.write(lambda tx: correcting.correct(tx, request_id, cost, by))
+
+
+async def test_a_call_that_cost_nothing_is_not_a_paid_one(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", 0)
+    await till.reserve("b")
+    await till.settle("b", CENT)
+    await till.reserve("c", 0)
+    await till.settle("c", None)
+    assert await paid_calls(till) == 1
+
+
+@pytest.mark.parametrize(
+    ("costs", "paid"),
+    [((0,), 0), ((0, CENT), 1), ((2 * CENT,), 1), ((0, 0), 0), ((2 * CENT, 0, CENT, 0), 0)],
+)
+async def test_a_correction_tells_anew_whether_a_call_was_paid(
+    till: Till, costs: tuple[int, ...], paid: int
+) -> None:
+    await till.reserve("a")
+    await till.settle("a", CENT)
+    for cost in costs:
+        await correct(till, "req-a", cost)
+    assert await paid_calls(till) == paid
+    await till.proven()
+
+
+async def test_an_estimate_that_turns_out_to_be_free_was_not_paid(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a", None)
+    assert await paid_calls(till) == 1
+    await till.settle("a", 0, status=400)
+    assert await paid_calls(till) == 0
+
+
+@pytest.mark.parametrize("name", ["untagged", "(untagged)", '"(untagged)"', "total", "(total)"])
+async def test_a_tag_that_reads_like_a_line_of_ours_is_not_taken_for_it(
+    database: Database, name: str
+) -> None:
+    tagged, bare = caller("press", "k9", tags={"project": name}), caller("design", "k1")
+    till = await Till(database).open(callers=(tagged, bare))
+    for by in (tagged, bare):
+        await till.reserve(by.key_id, by=by)
+        await till.settle(by.key_id)
+    lines = await usage(till, "tag:project")
+    assert len(lines) == 2
+    assert lines["(untagged)"].spent_nanos == CENT
+    assert name in (lines.keys() - {"(untagged)"}).pop()
+    assert reports.total_of(lines.values()).group not in lines
+
+
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        ((None, None), ("2026-11-01", "2026-11-25")),
+        ((None, "2026-12-31"), ("2026-11-01", "2026-12-31")),
+        ((None, "2026-02-17"), ("2026-02-01", "2026-02-17")),
+        (("2026-10-05", None), ("2026-10-05", "2026-11-25")),
+        (("2026-10-05", "2026-10-06"), ("2026-10-05", "2026-10-06")),
+    ],
+)
+def test_a_report_is_of_this_month_unless_days_are_named(
+    given: tuple[str | None, str | None], days: tuple[str, str]
+) -> None:
+    assert reports.days_of_report(TODAY, UTC, *given) == days
+
+
 async def test_an_unknown_grouping_names_the_known_ones(till: Till) -> None:
     with pytest.raises(ValueError, match="cost_centre"):
         await usage(till, "colour")
@@ -145,7 +220,7 @@ async def test_what_is_estimated_is_listed_until_it_is_known(till: Till) -> None
 
     first = await page("")
     second = await page(first[0])
-    assert (first, second) == ([f"{TODAY}/a"], [f"{TODAY}/c"])
+    assert (first, second) == ([f"{TODAY}/{NOW_MS}/a"], [f"{TODAY}/{NOW_MS}/c"])
     assert await page(second[0]) == []
 
 
@@ -164,6 +239,36 @@ async def test_the_ledger_is_read_in_pages_without_losing_a_row(till: Till) -> N
         seen += [row.id for row in rows]
         rows = await page(reports.cursor(rows[-1]))
     assert sorted(seen) == [f"r{number}" for number in range(7)]
+
+
+async def test_the_ledger_is_in_the_order_of_time_and_a_correction_after_its_call(
+    till: Till,
+) -> None:
+    for name, at in (("z", NOW_MS), ("y", NOW_MS + 1), ("x", NOW_MS + 1)):
+        await till.reserve(name)
+        await till.settle(name, None, at=at)
+    # Corrected by a clock that is behind, and later by one that is right.
+    early, late = Author("root", NOW_MS - DAY_MS), Author("root", NOW_MS + DAY_MS)
+    await till.database.write(lambda tx: correcting.correct(tx, "req-y", 0, early))
+    await till.database.write(lambda tx: correcting.correct(tx, "req-z", 0, late))
+    rows = await till.database.read(lambda tx: reports.ledger_rows(tx, *MONTH))
+    assert [row.id for row in rows] == ["z", "x", "y", "y~1", "z~1"]
+
+
+async def test_what_is_estimated_is_listed_of_one_team_alone(till: Till) -> None:
+    for name, by in (("a", CALLER), ("b", OTHER), ("c", OTHER)):
+        await till.reserve(name, by=by)
+        await till.settle(name, None)
+    rows = await till.database.read(
+        lambda tx: reports.estimated_calls(tx, *MONTH, team="press", limit=2)
+    )
+    assert [row.id for row in rows] == ["b", "c"]
+
+
+@pytest.mark.parametrize("after", ["x", "2026-11-25/a", "2026-11-25/1e3/a", "2020-01-01/1/a"])
+async def test_a_place_that_no_page_gave_is_refused(till: Till, after: str) -> None:
+    with pytest.raises(ValueError, match="is not what the last page gave"):
+        await till.database.read(lambda tx: reports.ledger_rows(tx, *MONTH, after=after))
 
 
 async def test_results_that_were_reused_are_reported_by_use_and_by_saving(till: Till) -> None:

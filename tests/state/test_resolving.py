@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.rules.budgets import OverBudget
-from gateway.state import reports, resolving
+from gateway.state import audit, reports, resolving
+from gateway.state.audit import Author
 from gateway.state.booking import OpenReservation
 from gateway.state.database import Database
 from gateway.state.resolving import Owner, Unresolved
@@ -129,6 +130,27 @@ async def test_the_list_agrees_with_what_the_sweep_takes(till: Till) -> None:
     ]
     assert abandoned == ["dead"]
     assert [held.id for held in await resolve(till, LATER_MS)] == abandoned
+
+
+async def test_what_is_settled_for_the_dead_is_in_the_audit_and_nothing_is_if_none_is(
+    till: Till,
+) -> None:
+    for name in "ab":
+        await till.reserve(name, 2 * CENT)
+
+    async def settle(at: int) -> Sequence[OpenReservation]:
+        by = Author("gateway", at, "its process is gone")
+        return await till.database.write(
+            lambda tx: resolving.settle_abandoned(
+                tx, by, longest_flight_ms=FLIGHT_MS, heartbeat_expiry_ms=EXPIRY_MS
+            )
+        )
+
+    assert list(await settle(NOW_MS)) == []
+    assert len(await settle(LATER_MS)) == 2
+    (entry,) = await till.database.read(audit.list_audit)
+    assert (entry.actor, entry.action, entry.subject) == ("gateway", "ledger.resolve", "ledger")
+    assert entry.new == {"reservations": ["a", "b"], "booked_usd": "0.04"}
 
 
 async def test_sweeps_and_late_settles_at_once_resolve_each_call_once(till: Till) -> None:
