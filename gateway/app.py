@@ -83,7 +83,7 @@ class Gateway:
             request_id=f"req_{uuid.uuid4().hex}",
             stall_seconds=server.upload_stall_seconds,
             upload_seconds=server.upload_seconds,
-            drain_bytes=self.parts.settings.limits.max_body_bytes,
+            drain_bytes=DRAINED_BODIES * self.parts.settings.limits.max_body_bytes,
         )
         try:
             await self._router(scope, receive, send)
@@ -260,6 +260,9 @@ class Gateway:
             )
 
 
+DRAINED_BODIES = 4
+"""How many of the largest bodies are read and dropped behind a refusal, so that it is seen: what
+is refused for its size is larger than one."""
 SHUTTING_DOWN = Refusal(
     "shutting_down",
     "The gateway is shutting down; nothing was charged. Try again: another one answers, or this "

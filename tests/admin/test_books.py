@@ -106,7 +106,7 @@ def test_usage_says_what_was_spent_and_saved_by_whom(shop: Shop) -> None:
         ("model", ["deepshi-image-1"]),
         ("cost_centre", ["cc-design", "cc-video"]),
         ("tag:project", ["design", "video"]),
-        ("tag:nothing", ["untagged"]),
+        ("tag:nothing", ["(untagged)"]),
     ],
 )
 def test_usage_is_grouped_by_any_dimension_and_always_adds_up(
@@ -189,6 +189,40 @@ def test_a_cost_that_can_not_be_is_refused(shop: Shop, cost: object) -> None:
     check_refused(answer, 400, "invalid_field", param="cost_usd")
 
 
+def test_a_cost_above_what_can_be_booked_is_named_in_dollars(shop: Shop) -> None:
+    row = shop.root.get("/ledger")["data"][0]
+    document = {"request_id": row["request_id"], "cost_usd": 2_000_000}
+    answer = shop.root.ask("POST", "/ledger/corrections", json=document)
+
+    assert "$2000000.00" in check_refused(answer, 400, "invalid_field", param="cost_usd")["message"]
+
+
+def test_a_request_that_only_holds_money_yet_is_said_to(own_shop: Shop) -> None:
+    hold(own_shop.served.settings, own_shop.keys["design"]["id"], "held", now_ms())
+    document = {"request_id": "req_held", "cost_usd": 0.01}
+    answer = own_shop.root.ask("POST", "/ledger/corrections", json=document)
+
+    refused = check_refused(answer, 404, "not_found", param="request_id")
+    assert "$0.02 is held for it" in refused["message"]
+
+
+def test_a_report_up_to_a_day_that_is_yet_to_come_begins_with_this_month(shop: Shop) -> None:
+    report = shop.root.get("/usage", to="2999-12-31")
+
+    assert (report["from"], report["to"]) == (TODAY[:8] + "01", "2999-12-31")
+    assert report["total"]["spent_usd"] == "0.04"
+
+
+@pytest.mark.parametrize("after", ["x", f"{TODAY}/a", f"{TODAY}/1e9/a", f"{TODAY}/{10**30}/a"])
+def test_a_place_in_the_ledger_that_no_page_gave_is_refused(shop: Shop, after: str) -> None:
+    check_refused(
+        shop.root.ask("GET", "/ledger", params={"after": after}),
+        400,
+        "invalid_field",
+        param="after",
+    )
+
+
 def test_the_books_are_proven(shop: Shop) -> None:
     found = shop.root.get("/ledger/verify")
 
@@ -249,9 +283,10 @@ def test_what_a_crash_left_is_listed_and_settled_at_its_ceiling(own_shop: Shop) 
     assert listed == {"young": False, f"old-{number}": True}
     assert (settled["resolved"], settled["booked_usd"]) == (1, "0.02")
     assert [each["id"] for each in shop.root.every("/ledger/unresolved", limit=1)] == ["young"]
-    assert [row["reason"] for row in shop.root.get("/audit", subject="ledger")["data"]] == [
-        "after the crash"
-    ]
+    audited = shop.root.get("/audit", subject="ledger")["data"]
+    by_hand = [row for row in audited if row["actor"] != "gateway"]
+    assert [row["reason"] for row in by_hand] == ["after the crash"]
+    assert by_hand[0]["new"] == {"reservations": [f"old-{number}"], "booked_usd": "0.02"}
     estimated = {row["cost_usd"] for row in shop.root.every("/ledger") if row["estimated"]}
     assert estimated == {"0.02"}
     assert shop.root.get("/ledger/verify")["agrees"] is True

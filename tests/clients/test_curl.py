@@ -52,21 +52,15 @@ def test_every_way_to_send_a_file_works(
     assert emulator.stats()["billed_calls"] == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="behind `Upgrade:` the server passes over the body: the parser takes it for another "
-    "protocol's, uvicorn goes on in HTTP/1.1",
-)
-def test_an_offer_to_upgrade_is_passed_over(
+def test_an_offer_to_upgrade_with_a_body_is_refused_and_says_what_to_do(
     curl: Curl, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
     answer = curl.edit(new_prompt(), "--http2", "-F", "image[]=@photo.jpg")
 
     assert "Upgrade: h2c" in answer.sent
-    assert answer.status == 200, answer.body
-    assert is_grey_photograph(answer.picture)
-    assert emulator.stats()["billed_calls"] == 1
+    assert answer.status == 400, answer.body
+    assert "--http1.1" in answer.body["error"]["message"]
+    assert emulator.stats()["calls"] == 0
 
 
 PIPES: dict[str, tuple[str, ...]] = {

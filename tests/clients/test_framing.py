@@ -5,17 +5,9 @@ from __future__ import annotations
 import socket
 import time
 
-import pytest
-
 from tests.serving import KEY, Served
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="behind `Upgrade:` the server passes over the body as another protocol's, and then "
-    "reads what comes of it as the next request",
-)
 def test_a_body_is_never_taken_for_another_request(lasting: Served) -> None:
     key = b"Host: x\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
     body = b"GET /v1/models HTTP/1.1\r\n" + key + b"\r\n"

@@ -152,12 +152,6 @@ def test_what_is_refused_while_it_is_uploaded_is_uploaded_once(
     assert (len(tries), emulator.stats()["calls"]) == (1, 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a body that says it is too large is drained for [limits] max_body_bytes, always less "
-    "than it has, and then the connection is reset: the answer is lost and the upload retried",
-)
 async def test_a_body_that_says_it_is_too_large_is_refused_once_async(
     refusing: Served, emulator: EmulatorServer, pictures: Path
 ) -> None:

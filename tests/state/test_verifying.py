@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - made of constants
 """Verification: whatever of the books does not agree is found, and nothing else."""
 
 from __future__ import annotations
@@ -132,13 +133,19 @@ async def test_money_on_a_row_of_requests_is_found(till: Till) -> None:
     assert difference == Difference("roll-up spent nanos", f"{PLACE} outcome=failed", TODAY, 7, 0)
 
 
-@pytest.mark.parametrize("column", ["calls", "errors", "saved_nanos"])
-@pytest.mark.parametrize("day", [TODAY, YESTERDAY])
+@pytest.mark.parametrize(
+    ("column", "day"),
+    [
+        ("calls", TODAY),
+        ("errors", TODAY),
+        ("saved_nanos", TODAY),
+        ("errors", YESTERDAY),
+        ("saved_nanos", YESTERDAY),
+    ],
+)
 async def test_every_sum_of_requests_in_a_roll_up_is_proven(
     till: Till, column: str, day: str
 ) -> None:
-    if (column, day) == ("calls", YESTERDAY):
-        pytest.skip("the first day's calls tell whether all of it is still there")
     (difference,) = await found(
         till,
         f"UPDATE rollups SET {column} = {column} + 1 WHERE outcome = 'hit' AND day = '{day}'",

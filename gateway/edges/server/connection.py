@@ -141,10 +141,25 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._upgrades_with_a_body():
+            # The parser takes such a body for another protocol's and passes over it; what came
+            # of it later would be read as requests of their own.
+            self._fault = Refusal(
+                "bad_request",
+                "No other protocol is spoken here: send the body without an Upgrade header "
+                "(with curl: --http1.1).",
+            )
+            raise self._fault
         super().on_headers_complete()
         self._cancel_head_timer()
         self._in_body = True
         self._bare_bytes = 0
+
+    def _upgrades_with_a_body(self) -> bool:
+        sent = dict(self.headers)
+        if b"upgrade" not in sent:
+            return False
+        return b"transfer-encoding" in sent or sent.get(b"content-length", b"0") != b"0"
 
     def on_body(self, body: bytes) -> None:
         self._bare_bytes = 0
