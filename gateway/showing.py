@@ -18,7 +18,7 @@ from gateway.state.booking import LedgerRow, OpenReservation
 from gateway.state.correcting import Corrected
 from gateway.state.keys import KeyRecord
 from gateway.state.records import AccountRecord
-from gateway.state.reports import Reuse, UsageLine
+from gateway.state.reports import Borrowing, Reuse, UsageLine
 from gateway.state.resolving import Unresolved
 from gateway.state.tokens import TokenRecord
 from gateway.state.verifying import Verification
@@ -238,4 +238,14 @@ def reuse_facts(reuse: Reuse) -> Facts:
         "model": reuse.model,
         "uses": reuse.uses,
         "saved_usd": usd(reuse.saved_nanos),
+    }
+
+
+def borrowing_facts(borrowing: Borrowing) -> dict[str, object]:
+    """What a team used that another had paid for."""
+    return {
+        "team": borrowing.team,
+        "paid_by_team": borrowing.paid_by_team,
+        "uses": borrowing.uses,
+        "saved_usd": usd(borrowing.saved_nanos),
     }

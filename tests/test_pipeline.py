@@ -364,7 +364,7 @@ def test_identical_generations_at_once_are_two_unless_generations_are_cached(
 
 def test_what_is_hashed_as_one_is_sent_as_one(tmp_path: Path) -> None:
     with recording_upstream() as upstream:
-        tables = {
+        tables: dict[str, dict[str, object]] = {
             "server": {"port": 0},
             "upstream": {"base_url": upstream.url, "api_key": "sk-upstream-secret"},
             "cache": {"url": f"disk:{tmp_path / 'cache'}"},
@@ -396,7 +396,7 @@ def test_what_is_hashed_as_one_is_sent_as_one(tmp_path: Path) -> None:
     ],
 )
 def test_what_could_be_read_in_two_ways_never_goes_upstream(
-    gateway: Running, emulator: EmulatorServer, fields: dict[str, str], code: str
+    gateway: Running, emulator: EmulatorServer, fields: dict[str, Any], code: str
 ) -> None:
     refused = gateway.edit(**fields)
 

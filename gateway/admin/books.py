@@ -14,6 +14,7 @@ from gateway.rules.money import nanos_of
 from gateway.rules.windows import day_of
 from gateway.showing import (
     Facts,
+    borrowing_facts,
     corrected_facts,
     ledger_facts,
     resolved_facts,
@@ -28,6 +29,7 @@ from gateway.state.reports import UsageLine
 from gateway.state.teams import show_team
 
 USUAL_GROUPING = "team"
+PAID_BY = "paid_by"
 MOST_KEYS = 1_000_000
 MOST_RESOLVED = 500
 """How many reservations one request settles; it is to be repeated while there are more."""
@@ -36,6 +38,14 @@ MOST_RESOLVED = 500
 async def usage(tx: Transaction, asked: Asked) -> Facts:
     first, last = _days(asked)
     by, team = asked.query.get("by", USUAL_GROUPING), await _team(tx, asked)
+    if by == PAID_BY:
+        found = await reports.paid_by_others(tx, first, last, team=team)
+        return {
+            "object": "list", "by": by, "from": first, "to": last, "team": team,
+            "timezone": asked.settings.server.timezone,
+            "data": [borrowing_facts(each) for each in found],
+            "has_more": False, "next": None,
+        }  # fmt: skip
     try:
         lines = await reports.usage_by(tx, by, first, last, team=team)
     except ValueError as error:

@@ -16,12 +16,13 @@ from gateway.cli.context import (
     print_rows,
     settings_of,
 )
-from gateway.cli.days import csv_option, range_of, range_options
-from gateway.showing import usage_facts
+from gateway.cli.days import Range, csv_option, range_of, range_options
+from gateway.settings import Settings
+from gateway.showing import borrowing_facts, usage_facts
 from gateway.state import reports
 from gateway.state.database import Transaction
 from gateway.state.keys import list_keys
-from gateway.state.reports import UsageLine
+from gateway.state.reports import Borrowing, UsageLine
 from gateway.state.teams import show_team
 
 MOST_KEYS = 1_000_000
@@ -29,6 +30,7 @@ OUTCOMES = {
     "hits": "hit", "coalesced": "coalesced", "misses": "miss", "refreshed": "refreshed",
     "bypassed": "bypass", "refused": "refused", "failed": "failed",
 }  # fmt: skip
+PAID_BY = "paid_by"
 CAUSES = ("reuse", "coalesced", "automatic_retry", "remembered_refusal")
 USAGE_COLUMNS = (
     "group", "calls", *OUTCOMES, "error_share", "paid_calls", "spent_usd", "estimated_usd",
@@ -37,7 +39,9 @@ USAGE_COLUMNS = (
 
 
 @click.command()
-@click.option("--by", required=True, help="team, key, model, day, cost_centre, owner or tag:NAME.")
+@click.option(
+    "--by", required=True, help="team, key, model, day, cost_centre, owner, tag:NAME or paid_by."
+)
 @range_options
 @click.option("--team", default=None, help="Of this team alone.")
 @config_option
@@ -60,6 +64,9 @@ def usage(
     """
     settings = settings_of(config)
     days = range_of(settings, since, to)
+    if by == PAID_BY:
+        _print_paid_by(settings, days, team, as_csv=as_csv, as_json=as_json)
+        return
 
     async def read(tx: Transaction) -> tuple[Sequence[UsageLine], Mapping[str, str]]:
         if team is not None:
@@ -93,6 +100,24 @@ def usage(
     click.echo(f"{days.first_day} to {days.last_day} ({settings.server.timezone}), by {by}")
     rows.append(_flat(total))
     print_rows(rows, columns=_telling(columns, rows))
+
+
+def _print_paid_by(
+    settings: Settings, days: Range, team: str | None, *, as_csv: bool, as_json: bool
+) -> None:
+    """What teams used that another had paid for."""
+
+    async def read(tx: Transaction) -> Sequence[Borrowing]:
+        return await reports.paid_by_others(tx, days.first_day, days.last_day, team=team)
+
+    rows = [borrowing_facts(each) for each in in_database(settings, read, read=True)]
+    print_rows(
+        rows,
+        as_csv=as_csv,
+        as_json=as_json,
+        columns=("team", "paid_by_team", "uses", "saved_usd"),
+        empty="No team used what another had paid for ([cache] scope decides who shares).",
+    )
 
 
 async def _key_names(tx: Transaction) -> Mapping[str, str]:

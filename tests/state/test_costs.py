@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ async def till(database: Database) -> Till:
     return await Till(database).open()
 
 
-async def buy(till: Till, name: str, cost: int | None, **more: int) -> None:
+async def buy(till: Till, name: str, cost: int | None, **more: Any) -> None:
     await till.reserve(name, **more)
     await till.settle(name, cost)
 

@@ -108,7 +108,7 @@ SELECT {account}, {day}, SUM(cost_nanos), 0, SUM(images), 0 FROM ledger GROUP BY
 
 
 @pytest.mark.long
-async def test_a_million_ledger_rows_are_proven_in_half_a_minute(database: Database) -> None:
+async def test_a_million_ledger_rows_are_proven_in_a_minute(database: Database) -> None:
     for statement in (CALL, CORRECTION, ROLLED_UP, *BALANCED):
 
         async def fill(tx: Transaction, statement: str = statement) -> None:
@@ -121,5 +121,4 @@ async def test_a_million_ledger_rows_are_proven_in_half_a_minute(database: Datab
 
     assert found.differences == ()
     assert (found.ledger_rows, found.estimated_calls) == (CALLS + CALLS // 200, CALLS // 200)
-    print("SECONDS", seconds)
-    assert seconds < 30, seconds
+    assert seconds < 60, seconds
