@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
+from gateway.model import Settlement
 from gateway.state import correcting, ledger
 from gateway.state.audit import Author
-from gateway.state.database import Database
-from tests.state.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
+from gateway.state.database import Database, Transaction
+from gateway.state.migrate import migrate
+from tests.engines import schema_url
+from tests.state.conftest import open_engine
+from tests.state.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
+
+__all__ = ["schema_url"]
 
 YESTERDAY = "2026-11-24"
 
@@ -107,3 +113,28 @@ async def test_costs_that_become_known_during_a_correction_are_not_forgotten(til
     )
     assert await highest(till) == 24 * CENT
     await till.proven()
+
+
+async def test_a_correction_waits_for_a_cost_that_is_being_written(schema_url: str) -> None:
+    """SQLite has one writer; on PostgreSQL the other's row can't be seen before it commits."""
+    database = open_engine(schema_url)
+    await migrate(database)
+    other = caller("press", "k9")
+    till = await Till(database).open(callers=(CALLER, other))
+    await buy(till, "odd", 999 * CENT)
+    await till.reserve("slow", by=other)
+    settled = asyncio.Event()
+
+    async def settle_slowly(tx: Transaction) -> None:
+        known = Settlement(7 * CENT, 200)
+        await ledger.settle(tx, "slow", known, now_ms=NOW_MS, zone=till.zone)
+        settled.set()
+        await tx.fetch("SELECT CAST(pg_sleep(0.3) AS TEXT)")
+
+    settling = asyncio.create_task(database.write(settle_slowly))
+    await settled.wait()
+    await correct(till, "odd", CENT)
+    await settling
+    assert await highest(till) == 7 * CENT
+    await till.proven()
+    await database.close()
