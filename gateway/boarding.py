@@ -39,13 +39,14 @@ class Boarding:
         fly: Fly,
         client_wait_seconds: float,
         now_ms: Callable[[], int],
+        retries: Retries[Landing] | None = None,
     ) -> None:
         self._flights = flights
         self._fly = fly
         self._client_wait_seconds = client_wait_seconds
         self._now_ms = now_ms
         self._failures = FailureMemory()
-        self._retries: Retries[Landing] = Retries()
+        self._retries = Retries[Landing]() if retries is None else retries
 
     async def join(
         self, order: Order, gone: Callable[[], Awaitable[None]], stream: Stream | None = None
