@@ -32,7 +32,7 @@ def order(aside: str = "", **directives: bool) -> Order:
         edit=Edit("edits", "m", ()),
         spool=Spool(),
         fingerprint=Fingerprint("v1-k", aside=aside),
-        directives=Directives(**directives),
+        directives=Directives(**directives),  # type: ignore[arg-type]
     )
 
 
