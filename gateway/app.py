@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
@@ -19,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.admin import PATHS, Admin
 from gateway.admin import PREFIX as ADMIN
 from gateway.edges.journal import Journal, quiet_servers
+from gateway.edges.meters import take_seat
 from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
 from gateway.lifespan import running
@@ -31,6 +33,7 @@ from gateway.rules.catalogue import Listing, may_use
 from gateway.rules.events import error_event
 from gateway.settings import Settings
 from gateway.standing import standing
+from gateway.survey import glance
 from gateway.trace import Trace
 
 JSON = "application/json"
@@ -240,10 +243,11 @@ class Gateway:
 
     async def _metrics(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         self._check_may_read_metrics(exchange)
-        meters = self.parts.meters
-        meters.in_flight.set(self.parts.flights.in_air)
-        headers = {"content-type": meters.content_type, "x-request-id": exchange.request_id}
-        await exchange.answer(200, headers, meters.exposition())
+        glance(self.parts)
+        accept = exchange.headers.get("accept", "")
+        body, content_type = await asyncio.to_thread(self.parts.meters.exposition, accept)
+        headers = {"content-type": content_type, "x-request-id": exchange.request_id}
+        await exchange.answer(200, headers, body)
 
     def _check_may_read_metrics(self, exchange: Exchange) -> None:
         token = self.parts.settings.metrics.token.get_secret_value()
@@ -271,11 +275,16 @@ SHUTTING_DOWN = Refusal(
 )
 
 
-def create_app(settings: Settings, journal: Journal | None = None) -> Gateway:
-    """Settings in, app out. Called in the process that serves."""
+def create_app(
+    settings: Settings, journal: Journal | None = None, *, metrics_folder: str = ""
+) -> Gateway:
+    """Settings in, app out. Called in the process that serves.
+
+    `metrics_folder` is where several such processes keep their metrics together.
+    """
     quiet_servers()
     written = journal or Journal(format=settings.log.format, level=settings.log.level)
-    return Gateway(build(settings, written))
+    return Gateway(build(settings, written, take_seat(metrics_folder) if metrics_folder else None))
 
 
 Endpoint = Callable[[Exchange, Mapping[str, str]], Awaitable[None]]

@@ -81,11 +81,13 @@ class Forwarder:
             )
             if again is None:
                 break
+            self._meters.upstream_retries.labels(call.refusal.code.removeprefix("upstream_")).inc()
             await asyncio.sleep(again.wait_seconds)
         return call
 
     async def _attempt(self, order: Order) -> Call:
         started, result = time.perf_counter(), "failed"
+        self._meters.upstream_in_flight.inc()
         try:
             path, payload = _request(order)
             listener = order.relay if is_streaming(order.edit) else None
@@ -109,11 +111,9 @@ class Forwarder:
             self._journal.fault("a call crashed", error, request_id=order.request_id)
             return NotBought(failures.refusal_of_break("failed"), Settlement(cost_nanos=None))
         finally:
+            self._meters.upstream_in_flight.dec()
             self._meters.record_call(
-                model=order.edit.model,
-                team=order.caller.team,
-                result=result,
-                seconds=time.perf_counter() - started,
+                model=order.edit.model, result=result, seconds=time.perf_counter() - started
             )
 
     async def _read(self, order: Order, answer: Answer) -> Call:
@@ -126,8 +126,11 @@ class Forwarder:
         )
         if answer.status != 200:
             free = attempts.is_uncharged(answer.status, self._settings.uncharged_statuses)
+            refusal = failures.refusal_of_answer(answer.status, answer.body, answer.retry_after)
+            if refusal.code == "upstream_account":
+                self._meters.account_refusals.inc()
             return NotBought(
-                failures.refusal_of_answer(answer.status, answer.body, answer.retry_after),
+                refusal,
                 replace(settlement, cost_nanos=0) if free else settlement,
                 may_repeat=free and answer.status in attempts.RETRIED_STATUSES,
                 retry_after=answer.retry_after,

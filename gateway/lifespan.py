@@ -18,6 +18,7 @@ from gateway.state.audit import Author
 from gateway.state.booking import OpenReservation
 from gateway.state.database import StateUnavailable, Transaction
 from gateway.state.migrate import migrate
+from gateway.survey import glance_often, survey
 
 FIRST_CATALOGUE_SECONDS = 1.0
 BEATS_OF_A_LEASE = 5
@@ -51,6 +52,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         "heart": _beat(parts),
         "books": _keep_books(parts),
         "house": _keep_house(parts),
+        "gauges": glance_often(parts),
+        "survey": survey(parts),
     }.items():
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(functools.partial(_ended, parts))

@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.edges.body import digest
 from gateway.edges.disk import DiskResults
 from gateway.edges.journal import Journal
-from gateway.edges.meters import Meters
+from gateway.edges.meters import Meters, Seat
 from gateway.edges.sqlite import SqliteDatabase
 from gateway.edges.upstream import Upstream
 from gateway.edges.webhook import Webhook
@@ -90,11 +90,16 @@ class Parts:
         """Something went wrong and was survived."""
         tell(self.meters, self.journal, part, error)
 
+    @property
+    def state_up(self) -> bool:
+        """Could the state be read in the last seconds?"""
+        read_ms = self.keyring.loaded_ms
+        return read_ms is not None and self.clock() - read_ms <= STALE_NOTICE_MS
+
     def degraded(self) -> list[str]:
         """What does not work just now, though the gateway does."""
         found = []
-        read_ms = self.keyring.loaded_ms
-        if read_ms is None or self.clock() - read_ms > STALE_NOTICE_MS:
+        if not self.state_up:
             found.append("state: not read lately")
         if self.catalogue.listing is None:
             found.append("catalogue: never loaded")
@@ -103,10 +108,10 @@ class Parts:
         return found
 
 
-def build(settings: Settings, journal: Journal) -> Parts:
+def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Parts:
     """Every part, not started yet; touches no network and no file."""
     clock = Clock()
-    meters = Meters(VERSION)
+    meters = Meters(VERSION, seat)
     database = open_database(settings.state.url)
     results = open_results(settings)
     upstream = open_upstream(settings)

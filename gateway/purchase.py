@@ -29,6 +29,7 @@ from gateway.rules.entries import may_serve
 from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
 from gateway.rules.money import usd
 from gateway.settings import Settings
+from gateway.state.booking import paid_images
 from gateway.treasury import Treasury
 
 LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
@@ -39,12 +40,14 @@ INTERNAL = Refusal(
 UNKNOWN = Settlement(cost_nanos=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Paid:
     """A reservation, and what goes along with it until it is resolved."""
 
     reservation: Reservation
     leasing: Leasing
+    counted: bool = False
+    """Is what it cost in the metrics?"""
 
 
 class Shared(NamedTuple):
@@ -106,8 +109,7 @@ class Buyer:
             return await self._fly(order, paid, stages)
         except Exception:
             paid.leasing.lost()  # what is settled stays as it is; else this is the ceiling
-            key_id = order.caller.key_id
-            await self._treasury.settle(key_id, paid.reservation, UNKNOWN, paid.leasing)
+            await self._book(order, paid, UNKNOWN)
             raise
 
     async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
@@ -211,22 +213,42 @@ class Buyer:
         if call.settlement is None:
             await self._treasury.void(paid.reservation, paid.leasing)
             return None
+        return await self._book(order, paid, call.settlement)
+
+    async def _book(self, order: Order, paid: Paid, settlement: Settlement) -> Settled:
+        """To book twice is to book once, in the ledger and in the metrics."""
         settled = await self._treasury.settle(
-            order.caller.key_id, paid.reservation, call.settlement, paid.leasing
+            order.caller.key_id, paid.reservation, settlement, paid.leasing
         )
+        if not paid.counted:
+            paid.counted = True
+            self._count(order, paid.reservation, settlement, settled)
+        return settled
+
+    def _count(
+        self, order: Order, reservation: Reservation, settlement: Settlement, settled: Settled
+    ) -> None:
+        cost, images = settled.cost_nanos, reservation.images
         labels = {"model": order.edit.model, "team": order.caller.team}
-        if settled.cost_nanos:
-            self._meters.record_cost(**labels, cost_nanos=settled.cost_nanos)
+        pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
+        if cost or pictures:
+            self._meters.record_cost(
+                **labels,
+                request_id=order.request_id,
+                key_id=order.caller.key_id,
+                cost_nanos=cost,
+                estimated=settled.estimated,
+                pictures=pictures,
+            )
         if settled.overrun_nanos:
             self._meters.record_overrun(**labels)
             self._journal.warn(
                 "a call cost more than its ceiling",
                 request_id=order.request_id,
                 **labels,
-                cost_usd=usd(settled.cost_nanos),
-                ceiling_usd=usd(paid.reservation.ceiling_nanos),
+                cost_usd=usd(cost),
+                ceiling_usd=usd(reservation.ceiling_nanos),
             )
-        return settled
 
     def _share(self, answered: Answered, cost_nanos: int) -> Shared:
         """Off the event loop: there are megabytes to copy and to hash."""

@@ -45,19 +45,25 @@ class Recorder:
         self._zone = zone
         self._now_ms = now_ms
         self._waiting: deque[usage.UsageRow] = deque()
+        self._in_hand: Sequence[usage.UsageRow] = ()
 
     def record(self, trace: Trace) -> None:
         """One finished request. Never waits."""
         caller, seconds = trace.caller, trace.seconds
         self._meters.record_request(
+            request_id=trace.request_id,
             route=trace.route,
             model=trace.model,
             team=caller.team if caller else "",
+            key_id=caller.key_id if caller else "",
             outcome=trace.outcome,
             code=trace.code,
             seconds=seconds,
             upstream_seconds=trace.upstream_seconds,
+            references=trace.references,
+            body_bytes=trace.body_bytes,
             saved_nanos=trace.saved_nanos,
+            cause=trace.cause,
         )
         self._journal.request(**_line(trace, seconds))
         if caller:
@@ -69,6 +75,17 @@ class Recorder:
             self._meters.trouble.labels("usage_lost").inc()
         self._waiting.append(_row(trace, caller, self._now_ms(), self._zone))
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not written yet."""
+        return len(self._in_hand) + len(self._waiting)
+
+    @property
+    def lag_seconds(self) -> float:
+        """The age of the oldest row that is not written yet; 0 where there is none."""
+        oldest = next(iter(self._in_hand or self._waiting), None)
+        return max(0, self._now_ms() - oldest.at_ms) / 1000 if oldest else 0.0
+
     async def run(self) -> None:
         """Write batches for ever."""
         while True:
@@ -78,13 +95,16 @@ class Recorder:
     async def flush(self) -> bool:
         """Write what waits; False where the state could not be reached and it still waits."""
         while self._waiting:
-            rows = [self._waiting.popleft() for _ in range(min(BATCH_ROWS, len(self._waiting)))]
+            number = min(BATCH_ROWS, len(self._waiting))
+            self._in_hand = rows = [self._waiting.popleft() for _ in range(number)]
             try:
                 await self._write(rows)
             except StateUnavailable:
                 self._waiting.extendleft(reversed(rows))
                 self._meters.trouble.labels("usage").inc()
                 return False
+            finally:
+                self._in_hand = ()
         return True
 
     async def _write(self, rows: Sequence[usage.UsageRow]) -> None:

@@ -127,6 +127,10 @@ class Results(Protocol):
         """What is held now. Raises ResultsUnavailable."""
         ...
 
+    async def stats_here(self) -> Stats:
+        """What this machine's disk holds; cheap enough for every scrape. Raises as `stats`."""
+        ...
+
     def counts(self) -> Counts:
         """What was counted since the start; costs nothing."""
         ...

@@ -196,6 +196,7 @@ class Admin(Section):
 
 class Metrics(Section):
     token: Secret = SecretStr("")
+    survey_seconds: SomeSeconds = 10.0
 
 
 class Warnings(Section):

@@ -143,7 +143,9 @@ async def test_the_journal_and_a_metric_say_it_where_there_is_no_webhook(books: 
     (line,) = books.lines("budget mark passed")
     assert (line["level"], line["spent_usd"], line["limit_usd"]) == ("warning", "0.06", "0.10")
     assert line["webhook"] is False
-    assert b'gateway_warnings_total{percent="50",result="passed"} 1.0' in books.meters.exposition()
+    assert (
+        b'gateway_warnings_total{percent="50",result="passed"} 1.0' in books.meters.exposition()[0]
+    )
 
 
 async def test_one_purchase_may_pass_several_marks(books: Books) -> None:
@@ -387,7 +389,7 @@ async def test_a_webhook_that_stays_dead_is_given_up_in_the_end(books: Books) ->
         await watch.look()
         await asyncio.sleep(0.05)
     assert len(receiver.posts) == 10
-    assert b'percent="50",result="given_up"} 1.0' in books.meters.exposition()
+    assert b'percent="50",result="given_up"} 1.0' in books.meters.exposition()[0]
 
 
 async def test_a_silent_webhook_does_not_keep_others_waiting(
@@ -413,7 +415,7 @@ async def test_the_webhooks_address_is_written_nowhere(books: Books) -> None:
         await books.spend(1, 6 * CENT)
         await settled(books, watch, delivered=1)
     assert "secret-path" not in books.log.getvalue()
-    assert b"secret-path" not in books.meters.exposition()
+    assert b"secret-path" not in books.meters.exposition()[0]
 
 
 # --- with whole gateways --------------------------------------------------------------

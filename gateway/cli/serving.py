@@ -17,6 +17,7 @@ from gateway import emulator
 from gateway.app import create_app
 from gateway.cli.checking import Finding, findings
 from gateway.cli.context import author, config_option, in_database, settings_of
+from gateway.edges.meters import shared_folder
 from gateway.edges.server import Door, PortTaken, listen
 from gateway.edges.server import serve as serve_app
 from gateway.parts import open_results
@@ -52,15 +53,16 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
         raise click.ClickException(str(error)) from None
     host = f"[{server.host}]" if ":" in server.host else server.host
     url = f"http://{host}:{listener.getsockname()[1]}"
-    started = serve_app(
-        functools.partial(create_app, settings),
-        listener,
-        door=door_of(settings),
-        workers=server.workers,
-        trusted_proxies=server.trusted_proxies,
-        drain_seconds=server.drain_seconds,
-        on_started=lambda: announce(url),
-    )
+    with shared_folder(server.workers) as metrics_folder:
+        started = serve_app(
+            functools.partial(create_app, settings, metrics_folder=metrics_folder),
+            listener,
+            door=door_of(settings),
+            workers=server.workers,
+            trusted_proxies=server.trusted_proxies,
+            drain_seconds=server.drain_seconds,
+            on_started=lambda: announce(url),
+        )
     if not started:
         raise click.ClickException("the gateway did not start; the lines above say why")
 

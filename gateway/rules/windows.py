@@ -22,13 +22,15 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The days from `first_day` to `last_day`, both within; `resets_ms` is the first instant after.
+    """The days from `first_day` to `last_day`, both within.
 
-    The window of everything has both days "total" and never resets (None).
+    `starts_ms` is its first instant and `resets_ms` the first after. The window of everything
+    has both days "total", and neither instant.
     """
 
     first_day: str
     last_day: str
+    starts_ms: int | None
     resets_ms: int | None
 
 
@@ -40,9 +42,10 @@ def day_of(now_ms: int, zone: tzinfo) -> str:
 def window(period: Period, day: str, zone: tzinfo) -> Window:
     """The window of this period that holds `day`."""
     if period == "total":
-        return Window(TOTAL, TOTAL, None)
+        return Window(TOTAL, TOTAL, None, None)
     first, after = _bounds(period, date.fromisoformat(day))
-    return Window(first.isoformat(), (after - _ONE_DAY).isoformat(), _start_ms(after, zone))
+    last_day = (after - _ONE_DAY).isoformat()
+    return Window(first.isoformat(), last_day, _start_ms(first, zone), _start_ms(after, zone))
 
 
 def days_before(day: str, days: int) -> str:

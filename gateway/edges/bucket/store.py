@@ -155,6 +155,9 @@ class BucketResults:
             oldest_ms = min(times if oldest_ms is None else [oldest_ms, *times], default=oldest_ms)
         return Stats(entries, size, oldest_ms)
 
+    async def stats_here(self) -> Stats:
+        return await self._local.stats()
+
     def counts(self) -> Counts:
         """Of this process, in the bucket and on this machine together."""
         return self._tally.counts() + self._local.counts()

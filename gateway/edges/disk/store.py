@@ -141,6 +141,9 @@ class DiskResults:
     async def stats(self) -> Stats:
         return await self._ask(self._access.read(_stats, PATIENCE))
 
+    async def stats_here(self) -> Stats:
+        return await self.stats()
+
     def counts(self) -> Counts:
         return self._tally.counts()
 
