@@ -18,6 +18,11 @@ test: $(VENV)/.test
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long -v --durations=0
 
+# Some ten minutes; with wrk, and what of nginx, Lua and LiteLLM there is. Writes
+# tests/benchmarks/results/ and the README's section.
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks
+
 check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,4 +46,4 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml
 	@touch $@ $(VENV)/.run
 
 clean:
-	rm -rf $(VENV) .venv-clients var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .venv-bench var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

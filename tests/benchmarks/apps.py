@@ -1,0 +1,78 @@
+"""The plain peers: what reads and discards and answers a constant, and what only forwards.
+
+Run by uvicorn as factories, each in a process of its own. The constant answer carries both the
+cost that the gateway reads and the token counts without which LiteLLM answers 500.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+MODEL = "deepshi-image-1"
+PICTURE_BYTES = 1_050_000
+"""As base64: 1.4 MB."""
+
+
+def answer() -> bytes:
+    """What every peer answers: one picture, 1.4 MB of JSON."""
+    picture = base64.b64encode(random.Random(1).randbytes(PICTURE_BYTES)).decode()
+    usage = {
+        "input_tokens": 1,
+        "output_tokens": 1,
+        "total_tokens": 2,
+        "input_tokens_details": {"text_tokens": 1, "image_tokens": 0},
+        "cost": {"total_cost": 0.01},
+    }
+    return json.dumps({"created": 1, "data": [{"b64_json": picture}], "usage": usage}).encode()
+
+
+def constant() -> Starlette:
+    """Reads and discards a body, and answers a constant: the floor, and everybody's upstream."""
+    body = answer()
+
+    async def edit(request: Request) -> Response:
+        async for _ in request.stream():
+            pass
+        return Response(body, media_type="application/json")
+
+    return Starlette(routes=[Route("/v1/images/edits", edit, methods=["POST"]), _models()])
+
+
+def forwarder() -> Starlette:
+    """Reads a body, posts it to the upstream (BENCH_UPSTREAM) by httpx, and answers its answer."""
+    url = os.environ["BENCH_UPSTREAM"] + "/images/edits"
+    client = httpx.AsyncClient(timeout=60, trust_env=False)
+
+    async def edit(request: Request) -> Response:
+        body = await request.body()
+        headers = {"content-type": request.headers["content-type"]}
+        answered = await client.post(url, content=body, headers=headers)
+        return Response(answered.content, answered.status_code, media_type="application/json")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    routes = [Route("/v1/images/edits", edit, methods=["POST"]), _models()]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _models() -> Route:
+    async def models(request: Request) -> Response:
+        edit = {"supported": True, "max_reference_images": 5}
+        item = {"id": MODEL, "object": "model", "created": 1, "owned_by": "bench", "edit": edit}
+        return JSONResponse({"object": "list", "data": [item]})
+
+    return Route("/v1/models", models)
