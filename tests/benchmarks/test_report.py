@@ -53,7 +53,8 @@ def test_a_goal_is_the_median_of_the_ratios_within_each_round() -> None:
     floor = next(goal for goal in GOALS if goal.text.endswith("the floor's"))
     ratio = floor.ratio(measured())
     assert ratio == pytest.approx(0.7)  # of 0.78, 0.7 and 0.7
-    assert ratio is not None and floor.met(ratio)
+    assert ratio is not None
+    assert floor.met(ratio)
     assert f"| {floor.text} | ≥ 0.65 | 0.70 ✔ |" in report().markdown()
 
 
