@@ -45,5 +45,17 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml
 	@$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.run
 
+# What the image installs, for every platform and Python: pinned, with hashes. `make lock` keeps
+# the versions that are there as long as pyproject.toml allows them; `make lock UPGRADE=1` does not.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' \
+	$(if $(UPGRADE),--upgrade)
+
+lock: $(VENV)/.python
+	@$(PIP) install 'uv>=0.9'
+	$(LOCK) --output-file deploy/requirements.lock pyproject.toml \
+	  $$($(BIN)/python deploy/lock.py extras)
+	$(BIN)/python deploy/lock.py build | $(LOCK) --output-file deploy/build.lock -
+
 clean:
 	rm -rf $(VENV) .venv-clients .venv-bench var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

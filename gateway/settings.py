@@ -90,6 +90,7 @@ Nanos = Annotated[int, BeforeValidator(_nanos)]
 MaybeNanos = Annotated[int | None, BeforeValidator(_nanos)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+SecretText = Annotated[str, BeforeValidator(_secret)]  # with a secret in it; shown without
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 NaturalCount = Annotated[int, Field(ge=1)]
 SomeSeconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_inf_nan=False)]
@@ -174,7 +175,9 @@ class Cache(Section):
 
 
 class State(Section):
-    url: str = Field(default="sqlite:var/gateway.db", pattern=r"(sqlite:|postgres(ql)?://).+")
+    url: SecretText = Field(
+        default="sqlite:var/gateway.db", pattern=r"(sqlite:|postgres(ql)?://).+"
+    )
     auth_stale_seconds: Seconds = 300.0
     refresh_seconds: Seconds = 0.4
     lease_seconds: Annotated[Seconds, Field(ge=1)] = 10.0

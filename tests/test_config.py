@@ -1,13 +1,18 @@
-"""config/gateway.toml says every setting, and says its default."""
+"""config/gateway.toml says every setting, and says its default; production.toml is in order."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
+from gateway.emulator import EmulatorServer
 from gateway.settings import LimitSettings, Settings, load
 
 FILE = Path("config/gateway.toml")
@@ -28,3 +33,65 @@ def test_the_file_names_every_setting() -> None:
         for name in kind.model_fields:
             named = name in tables[section] or (kind is LimitSettings and f"# {name} =" in text)
             assert named, f"[{section}] {name} is not documented"
+
+
+PRODUCTION = Path("config/production.toml")
+SECRETS = {
+    "DEEPSHI_API_KEY": "sk-upstream",
+    "GATEWAY_ADMIN_TOKEN": "root token",
+    "GATEWAY_METRICS_TOKEN": "metrics token",
+    "GATEWAY_WEBHOOK_URL": "https://chat.example/hook",
+    "GATEWAY_WEBHOOK_SECRET": "webhook secret",
+}
+
+
+def test_the_production_file_takes_every_secret_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, secret in SECRETS.items():
+        assert secret not in PRODUCTION.read_text()
+        monkeypatch.setenv(name, secret)
+    settings = load(PRODUCTION)
+    assert [
+        *(key.get_secret_value() for key in settings.upstream.api_key),
+        settings.admin.token.get_secret_value(),
+        settings.metrics.token.get_secret_value(),
+        settings.warnings.webhook_url.get_secret_value(),
+        settings.warnings.secret.get_secret_value(),
+    ] == list(SECRETS.values())
+    assert settings.new_team.limits().budget_nanos
+
+
+def test_check_finds_the_production_file_in_order(emulator: EmulatorServer, tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        **SECRETS,
+        "DEEPSHI_API_KEY": emulator.api_key,
+        "GATEWAY_UPSTREAM__BASE_URL": emulator.base_url,
+        "GATEWAY_SERVER__SPOOL_FOLDER": str(tmp_path / "spool"),
+        "GATEWAY_CACHE__URL": f"disk:{tmp_path / 'results'}",
+        "GATEWAY_STATE__URL": f"sqlite:{tmp_path / 'gateway.db'}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check", "--config", str(PRODUCTION)],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAULT" not in done.stdout
+
+
+@pytest.mark.parametrize("form", ["file", "env"])
+def test_the_state_s_url_may_stand_in_a_file_or_a_variable(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://gateway:secret@db/gateway"
+    (tmp_path / "url").write_text(f"{url}\n")
+    monkeypatch.setenv("STATE_URL", url)
+    given = f"file:{tmp_path / 'url'}" if form == "file" else "env:STATE_URL"
+    settings = load(Path("/dev/null"), environment={"GATEWAY_STATE__URL": given})
+    assert settings.state.url == url
+
+
+def test_what_an_orchestrator_injects_is_no_setting() -> None:
+    injected = {"GATEWAY_PORT": "tcp://10.0.0.1:80", "GATEWAY_SERVICE_HOST": "10.0.0.1"}
+    assert load(FILE, environment=injected) == load(FILE, environment={})

@@ -1,0 +1,32 @@
+"""What `make lock` locks: every extra that is not for the tests, and what builds the wheel."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+PYPROJECT: dict[str, Any] = tomllib.loads(
+    (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+)
+NOT_SHIPPED = frozenset({"test"})
+
+
+def extras() -> list[str]:
+    """The names of the extras that an image carries."""
+    return sorted(set(PYPROJECT["project"]["optional-dependencies"]) - NOT_SHIPPED)
+
+
+def build() -> list[str]:
+    """The requirements of the build itself."""
+    return list(PYPROJECT["build-system"]["requires"])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["extras"]:
+        sys.stdout.write(" ".join(f"--extra {name}" for name in extras()))
+    elif sys.argv[1:] == ["build"]:
+        sys.stdout.write("\n".join(build()) + "\n")
+    else:
+        raise SystemExit("lock.py extras|build")
