@@ -54,6 +54,7 @@ class Gateway:
                 _path("/v1/models", self._models, "GET"),
                 _path("/v1/models/{model:path}", self._model, "GET"),
                 _path("/v1/key", self._key, "GET"),
+                _path("/v1/requests/{id}", self._request, "GET"),
                 _path("/healthz", self._healthz, "GET"),
                 _path("/readyz", self._readyz, "GET"),
                 _path("/metrics", self._metrics, "GET"),
@@ -128,6 +129,7 @@ class Gateway:
 
     async def _image(self, route: Route, exchange: Exchange) -> None:
         trace = Trace(exchange.request_id, route)
+        self.parts.recorder.begin(trace)
         try:
             if self.parts.draining:
                 raise replace(SHUTTING_DOWN)
@@ -205,7 +207,7 @@ class Gateway:
             name: item for name, item in listing.items.items() if may_use(name, caller.accounts)
         }
 
-    # --- key --------------------------------------------------------------------------
+    # --- key and requests -------------------------------------------------------------
 
     async def _key(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         parts = self.parts
@@ -215,6 +217,10 @@ class Gateway:
             exchange,
             await standing(caller, database=parts.database, zone=zone, now_ms=parts.clock()),
         )
+
+    async def _request(self, exchange: Exchange, parameters: Mapping[str, str]) -> None:
+        caller = await self.parts.pipeline.caller_asking(exchange.headers, exchange.address)
+        await _answer_json(exchange, await self.parts.inquiry.answer(parameters["id"], caller))
 
     # --- administration ---------------------------------------------------------------
 

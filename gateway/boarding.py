@@ -8,17 +8,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gateway.errors import Refusal
 from gateway.flights import ClientGone, Flight, Flights
 from gateway.orders import Crash, Landing, Order, Picture
 from gateway.rules.failure_memory import FailureMemory, size_of
-from gateway.rules.leases import FRESH, is_of_request, is_refusal
+from gateway.rules.leases import FRESH, Asking, is_of_request, is_refusal
 from gateway.rules.retries import Name, Retries
 from gateway.streaming import Stream
 
 ALONE = "alone:"
 Fly = Callable[[Order], Awaitable[Landing]]
+
+
+class Awaited(NamedTuple):
+    """What somebody who asks again would find in this process: a flight to join, or what one
+    brought and was kept, because it was told to ask again."""
+
+    in_air: bool
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,22 @@ class Boarding:
         self._now_ms = now_ms
         self._failures = FailureMemory()
         self._retries = Retries[Landing]() if retries is None else retries
+        self._leading: set[str] = set()
+        """The requests whose flights are in the air."""
+
+    def leads(self, request_id: str) -> bool:
+        """Is the flight that this request has begun in the air here?"""
+        return request_id in self._leading
+
+    def awaits(self, asking: Asking, key_id: str) -> Awaited:
+        """What the same request would find here if it came again; changes nothing."""
+        now_ms, name = self._now_ms(), _name(asking, key_id)
+        again = asking.retry or self._retries.is_promised(name, now_ms)
+        key = flight_key(asking, key_id)
+        in_air = self._flights.is_in_air(key) and (again or asking.shared)
+        if key == asking.key:
+            in_air = in_air or self._flights.is_in_air(FRESH + key)
+        return Awaited(in_air, again and self._retries.find(name, now_ms) is not None)
 
     async def join(
         self, order: Order, gone: Callable[[], Awaitable[None]], stream: Stream | None = None
@@ -58,7 +83,9 @@ class Boarding:
         goes on in both cases.
         """
         deadline = asyncio.get_running_loop().time() + self._client_wait_seconds
-        again = order.directives.retry or self._retries.was_promised(_name(order), self._now_ms())
+        again = order.directives.retry or self._retries.was_promised(
+            _name_of(order), self._now_ms()
+        )
         while True:
             if known := self._known(order, again):
                 return Arrival(known, led=False)
@@ -75,7 +102,7 @@ class Boarding:
     def _known(self, order: Order, again: bool) -> Landing | None:
         """How this edit failed a moment ago, or what the attempt before this retry brought."""
         now_ms, asking = self._now_ms(), order.asking
-        if again and (landing := self._retries.find(_name(order), now_ms)):
+        if again and (landing := self._retries.find(_name_of(order), now_ms)):
             return landing
         if asking.fresh:
             return None
@@ -107,7 +134,7 @@ class Boarding:
 
     def _board(self, order: Order, again: bool) -> tuple[Flight[Landing], bool]:
         """The flight to wait for, one in the air or a new one; True where it is new."""
-        key = flight_key(order)
+        key = flight_key(order.asking, order.caller.key_id)
         flight = None
         if again or not key.startswith(ALONE):
             flight = self._flights.follow(key)
@@ -117,7 +144,9 @@ class Boarding:
         if flight is None:
             order.spool.share()
             flight = self._flights.start(lambda: self._fly_and_learn(order), key, order.relay)
-        name, fresh = _name(order), order.directives.no_cache
+            self._leading.add(order.request_id)
+            flight.task.add_done_callback(lambda _: self._leading.discard(order.request_id))
+        name, fresh = _name_of(order), order.directives.no_cache
 
         def keep(task: asyncio.Task[Landing]) -> None:
             if not task.cancelled():
@@ -152,7 +181,7 @@ class Boarding:
             return flight.task.result()
         if leaving.done() and not leaving.cancelled():
             raise ClientGone
-        self._retries.promise(_name(order), self._now_ms())
+        self._retries.promise(_name_of(order), self._now_ms())
         raise Refusal(
             "still_running",
             "This edit is still being made. Send the same request again: it joins the one that "
@@ -161,21 +190,22 @@ class Boarding:
         )
 
 
-def flight_key(order: Order) -> str:
+def flight_key(asking: Asking, key_id: str) -> str:
     """What a request's flight goes by: those that may share it have the same.
 
     What is not stored is nobody else's: asking twice means wanting two, and only an automatic
     retry joins the attempt before it.
     """
-    key = order.fingerprint.key
-    if order.directives.no_store or order.fingerprint.uncacheable:
-        return f"{ALONE}{order.caller.key_id}:{key}"
-    return FRESH + key if order.directives.no_cache else key
+    return asking.lease_key if asking.shared else f"{ALONE}{key_id}:{asking.key}"
 
 
-def _name(order: Order) -> Name:
+def _name(asking: Asking, key_id: str) -> Name:
     """The same for a retry, which sends exactly the same, fields of no picture and all."""
-    return order.caller.key_id, f"{flight_key(order)} {order.fingerprint.aside}"
+    return key_id, f"{flight_key(asking, key_id)} {asking.aside}"
+
+
+def _name_of(order: Order) -> Name:
+    return _name(order.asking, order.caller.key_id)
 
 
 def _is_leaders_alone(landing: Landing, order: Order) -> bool:

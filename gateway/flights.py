@@ -37,6 +37,10 @@ class Flights(Generic[Landing]):
         self._by_key: dict[str, Flight[Landing]] = {}
         self._in_air: set[asyncio.Task[Landing]] = set()
 
+    def is_in_air(self, key: str) -> bool:
+        """Is there a flight for this key that could be followed?"""
+        return key in self._by_key
+
     def follow(self, key: str) -> Flight[Landing] | None:
         """Follow the flight for this key, if there is one in the air."""
         flight = self._by_key.get(key)

@@ -30,15 +30,7 @@ class Order:
     @property
     def asking(self) -> Asking:
         """How it is to be bought, as far as other flights of the same edit are concerned."""
-        directives = self.directives
-        return Asking(
-            key=self.fingerprint.key,
-            aside=self.fingerprint.aside,
-            fresh=directives.no_cache,
-            shared=not (directives.no_store or self.fingerprint.uncacheable),
-            stores=not directives.no_store,
-            retry=directives.retry,
-        )
+        return Asking.of(self.fingerprint, self.directives)
 
 
 @dataclass(frozen=True, slots=True)

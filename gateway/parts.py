@@ -25,6 +25,7 @@ from gateway.edges.webhook import Webhook
 from gateway.flights import Flights
 from gateway.following import Follower
 from gateway.forwarding import Forwarder
+from gateway.inquiry import Inquiry
 from gateway.keyring import Keyring
 from gateway.leasing import Leases
 from gateway.lookout import Lookout
@@ -81,6 +82,7 @@ class Parts:
     recorder: Recorder
     watch: Watch
     pipeline: Pipeline
+    inquiry: Inquiry
     owner: resolving.Owner
     clock: Clock
     draining: bool = False
@@ -188,6 +190,15 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
     recorder = Recorder(
         database=database, meters=meters, journal=journal, zone=settings.zone, now_ms=clock
     )
+    inquiry = Inquiry(
+        database=database,
+        recorder=recorder,
+        boarding=boarding,
+        results=results,
+        owner_id=owner.id,
+        now_ms=clock,
+        silent_seconds=settings.state.lease_seconds,
+    )
     return Parts(
         settings=settings,
         journal=journal,
@@ -205,6 +216,7 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         recorder=recorder,
         watch=watch,
         pipeline=pipeline,
+        inquiry=inquiry,
         owner=owner,
         clock=clock,
     )

@@ -178,6 +178,7 @@ class Pipeline:
                 headers.get("x-gateway-variant", ""),
                 headers.get("x-stainless-retry-count", ""),
             )
+            trace.asked = directives.text
             directions.check_bypass(directives, caller)
             content_type = headers.get("content-type", "")
             admission.check_content_type(incoming.route, content_type)
@@ -248,6 +249,7 @@ class Pipeline:
                 cache_generations=self._settings.cache.generations,
             )
         trace.fingerprint = address.key
+        trace.aside, trace.uncacheable = address.aside, address.uncacheable or ""
         return address
 
     # --- look up ----------------------------------------------------------------------

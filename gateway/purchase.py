@@ -35,7 +35,8 @@ from gateway.treasury import Treasury
 LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
 INTERNAL = Refusal(
     "internal_error",
-    "The gateway made a mistake of its own; it is in its journal under this request's id.",
+    "The gateway made a mistake of its own; it is in its journal under this request's id. "
+    "GET /v1/requests/ID says whether anything was charged.",
 )
 UNKNOWN = Settlement(cost_nanos=None)
 

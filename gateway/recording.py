@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,14 @@ from gateway.trace import Trace
 FLUSH_SECONDS = 0.1
 BATCH_ROWS = 500
 MOST_WAITING = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A request as its usage row has it, or would have it now while it is `running`."""
+
+    row: usage.UsageRow
+    running: bool
 
 
 class Recorder:
@@ -44,11 +53,24 @@ class Recorder:
         self._journal = journal
         self._zone = zone
         self._now_ms = now_ms
-        self._waiting: deque[usage.UsageRow] = deque()
-        self._in_hand: Sequence[usage.UsageRow] = ()
+        self._running: dict[str, Trace] = {}
+        self._waiting: dict[str, usage.UsageRow] = {}
+        """By request; a row waits until it is known to be written."""
+
+    def begin(self, trace: Trace) -> None:
+        """A request that will be recorded when it has ended."""
+        self._running[trace.request_id] = trace
+
+    def find(self, request_id: str, key_id: str) -> Recorded | None:
+        """A request of this key that is under way here, or whose row is not known to be written."""
+        trace, row = self._running.get(request_id), self._waiting.get(request_id)
+        if trace and trace.caller and trace.caller.key_id == key_id:
+            return Recorded(_row(trace, trace.caller, self._now_ms(), self._zone), running=True)
+        return Recorded(row, running=False) if row and row.key_id == key_id else None
 
     def record(self, trace: Trace) -> None:
         """One finished request. Never waits."""
+        self._running.pop(trace.request_id, None)
         caller, seconds = trace.caller, trace.seconds
         self._meters.record_request(
             request_id=trace.request_id,
@@ -71,19 +93,20 @@ class Recorder:
 
     def _queue(self, trace: Trace, caller: Caller) -> None:
         if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft()
+            del self._waiting[next(iter(self._waiting))]
             self._meters.trouble.labels("usage_lost").inc()
-        self._waiting.append(_row(trace, caller, self._now_ms(), self._zone))
+        row = _row(trace, caller, self._now_ms(), self._zone)
+        self._waiting[row.request_id] = row
 
     @property
     def waiting(self) -> int:
         """How many rows are not written yet."""
-        return len(self._in_hand) + len(self._waiting)
+        return len(self._waiting)
 
     @property
     def lag_seconds(self) -> float:
         """The age of the oldest row that is not written yet; 0 where there is none."""
-        oldest = next(iter(self._in_hand or self._waiting), None)
+        oldest = next(iter(self._waiting.values()), None)
         return max(0, self._now_ms() - oldest.at_ms) / 1000 if oldest else 0.0
 
     async def run(self) -> None:
@@ -95,16 +118,14 @@ class Recorder:
     async def flush(self) -> bool:
         """Write what waits; False where the state could not be reached and it still waits."""
         while self._waiting:
-            number = min(BATCH_ROWS, len(self._waiting))
-            self._in_hand = rows = [self._waiting.popleft() for _ in range(number)]
+            rows = list(islice(self._waiting.values(), BATCH_ROWS))
             try:
                 await self._write(rows)
             except StateUnavailable:
-                self._waiting.extendleft(reversed(rows))
                 self._meters.trouble.labels("usage").inc()
                 return False
-            finally:
-                self._in_hand = ()
+            for row in rows:
+                self._waiting.pop(row.request_id, None)
         return True
 
     async def _write(self, rows: Sequence[usage.UsageRow]) -> None:
@@ -171,4 +192,9 @@ def _row(trace: Trace, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.Usa
         cost_centre=caller.cost_centre,
         tags=caller.tags,
         fingerprint=trace.fingerprint,
+        aside=trace.aside,
+        uncacheable=trace.uncacheable,
+        asked=trace.asked,
+        took_us=round(trace.seconds * 1_000_000),
+        stages={name: round(spent * 1_000_000) for name, spent in trace.stages.items()},
     )

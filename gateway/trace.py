@@ -26,6 +26,10 @@ class Trace:
     status: int = 0
     code: str = ""
     fingerprint: str = ""
+    aside: str = ""
+    uncacheable: str = ""
+    asked: str = ""
+    """What was asked of the cache, as `Directives.text`."""
     references: int = 0
     reference_cap: int | None = None
     body_bytes: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from zoneinfo import ZoneInfo
@@ -36,15 +37,49 @@ async def written(tx: Transaction) -> set[str]:
     return {row["request_id"] for row in await tx.fetch("SELECT request_id FROM usage_rows")}
 
 
-async def test_a_row_that_the_state_refuses_is_given_up_alone(database: Database) -> None:
-    log = io.StringIO()
-    recorder = Recorder(
+def recorder_of(database: Database, log: io.StringIO) -> Recorder:
+    return Recorder(
         database=database,
         meters=Meters("0"),
         journal=Journal(format="json", out=log),
         zone=ZoneInfo("UTC"),
         now_ms=now_ms,
     )
+
+
+async def test_a_request_is_known_from_its_beginning_until_its_row_is_written(
+    database: Database,
+) -> None:
+    recorder, trace = recorder_of(database, io.StringIO()), finished(1)
+    assert recorder.find("req_1", "key_1") is None
+    recorder.begin(trace)
+    running = recorder.find("req_1", "key_1")
+    recorder.record(trace)
+    waiting = recorder.find("req_1", "key_1")
+    others = recorder.find("req_1", "key_2")
+    await recorder.flush()
+
+    assert (running and running.running, waiting and waiting.running) == (True, False)
+    assert others is None
+    assert recorder.find("req_1", "key_1") is None
+    assert await database.read(written) == {"req_1"}
+
+
+async def test_a_batch_that_is_broken_off_is_written_after_all(database: Database) -> None:
+    recorder = recorder_of(database, io.StringIO())
+    recorder.record(finished(1))
+    flushing = asyncio.create_task(recorder.flush())
+    await asyncio.sleep(0)
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
+
+    assert await recorder.flush()
+    assert await database.read(written) == {"req_1"}
+
+
+async def test_a_row_that_the_state_refuses_is_given_up_alone(database: Database) -> None:
+    log = io.StringIO()
+    recorder = recorder_of(database, log)
     for number in range(20):
         recorder.record(finished(number, "\ud800" if number == 7 else "m"))
 

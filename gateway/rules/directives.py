@@ -24,6 +24,18 @@ class Directives:
     """An SDK sends it again by itself: its user asked once."""
 
     @property
+    def text(self) -> str:
+        """What of it stands in a `Cache-Control`, in one form: `parse` reads it back."""
+        age = self.max_age_seconds
+        words = {
+            "no-cache": self.no_cache,
+            "no-store": self.no_store,
+            "only-if-cached": self.only_if_cached,
+            f"max-age={age}": age is not None,
+        }
+        return ", ".join(word for word, asked in words.items() if asked)
+
+    @property
     def may_look(self) -> bool:
         """May a stored result answer this request?"""
         return not (self.no_cache or self.no_store)

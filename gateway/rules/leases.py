@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.model import Fingerprint
+from gateway.rules.directives import Directives
+
 FRESH = "fresh:"
 _LONGEST_STEP_SECONDS = 1.0
 
@@ -81,6 +84,18 @@ class Asking:
     stores: bool = True
     retry: bool = False
     aside: str = ""
+
+    @classmethod
+    def of(cls, address: Fingerprint, directives: Directives) -> Asking:
+        """How a request asks for its edit."""
+        return cls(
+            key=address.key,
+            aside=address.aside,
+            fresh=directives.no_cache,
+            shared=not (directives.no_store or address.uncacheable),
+            stores=not directives.no_store,
+            retry=directives.retry,
+        )
 
     @property
     def lease_key(self) -> str:

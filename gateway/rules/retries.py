@@ -61,6 +61,10 @@ class Retries(Generic[Landing]):
         while len(self._promised) > MOST_PROMISES:
             self._promised.popitem(last=False)
 
+    def is_promised(self, name: Name, now_ms: int) -> bool:
+        """Will this one be taken for one that was told so? Changes nothing."""
+        return self._promised.get(name, 0) > now_ms
+
     def was_promised(self, name: Name, now_ms: int) -> bool:
         """Was this one told so? Once for each time that it was."""
         return self._promised.pop(name, 0) > now_ms

@@ -54,7 +54,7 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
-class _Booked:
+class Booked:
     """A call and its corrections so far."""
 
     call: LedgerRow
@@ -131,18 +131,18 @@ async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author)
             f"a request can't have cost ${usd(cost_nanos)}: "
             f"nothing is booked at less than $0 or more than ${usd(LARGEST_NANOS)}"
         )
-    booked = old = await _booked_of_request(tx, request_id)
+    booked = old = await _known_of_request(tx, request_id)
     added = 0
     while pending := _corrections(booked, cost_nanos, by.now_ms):
         added += await book_corrections(tx, pending)
-        booked = await _booked_of_request(tx, request_id)
+        booked = await _known_of_request(tx, request_id)
     if added:
         await append(tx, by, "ledger.correct", f"request:{request_id}", _facts(old), _facts(booked))
     held_nanos = await _held_for(tx, request_id)
     return Corrected(request_id, _total(old), _total(booked), added, held_nanos)
 
 
-def _facts(booked: Sequence[_Booked]) -> dict[str, object]:
+def _facts(booked: Sequence[Booked]) -> dict[str, object]:
     """What the audit shows of a request's money."""
     return {
         "cost_usd": usd(_total(booked)),
@@ -150,11 +150,11 @@ def _facts(booked: Sequence[_Booked]) -> dict[str, object]:
     }
 
 
-def _total(booked: Sequence[_Booked]) -> int:
+def _total(booked: Sequence[Booked]) -> int:
     return sum(each.cost_nanos for each in booked)
 
 
-def _corrections(booked: Sequence[_Booked], cost_nanos: int, now_ms: int) -> list[Correction]:
+def _corrections(booked: Sequence[Booked], cost_nanos: int, now_ms: int) -> list[Correction]:
     """What is to be added so that the calls cost this in all, and none is an estimate."""
     costs = _costs(booked, cost_nanos)
     return [
@@ -164,7 +164,7 @@ def _corrections(booked: Sequence[_Booked], cost_nanos: int, now_ms: int) -> lis
     ]
 
 
-def _costs(booked: Sequence[_Booked], cost_nanos: int) -> dict[str, int]:
+def _costs(booked: Sequence[Booked], cost_nanos: int) -> dict[str, int]:
     """What each call is to cost, never less than nothing, so that all cost this together.
 
     Estimated calls change first, then the last ones.
@@ -189,7 +189,7 @@ async def _held_for(tx: Transaction, request_id: str) -> int:
     return rows[0]["nanos"] or 0
 
 
-async def _booked(tx: Transaction, reservation_id: str) -> _Booked:
+async def _booked(tx: Transaction, reservation_id: str) -> Booked:
     rows = await tx.fetch(
         f"SELECT {LEDGER_SELECT} FROM ledger WHERE id = $1 OR corrects = $1", reservation_id
     )
@@ -198,10 +198,14 @@ async def _booked(tx: Transaction, reservation_id: str) -> _Booked:
     raise UnknownReservation(f"nothing is or was held as {reservation_id}")
 
 
-async def _booked_of_request(tx: Transaction, request_id: str) -> list[_Booked]:
+async def booked_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+    """The calls of a request in the order they were booked in, each with its corrections."""
     rows = await tx.fetch(f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1", request_id)
-    booked = _grouped(rows)
-    if booked:
+    return _grouped(rows)
+
+
+async def _known_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+    if booked := await booked_of_request(tx, request_id):
         return booked
     if held_nanos := await _held_for(tx, request_id):
         raise UnknownRequest(
@@ -211,11 +215,11 @@ async def _booked_of_request(tx: Transaction, request_id: str) -> list[_Booked]:
     raise UnknownRequest(f"the ledger has no call of the request {request_id}")
 
 
-def _grouped(rows: Sequence[Row]) -> list[_Booked]:
+def _grouped(rows: Sequence[Row]) -> list[Booked]:
     """Calls in the order they were booked in, each with its corrections."""
     ledger = sorted((LedgerRow(**row) for row in rows), key=lambda row: (row.at_ms, row.id))
     return [
-        _Booked(call, tuple(row for row in ledger if row.corrects == call.id))
+        Booked(call, tuple(row for row in ledger if row.corrects == call.id))
         for call in ledger
         if call.kind == "call"
     ]

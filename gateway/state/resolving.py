@@ -13,7 +13,7 @@ from gateway.model import Settlement
 from gateway.rules.money import usd
 from gateway.state.audit import Author, append
 from gateway.state.booking import RESERVATION_COLUMNS, OpenReservation, book_calls, call_row
-from gateway.state.database import Transaction
+from gateway.state.database import Row, Transaction
 from gateway.state.ledger import take
 from gateway.state.multirow import insert_rows
 
@@ -21,10 +21,13 @@ _UNKNOWN = Settlement(cost_nanos=None)
 
 _BEAT = "INSERT INTO owners (id, host, pid, started_ms, heartbeat_ms)"
 _AGAIN = "ON CONFLICT (id) DO UPDATE SET heartbeat_ms = excluded.heartbeat_ms"
-_OPEN = (
+_SELECT = (
     f"SELECT {', '.join(f'r.{name}' for name in RESERVATION_COLUMNS)}, o.heartbeat_ms "
-    "FROM reservations r LEFT JOIN owners o ON o.id = r.owner_id ORDER BY r.made_ms, r.id"
+    "FROM reservations r LEFT JOIN owners o ON o.id = r.owner_id"
 )
+_OLDEST_FIRST = "ORDER BY r.made_ms, r.id"
+_OPEN = f"{_SELECT} {_OLDEST_FIRST}"
+_OF_REQUEST = f"{_SELECT} WHERE r.request_id = $1 AND r.key_id = $2 {_OLDEST_FIRST}"
 _ABANDONED = (
     "SELECT r.id FROM reservations r LEFT JOIN owners o ON o.id = r.owner_id "
     "WHERE r.made_ms < $1 AND (o.id IS NULL OR o.heartbeat_ms < $2) "
@@ -73,11 +76,12 @@ async def retire(tx: Transaction, owner_id: str) -> None:
 
 async def list_unresolved(tx: Transaction) -> list[Unresolved]:
     """Every open reservation, oldest first: the calls in flight, and what crashes left."""
-    found: list[Unresolved] = []
-    for row in await tx.fetch(_OPEN):
-        held = {name: row[name] for name in RESERVATION_COLUMNS}
-        found.append(Unresolved(OpenReservation(**held), row["heartbeat_ms"]))
-    return found
+    return [_unresolved(row) for row in await tx.fetch(_OPEN)]
+
+
+async def unresolved_of_request(tx: Transaction, request_id: str, key_id: str) -> list[Unresolved]:
+    """What is held for a request that this key has made, oldest first."""
+    return [_unresolved(row) for row in await tx.fetch(_OF_REQUEST, request_id, key_id)]
 
 
 async def resolve(
@@ -126,3 +130,8 @@ async def settle_abandoned(
         told = {"reservations": [held.id for held in resolved], "booked_usd": booked_usd}
         await append(tx, by, "ledger.resolve", "ledger", {}, told)
     return resolved
+
+
+def _unresolved(row: Row) -> Unresolved:
+    held = {name: row[name] for name in RESERVATION_COLUMNS}
+    return Unresolved(OpenReservation(**held), row["heartbeat_ms"])

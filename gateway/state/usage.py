@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from gateway.model import NO_TAGS, Outcome
 from gateway.state import rollups
-from gateway.state.database import Transaction, Value
+from gateway.state.database import Row, Transaction, Value
 from gateway.state.multirow import insert_rows
 from gateway.state.rollups import tags_text
 
@@ -17,7 +19,13 @@ Cause = Literal["", "reuse", "coalesced", "automatic_retry", "remembered_refusal
 _COLUMNS = (
     "id", "at_ms", "day", "request_id", "team", "key_id", "model", "route", "outcome", "cause",
     "saved_nanos", "status", "code", "paid_by_team", "owner", "cost_centre", "tags", "fingerprint",
+    "aside", "uncacheable", "asked", "took_us", "stages",
 )  # fmt: skip
+_OF_REQUEST = (
+    f"SELECT {', '.join(_COLUMNS)} FROM usage_rows WHERE request_id = $1 AND key_id = $2 "
+    "ORDER BY at_ms, id LIMIT 1"
+)
+_NO_STAGES: Mapping[str, int] = MappingProxyType({})
 _HEAD = f"INSERT INTO usage_rows ({', '.join(_COLUMNS)})"
 _NEW = "ON CONFLICT (id) DO NOTHING RETURNING id"
 _FOLD = (
@@ -33,7 +41,9 @@ class UsageRow:
     `saved_nanos` is what it would have cost, and `cause` why it did not. `code` is the
     refusal's or failure's, "" where there was none. `paid_by_team` is the team that paid for
     the picture, where it was another one. `owner`, `cost_centre` and `tags` as they were.
-    `fingerprint` is the edit's, "" where the request was refused before it was known.
+    `fingerprint` is the edit's, "" where the request was refused before it was known; `aside`
+    and `uncacheable` are as in `Fingerprint`, and `asked` is what was asked of the cache, as a
+    `Cache-Control`. `took_us` and `stages` are microseconds.
     """
 
     id: str
@@ -54,6 +64,11 @@ class UsageRow:
     cost_centre: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     fingerprint: str = ""
+    aside: str = ""
+    uncacheable: str = ""
+    asked: str = ""
+    took_us: int = 0
+    stages: Mapping[str, int] = field(default_factory=lambda: _NO_STAGES)
 
     @property
     def dimensions(self) -> rollups.Dimensions:
@@ -84,6 +99,12 @@ async def record(tx: Transaction, rows: Sequence[UsageRow]) -> int:
     return len(written)
 
 
+async def find(tx: Transaction, request_id: str, key_id: str) -> UsageRow | None:
+    """The row of a request that this key has made; None also where another key made it."""
+    rows = await tx.fetch(_OF_REQUEST, request_id, key_id)
+    return _row(rows[0]) if rows else None
+
+
 async def fold(tx: Transaction, before_day: str, limit: int = 5_000) -> int:
     """Drop usage rows of days before this one, at most `limit`; how many went.
 
@@ -97,7 +118,15 @@ def _values(row: UsageRow) -> tuple[Value, ...]:
         row.id, row.at_ms, row.day, row.request_id, row.team, row.key_id, row.model, row.route,
         row.outcome.value, row.cause, row.saved_nanos, row.status, row.code, row.paid_by_team,
         row.owner, row.cost_centre, tags_text(row.tags), row.fingerprint,
+        row.aside, row.uncacheable, row.asked, row.took_us, json.dumps(dict(row.stages)),
     )  # fmt: skip
+
+
+def _row(row: Row) -> UsageRow:
+    read = {name: row[name] for name in _COLUMNS}
+    read["outcome"] = Outcome(read["outcome"])
+    read["tags"], read["stages"] = json.loads(read["tags"]), json.loads(read["stages"])
+    return UsageRow(**read)
 
 
 def _sums(row: UsageRow) -> rollups.Sums:

@@ -53,6 +53,11 @@ async def test_a_row_keeps_everything_that_was_known(database: Database) -> None
         tags={"b": "2", "a": "ü"},
         route="generations",
         fingerprint="v1-0a",
+        aside="a1",
+        uncacheable="generations",
+        asked="no-store",
+        took_us=12_345,
+        stages={"read": 7, "forward": 12_000},
     )
     await record(database, [given])
     (found,) = await stored(database)
@@ -75,7 +80,21 @@ async def test_a_row_keeps_everything_that_was_known(database: Database) -> None
         "cost_centre": "cc",
         "tags": '{"a":"ü","b":"2"}',
         "fingerprint": "v1-0a",
+        "aside": "a1",
+        "uncacheable": "generations",
+        "asked": "no-store",
+        "took_us": 12_345,
+        "stages": '{"read": 7, "forward": 12000}',
     }
+    read = await database.read(lambda tx: usage.find(tx, "req-0", "k1"))
+    assert read == given
+
+
+async def test_a_request_is_found_by_the_key_that_made_it_alone(database: Database) -> None:
+    await record(database, [row(n, key_id=f"k{n}") for n in range(3)])
+    wrong = await database.read(lambda tx: usage.find(tx, "req-1", "k0"))
+    right = await database.read(lambda tx: usage.find(tx, "req-1", "k1"))
+    assert (wrong, right) == (None, row(1, key_id="k1"))
 
 
 async def test_a_batch_of_any_size_is_written_whole(database: Database) -> None:

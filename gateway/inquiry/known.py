@@ -1,0 +1,53 @@
+"""What is known of one request: what this process remembers of it, and what the state says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.model import Fingerprint
+from gateway.rules.directives import Directives, parse
+from gateway.state.requests import Remains
+from gateway.state.usage import UsageRow
+
+State = Literal["running", "lost", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What this process and the state know of a request.
+
+    `row` is None where a crash lost it, or its process has not written it yet. `answering`: its
+    answer is being made here; `flying`: so is its picture, for whoever it may be.
+    """
+
+    row: UsageRow | None
+    remains: Remains
+    answering: bool = False
+    flying: bool = False
+
+    def state(self, silent_since_ms: int) -> State:
+        held = [each.heartbeat_ms or 0 for each in self.remains.held]
+        if self.answering or self.flying or any(beat >= silent_since_ms for beat in held):
+            return "running"
+        return "lost" if held else "ended"
+
+    @property
+    def may_be_paid(self) -> bool:
+        """Is something charged for it, or may that come?"""
+        return self.flying or bool(self.remains.held) or self.remains.cost_nanos > 0
+
+    @property
+    def address(self) -> Fingerprint | None:
+        """What it asks for; None where it never came to be known."""
+        if self.row:
+            row = self.row
+            found = Fingerprint(row.fingerprint, row.uncacheable or None, row.aside)
+        else:
+            about = self.remains.about
+            found = Fingerprint(about.fingerprint if about else "")
+        return found if found.key else None
+
+    @property
+    def directives(self) -> Directives:
+        return parse(self.row.asked, "") if self.row else Directives()
