@@ -67,10 +67,10 @@ class Gateway:
         )
 
     @asynccontextmanager
-    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+    async def _lifespan(self, _: object) -> AsyncIterator[Mapping[str, object]]:
         async with running(self.parts):
             try:
-                yield
+                yield {"drain": self.parts.draining}
             finally:
                 await self._admin.close()
 
@@ -97,6 +97,8 @@ class Gateway:
             await self._refuse(exchange, refusal)
         except (Disconnected, ClientGone):
             return  # nobody is left to be told
+        except asyncio.CancelledError:
+            await self._refuse(exchange, replace(SHUTTING_DOWN))
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
             self.parts.journal.fault(
                 "a request crashed", error, request_id=exchange.request_id, path=scope["path"]
@@ -131,7 +133,7 @@ class Gateway:
         trace = Trace(exchange.request_id, route)
         self.parts.recorder.begin(trace)
         try:
-            if self.parts.draining:
+            if self.parts.draining.under_way:
                 raise replace(SHUTTING_DOWN)
             await self.parts.pipeline.serve(self._incoming(route, exchange, trace), trace)
         except Refusal as refusal:
@@ -140,6 +142,13 @@ class Gateway:
             await self._refuse(exchange, refusal, trace)
         except (Disconnected, ClientGone):
             trace.leave()
+        except asyncio.CancelledError:
+            # The server has to end and waits no longer for those who wait. The flight is not
+            # theirs: it ends when the upstream's connections are closed, and is booked then.
+            exchange.hurry()
+            told = replace(CUT_SHORT if trace.fingerprint else SHUTTING_DOWN)
+            trace.refuse(told)
+            await self._refuse(exchange, told, trace)
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
             self.parts.journal.fault("a request crashed", error, request_id=trace.request_id)
             trace.refuse(INTERNAL)
@@ -241,7 +250,7 @@ class Gateway:
         await _answer_json(exchange, {"status": "ok"})
 
     async def _readyz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
-        if self.parts.draining:
+        if self.parts.draining.under_way:
             await _answer_json(exchange, {"status": "draining"}, status=503)
             return
         degraded = self.parts.degraded()
@@ -278,6 +287,11 @@ SHUTTING_DOWN = Refusal(
     "The gateway is shutting down; nothing was charged. Try again: another one answers, or this "
     "one when it is back.",
     retry_after_seconds=2,
+)
+CUT_SHORT = Refusal(
+    "upstream_timeout",
+    "The gateway had to stop before this edit was done. It may have been charged; ask again only "
+    "if you would pay for it twice.",
 )
 
 

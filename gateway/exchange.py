@@ -23,6 +23,7 @@ from gateway.errors import Refusal
 
 PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 DRAIN_SECONDS = 15.0
+HURRIED_DRAIN_SECONDS = 1.0
 TAKE_SECONDS = 120.0
 """How long a client may take nothing of an answer in pieces."""
 
@@ -52,6 +53,7 @@ class Exchange:
         self._upload_seconds = upload_seconds
         self._drain_bytes = drain_bytes
         self._take_seconds = take_seconds
+        self._drain_seconds = DRAIN_SECONDS
         self._body_begun = False
         self._body_ended = False
         self.answered = False
@@ -108,6 +110,10 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    def hurry(self) -> None:
+        """There is little time left: of a body that is refused only what comes at once is read."""
+        self._drain_seconds = HURRIED_DRAIN_SECONDS
+
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send the whole answer; where the body was not read to its end, drain and close.
 
@@ -162,7 +168,7 @@ class Exchange:
     async def _drain(self) -> None:
         left = self._drain_bytes
         try:
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(self._drain_seconds):
                 while left > 0 and not self._body_ended:
                     message = await self._receive()
                     left -= len(message.get("body", b""))

@@ -23,6 +23,7 @@ from gateway.survey import glance_often, survey
 FIRST_CATALOGUE_SECONDS = 1.0
 BEATS_OF_A_LEASE = 5
 RESOLVE_SECONDS = 5.0
+BREAK_SECONDS = 5.0
 HOUSE_SECONDS = 60.0
 DAY_MS = 86_400_000
 
@@ -154,12 +155,12 @@ def _ended(parts: Parts, task: asyncio.Task[None]) -> None:
 
 
 async def _stop(parts: Parts) -> None:
-    parts.draining = True
-    drain_seconds = parts.settings.server.drain_seconds
+    parts.draining.begin()
     await parts.lookout.close()
-    if parts.flights.in_air:
-        parts.journal.note("draining", flights=parts.flights.in_air, at_most_seconds=drain_seconds)
-    left = await parts.flights.drain(drain_seconds)
+    left = await parts.flights.drain(parts.draining.seconds_left)
+    if left:
+        await parts.upstream.close()  # each ends as a call that broke, and is booked as one
+    unsettled = await parts.flights.drain(BREAK_SECONDS)
     unwritten = await parts.treasury.drain(5.0)
     for task in parts.background:
         task.cancel()
@@ -169,7 +170,7 @@ async def _stop(parts: Parts) -> None:
     await parts.watch.close()
     if left or unwritten:
         parts.journal.warn("stopped with calls unfinished", flights=left, unwritten=unwritten)
-    else:
+    if not (unsettled or unwritten):
         await _say_goodbye(parts)
     await parts.upstream.close()
     await parts.results.close()

@@ -15,6 +15,7 @@ from gateway.announcements import Announcements
 from gateway.boarding import Boarding
 from gateway.catalogue import Catalogue
 from gateway.clock import Clock
+from gateway.draining import Draining
 from gateway.edges.body import digest
 from gateway.edges.disk import DiskResults
 from gateway.edges.journal import Journal
@@ -85,7 +86,7 @@ class Parts:
     inquiry: Inquiry
     owner: resolving.Owner
     clock: Clock
-    draining: bool = False
+    draining: Draining
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
     def on_trouble(self, part: str, error: BaseException) -> None:
@@ -219,6 +220,7 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         inquiry=inquiry,
         owner=owner,
         clock=clock,
+        draining=Draining(settings.server.drain_seconds, lambda: flights.in_air, journal),
     )
 
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-import uvicorn
 
 from gateway.app import Gateway, create_app
 from gateway.cli.serving import door_of
 from gateway.clock import now_ms
 from gateway.edges.journal import Journal
-from gateway.edges.server import configured, listen
+from gateway.edges.server import Configured, Server, configured, listen
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
 from gateway.parts import open_database
 from gateway.settings import Settings, load
@@ -151,7 +150,7 @@ def serving(settings: Settings) -> Iterator[Running]:
     log = io.StringIO()
     app = create_app(settings, Journal(format="json", level="debug", out=log))
     listener = listen(settings.server.host, settings.server.port)
-    server = _Server(configured(app, door_of(settings), drain_seconds=10))
+    server = _Server(configured(app, door_of(settings)))
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
     thread.start()
     try:
@@ -164,8 +163,8 @@ def serving(settings: Settings) -> Iterator[Running]:
         listener.close()
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+class _Server(Server):
+    def __init__(self, config: Configured) -> None:
         super().__init__(config)
         self.up = threading.Event()
 

@@ -146,7 +146,7 @@ def test_an_answer_left_unfinished_is_no_line_in_the_log(tmp_path: Path) -> None
         "    logging.getLogger('uvicorn.error').error('something else')\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "serve(lambda: app, listen('127.0.0.1', 0), door=Door(), workers=1,\n"
-        "      trusted_proxies=[], drain_seconds=1, on_started=lambda: None)\n"
+        "      trusted_proxies=[], on_started=lambda: None)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30)
     assert "something else" in done.stderr

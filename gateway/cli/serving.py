@@ -17,6 +17,7 @@ from gateway import emulator
 from gateway.app import create_app
 from gateway.cli.checking import Finding, findings
 from gateway.cli.context import author, config_option, in_database, settings_of
+from gateway.edges.journal import Journal
 from gateway.edges.meters import shared_folder
 from gateway.edges.server import Door, PortTaken, listen
 from gateway.edges.server import serve as serve_app
@@ -60,11 +61,16 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
             door=door_of(settings),
             workers=server.workers,
             trusted_proxies=server.trusted_proxies,
-            drain_seconds=server.drain_seconds,
             on_started=lambda: announce(url),
+            on_died=functools.partial(_note_death, settings),
         )
     if not started:
         raise click.ClickException("the gateway did not start; the lines above say why")
+
+
+def _note_death(settings: Settings, pid: int, status: int) -> None:
+    journal = Journal(format=settings.log.format, level=settings.log.level)
+    journal.warn("a worker has ended and is replaced", pid=pid, exit_status=status)
 
 
 def door_of(settings: Settings) -> Door:

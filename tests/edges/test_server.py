@@ -86,7 +86,7 @@ def served(**bounds: Any) -> Iterator[App]:
     app = App()
     listener = listen("127.0.0.1", 0)
     app.port = listener.getsockname()[1]
-    app.server = uvicorn.Server(configured(app, Door(**bounds), lifespan=False, drain_seconds=1))
+    app.server = uvicorn.Server(configured(app, Door(**bounds), lifespan=False, close_seconds=1))
     thread = threading.Thread(target=app.server.run, args=([listener],))
     thread.start()
     try:

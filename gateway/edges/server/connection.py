@@ -47,6 +47,8 @@ class Configured(uvicorn.Config):
     """uvicorn's configuration, and ours; a process of its own gets it pickled."""
 
     door: Door = Door()
+    closing: bool = False
+    """Every connection is closed after its next answer."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -154,6 +156,13 @@ class Connection(HttpToolsProtocol):
         self._cancel_head_timer()
         self._in_body = True
         self._bare_bytes = 0
+        if self.config.closing:
+            self.last_answer()
+
+    def last_answer(self) -> None:
+        """Whatever is answered last, or next, says that the connection is closed after it."""
+        if self._busy and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def _upgrades_with_a_body(self) -> bool:
         sent = dict(self.headers)

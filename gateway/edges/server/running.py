@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import resource
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import uvicorn
-from uvicorn.supervisors import Multiprocess
-
 from gateway.edges.server.connection import Configured, Connection, Door
+from gateway.edges.server.stopping import Server
+from gateway.edges.server.workers import Workers
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -23,6 +21,8 @@ LOGGING: dict[str, Any] = {
 }
 FILES_PER_CONNECTION = 2
 """Itself, and a spooled upload or a call to the upstream."""
+CLOSE_SECONDS = 5
+"""How long the last answers may take to leave, once nothing else is waited for."""
 
 
 class PortTaken(Exception):
@@ -52,12 +52,11 @@ def configured(
     door: Door,
     *,
     factory: bool = False,
-    workers: int = 1,
     trusted_proxies: Sequence[str] = (),
-    drain_seconds: float = 0.0,
+    close_seconds: int = CLOSE_SECONDS,
     lifespan: bool = True,
     log_config: dict[str, Any] | None = None,
-) -> uvicorn.Config:
+) -> Configured:
     """How the gateway's server runs; `app` is the ASGI app, or makes it where `factory` is set.
 
     `log_config` is for a process of our own: it sets the logging of the whole process.
@@ -65,7 +64,6 @@ def configured(
     config = Configured(
         app,
         factory=factory,
-        workers=workers,
         loop="uvloop",
         http=Connection,
         ws="none",
@@ -76,7 +74,7 @@ def configured(
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(drain_seconds) or None,
+        timeout_graceful_shutdown=close_seconds,
     )
     config.door = replace(door, max_connections=_that_fit(door.max_connections))
     return config
@@ -89,35 +87,23 @@ def serve(
     door: Door,
     workers: int,
     trusted_proxies: Sequence[str],
-    drain_seconds: float,
     on_started: Callable[[], None],
+    on_died: Callable[[int, int], None] = lambda pid, status: None,
 ) -> bool:
-    """Serve until told to stop (SIGINT, SIGTERM); False where the app did not start.
+    """Serve until told to stop (SIGINT, SIGTERM, SIGHUP); False where the app did not start.
 
     `make_app` makes the ASGI app in the process that serves it, and must be picklable where
-    there are several workers.
+    there are several workers; `on_died` is told of each that ended without being asked to.
     """
     raise_file_limit()
     config = configured(
-        make_app,
-        door,
-        factory=True,
-        workers=workers,
-        trusted_proxies=trusted_proxies,
-        drain_seconds=drain_seconds,
-        log_config=LOGGING,
+        make_app, door, factory=True, trusted_proxies=trusted_proxies, log_config=LOGGING
     )
-    server = _Server(config, on_started)
-    if workers == 1:
-        # uvicorn raises the signal that ended it once more when it is done; by then all is
-        # closed, and being told to stop is no failure.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        server.run(sockets=[listener])
-        return server.started
-    on_started()
-    Multiprocess(config, sockets=[listener]).run()
-    return True
+    if workers > 1:
+        return Workers(config, listener, workers, on_started, on_died).run()
+    server = Server(config, on_started)
+    server.run_until_told(listener)
+    return server.started
 
 
 def raise_file_limit() -> None:
@@ -135,17 +121,6 @@ def _that_fit(max_connections: int) -> int:
     if soft == resource.RLIM_INFINITY:
         return max_connections
     return max(1, min(max_connections, soft // FILES_PER_CONNECTION))
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
 
 
 class Meant(logging.Filter):
