@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
@@ -65,8 +66,11 @@ def is_gone(pid: int) -> bool:
 
 
 def serves(gateway: GatewayProcess) -> bool:
-    with gateway.client(None) as client:
-        return client.get("/readyz").status_code == 200
+    try:
+        with gateway.client(None) as client:
+            return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False  # the worker that took it has just ended
 
 
 async def edits(gateway: GatewayProcess, name: str, count: int) -> list[str]:

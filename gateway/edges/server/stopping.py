@@ -19,6 +19,8 @@ import uvicorn
 from gateway.edges.server.connection import Configured
 
 LOOK_SECONDS = 0.05
+LAST_CALL_SECONDS = 0.2
+"""How long who has just connected may take to ask, and is told to go elsewhere."""
 FAREWELL_SECONDS = 2.0
 """How long clients are told that they wait in vain."""
 
@@ -94,8 +96,7 @@ class Server(uvicorn.Server):
     async def _drain(self, drain: Drain) -> None:
         """Let end what has begun; who comes meanwhile is answered, and its connection closed."""
         if self.retiring:
-            for server in self.servers:
-                server.close()
+            self._accept_no_more()
         drain.begin()
         self.config.closing = True
         for connection in self.server_state.connections:
@@ -108,6 +109,12 @@ class Server(uvicorn.Server):
                 break
             await asyncio.sleep(LOOK_SECONDS)
         await _dismiss({task for task in begun if not task.done()})
+        self._accept_no_more()
+        await asyncio.sleep(LAST_CALL_SECONDS)
+
+    def _accept_no_more(self) -> None:
+        for server in self.servers:
+            server.close()
 
 
 async def _dismiss(waiting: set[asyncio.Task[None]]) -> None:
