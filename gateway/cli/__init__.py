@@ -17,6 +17,7 @@ from gateway.cli.apply import apply
 from gateway.cli.books import ledger
 from gateway.cli.results import cache
 from gateway.cli.serving import check, demo, emulate, serve
+from gateway.cli.state import state
 from gateway.cli.usage import usage
 
 
@@ -29,6 +30,6 @@ def main() -> None:
 for command in (
     serve, demo, emulate, check,
     organisation, teams, keys, tokens, pause, resume, audit, apply,
-    usage, ledger, cache,
+    usage, ledger, cache, state,
 ):  # fmt: skip
     main.add_command(command)

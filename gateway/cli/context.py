@@ -77,21 +77,29 @@ def in_state(
 
 def in_database(settings: Settings, operation: Operation[Result], *, read: bool = False) -> Result:
     """Run one operation on the state, migrated first, and say clearly what went wrong."""
-    return _with_database(
+    return with_database(
         settings, lambda database: database.read(operation) if read else database.write(operation)
     )
 
 
 def clock_of(settings: Settings) -> int:
     """The time by the state's clock, which all its processes go by, in unix milliseconds."""
-    return _with_database(settings, lambda database: database.clock_ms())
+    return with_database(settings, lambda database: database.clock_ms())
 
 
-def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[Result]]) -> Result:
+def with_database(
+    settings: Settings,
+    ask: Callable[[Database], Awaitable[Result]],
+    *,
+    migrated: bool = True,
+) -> Result:
+    """Ask the state's database something, and say clearly what went wrong."""
+
     async def run() -> Result:
         database = open_database(settings.state.url)
         try:
-            await migrate(database)
+            if migrated:
+                await migrate(database)
             return await ask(database)
         finally:
             await database.close()

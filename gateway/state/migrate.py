@@ -64,7 +64,7 @@ async def migrate(database: Database, migrations: Sequence[Migration] | None = N
     steps = known_migrations() if migrations is None else tuple(migrations)
 
     async def apply(tx: Transaction) -> int:
-        return await _apply_missing(tx, steps)
+        return await apply_missing(tx, steps)
 
     return await database.exclusive(apply)
 
@@ -75,12 +75,18 @@ async def schema_version(tx: Transaction) -> int:
     return int(rows[0]["number"] or 0)
 
 
-async def _apply_missing(tx: Transaction, steps: tuple[Migration, ...]) -> int:
+async def begun_version(tx: Transaction) -> int:
+    """The same, where there may be no table yet that says it: it is made."""
     await tx.fetch(
         "CREATE TABLE IF NOT EXISTS schema_migrations "
         "(number BIGINT PRIMARY KEY, name TEXT NOT NULL, at_ms BIGINT NOT NULL)"
     )
-    version = await schema_version(tx)
+    return await schema_version(tx)
+
+
+async def apply_missing(tx: Transaction, steps: Sequence[Migration]) -> int:
+    """Apply those of `steps` that were not yet; gives the version. Raises SchemaTooNew."""
+    version = await begun_version(tx)
     known = steps[-1].number if steps else 0
     if version > known:
         raise SchemaTooNew(version, known)
