@@ -49,9 +49,10 @@ def shared_folder(workers: int) -> Iterator[str]:
 
 
 def _sweep(place: Path) -> None:
-    """Folders whose parents were killed; what is not ours to open is not ours to delete."""
+    """Folders that no process uses any more; what is another user's is not ours to delete."""
     for file in place.glob(f"{PREFIX}*/{PARENT}"):
-        if os.access(file, os.R_OK | os.W_OK) and not _is_locked(file):
+        ours = os.access(file, os.R_OK | os.W_OK)
+        if ours and not any(_is_locked(lock) for lock in file.parent.glob("*.lock")):
             shutil.rmtree(file.parent, ignore_errors=True)
 
 
@@ -65,7 +66,7 @@ class Seat:
 
     def labels(self) -> Iterator[Mapping[str, str]]:
         """The labels of every value that any worker has kept so far."""
-        for file in sorted(self.folder.glob("*.db")):
+        for file in _files(self.folder):
             for key, *_ in MmapedDict.read_all_values_from_file(str(file)):
                 yield json.loads(key)[2]
 
@@ -102,7 +103,7 @@ class Shared(Collector):
         with _door(self._folder, fcntl.LOCK_SH):  # nobody takes a seat while they are counted
             files = [
                 str(file)
-                for file in sorted(self._folder.glob("*.db"))
+                for file in _files(self._folder)
                 if not file.name.startswith("gauge_") or self._is_taken(file)
             ]
             found = MultiProcessCollector.merge(files)
@@ -119,6 +120,11 @@ def _is_locked(file: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of values; one that is only just being made has none, and can't be read."""
+    return [file for file in sorted(folder.glob("*.db")) if file.stat().st_size]
 
 
 def _lock_of(folder: Path, number: int) -> Path:
