@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-long check bench lock clean
+.PHONY: run test test-long check docs bench lock clean
 
 # The demo where DEEPSHI_API_KEY is unset, else the gateway.
 run: $(VENV)/.run
@@ -14,6 +14,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+
+docs: $(VENV)/.test
+	$(BIN)/python -m tests.documents
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long -v --durations=0

@@ -90,10 +90,13 @@ class Boarding:
             if known := self._known(order, again):
                 return Arrival(known, led=False)
             flight, led = self._board(order, again)
-            if stream:
-                landing = await stream.hear(flight, led, gone)
-            else:
-                landing = await self._wait(flight, order, gone, deadline)
+            try:
+                if stream:
+                    landing = await stream.hear(flight, led, gone)
+                else:
+                    landing = await self._wait(flight, order, gone, deadline)
+            finally:
+                flight.followers -= not led
             if led or not _is_leaders_alone(landing, order):
                 return Arrival(landing, led)
 

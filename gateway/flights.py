@@ -74,7 +74,7 @@ class Flights(Generic[Landing]):
 
     @property
     def followers(self) -> int:
-        """How many requests follow another's flight in the air, those that left included."""
+        """How many requests follow another's flight in the air."""
         return sum(flight.followers for flight in self._by_key.values())
 
     async def drain(self, seconds: float) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from tests.engines import Line, line, postgres_url, schema_url
+from tests.exposition import scrape, total
 from tests.serving import Running, make_key, serving, settings_for
 
 __all__ = ["line", "postgres_url", "schema_url"]
@@ -71,6 +72,26 @@ async def test_it_is_said_and_all_is_well_again_when_the_state_is_back(
 
     assert said == ["state: not read lately"]
     assert bought.status_code == 200
+
+
+async def test_the_metrics_say_so_without_asking_the_state(gateway: Running, line: Line) -> None:
+    async def shown(name: str) -> float:
+        return total(await asyncio.to_thread(scrape, gateway), name)
+
+    await asyncio.to_thread(gateway.edit, "bought before")
+    up = await shown("gateway_state_up")
+    await line.close()
+    async with asyncio.timeout(20):
+        while await shown("gateway_state_up"):
+            await asyncio.sleep(0.1)
+    await asyncio.to_thread(gateway.edit, "bought before")
+    async with asyncio.timeout(20):
+        while not await shown("gateway_usage_lag_seconds"):
+            await asyncio.sleep(0.1)
+
+    assert up == 1
+    assert await shown("gateway_usage_rows_waiting") >= 1
+    assert await shown("gateway_requests_total") == 2
 
 
 async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_booked_later(

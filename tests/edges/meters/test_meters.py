@@ -1,0 +1,141 @@
+"""Labels are bounded, exemplars lead to a request, and a process on its own shows itself."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+
+from gateway.edges.meters import Meters
+from gateway.emulator import EmulatorServer
+from gateway.model import Outcome
+from gateway.results import Counts, Failure
+from tests.exposition import nanos, samples_of, scrape, total
+from tests.serving import Running
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"
+
+
+def shown(meters: Meters) -> str:
+    return meters.exposition()[0].decode()
+
+
+def record(meters: Meters, *, model: str = "m", team: str = "t", key_id: str = "key_1") -> None:
+    meters.record_request(
+        request_id="req_1",
+        route="edits",
+        model=model,
+        team=team,
+        key_id=key_id,
+        outcome=Outcome.HIT,
+        code="",
+        seconds=0.1,
+        upstream_seconds=0.0,
+        references=1,
+        body_bytes=1000,
+        saved_nanos=10_000_000,
+        cause="reuse",
+    )
+
+
+def test_teams_and_keys_beyond_the_bound_are_other() -> None:
+    meters = Meters("0")
+    for number in range(600):
+        record(meters, team=f"team-{number % 250}", key_id=f"key_{number}")
+    text = shown(meters)
+    keys = {sample.labels["key"] for sample in samples_of(text, "gateway_key_saved_dollars_total")}
+    teams = {sample.labels["team"] for sample in samples_of(text, "gateway_requests_total")}
+
+    assert (len(teams), len(keys)) == (201, 501)
+    assert "other" in teams & keys
+    assert nanos(text, "gateway_key_saved_dollars_total") == 600 * 10_000_000
+
+
+def test_a_model_that_nobody_sells_takes_no_label() -> None:
+    meters = Meters("0")
+    meters.learn_models(["known"])
+    for model in ("known", "made-up", "", "other"):
+        record(meters, model=model)
+    text = shown(meters)
+
+    assert total(text, "gateway_requests_total", model="known") == 1
+    assert total(text, "gateway_requests_total", model="other") == 3
+
+
+def test_a_store_that_is_asked_again_is_not_counted_again() -> None:
+    meters = Meters("0")
+    for _ in range(2):
+        meters.count_cache(Counts(evicted=3, damaged=1, failures={Failure.TIMEOUT: 2}))
+    meters.count_cache(Counts(evicted=4, damaged=1, failures={Failure.TIMEOUT: 2}))
+
+    assert total(shown(meters), "gateway_cache_evictions_total") == 4
+    assert total(shown(meters), "gateway_cache_damaged_total") == 1
+    assert total(shown(meters), "gateway_cache_failures_total", failure="timeout") == 2
+
+
+def test_exemplars_name_the_request(gateway: Running) -> None:
+    request_id = gateway.edit().headers["x-request-id"]
+    found = {
+        family.name: sample.exemplar.labels
+        for family in openmetrics(scrape(gateway, OPENMETRICS))
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+    assert found["gateway_request_seconds"] == {"request_id": request_id}
+    assert found["gateway_cost_dollars"] == {"request_id": request_id}
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", "text/plain;version=1.0.0", "application/json"])
+def test_who_does_not_ask_for_openmetrics_gets_plain_text(gateway: Running, accept: str) -> None:
+    with gateway.client(key=None) as client:
+        answer = client.get("/metrics", headers={"accept": accept})
+
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert total(answer.text, "gateway_build_info") == 1
+
+
+def test_an_accept_header_that_makes_no_sense_breaks_nothing(gateway: Running) -> None:
+    assert scrape(gateway, "application/openmetrics-text; version=abc").endswith("# EOF\n")
+
+
+def test_a_process_on_its_own_shows_itself(gateway: Running) -> None:
+    text = scrape(gateway)
+
+    assert total(text, "process_resident_memory_bytes") > 1_000_000
+    assert total(text, "process_open_fds") > 3
+    assert total(text, "python_gc_collections_total", generation="0") > 0
+
+
+def test_references_and_sizes_are_of_edits_that_were_read(gateway: Running) -> None:
+    gateway.edit(images=3)
+    gateway.edit(images=6)  # one too many
+    text = scrape(gateway)
+
+    assert total(text, "gateway_reference_images_sum", model="deepshi-image-1") == 3
+    assert total(text, "gateway_body_bytes_count", model="deepshi-image-1") == 1
+    assert total(text, "gateway_pictures_total", team="design") == 1
+
+
+def test_a_cost_that_nobody_stated_is_counted_as_estimated(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    emulator.order({"cost": "missing"})
+    gateway.edit("of unknown cost")
+    gateway.edit("of known cost")
+    text = scrape(gateway)
+
+    assert nanos(text, "gateway_estimated_dollars_total", team="design") == 10_000_000
+    assert nanos(text, "gateway_cost_dollars_total", team="design") == 20_000_000
+
+
+def test_calls_that_are_tried_again_or_refused_for_our_account_are_counted(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    emulator.order({"status": 503, "retry_after": 0}, {"status": 401})
+    refused = gateway.edit()
+    text = scrape(gateway)
+
+    assert refused.json()["error"]["code"] == "upstream_account"
+    assert total(text, "gateway_upstream_retries_total", reason="busy") == 1
+    assert total(text, "gateway_upstream_account_refusals_total") == 1
+    assert total(text, "gateway_cost_dollars_total") == 0
