@@ -6,11 +6,13 @@ What comes back says what may have been charged; whoever holds the money settles
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gateway.edges.journal import Journal
 from gateway.edges.meters import Meters
@@ -25,6 +27,11 @@ from gateway.rules.fields import is_streaming
 from gateway.rules.multipart import Encoded, encode
 from gateway.rules.prices import plausible
 from gateway.settings import Settings
+from gateway.tower import Clearance
+
+_SPREAD_SECONDS = 0.25
+"""Those who wait for the same moment do not all go in it."""
+Reason = Literal["", "unreachable", "busy", "unavailable", "key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +48,22 @@ class NotBought:
     """An upstream call that brought none.
 
     `settlement` None means that it provably never left: the reservation is voided.
-    `may_repeat` says that it provably bought nothing, so that trying again is safe.
+    `alive` says that the upstream answered all the same. `may_repeat` says why trying again
+    is safe, since it provably bought nothing; empty: it is not.
     """
 
     refusal: Refusal
     settlement: Settlement | None
-    may_repeat: bool = False
-    retry_after: str = ""
+    alive: bool = False
+    may_repeat: Reason = ""
+    asked_seconds: float = 0.0
+    """How long the upstream has asked to be left alone."""
 
 
 Call = Bought | NotBought
+
+_REASONS: Mapping[int, Reason] = {401: "key", 403: "key", 429: "busy", 503: "unavailable"}
+"""Where an answer was not charged for: why another try may go better."""
 
 
 class Forwarder:
@@ -64,24 +77,30 @@ class Forwarder:
         self._meters = meters
         self._journal = journal
 
-    async def forward(self, order: Order) -> Call:
+    async def forward(self, order: Order, clearance: Clearance) -> Call:
         """Call the upstream, again where that can't buy twice. Never raises."""
         deadline = time.perf_counter() + self._settings.timeout_seconds
         order.relay.left()
-        for attempt in range(1, self._settings.max_attempts + 1):
+        if rest := self._upstream.rest_seconds:
+            if rest > attempts.LONGEST_WAIT_SECONDS:
+                return NotBought(failures.refusal_while_resting(rest), None)
+            await asyncio.sleep(rest + random.random() * _SPREAD_SECONDS)
+        for attempt in itertools.count(1):
             call = await self._attempt(order)
+            clearance.landed(_trouble(call))
             if isinstance(call, Bought) or not call.may_repeat:
                 break
             again = attempts.again(
                 attempt=attempt,
                 max_attempts=self._settings.max_attempts,
-                retry_after=call.retry_after,
+                asked_seconds=call.asked_seconds,
                 jitter=random.random(),
                 seconds_left=deadline - time.perf_counter(),
+                at_once=call.may_repeat in ("busy", "key") and not call.asked_seconds,
             )
-            if again is None:
+            if again is None or not clearance.again():
                 break
-            self._meters.upstream_retries.labels(call.refusal.code.removeprefix("upstream_")).inc()
+            self._meters.upstream_retries.labels(call.may_repeat).inc()
             await asyncio.sleep(again.wait_seconds)
         return call
 
@@ -98,7 +117,7 @@ class Forwarder:
             return await self._read(order, answer)
         except Unsent:
             result = "unsent"
-            return NotBought(failures.refusal_of_unsent(), None, may_repeat=True)
+            return NotBought(failures.refusal_of_unsent(), None, may_repeat="unreachable")
         except Broken as broken:
             result = broken.why
             settlement = Settlement(
@@ -106,10 +125,12 @@ class Forwarder:
                 upstream_request_id=broken.request_id,
                 credential=broken.credential,
             )
-            return NotBought(failures.refusal_of_break(broken.why), settlement)
+            alive = broken.why == "too_large"
+            return NotBought(failures.refusal_of_break(broken.why), settlement, alive)
         except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
             self._journal.fault("a call crashed", error, request_id=order.request_id)
-            return NotBought(failures.refusal_of_break("failed"), Settlement(cost_nanos=None))
+            refusal = failures.refusal_of_break("failed")
+            return NotBought(refusal, Settlement(cost_nanos=None), alive=True)
         finally:
             self._meters.upstream_in_flight.dec()
             self._meters.record_call(
@@ -125,16 +146,7 @@ class Forwarder:
             answer_bytes=len(answer.body),
         )
         if answer.status != 200:
-            free = attempts.is_uncharged(answer.status, self._settings.uncharged_statuses)
-            refusal = failures.refusal_of_answer(answer.status, answer.body, answer.retry_after)
-            if refusal.code == "upstream_account":
-                self._meters.account_refusals.inc()
-            return NotBought(
-                refusal,
-                replace(settlement, cost_nanos=0) if free else settlement,
-                may_repeat=free and answer.status in attempts.RETRIED_STATUSES,
-                retry_after=answer.retry_after,
-            )
+            return self._refused(answer, settlement)
         try:
             answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
         except ValueError:
@@ -148,6 +160,32 @@ class Forwarder:
         if not answered.valid:
             return NotBought(failures.refusal_of_break("garbage"), settlement)
         return Bought(settlement, answer, answered)
+
+    def _refused(self, answer: Answer, settlement: Settlement) -> NotBought:
+        """What an answer that is not a 200 means: for the money, the circuit, and another try."""
+        free = attempts.is_uncharged(answer.status, self._settings.uncharged_statuses)
+        ours = answer.status in failures.ACCOUNT_STATUSES
+        if ours:
+            self._meters.account_refusals.inc()
+        reason = _REASONS.get(answer.status, "") if free else ""
+        if reason == "key" and not self._upstream.has_good_key:
+            reason = ""
+        of_key = reason in ("key", "busy")
+        asked = self._upstream.rest_seconds if of_key else answer.retry_after_seconds
+        wait = self._upstream.rest_seconds or answer.retry_after_seconds
+        refusal = failures.refusal_of_answer(answer.status, answer.body, wait, free=free)
+        return NotBought(
+            refusal,
+            replace(settlement, cost_nanos=0) if free else settlement,
+            alive=answer.status < 500 and not ours,
+            may_repeat=reason,
+            asked_seconds=asked or 0.0,
+        )
+
+
+def _trouble(call: Call) -> str:
+    """What the upstream failed with, as far as others than this edit are concerned."""
+    return "" if isinstance(call, Bought) or call.alive else call.refusal.code
 
 
 def _as_plain(answer: Answer, model: str) -> Answer:

@@ -36,10 +36,13 @@ from gateway.pipeline import Pipeline
 from gateway.purchase import Buyer
 from gateway.recording import Recorder
 from gateway.results import Results
+from gateway.rules.circuit import Circuit
+from gateway.rules.fair_queue import FairQueue
 from gateway.settings import Cache as CacheSettings
 from gateway.settings import Settings, SettingsError
 from gateway.state import notes, rates, resolving
 from gateway.state.database import Database, Transaction
+from gateway.tower import Tower
 from gateway.traffic import Lease, Traffic
 from gateway.treasury import Treasury
 from gateway.warnings import Courier, Watch
@@ -76,6 +79,7 @@ class Parts:
     keyring: Keyring
     catalogue: Catalogue
     flights: Flights[Landing]
+    tower: Tower
     lookout: Lookout
     leases: Leases
     announcements: Announcements
@@ -106,6 +110,8 @@ class Parts:
             found.append("state: not read lately")
         if self.catalogue.listing is None:
             found.append("catalogue: never loaded")
+        if self.tower.trouble:
+            found.append(f"upstream: {self.tower.trouble}")
         if self.results.trouble:
             found.append(f"results: {self.results.trouble}")
         return found
@@ -158,11 +164,13 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         interval_seconds=settings.state.refresh_seconds,
         on_trouble=on_trouble,
     )
+    tower = _tower(settings, upstream, meters, journal)
     buyer = Buyer(
         settings=settings,
         treasury=treasury,
         leases=leases,
         follower=Follower(lookout=lookout, results=results, journal=journal, now_ms=clock),
+        tower=tower,
         forwarder=Forwarder(settings=settings, upstream=upstream, meters=meters, journal=journal),
         results=results,
         announcements=announcements,
@@ -210,6 +218,7 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         keyring=keyring,
         catalogue=catalogue,
         flights=flights,
+        tower=tower,
         lookout=lookout,
         leases=leases,
         announcements=announcements,
@@ -257,11 +266,24 @@ def open_upstream(settings: Settings) -> Upstream:
         base_url=upstream.base_url,
         api_keys=[key.get_secret_value() for key in upstream.api_key],
         timeout_seconds=upstream.timeout_seconds,
+        read_timeout_seconds=upstream.read_timeout_seconds,
         connect_timeout_seconds=upstream.connect_timeout_seconds,
         max_connections=upstream.max_connections,
         max_answer_bytes=settings.limits.max_answer_bytes,
         proxy=upstream.proxy,
         ca_bundle=upstream.ca_bundle,
+    )
+
+
+def _tower(settings: Settings, upstream: Upstream, meters: Meters, journal: Journal) -> Tower:
+    bounds = settings.upstream
+    return Tower(
+        queue=FairQueue(bounds.max_connections, bounds.max_waiting),
+        queue_seconds=bounds.queue_seconds,
+        circuit=Circuit(bounds.circuit_failures, bounds.circuit_seconds),
+        rest_seconds=lambda: upstream.rest_seconds,
+        meters=meters,
+        journal=journal,
     )
 
 

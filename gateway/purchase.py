@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
 from gateway.rules.money import usd
 from gateway.settings import Settings
 from gateway.state.booking import paid_images
+from gateway.tower import Clearance, Tower
 from gateway.treasury import Treasury
 
 LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
@@ -43,10 +45,11 @@ UNKNOWN = Settlement(cost_nanos=None)
 
 @dataclass(slots=True)
 class Paid:
-    """A reservation, and what goes along with it until it is resolved."""
+    """A reservation, what goes along with it until it is resolved, and leave to fly."""
 
     reservation: Reservation
     leasing: Leasing
+    clearance: Clearance
     counted: bool = False
     """Is what it cost in the metrics?"""
 
@@ -68,6 +71,7 @@ class Buyer:
         treasury: Treasury,
         leases: Leases,
         follower: Follower,
+        tower: Tower,
         forwarder: Forwarder,
         results: Results,
         announcements: Announcements,
@@ -80,6 +84,7 @@ class Buyer:
         self._treasury = treasury
         self._leases = leases
         self._follower = follower
+        self._tower = tower
         self._forwarder = forwarder
         self._results = results
         self._announcements = announcements
@@ -114,14 +119,13 @@ class Buyer:
             raise
 
     async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
-        with stages.time("forward"):
-            call = await self._forwarder.forward(order)
+        call = await self._call(order, paid.clearance, stages)
         remembered = self._note(order, paid.leasing, call)
         with stages.time("settle"):
             settled = await self.settle(order, paid, call)
         flown = Flown(
             settled=settled,
-            upstream_seconds=stages.seconds["forward"],
+            upstream_seconds=stages.seconds.get("forward", 0.0),
             upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
             stages=stages.seconds,
         )
@@ -137,20 +141,51 @@ class Buyer:
         """Money for the call, unless there turns out to be a picture, or somebody else's call."""
         leasing = self._leases.of(order.asking, order.request_id)
         while True:
-            with stages.time("look_again"):
-                found = await self.look_again(order)
-            if found:
-                return Picture(found.entry, found.body, found=True, stored=True)
+            if found := await self._look(order, stages):
+                return found
             try:
-                with stages.time("reserve"):
-                    return Paid(await self.reserve(order, leasing), leasing)
+                return await self._line_up(order, leasing, stages)
             except Blocked as blocked:
                 with stages.time("follow"):
                     landing = await self._follower.follow(order, leasing, blocked)
             if landing:
                 return replace(landing, flown=Flown(stages=stages.seconds))
 
+    async def _line_up(self, order: Order, leasing: Leasing, stages: Stages) -> Paid | Picture:
+        """A seat at the upstream first, then the money: none is held by who waits in the line.
+
+        Whoever is not paid for, or is to follow another's flight, takes up no seat.
+        """
+        with ExitStack() as stack:
+            with stages.time("queue"):
+                clearance = await self._tower.clear(order.caller.team)
+            stack.callback(clearance.release)
+            if clearance.queued and (found := await self._look(order, stages)):
+                return found
+            with stages.time("reserve"):
+                reservation = await self.reserve(order, leasing, clearance)
+            stack.pop_all()
+        return Paid(reservation, leasing, clearance)
+
+    async def _call(self, order: Order, clearance: Clearance, stages: Stages) -> Call:
+        """The call itself. Who had to wait for money has let others have the seat meanwhile."""
+        try:
+            with stages.time("queue"):
+                await clearance.regain()
+        except Refusal as refusal:
+            return NotBought(refusal, None)
+        try:
+            with stages.time("forward"):
+                return await self._forwarder.forward(order, clearance)
+        finally:
+            clearance.release()
+
     # --- look again -------------------------------------------------------------------
+
+    async def _look(self, order: Order, stages: Stages) -> Picture | None:
+        with stages.time("look_again"):
+            found = await self.look_again(order)
+        return Picture(found.entry, found.body, found=True, stored=True) if found else None
 
     async def look_again(self, order: Order) -> Stored | None:
         """Somebody may have stored it between the first look and this flight."""
@@ -163,7 +198,7 @@ class Buyer:
 
     # --- reserve ----------------------------------------------------------------------
 
-    async def reserve(self, order: Order, leasing: Leasing) -> Reservation:
+    async def reserve(self, order: Order, leasing: Leasing, clearance: Clearance) -> Reservation:
         """Hold the most that this call can cost, at every level, and take the edit's lease.
 
         Raises Refusal, and Blocked where the lease is another flight's.
@@ -184,6 +219,7 @@ class Buyer:
             price_nanos=self._settings.upstream.price_ceiling_usd if price is None else price,
             images=order.edit.n,
             along=leasing,
+            on_wait=clearance.release,
         )
         return granted.reservation
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gateway.errors import Refusal, Retry
 from gateway.pipeline import Reply
 from gateway.rules.headers import (
@@ -59,7 +61,7 @@ def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> d
     retried_by_status = refusal.status in RETRIED_BY_SDKS or refusal.status >= 500
     if refusal.kind.retry is Retry.YES:
         headers["x-should-retry"] = "true"
-        wait = min(LONGEST_RETRY_AFTER_SECONDS, max(1, round(refusal.retry_after_seconds or 1)))
+        wait = min(LONGEST_RETRY_AFTER_SECONDS, max(1, math.ceil(refusal.retry_after_seconds or 1)))
         headers["retry-after"] = str(wait)
     elif retried_by_status:
         headers["x-should-retry"] = "false"

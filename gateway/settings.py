@@ -137,9 +137,14 @@ class Upstream(Section):
     base_url: str = Field(default="https://api.deepshi.ai/v1", pattern=r"https?://.+")
     api_key: Secrets = Field(default="env:DEEPSHI_API_KEY")  # type: ignore[arg-type]
     timeout_seconds: Seconds = 600.0
+    read_timeout_seconds: Seconds = 600.0
     connect_timeout_seconds: Seconds = 10.0
     max_connections: NaturalCount = 100
+    max_waiting: Annotated[int, Field(ge=0)] = 200
+    queue_seconds: Seconds = 60.0
     max_attempts: NaturalCount = 3
+    circuit_failures: Annotated[int, Field(ge=0)] = 5
+    circuit_seconds: SomeSeconds = 30.0
     cost_path: str = "usage.cost.total_cost"
     price_ceiling_usd: Nanos = Field(default="0.25")  # type: ignore[assignment]
     implausible_cost_usd: Nanos = Field(default="10")  # type: ignore[assignment]

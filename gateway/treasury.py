@@ -87,14 +87,20 @@ class Treasury:
         price_nanos: int,
         images: int,
         along: Along | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> ledger.Granted:
-        """Hold the most that a call can cost. Raises Refusal where it may not be paid for."""
+        """Hold the most that a call can cost. Raises Refusal where it may not be paid for.
+
+        `on_wait` is called before it waits for money that calls in flight hold.
+        """
         try:
             return await self._hold(caller, facts, price_nanos, images, along)
         except OverBudget as over:
             if not over.held_only:
                 raise self._used_up(over) from None
             blocked_by = over.account.id
+        if on_wait:
+            on_wait()
         deadline = asyncio.get_running_loop().time() + HELD_WAIT_SECONDS
         return await self._wait_for_money(
             caller, facts, price_nanos, images, along, blocked_by=blocked_by, deadline=deadline

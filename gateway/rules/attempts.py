@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-RETRIED_STATUSES = frozenset({429, 503})
+LONGEST_WAIT_SECONDS = 20.0
 _FIRST_WAIT_SECONDS = 0.25
-_LONGEST_WAIT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +16,26 @@ class Again:
 
 
 def again(
-    *, attempt: int, max_attempts: int, retry_after: str, jitter: float, seconds_left: float
+    *,
+    attempt: int,
+    max_attempts: int,
+    asked_seconds: float,
+    jitter: float,
+    seconds_left: float,
+    at_once: bool = False,
 ) -> Again | None:
     """The next try of a call that was not carried out, or None where it is to end.
 
-    `attempt` counts from 1, `jitter` is uniform in [0, 1), `retry_after` is the upstream's
-    header or empty. Full jitter; a `Retry-After` beyond what is left ends it.
+    `attempt` counts from 1, `jitter` is uniform in [0, 1), `asked_seconds` is how long the
+    upstream asked to be left alone. Full jitter on top of that, so that those who were told
+    the same do not come back at once; with `at_once` there is another way and nothing to wait
+    for. A wait beyond what is left ends it.
     """
     if attempt >= max_attempts:
         return None
-    asked = float(retry_after) if re.fullmatch(r"\d{1,5}(\.\d+)?", retry_after) else 0.0
-    backoff = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**attempt) * jitter
-    wait = max(asked, backoff)
-    if wait > min(_LONGEST_WAIT_SECONDS, seconds_left):
+    backoff = min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**attempt) * jitter
+    wait = 0.0 if at_once else asked_seconds + backoff
+    if asked_seconds > LONGEST_WAIT_SECONDS or wait > seconds_left:
         return None
     return Again(wait)
 

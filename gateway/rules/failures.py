@@ -8,28 +8,34 @@ from gateway.errors import Refusal
 from gateway.rules.answers import upstream_error
 
 _MOST_TOLD_CHARS = 300
-_ACCOUNT = frozenset({401, 402, 403})
+_BUSY_SECONDS = 5.0
+ACCOUNT_STATUSES = frozenset({401, 402, 403})
+_ACCOUNT = (
+    "The upstream refused the gateway's own account{}. Nothing is wrong with your request; tell "
+    "whoever runs the gateway to check the upstream key and credit."
+)
 
 
-def refusal_of_answer(status: int, body: bytes, retry_after: str = "") -> Refusal:
-    """The refusal for an upstream answer that is not a 200, its own error kept where it may be."""
-    if status in _ACCOUNT:
-        return Refusal(
-            "upstream_account",
-            f"The upstream refused the gateway's own account ({status}). Nothing is wrong with "
-            "your request; tell whoever runs the gateway to check the upstream key and credit.",
-            source="upstream",
-        )
-    if status in (429, 503):
+def refusal_of_answer(
+    status: int, body: bytes, retry_after_seconds: float | None = None, *, free: bool = True
+) -> Refusal:
+    """The refusal for an upstream answer that is not a 200, its own error kept where it may be.
+
+    `free`: it was not charged for. Where it may have been, nobody is told to try again.
+    """
+    if status in ACCOUNT_STATUSES:
+        return Refusal("upstream_account", _ACCOUNT.format(f" ({status})"), source="upstream")
+    if status in (429, 503) and free:
+        told = _BUSY_SECONDS if retry_after_seconds is None else retry_after_seconds
         return Refusal(
             "upstream_busy",
             f"The upstream is busy ({status}), also after the gateway tried again; nothing was "
             "charged. Try again shortly.",
             status_override=status,
-            retry_after_seconds=_seconds(retry_after),
+            retry_after_seconds=told,
             source="upstream",
         )
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status != 429:
         own = body if _is_envelope(body) else None
         return Refusal(
             "upstream_refused",
@@ -93,6 +99,50 @@ def refusal_of_unsent() -> Refusal:
     )
 
 
+def refusal_while_resting(seconds: float) -> Refusal:
+    """The refusal while the upstream has asked to be left alone for longer than can be waited."""
+    return Refusal(
+        "upstream_busy",
+        "The upstream has asked the gateway to wait; nothing was sent and nothing was charged. "
+        "Try again later.",
+        status_override=429,
+        retry_after_seconds=seconds,
+        source="upstream",
+    )
+
+
+def refusal_while_open(why: str, seconds: float) -> Refusal:
+    """The refusal while the circuit is open; `why` is the code of the last failure."""
+    if why == "upstream_account":
+        return Refusal(why, _ACCOUNT.format(", time and again"), source="upstream")
+    return Refusal(
+        "overloaded",
+        "The upstream has failed several times in a row and is left alone for a moment; nothing "
+        "was sent and nothing was charged. Pictures that are stored are still served.",
+        retry_after_seconds=seconds,
+    )
+
+
+def refusal_of_full_queue() -> Refusal:
+    """The refusal where as many calls wait for the upstream as may."""
+    return Refusal(
+        "overloaded",
+        "As many edits as the gateway takes are running or waiting already; nothing was charged. "
+        "Try again shortly.",
+        retry_after_seconds=_BUSY_SECONDS,
+    )
+
+
+def refusal_of_long_wait() -> Refusal:
+    """The refusal of a call whose turn did not come in time."""
+    return Refusal(
+        "overloaded",
+        "Too many edits are running to get to this one in time; nothing was charged. Try again "
+        "shortly.",
+        retry_after_seconds=_BUSY_SECONDS,
+    )
+
+
 def _is_envelope(body: bytes) -> bool:
     """Is this `{"error": {…}}`, small enough to pass on?"""
     if len(body) > 64 * 1024:
@@ -102,8 +152,3 @@ def _is_envelope(body: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(document, dict) and isinstance(document.get("error"), dict)
-
-
-def _seconds(retry_after: str) -> float:
-    """A `Retry-After` in seconds, at most 60 so that every SDK heeds it."""
-    return min(60.0, float(retry_after)) if retry_after.isdecimal() else 5.0

@@ -46,6 +46,7 @@ async def upstream_at(
 ) -> AsyncIterator[Upstream]:
     settings: dict[str, Any] = {
         "timeout_seconds": 10.0,
+        "read_timeout_seconds": 10.0,
         "connect_timeout_seconds": 2.0,
         "max_connections": 4,
         "max_answer_bytes": 10_000_000,
@@ -122,7 +123,7 @@ async def test_an_error_is_an_answer(emulator: EmulatorServer) -> None:
     emulator.order({"status": 429, "retry_after": 7})
     answer = await edit(emulator)
 
-    assert (answer.status, answer.retry_after) == (429, "7")
+    assert (answer.status, answer.retry_after_seconds) == (429, 7.0)
     assert json.loads(answer.body)["error"]["code"] == "emulated_failure"
 
 

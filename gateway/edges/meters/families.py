@@ -158,7 +158,8 @@ UPSTREAM_IN_FLIGHT = _gauge(
 UPSTREAM_RETRIES = _counter(
     "gateway_upstream_retries",
     "reason",
-    "Upstream calls tried again, which had bought nothing: busy, unreachable.",
+    "Upstream calls tried again, which had bought nothing: unreachable, busy (429), unavailable "
+    "(503), key (it was refused, and there are others).",
 )
 ACCOUNT_REFUSALS = _counter(
     "gateway_upstream_account_refusals",

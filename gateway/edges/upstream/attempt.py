@@ -19,7 +19,8 @@ class Answer:
     content_type: str
     body: bytes
     request_id: str
-    retry_after: str
+    retry_after_seconds: float | None
+    """How long it asks to be left alone; None where it does not."""
     credential: str
     upstream_ms: float = 0.0
     last: Event | None = None

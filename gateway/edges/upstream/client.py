@@ -1,9 +1,11 @@
-"""The client: a pool of connections to one upstream account."""
+"""The client: a pool of connections to one upstream account, which may have several keys."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,12 +14,30 @@ import httpx
 
 from gateway.edges.upstream.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
 from gateway.edges.upstream.receiving import bounded, is_stream, last_event, read_tail
+from gateway.rules.retry_after import retry_after_seconds
+from gateway.rules.rotation import Rotation
 
 USER_AGENT = "image-edit-gateway"
+CATALOGUE_CONNECTIONS = 2
+"""Besides those of calls, so that a crowd of these does not hold up the catalogue."""
+CATALOGUE_SECONDS = 15.0
+KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+"""An edit is silent for minutes: what lies between must not take its connection for dead, and
+an upstream that is gone is to be noticed."""
+if hasattr(socket, "TCP_KEEPIDLE"):
+    KEEPALIVE += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+    ]
 
 
 class Upstream:
-    """A pool of connections to one upstream account."""
+    """A pool of connections to one upstream account.
+
+    `timeout_seconds` bounds a whole attempt, `read_timeout_seconds` each silence in it: a plain
+    edit sends no byte until it is done. Its keys take turns; those that rest are left alone.
+    """
 
     def __init__(
         self,
@@ -25,6 +45,7 @@ class Upstream:
         base_url: str,
         api_keys: Sequence[str],
         timeout_seconds: float,
+        read_timeout_seconds: float,
         connect_timeout_seconds: float,
         max_connections: int,
         max_answer_bytes: int,
@@ -32,14 +53,21 @@ class Upstream:
         ca_bundle: str = "",
     ) -> None:
         self._keys = tuple(api_keys) or ("",)
+        self._rotation = Rotation(len(self._keys))
         self._timeout_seconds = timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            timeout=httpx.Timeout(timeout_seconds, connect=connect_timeout_seconds, pool=None),
-            limits=httpx.Limits(max_connections=max_connections, keepalive_expiry=5.0),
-            verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
-            proxy=proxy or None,
+            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
+            transport=httpx.AsyncHTTPTransport(
+                limits=httpx.Limits(
+                    max_connections=max_connections + CATALOGUE_CONNECTIONS, keepalive_expiry=5.0
+                ),
+                verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
+                proxy=proxy or None,
+                trust_env=False,
+                socket_options=KEEPALIVE,
+            ),
             trust_env=False,
             follow_redirects=False,
             headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
@@ -53,10 +81,10 @@ class Upstream:
         With a `listener`, a 200 that is a stream of events is heard by it as it comes, and is
         complete with its completed or error event; any other answer is read as a whole.
         """
-        key = self._keys[0]
-        attempt = Attempt(credential_hint(key))
+        key = self._rotation.take(_now())
+        attempt = Attempt(self._hint(key))
         headers = {
-            "authorization": f"Bearer {key}",
+            "authorization": f"Bearer {self._keys[key]}",
             "accept": "application/json",
             "content-type": payload.content_type,
             "content-length": str(payload.length),
@@ -65,7 +93,7 @@ class Upstream:
         request = self._client.build_request(
             "POST", path, content=payload.chunks, headers=headers, extensions={"trace": attempt}
         )
-        started = asyncio.get_running_loop().time()
+        started = _now()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._exchange(request, attempt, listener)
@@ -82,8 +110,23 @@ class Upstream:
                 raise Unsent(f"{type(error).__name__}: no connection") from error
             detail = f"{type(error).__name__} before the answer was complete"
             raise attempt.broken("failed", detail) from error
-        elapsed_ms = (asyncio.get_running_loop().time() - started) * 1000
-        return replace(answer, upstream_ms=elapsed_ms)
+        self._rotation.answered(key, answer.status, answer.retry_after_seconds, _now())
+        return replace(answer, upstream_ms=(_now() - started) * 1000)
+
+    @property
+    def rest_seconds(self) -> float:
+        """For how long the upstream has asked every key to wait; 0 where one may be used."""
+        return self._rotation.rest_seconds(_now())
+
+    @property
+    def has_good_key(self) -> bool:
+        """Is there a key that was not refused of late?"""
+        return self._rotation.has_good(_now())
+
+    def _hint(self, key: int) -> str:
+        """Which key it is: its number where there are several, and its last characters."""
+        hint = credential_hint(self._keys[key])
+        return hint if len(self._keys) == 1 else f"{key + 1} {hint}"
 
     async def _exchange(
         self, request: httpx.Request, attempt: Attempt, listener: Listener | None
@@ -108,7 +151,7 @@ class Upstream:
             content_type=response.headers.get("content-type", ""),
             body=body,
             request_id=attempt.request_id,
-            retry_after=response.headers.get("retry-after", ""),
+            retry_after_seconds=retry_after_seconds(response.headers, time.time()),
             credential=attempt.credential,
             last=last,
             went_wrong=went_wrong,
@@ -116,12 +159,15 @@ class Upstream:
 
     async def models(self) -> bytes:
         """The body of `GET /models`. Raises CatalogueUnavailable."""
-        headers = {"authorization": f"Bearer {self._keys[0]}", "accept": "application/json"}
+        key = self._rotation.take(_now())
+        headers = {"authorization": f"Bearer {self._keys[key]}", "accept": "application/json"}
         try:
-            response = await self._client.get("/models", headers=headers, timeout=15.0)
+            response = await self._client.get("/models", headers=headers, timeout=CATALOGUE_SECONDS)
             response.raise_for_status()
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
+            if status != 429:  # how often the catalogue may be read is no matter of edits
+                self._rotation.answered(key, status, None, _now())
             raise CatalogueUnavailable(f"GET /models answered {status}", status=status) from error
         except (httpx.HTTPError, OSError) as error:
             raise CatalogueUnavailable(f"GET /models: {type(error).__name__}") from error
@@ -137,6 +183,10 @@ class CatalogueUnavailable(Exception):
     def __init__(self, detail: str, *, status: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _printable(value: str) -> str:
