@@ -10,6 +10,8 @@ import yaml
 
 from gateway.rules.units import seconds_of
 from gateway.settings import load
+from tests.deploy.manifests import ROOT, container, pod
+from tests.deploy.test_kubernetes import unread
 from tests.deploy.test_systemd import values
 
 AFTER_SECONDS = 15
@@ -27,17 +29,31 @@ def systemd() -> float:
     return _seconds(seconds)
 
 
+def kubernetes() -> float:
+    """What is left of a pod's grace once it has waited for the ingresses to hear of its end."""
+    waited = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
+    return float(pod()["terminationGracePeriodSeconds"]) - float(waited)
+
+
 def _seconds(text: str) -> float:
     seconds = seconds_of(text)
     assert isinstance(seconds, float)
     return seconds
 
 
-@pytest.mark.parametrize("patience", [compose, systemd])
+@pytest.mark.parametrize("patience", [compose, systemd, kubernetes])
 def test_a_stop_is_more_patient_than_the_drain(patience: Callable[[], float]) -> None:
     assert patience() >= DRAIN_SECONDS + AFTER_SECONDS
 
 
-def test_the_drain_is_the_same_in_every_configuration() -> None:
-    default = load(Path("config/gateway.toml"), environment={}).server.drain_seconds
-    assert default == DRAIN_SECONDS
+@pytest.mark.parametrize(
+    "file",
+    [
+        Path("config/gateway.toml"),
+        ROOT / "base" / "gateway.toml",
+        ROOT / "overlays" / "example" / "gateway.toml",
+    ],
+    ids=str,
+)
+def test_the_drain_is_the_same_in_every_configuration(file: Path) -> None:
+    assert load(file, environment=unread()).server.drain_seconds == DRAIN_SECONDS
