@@ -182,6 +182,7 @@ class Pipeline:
             directions.check_bypass(directives, caller)
             content_type = headers.get("content-type", "")
             admission.check_content_type(incoming.route, content_type)
+            admission.check_content_encoding(headers.get("content-encoding", ""))
             admission.check_declared_size(
                 headers.get("content-length", ""), self._settings.limits.max_body_bytes
             )

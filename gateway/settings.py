@@ -9,6 +9,7 @@ module that reads the environment.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import os
 import re
@@ -121,6 +122,19 @@ class Server(Section):
     timezone: str = "UTC"
     spool_folder: str = ""
     spool_bytes: ByteSize = 4 * 2**20
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy!r} is no address; name each proxy by its own, such as 10.0.0.5, or "
+                    "by a network such as 10.0.0.0/24"
+                ) from None
+        return proxies
 
     @field_validator("timezone")
     @classmethod

@@ -150,7 +150,8 @@ def serving(settings: Settings) -> Iterator[Running]:
     log = io.StringIO()
     app = create_app(settings, Journal(format="json", level="debug", out=log))
     listener = listen(settings.server.host, settings.server.port)
-    server = _Server(configured(app, door_of(settings)))
+    proxies = settings.server.trusted_proxies
+    server = _Server(configured(app, door_of(settings), trusted_proxies=proxies))
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
     thread.start()
     try:

@@ -25,6 +25,15 @@ def check_content_type(route: Route, content_type: str) -> None:
         )
 
 
+def check_content_encoding(content_encoding: str) -> None:
+    """Raises `unsupported_media_type` for a body that is compressed as a whole."""
+    if content_encoding.strip().lower() not in {"", "identity"}:
+        raise Refusal(
+            "unsupported_media_type",
+            "The body has a Content-Encoding; send it as it is: pictures are compressed already.",
+        )
+
+
 def check_declared_size(content_length: str, max_body_bytes: int) -> None:
     """Raises `body_too_large` where the request itself says that it is."""
     if re.fullmatch(r"\d{1,20}", content_length) and int(content_length) > max_body_bytes:

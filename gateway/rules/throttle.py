@@ -48,11 +48,16 @@ def _stopped(started_ms: int, now_ms: int) -> Refusal:
 
 
 def _network(address: str) -> str:
-    """The address, or of IPv6 the /64 that one guesser may have the whole of."""
+    """The address, or of IPv6 the /64 that one guesser may have the whole of.
+
+    What is no address, and so was made up, is all one.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address
+        return ""
     if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address

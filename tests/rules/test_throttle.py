@@ -72,6 +72,22 @@ def test_looking_whether_it_is_stopped_counts_nothing() -> None:
 def test_it_never_holds_more_than_so_many_addresses() -> None:
     throttle = Throttle()
     for number in range(MOST_ADDRESSES + 10):
-        throttle.failed(f"host-{number}", 0)
+        throttle.failed(f"10.1.{number // 256}.{number % 256}", 0)
 
     assert len(throttle._failures) == MOST_ADDRESSES
+
+
+def test_an_ipv4_address_is_itself_however_it_is_written() -> None:
+    throttle = guessed(MOST_FAILURES, "::ffff:10.0.0.1")
+
+    assert is_stopped(throttle, "10.0.0.1")
+    assert not is_stopped(throttle, "::ffff:10.0.0.2")
+
+
+def test_addresses_that_are_none_are_all_one() -> None:
+    throttle = Throttle()
+    for number in range(MOST_FAILURES):
+        throttle.failed("x" * number, 0)
+
+    assert is_stopped(throttle, "another")
+    assert len(throttle._failures) == 1

@@ -22,8 +22,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import Refusal, Retry
 
+SPOKEN = frozenset({"1.0", "1.1"})
 LINGER_SECONDS = 1.0
 """How long what a refused client still sends is dropped, so that it sees the refusal."""
+CHUNK_FRAME_BYTES = 32
+"""What may stand around the bytes of a chunk; `Door.max_header_bytes` of more in a body."""
+IPV4_IN_IPV6 = "::ffff:"
 TURNED_AWAY_AT_ONCE = 100
 """So many connections beyond the cap are told why; more are closed without a word."""
 
@@ -74,11 +78,15 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._bare_bytes = 0
         """What came since the last piece of a body or the end of a head or request."""
+        self._frame_bytes = 0
+        """What came with the chunks of a body beside its bytes, and beyond what they may have."""
 
     # --- beginning and end --------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client and self.client[0].startswith(IPV4_IN_IPV6):
+            self.client = self.client[0].removeprefix(IPV4_IN_IPV6), self.client[1]
         if len(self.connections) > self._door.max_connections:
             self._turn_away()
         else:
@@ -117,6 +125,7 @@ class Connection(HttpToolsProtocol):
         if not self._in_body and not self._busy:
             self._await_head()
         self._bare_bytes += len(data)
+        self._frame_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -124,7 +133,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._fault or _malformed())
             return
-        if self._bare_bytes > self._door.max_header_bytes:
+        if max(self._bare_bytes, self._frame_bytes) > self._door.max_header_bytes:
             self._refuse(self._too_large())
 
     def on_message_begin(self) -> None:
@@ -143,19 +152,11 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._upgrades_with_a_body():
-            # The parser takes such a body for another protocol's and passes over it; what came
-            # of it later would be read as requests of their own.
-            self._fault = Refusal(
-                "bad_request",
-                "No other protocol is spoken here: send the body without an Upgrade header "
-                "(with curl: --http1.1).",
-            )
-            raise self._fault
+        self._check_head()
         super().on_headers_complete()
         self._cancel_head_timer()
         self._in_body = True
-        self._bare_bytes = 0
+        self._bare_bytes = self._frame_bytes = 0
         if self.config.closing:
             self.last_answer()
 
@@ -163,6 +164,28 @@ class Connection(HttpToolsProtocol):
         """Whatever is answered last, or next, says that the connection is closed after it."""
         if self._busy and not self.cycle.response_started:
             self.cycle.keep_alive = False
+
+    def _check_head(self) -> None:
+        """Raise where another reader of this head may see another end of the request."""
+        version = self.parser.get_http_version()
+        encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if self._upgrades_with_a_body():
+            # The parser takes such a body for another protocol's and passes over it; what came
+            # of it later would be read as requests of their own.
+            why = (
+                "No other protocol is spoken here: send the body without an Upgrade header "
+                "(with curl: --http1.1)."
+            )
+        elif version not in SPOKEN:
+            why = "HTTP/1.1 and HTTP/1.0 are spoken here."
+        elif encodings and (encodings != [b"chunked"] or version == "1.0"):
+            why = "A body is sent with Transfer-Encoding: chunked by HTTP/1.1, or with its length."
+        elif sum(name == b"host" for name, _ in self.headers) > 1:
+            why = "The request has more than one Host header; send one."
+        else:
+            return
+        self._fault = Refusal("bad_request", why)
+        raise self._fault
 
     def _upgrades_with_a_body(self) -> bool:
         sent = dict(self.headers)
@@ -172,11 +195,15 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._bare_bytes = 0
+        self._frame_bytes -= len(body)
         super().on_body(body)
+
+    def on_chunk_header(self) -> None:
+        self._frame_bytes -= CHUNK_FRAME_BYTES
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        self._bare_bytes = 0
+        self._bare_bytes = self._frame_bytes = 0
         super().on_message_complete()
 
     def _count(self, head_bytes: int) -> None:
