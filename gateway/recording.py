@@ -132,7 +132,7 @@ class Recorder:
         """Write a batch; a row that the state refuses is given up, and never holds up others."""
 
         async def write(tx: Transaction) -> int:
-            return await usage.record(tx, rows)
+            return await usage.record(tx, rows, day_of(self._now_ms(), self._zone))
 
         try:
             await self._database.write(write, urgent=False)

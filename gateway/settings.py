@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,6 +34,7 @@ from pydantic import (
 
 from gateway.model import Limits, Period
 from gateway.rules.money import nanos_of
+from gateway.rules.statements import Columns
 from gateway.rules.units import bytes_of, seconds_of
 
 PREFIX = "GATEWAY_"
@@ -85,6 +87,14 @@ def _secrets(value: object) -> object:
     return tuple(secret for secret in resolved if secret)
 
 
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{name!r} is no time zone; give one such as Europe/Berlin") from None
+    return name
+
+
 ByteSize = Annotated[int, BeforeValidator(bytes_of), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0, allow_inf_nan=False)]
 Nanos = Annotated[int, BeforeValidator(_nanos)]
@@ -119,7 +129,7 @@ class Server(Section):
     max_connections: NaturalCount = 2000
     answer_seconds: SomeSeconds = 60.0
     trusted_proxies: TextList = ()
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     spool_folder: str = ""
     spool_bytes: ByteSize = 4 * 2**20
 
@@ -135,15 +145,6 @@ class Server(Section):
                     "by a network such as 10.0.0.0/24"
                 ) from None
         return proxies
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{name!r} is no time zone; give one such as Europe/Berlin") from None
-        return name
 
 
 class Upstream(Section):
@@ -237,6 +238,30 @@ class Warnings(Section):
         return url
 
 
+class Statement(Section):
+    """[statement]: what the upstream's statement calls its columns, for `ledger reconcile`."""
+
+    request_id: str = "request_id"
+    client_request_id: str = "client_request_id"
+    time: str = "time"
+    cost: str = "cost_usd"
+    currency: str = "currency"
+    model: str = "model"
+    route: str = "route"
+    images: str = "n"
+    credential: str = "credential"
+    status: str = "status"
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(**self.model_dump(exclude={"timezone"}))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
 class Log(Section):
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -287,6 +312,7 @@ class Settings(Section):
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     warnings: Warnings = Warnings()
+    statement: Statement = Statement()
     log: Log = Log()
     new_team: LimitSettings = LimitSettings()
     models: Mapping[str, Model] = Field(default_factory=dict)

@@ -8,13 +8,18 @@ terms may hold the address of its webhook, which `without_secrets` takes out.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gateway.model import Entry
 from gateway.rules.money import usd
+from gateway.rules.reconciling import Finding
+from gateway.rules.statements import Line
 from gateway.rules.units import time_text
 from gateway.state.audit import AuditRow, shown
 from gateway.state.booking import LedgerRow, OpenReservation
+from gateway.state.closing import Closing
+from gateway.state.comparing import NOBODY, Comparison, Payers
 from gateway.state.correcting import Corrected
 from gateway.state.keys import KeyRecord
 from gateway.state.records import AccountRecord
@@ -118,6 +123,26 @@ def ledger_facts(row: LedgerRow) -> Facts:
         "owner": row.owner,
         "cost_centre": row.cost_centre,
         "tags": json.loads(row.tags),
+        "late_for": row.late_for,
+    }
+
+
+def closing_facts(closing: Closing) -> Facts:
+    """A closed month: when and by whom, and what was in it, None until that is added up."""
+    contents = closing.contents
+    return {
+        "period": closing.period,
+        "from": closing.first_day,
+        "to": closing.last_day,
+        "timezone": closing.timezone,
+        "closed_at": when(closing.closed_ms),
+        "closed_by": closing.closed_by,
+        "ledger_rows": contents and contents.ledger_rows,
+        "spent_usd": contents and usd(contents.spent_nanos),
+        "corrections_usd": contents and usd(contents.corrections_nanos),
+        "saved_usd": contents and usd(contents.saved_nanos),
+        "estimated_calls": closing.estimated_calls,
+        "digest": contents and contents.digest,
     }
 
 
@@ -164,7 +189,69 @@ def verification_facts(found: Verification) -> Facts:
         "estimated_calls": found.estimated_calls,
         "ledger_rows": found.ledger_rows,
         "open_reservations": found.open_reservations,
+        "closed_through": found.closed_through,
         "requests_from": found.requests_from,
+    }
+
+
+def comparison_facts(found: Comparison) -> Facts:
+    """A statement beside the ledger: what each says, and what lies between them."""
+    counts = Counter(each.what for each in found.matching.findings)
+    return {
+        "from": found.first_day,
+        "to": found.last_day,
+        "lines": found.statement.lines,
+        "agreed": len(found.matching.agreed),
+        "missing": counts["missing"],
+        "extra": counts["extra"],
+        "differing": counts["differing"],
+        "confirmed": counts["confirmed"],
+        "adjustments": len(found.adjustments),
+        "not_settled": len(found.pending),
+        "near_its_ends": len(found.matching.undecided),
+        "statement_usd": usd(found.statement.total_nanos),
+        "of_other_days_usd": usd(found.elsewhere_nanos),
+        "not_settled_usd": usd(found.pending_nanos),
+        "near_its_ends_usd": usd(found.undecided_nanos),
+        "ledger_usd": usd(found.booked_nanos),
+        "difference_usd": usd(found.off_nanos),
+    }
+
+
+def finding_facts(finding: Finding, payers: Payers) -> Facts:
+    """A call on which the statement and the ledger don't agree."""
+    billed, call = finding.billed, finding.call
+    ours = call.request_id if call else billed.client_request_id if billed else ""
+    payer = payers.of(billed.line) if billed else NOBODY
+    upstream = billed.request_id if billed else ", ".join(sorted(call.upstream_ids)) if call else ""
+    return {
+        "what": finding.what,
+        "at": when(billed.line.at_ms if billed else call.at_ms if call else None),
+        "request_id": ours,
+        "upstream_request_id": upstream,
+        "team": call.team if call else payer.team,
+        "key": call.key_id if call else payer.key_id,
+        "model": call.model if call else billed.line.model if billed else "",
+        "booked_usd": usd(finding.before_nanos) if call else None,
+        "billed_usd": usd(finding.after_nanos) if billed else None,
+        "difference_usd": usd(finding.after_nanos - finding.before_nanos),
+    }
+
+
+def adjustment_facts(line: Line, payers: Payers) -> Facts:
+    """A line of a statement that is no call, or a credit without its charge."""
+    payer = payers.of(line)
+    return {
+        "what": "adjustment",
+        "at": when(line.at_ms),
+        "request_id": line.client_request_id,
+        "upstream_request_id": line.request_id,
+        "team": payer.team,
+        "key": payer.key_id,
+        "model": line.model,
+        "booked_usd": None,
+        "billed_usd": usd(line.cost_nanos),
+        "difference_usd": usd(line.cost_nanos),
     }
 
 
@@ -209,6 +296,7 @@ def corrected_facts(corrected: Corrected) -> Facts:
         "cost_usd": usd(corrected.after_nanos),
         "corrections": corrected.corrections,
         "held_usd": usd(corrected.held_nanos),
+        "booked_in": corrected.booked_in or None,
     }
 
 

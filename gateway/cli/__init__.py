@@ -15,6 +15,8 @@ from gateway.cli.accounts import (
 )
 from gateway.cli.apply import apply
 from gateway.cli.books import ledger
+from gateway.cli.closing import close
+from gateway.cli.reconcile import reconcile
 from gateway.cli.results import cache
 from gateway.cli.serving import check, demo, emulate, serve
 from gateway.cli.state import state
@@ -33,3 +35,6 @@ for command in (
     usage, ledger, cache, state,
 ):  # fmt: skip
     main.add_command(command)
+
+for command in (reconcile, close):
+    ledger.add_command(command)

@@ -54,7 +54,7 @@ LEDGER_COLUMNS = (
     "id", "kind", "corrects", "at", "day", "request_id", "upstream_request_id", "credential",
     "team", "key", "model", "route", "fingerprint", "reference_images", "body_bytes",
     "answer_bytes", "status", "n", "images", "cost_usd", "estimated", "owner", "cost_centre",
-    "tags",
+    "tags", "late_for",
 )  # fmt: skip
 SHOWN_COLUMNS = (
     "at", "kind", "request_id", "team", "key", "model", "status", "images", "cost_usd",
@@ -77,8 +77,8 @@ def verify_ledger(config: Path | None, as_json: bool) -> None:
     Every balance against the ledger and the open reservations; what reports say of money
     against the ledger, by day, team, key, model, owner, cost centre and tags; what they say of
     requests and savings against the single requests, as long as those are kept. All of it as
-    of one moment. The upstream's own bill is not looked at. Ends with status 1 where anything
-    differs.
+    of one moment. A closed month must be as it was when it was closed. The upstream's own bill
+    is not looked at: `reconcile` does that. Ends with status 1 where anything differs.
     """
     with working("adding up the ledger"):
         found = in_database(settings_of(config), verifying.verify, read=True)
@@ -106,6 +106,8 @@ def _print_verification(facts: dict[str, Any]) -> None:
         "Every balance is what the ledger and the open reservations add up to, and what reports "
         "say of money is what the ledger adds up to."
     )
+    if through := facts["closed_through"]:
+        click.echo(f"What is closed, until {through}, is as it was when it was closed.")
     if first := facts["requests_from"]:
         click.echo(f"What they say of requests and savings is proven from {first} on.")
     else:
@@ -227,6 +229,8 @@ def correct_ledger(
         print_json(corrected_facts(corrected))
         return
     click.echo(_said(corrected))
+    if corrected.booked_in:
+        click.echo(f"Its month is closed: this is booked in {corrected.booked_in}.")
     if corrected.held_nanos:
         click.echo(f"${usd(corrected.held_nanos)} more is held for it until that is resolved.")
 
@@ -258,7 +262,8 @@ def list_ledger(
 ) -> None:
     """List the ledger's rows: by the day they are booked in, then by time.
 
-    A correction is booked in its call's day, after it. With --estimated, all estimates that
+    A correction is booked in its call's day, after it, or in the first open day where that is
+    closed. With --estimated, all estimates that
     are still open, whatever their day, unless days are given.
     """
     settings = settings_of(config)

@@ -53,6 +53,19 @@ def days_before(day: str, days: int) -> str:
     return (date.fromisoformat(day) - days * _ONE_DAY).isoformat()
 
 
+def month_days(month: str) -> tuple[str, str]:
+    """The first and the last day of a calendar month such as "2026-11". Raises ValueError."""
+    if len(month) != len("2026-11"):
+        raise ValueError(f"{month!r} is no month")
+    first, after = _bounds("month", date.fromisoformat(f"{month}-01"))
+    return first.isoformat(), (after - _ONE_DAY).isoformat()
+
+
+def start_ms(day: str, zone: tzinfo) -> int:
+    """The first instant of a day, in unix milliseconds."""
+    return _start_ms(date.fromisoformat(day), zone)
+
+
 def _bounds(period: Period, today: date) -> tuple[date, date]:
     """The window's first day, and the first day after it."""
     if period == "day":

@@ -9,6 +9,7 @@ from gateway.rules.prices import per_image
 from gateway.state import rollups
 from gateway.state.balances import Move, book
 from gateway.state.booking import LedgerRow, add_rows
+from gateway.state.closed import open_day
 from gateway.state.costs import raise_cost, recount_cost
 from gateway.state.database import Transaction
 
@@ -22,6 +23,7 @@ class Correction:
     """
 
     row: LedgerRow
+    call_day: str
     before_nanos: int
     estimate: LedgerRow | None
 
@@ -31,17 +33,31 @@ class Correction:
 
 
 def correction_row(
-    call: LedgerRow, *, number: int, cost_nanos: int, images: int, at_ms: int
+    call: LedgerRow,
+    *,
+    number: int,
+    cost_nanos: int,
+    images: int,
+    at_ms: int,
+    closed_through: str | None,
 ) -> LedgerRow:
-    """The `number`th correction of a call, by these differences."""
+    """The `number`th correction of a call, by these differences.
+
+    It is booked in its call's day, or in the first open one where that is closed: money then
+    counts in that day, but pictures don't, which are limited by the day they were bought in.
+    """
+    day = open_day(call.day, closed_through)
+    late = day != call.day
     return replace(
         call,
+        day=day,
+        late_for=(call.late_for or call.day) if late else call.late_for,
         id=f"{call.id}~{number}",
         kind="correction",
         corrects=call.id,
         at_ms=at_ms,
         cost_nanos=cost_nanos,
-        images=images,
+        images=0 if late else images,
         estimated=0,
     )
 
@@ -52,8 +68,8 @@ async def book_corrections(tx: Transaction, corrections: Sequence[Correction]) -
     added = await add_rows(tx, [each.row for each in corrections])
     new = [by_id[row.id] for row in added]
     await rollups.add(tx, [(each.row.day, each.row.dimensions, _sums(each)) for each in new])
-    for model, day in sorted({(each.row.model, each.row.day) for each in new}):
-        here = [each for each in new if (each.row.model, each.row.day) == (model, day)]
+    for model, day in sorted({(each.row.model, each.call_day) for each in new}):
+        here = [each for each in new if (each.row.model, each.call_day) == (model, day)]
         await _see_costs(tx, model, day, here)
     await book(tx, [_move(each.row) for each in new])
     return len(new)

@@ -8,12 +8,16 @@ from datetime import tzinfo
 
 from gateway.model import ORGANISATION, Account, Balance, Period
 from gateway.rules.windows import TOTAL, window
-from gateway.state.database import Row, Transaction, Value
+from gateway.state.database import Row, StateUnavailable, Transaction, Value
 from gateway.state.multirow import insert_rows, placeholders
 
 
 class UnknownAccount(Exception):
     """An account that should pay is not in the state; nothing was booked."""
+
+
+class DayClosed(StateUnavailable):
+    """The day that was to be booked in is closed: this process's clock is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ _IN_WINDOW = (
 _STANDING = (
     "SELECT a.id, a.paused, a.budget_nanos, a.budget_period, a.paid_images_per_day, "
     "COALESCE(d.images, 0) AS images, COALESCE(d.images_held, 0) AS images_held, "
+    "(SELECT MAX(last_day) FROM closings) AS closed_through, "
     f"COALESCE((SELECT CAST(SUM(b.spent_nanos) AS BIGINT) {_IN_WINDOW}), 0) AS spent_nanos, "
     f"COALESCE((SELECT CAST(SUM(b.held_nanos) AS BIGINT) {_IN_WINDOW}), 0) AS held_nanos "
     "FROM accounts a LEFT JOIN balances d ON d.account = a.id AND d.day = $1 WHERE a.id IN "
@@ -84,13 +89,13 @@ async def book(tx: Transaction, moves: Sequence[Move]) -> None:
 
 
 async def balances_of(
-    tx: Transaction, accounts: Sequence[Account], day: str, zone: tzinfo
+    tx: Transaction, accounts: Sequence[Account], day: str, zone: tzinfo, *, booked: bool = False
 ) -> list[Balance]:
     """How these accounts stand in their windows that hold `day`, by the limits as they are now.
 
     Money is the budget window's, images are the day's. The accounts given back carry the
-    state's budget, image limit and pause; the rest of them is as it was given. Raises
-    UnknownAccount.
+    state's budget, image limit and pause; the rest of them is as it was given. `booked` says
+    that this transaction has just booked in that day. Raises UnknownAccount, and then DayClosed.
     """
     week, month = window("week", day, zone), window("month", day, zone)
     days = (day, week.first_day, month.first_day, week.last_day, month.last_day)
@@ -102,6 +107,8 @@ async def balances_of(
         found.update((row["id"], row) for row in rows)
     if missing := [account for account in ids if account not in found]:
         raise UnknownAccount(f"the state has no account {', '.join(missing)}")
+    if booked and any(day <= (row["closed_through"] or "") for row in found.values()):
+        raise DayClosed(f"{day} is closed: nothing more is booked in it")
     return [_balance(account, found[account.id], day, zone) for account in accounts]
 
 

@@ -50,15 +50,17 @@ class OpenReservation:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A row of `ledger`: one upstream call, or the correction of one.
+    """A row of `ledger`: one upstream call, the correction of one, or an adjustment.
 
     A call's `id` is its reservation's. A correction's `corrects` is the id of its call, and
-    its `cost_nanos` and `images` are differences. `n` counts the pictures asked for, `images`
-    those that count as paid. `tags` is canonical JSON text.
+    its `cost_nanos` and `images` are differences. An adjustment is a line of the upstream's
+    bill that is no call, such as a credit note. `n` counts the pictures asked for, `images`
+    those that count as paid. `tags` is canonical JSON text. `late_for` is the day that the row
+    is about, where that was closed and the row is booked in the first open day instead.
     """
 
     id: str
-    kind: Literal["call", "correction"]
+    kind: Literal["call", "correction", "adjustment"]
     corrects: str | None
     at_ms: int
     day: str
@@ -81,6 +83,7 @@ class LedgerRow:
     owner: str
     cost_centre: str
     tags: str
+    late_for: str | None = None
 
     @property
     def dimensions(self) -> rollups.Dimensions:

@@ -24,6 +24,7 @@ from gateway.state.booking import (
     known_cost,
     paid_images,
 )
+from gateway.state.closed import lock_closings
 from gateway.state.database import Row, Transaction
 
 
@@ -46,6 +47,8 @@ class Corrected:
     """How many rows were added; 0 where the ledger said so already."""
     held_nanos: int = 0
     """What is still held for calls of this request that are not in the ledger yet."""
+    booked_in: str = ""
+    """The first open day, where the calls' own is closed and it was booked there; else ""."""
 
     @property
     def confirmed(self) -> bool:
@@ -73,7 +76,9 @@ class Booked:
         """The call, where its cost is still an estimate."""
         return self.call if self.call.estimated and not self.corrections else None
 
-    def next(self, cost_nanos: int, status: int | None, now_ms: int) -> Correction:
+    def next(
+        self, cost_nanos: int, status: int | None, now_ms: int, closed_through: str | None
+    ) -> Correction:
         """The correction that brings the call to this cost; never dated before what it corrects."""
         row = correction_row(
             self.call,
@@ -81,8 +86,9 @@ class Booked:
             cost_nanos=cost_nanos - self.cost_nanos,
             images=paid_images(cost_nanos, status, self.call.n) - self.images,
             at_ms=max(now_ms, self.call.at_ms, *(row.at_ms for row in self.corrections)),
+            closed_through=closed_through,
         )
-        return Correction(row, self.cost_nanos, self.estimate)
+        return Correction(row, self.call.day, self.cost_nanos, self.estimate)
 
 
 async def settle_late(
@@ -93,10 +99,11 @@ async def settle_late(
     A correction made by hand is final too. Raises UnknownReservation.
     """
     cost = known_cost(settlement)
-    booked = await _booked(tx, reservation_id)
+    booked = await booked_call(tx, reservation_id)
     overrun = 0
     while cost is not None and booked.estimate:
-        correction = booked.next(cost, settlement.status, now_ms)
+        closed_through = await lock_closings(tx)
+        correction = booked.next(cost, settlement.status, now_ms, closed_through)
         row = replace(
             correction.row,
             upstream_request_id=settlement.upstream_request_id,
@@ -106,7 +113,7 @@ async def settle_late(
         )
         if await book_corrections(tx, [replace(correction, row=row)]):
             overrun = max(0, row.cost_nanos)
-        booked = await _booked(tx, reservation_id)
+        booked = await booked_call(tx, reservation_id)
     accounts = accounts_of(booked.call.team, booked.call.key_id)
     balances = await balances_of(tx, accounts, day_of(now_ms, zone), zone)
     return Settled(
@@ -132,14 +139,19 @@ async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author)
             f"nothing is booked at less than $0 or more than ${usd(LARGEST_NANOS)}"
         )
     booked = old = await _known_of_request(tx, request_id)
+    late: set[str] = set()
     added = 0
-    while pending := _corrections(booked, cost_nanos, by.now_ms):
+    closed_through = await lock_closings(tx)
+    while pending := _corrections(booked, cost_nanos, by.now_ms, closed_through):
+        late |= {each.row.day for each in pending if each.row.day != each.call_day}
         added += await book_corrections(tx, pending)
         booked = await _known_of_request(tx, request_id)
     if added:
         await append(tx, by, "ledger.correct", f"request:{request_id}", _facts(old), _facts(booked))
     held_nanos = await _held_for(tx, request_id)
-    return Corrected(request_id, _total(old), _total(booked), added, held_nanos)
+    return Corrected(
+        request_id, _total(old), _total(booked), added, held_nanos, booked_in=max(late, default="")
+    )
 
 
 def _facts(booked: Sequence[Booked]) -> dict[str, object]:
@@ -154,11 +166,13 @@ def _total(booked: Sequence[Booked]) -> int:
     return sum(each.cost_nanos for each in booked)
 
 
-def _corrections(booked: Sequence[Booked], cost_nanos: int, now_ms: int) -> list[Correction]:
+def _corrections(
+    booked: Sequence[Booked], cost_nanos: int, now_ms: int, closed_through: str | None
+) -> list[Correction]:
     """What is to be added so that the calls cost this in all, and none is an estimate."""
     costs = _costs(booked, cost_nanos)
     return [
-        each.next(costs[each.call.id], each.call.status, now_ms)
+        each.next(costs[each.call.id], each.call.status, now_ms, closed_through)
         for each in booked
         if each.estimate or costs[each.call.id] != each.cost_nanos
     ]
@@ -189,7 +203,8 @@ async def _held_for(tx: Transaction, request_id: str) -> int:
     return rows[0]["nanos"] or 0
 
 
-async def _booked(tx: Transaction, reservation_id: str) -> Booked:
+async def booked_call(tx: Transaction, reservation_id: str) -> Booked:
+    """A call by its reservation's id. Raises UnknownReservation."""
     rows = await tx.fetch(
         f"SELECT {LEDGER_SELECT} FROM ledger WHERE id = $1 OR corrects = $1", reservation_id
     )
@@ -205,6 +220,8 @@ async def booked_of_request(tx: Transaction, request_id: str) -> list[Booked]:
 
 
 async def _known_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+    if not request_id:  # as rows are that nobody is known to have asked for
+        raise UnknownRequest("name the request")
     if booked := await booked_of_request(tx, request_id):
         return booked
     if held_nanos := await _held_for(tx, request_id):

@@ -23,8 +23,9 @@ _LOCK = (
 _COUNT = """
 SELECT CAST(MAX((l.cost_nanos + COALESCE(c.nanos, 0) + l.n - 1) / l.n) AS BIGINT) AS nanos
 FROM ledger l LEFT JOIN (
-  SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
-  FROM ledger WHERE day = $2 AND corrects IS NOT NULL GROUP BY corrects
+  SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS nanos
+  FROM ledger k JOIN ledger x ON x.corrects = k.id
+  WHERE k.day = $2 AND k.model = $1 GROUP BY x.corrects
 ) c ON c.corrects = l.id
 WHERE l.day = $2 AND l.model = $1 AND l.kind = 'call' AND l.n > 0
   AND (l.estimated = 0 OR c.corrects IS NOT NULL) AND l.cost_nanos + COALESCE(c.nanos, 0) > 0

@@ -64,8 +64,8 @@ async def reserve(
     """Hold a call's ceiling and images on every level, or raise and hold nothing.
 
     Limits and pauses are those in the state at this moment, not the caller's. `owner_id` is
-    the process that will resolve it. Raises OverBudget, SpendingPaused, UnknownAccount, and
-    ValueError for a ceiling or a number of images that makes no sense.
+    the process that will resolve it. Raises OverBudget, SpendingPaused, UnknownAccount,
+    DayClosed, and ValueError for a ceiling or a number of images that makes no sense.
     """
     if not 0 <= ceiling_nanos <= LARGEST_NANOS or not 0 <= images <= MOST_IMAGES:
         raise ValueError(f"cannot hold {ceiling_nanos} nano-dollars for {images} images")
@@ -84,7 +84,7 @@ async def reserve(
     )  # fmt: skip
     hold = Move(caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images)
     await book(tx, [hold])
-    balances = await balances_of(tx, caller.accounts, day, zone)
+    balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
     resets_ms = window("day", day, zone).resets_ms or 0
     if refusal := verdict(balances, ceiling_nanos, images, day_resets_ms=resets_ms):
         raise refusal

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
 from gateway.model import NO_TAGS, Outcome
 from gateway.state import rollups
+from gateway.state.closed import lock_closings, open_day
 from gateway.state.database import Row, Transaction, Value
 from gateway.state.multirow import insert_rows
 from gateway.state.rollups import tags_text
@@ -85,12 +86,14 @@ class UsageRow:
         )
 
 
-async def record(tx: Transaction, rows: Sequence[UsageRow]) -> int:
+async def record(tx: Transaction, rows: Sequence[UsageRow], today: str = "") -> int:
     """Write a batch and count it in the roll-ups; how many rows were new.
 
     Rows that are there already are left alone, so that a batch whose commit is in doubt may
-    be written again.
+    be written again. Requests of a month that was closed before they could be written are
+    counted in the first open day. `today` spares a lock where no row can be of such a month.
     """
+    rows = await _in_open_days(tx, rows, today)
     values = [_values(row) for row in sorted(rows, key=lambda row: row.id)]
     written = {row["id"] for row in await insert_rows(tx, _HEAD, values, _NEW)}
     await rollups.add(
@@ -103,6 +106,15 @@ async def find(tx: Transaction, request_id: str, key_id: str) -> UsageRow | None
     """The row of a request that this key has made; None also where another key made it."""
     rows = await tx.fetch(_OF_REQUEST, request_id, key_id)
     return _row(rows[0]) if rows else None
+
+
+async def _in_open_days(
+    tx: Transaction, rows: Sequence[UsageRow], today: str
+) -> Sequence[UsageRow]:
+    if all(row.day[:7] >= today[:7] for row in rows) and today:
+        return rows  # nobody can close the month that it is
+    through = await lock_closings(tx)
+    return [replace(row, day=open_day(row.day, through)) for row in rows]
 
 
 async def fold(tx: Transaction, before_day: str, limit: int = 5_000) -> int:

@@ -1,5 +1,7 @@
 """Verification: the books proven against the rows that they are sums of.
 
+Closed months are read again and compared with what was written down when they were closed.
+
 Balances are compared with the ledger and the open reservations; what roll-ups say of money
 with the ledger, by everything they are kept by; what they say of requests with the single
 requests, as long as those are kept. It proves nothing of the upstream's own bill.
@@ -8,9 +10,11 @@ requests, as long as those are kept. It proves nothing of the upstream's own bil
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gateway.rules.windows import TOTAL, days_before
+from gateway.state.closed import closed_through
+from gateway.state.closing import Closing, closings, contents_of
 from gateway.state.database import Row, Transaction
 from gateway.state.rollups import Dimensions
 
@@ -34,7 +38,8 @@ def _differing(keys: str, sums: Sequence[str], booked: str, proven: str) -> str:
     )
 
 
-# A correction has the day of its call. What is spent on a row with an outcome is wrong.
+# A correction has the day of its call, or a later one where that was closed: there it counts
+# what it changes. What is spent on a row with an outcome is wrong.
 _ROLL_UPS_OF_MONEY = _differing(
     _DIMENSIONS,
     _MONEY,
@@ -52,6 +57,21 @@ _ROLL_UPS_OF_MONEY = _differing(
     SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
     FROM ledger WHERE day = $1 AND corrects IS NOT NULL GROUP BY corrects
   ) c ON c.corrects = l.id WHERE l.day = $1
+  UNION ALL
+  SELECT k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, '', '', 0,
+    CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) + c.nanos > 0 THEN 1 ELSE 0 END
+      - CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) > 0 THEN 1 ELSE 0 END,
+    CASE WHEN b.corrects IS NULL THEN -k.estimated ELSE 0 END,
+    CASE WHEN b.corrects IS NULL AND k.estimated = 1 THEN -k.cost_nanos ELSE 0 END, 0
+  FROM (
+    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger
+    WHERE day = $1 AND late_for IS NOT NULL AND corrects IS NOT NULL GROUP BY corrects
+  ) c JOIN ledger k ON k.id = c.corrects AND k.day < $1 LEFT JOIN (
+    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
+    FROM ledger WHERE day < $1 AND corrects IN (
+      SELECT corrects FROM ledger WHERE day = $1 AND late_for IS NOT NULL
+    ) GROUP BY corrects
+  ) b ON b.corrects = k.id
 ) l""",
 )
 # Requests are on rows with an outcome; what is counted on any other is wrong on every day.
@@ -136,6 +156,8 @@ class Verification:
     requests_from: str | None
     """The day from which on requests and savings were proven; None where no single request
     is kept that could prove any."""
+    closed_through: str | None = None
+    """The last day of the last closed month. All are as they were when they were closed."""
 
 
 async def verify(tx: Transaction) -> Verification:
@@ -156,10 +178,13 @@ async def verify(tx: Transaction) -> Verification:
             found += _differences(row, _MONEY, _place(row), day, "roll-up ")
         for row in await tx.fetch(_ROLL_UPS_OF_REQUESTS, day, requests_from or _NEVER):
             found += _differences(row, _REQUESTS, _place(row), day, "roll-up ")
+    for closing in await closings(tx):
+        found += await _changed(tx, closing)
     (sums,) = await tx.fetch(_SUMS)
     return Verification(
         differences=tuple(sorted(found, key=lambda each: (each.what, each.account, each.day))),
         requests_from=requests_from,
+        closed_through=await closed_through(tx),
         **{name: number or 0 for name, number in sums.items()},
     )
 
@@ -173,6 +198,23 @@ async def _requests_from(tx: Transaction) -> str | None:
         day: str = row["day"]
         return day if row["kept"] == row["counted"] else days_before(day, -1)
     return None
+
+
+async def _changed(tx: Transaction, closing: Closing) -> list[Difference]:
+    """What of a closed month is not as it was when it was closed."""
+    if closing.contents is None:
+        return []
+    then, now = asdict(closing.contents), asdict(await contents_of(tx, closing))
+    digests = then.pop("digest"), now.pop("digest")
+    found = [
+        Difference(f"closed {name.replace('_', ' ')}", "", closing.period, then[name], now[name])
+        for name in then
+        if then[name] != now[name]
+    ]
+    if digests[0] != digests[1]:
+        both = " is now ".join(digest[:12] for digest in digests)
+        found.append(Difference("closed digest", both, closing.period, 1, 0))
+    return found
 
 
 def _differences(

@@ -227,6 +227,7 @@ async def test_the_ledger_says_everything_about_a_call(till: Till) -> None:
         "owner": "ann",
         "cost_centre": "cc-7",
         "tags": '{"project":"atlas"}',
+        "late_for": None,
     }
 
 

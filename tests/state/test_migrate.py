@@ -111,11 +111,19 @@ def test_the_shipped_migrations_are_numbered_without_gaps() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+async def _charged_calls(tx: Transaction) -> None:
+    """The migration once more: today's code fills no tables of that time."""
+    migration = known_migrations()[5]
+    assert migration.name == "charged_calls"
+    for statement in migration.statements:
+        await tx.fetch(statement)
+
+
 async def test_calls_that_cost_nothing_are_no_longer_counted_as_paid(
     empty_database: Database,
 ) -> None:
     """A state that an earlier version has kept agrees with its ledger afterwards."""
-    await migrate(empty_database, known_migrations()[:5])
+    await migrate(empty_database)
     till = await Till(empty_database).open()
     for name, cost in (("a", CENT), ("b", 0), ("c", None), ("d", CENT)):
         await till.reserve(name, model="m2" if name == "d" else "m1")
@@ -128,7 +136,7 @@ async def test_calls_that_cost_nothing_are_no_longer_counted_as_paid(
         )
     )
 
-    await migrate(empty_database)
+    await empty_database.exclusive(_charged_calls)
     paid = await empty_database.read(lambda tx: reports.usage_by(tx, "model", TODAY, TODAY))
     assert {line.group: line.paid_calls for line in paid} == {"m1": 1, "m2": 1}
     await till.proven()
