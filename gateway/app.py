@@ -89,6 +89,7 @@ class Gateway:
             upload_seconds=server.upload_seconds,
             drain_bytes=DRAINED_BODIES * self.parts.settings.limits.max_body_bytes,
         )
+        self.parts.journal.about(request_id=exchange.request_id)
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -100,9 +101,7 @@ class Gateway:
         except asyncio.CancelledError:
             await self._refuse(exchange, replace(SHUTTING_DOWN))
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.parts.journal.fault(
-                "a request crashed", error, request_id=exchange.request_id, path=scope["path"]
-            )
+            self.parts.journal.fault("a request crashed", error, path=scope["path"])
             await self._refuse(exchange, INTERNAL)
 
     async def _refuse(
@@ -150,7 +149,7 @@ class Gateway:
             trace.refuse(told)
             await self._refuse(exchange, told, trace)
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.parts.journal.fault("a request crashed", error, request_id=trace.request_id)
+            self.parts.journal.fault("a request crashed", error)
             trace.refuse(INTERNAL)
             await self._refuse(exchange, INTERNAL, trace)
         finally:
@@ -303,7 +302,10 @@ def create_app(
     `metrics_folder` is where several such processes keep their metrics together.
     """
     quiet_servers()
-    written = journal or Journal(format=settings.log.format, level=settings.log.level)
+    written = journal
+    if written is None:
+        written = Journal(format=settings.log.format, level=settings.log.level)
+        written.hear_libraries()
     return Gateway(build(settings, written, take_seat(metrics_folder) if metrics_folder else None))
 
 

@@ -6,6 +6,7 @@ Which flights an edit may join is decided here; how one is flown is `purchase.py
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -49,13 +50,16 @@ class Boarding:
         client_wait_seconds: float,
         now_ms: Callable[[], int],
         retries: Retries[Landing] | None = None,
+        on_unattended: Callable[[Order, Landing], None] | None = None,
     ) -> None:
+        """`on_unattended` hears of flights that landed when their leader had left."""
         self._flights = flights
         self._fly = fly
         self._client_wait_seconds = client_wait_seconds
         self._now_ms = now_ms
         self._failures = FailureMemory()
         self._retries = Retries[Landing]() if retries is None else retries
+        self._on_unattended = on_unattended
         self._leading: set[str] = set()
         """The requests whose flights are in the air."""
 
@@ -95,10 +99,18 @@ class Boarding:
                     landing = await stream.hear(flight, led, gone)
                 else:
                     landing = await self._wait(flight, order, gone, deadline)
+            except BaseException:
+                if led:
+                    flight.task.add_done_callback(functools.partial(self._unattended, order))
+                raise
             finally:
                 flight.followers -= not led
             if led or not _is_leaders_alone(landing, order):
                 return Arrival(landing, led)
+
+    def _unattended(self, order: Order, task: asyncio.Task[Landing]) -> None:
+        if self._on_unattended and not task.cancelled():
+            self._on_unattended(order, task.result())
 
     # --- what is remembered -----------------------------------------------------------
 

@@ -65,7 +65,6 @@ class Follower:
         leasing.given_up.add(lease.id)
         self._journal.warn(
             "a flight is taken over from a process that shows no life",
-            request_id=order.request_id,
             taken_over=lease.request_id,
             fingerprint=order.fingerprint.key,
             owner=lease.owner_id,

@@ -101,6 +101,12 @@ class Forwarder:
             if again is None or not clearance.again():
                 break
             self._meters.upstream_retries.labels(call.may_repeat).inc()
+            self._journal.note(
+                "a call is tried again",
+                reason=call.may_repeat,
+                attempt=attempt,
+                wait_seconds=round(again.wait_seconds, 3),
+            )
             await asyncio.sleep(again.wait_seconds)
         return call
 
@@ -128,7 +134,7 @@ class Forwarder:
             alive = broken.why == "too_large"
             return NotBought(failures.refusal_of_break(broken.why), settlement, alive)
         except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
-            self._journal.fault("a call crashed", error, request_id=order.request_id)
+            self._journal.fault("a call crashed", error)
             refusal = failures.refusal_of_break("failed")
             return NotBought(refusal, Settlement(cost_nanos=None), alive=True)
         finally:

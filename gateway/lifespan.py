@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.keyring import keep_fresh, refresh
-from gateway.parts import HEARTBEAT_EXPIRY_MS, Parts, longest_flight_ms
+from gateway.parts import HEARTBEAT_EXPIRY_MS, VERSION, Parts, longest_flight_ms
 from gateway.rules.money import usd
 from gateway.rules.rates import minute_of
 from gateway.rules.windows import day_of
@@ -59,10 +60,12 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(functools.partial(_ended, parts))
         parts.background.append(task)
+    parts.journal.note("started", version=VERSION, pid=os.getpid())
     try:
         yield
     finally:
         await _stop(parts)
+        parts.journal.note("stopped", pid=os.getpid())
 
 
 async def _first_catalogue(parts: Parts) -> None:

@@ -12,6 +12,8 @@ from gateway.relay import Relay
 from gateway.rules.directives import Directives
 from gateway.rules.failure_memory import Remembered
 from gateway.rules.leases import Asking
+from gateway.rules.money import usd
+from gateway.trace import stages_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,21 @@ class Crash:
 
 
 Landing = Picture | Crash
+
+
+def landing_facts(order: Order, landing: Landing) -> dict[str, object]:
+    """What the journal says of a flight whose own request has no line left to say it in."""
+    flown = landing.flown
+    settled = flown.settled
+    return {
+        "code": landing.refusal.code if isinstance(landing, Crash) else None,
+        "stored": isinstance(landing, Picture) and landing.stored,
+        "team": order.caller.team,
+        "key_id": order.caller.key_id,
+        "model": order.edit.model,
+        "fingerprint": order.fingerprint.key,
+        "cost_usd": usd(settled.cost_nanos) if settled else None,
+        "estimated": settled.estimated if settled else None,
+        "upstream_request_id": flown.upstream_request_id or None,
+        "stages_ms": stages_ms(flown.stages),
+    }

@@ -31,7 +31,7 @@ from gateway.keyring import Keyring
 from gateway.leasing import Leases
 from gateway.lookout import Lookout
 from gateway.model import ModelFacts
-from gateway.orders import Landing
+from gateway.orders import Landing, landing_facts
 from gateway.pipeline import Pipeline
 from gateway.purchase import Buyer
 from gateway.recording import Recorder
@@ -185,6 +185,9 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         fly=buyer.buy,
         client_wait_seconds=settings.server.client_wait_seconds,
         now_ms=clock,
+        on_unattended=lambda order, landing: journal.note(
+            "a flight has landed without its client", **landing_facts(order, landing)
+        ),
     )
     pipeline = Pipeline(
         settings=settings,

@@ -102,7 +102,7 @@ class Buyer:
             own = refusal.code in LEADERS_OWN
             return Crash(refusal, leaders_own=own, flown=Flown(stages=stages.seconds))
         except Exception as error:  # noqa: BLE001 - a flight must land, or its followers hang
-            self._journal.fault("a flight crashed", error, request_id=order.request_id)
+            self._journal.fault("a flight crashed", error)
             return Crash(INTERNAL, flown=Flown(stages=stages.seconds))
         finally:
             order.spool.close()
@@ -281,7 +281,6 @@ class Buyer:
             self._meters.record_overrun(**labels)
             self._journal.warn(
                 "a call cost more than its ceiling",
-                request_id=order.request_id,
                 **labels,
                 cost_usd=usd(cost),
                 ceiling_usd=usd(reservation.ceiling_nanos),

@@ -21,7 +21,7 @@ from gateway.rules.money import usd
 from gateway.rules.windows import day_of
 from gateway.state import usage
 from gateway.state.database import Database, StateUnavailable, Transaction
-from gateway.trace import Trace
+from gateway.trace import Trace, stages_ms
 
 FLUSH_SECONDS = 0.1
 BATCH_ROWS = 500
@@ -167,7 +167,7 @@ def _line(trace: Trace, seconds: float) -> dict[str, object]:
         "saved_usd": usd(trace.saved_nanos) if trace.saved_nanos else None,
         "upstream_request_id": trace.upstream_request_id or None,
         "ms": round(seconds * 1000, 2),
-        "stages_ms": {name: round(value * 1000, 2) for name, value in trace.stages.items()},
+        "stages_ms": stages_ms(trace.stages),
     }
     return {name: value for name, value in line.items() if value is not None}
 

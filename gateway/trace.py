@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -80,3 +80,8 @@ class Trace:
     def seconds(self) -> float:
         """How long it took; not how long the client took to take its answer."""
         return time.perf_counter() - self.started - self.stages.get("send", 0.0)
+
+
+def stages_ms(stages: Mapping[str, float]) -> dict[str, float]:
+    """Stages' seconds as the journal has them."""
+    return {name: round(seconds * 1000, 2) for name, seconds in stages.items()}

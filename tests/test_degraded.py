@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -30,6 +31,10 @@ async def gateway(
     with ExitStack() as stack:
         yield await asyncio.to_thread(stack.enter_context, serving(settings))
         await asyncio.to_thread(stack.close)
+
+
+def lines(gateway: Running) -> list[dict[str, object]]:
+    return [json.loads(line) for line in gateway.log.getvalue().splitlines()]
 
 
 def degraded(gateway: Running) -> list[str]:
@@ -107,6 +112,8 @@ async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_bo
 
     assert answer.status_code == 200
     assert answer.headers["x-gateway-cost-usd"] == "0.01"
+    late = [line for line in lines(gateway) if line.get("part") == "settle"]
+    assert {line["request_id"] for line in late} == {answer.headers["x-request-id"]}
     treasury = gateway.app.parts.treasury
     async with asyncio.timeout(20):
         while treasury.unwritten:

@@ -1,7 +1,9 @@
 """The journal: one line per request, and what else is worth knowing. structlog's home.
 
 JSON where the output is a file or a pipe, readable on a terminal. Secrets, prompts and
-pictures are never given to it.
+pictures are never given to it. What is written in the course of a request, or of work that it
+has begun, carries the request's id: a retry, a flight that goes on without its client, a
+settlement that is written late.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ class Journal:
         self._log = structlog.wrap_logger(
             structlog.PrintLogger(stream),
             processors=[
+                structlog.contextvars.merge_contextvars,
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.processors.dict_tracebacks
@@ -39,6 +42,10 @@ class Journal:
             ],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         )
+
+    def about(self, **facts: str) -> None:
+        """What this task, and every one that it begins from now on, is about."""
+        structlog.contextvars.bind_contextvars(**facts)
 
     def request(self, **facts: object) -> None:
         """The one line of a request that ended."""
@@ -52,15 +59,41 @@ class Journal:
 
     def fault(self, event: str, error: BaseException, **facts: object) -> None:
         """A fault of our own, with where it happened but without the values in hand."""
-        where = [
-            f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}"
-            for frame in _frames(error)
-        ]
-        self._log.error(event, error=type(error).__name__, where=where[-6:], **facts)
+        self._log.error(event, **_facts_of(error), **facts)
+
+    def hear_libraries(self) -> None:
+        """Have what uvicorn and other libraries log, from warnings on, written here too.
+
+        It sets the logging of the whole process: for one of our own.
+        """
+        root = logging.getLogger()
+        root.handlers = [_Hearing(self._log)]
+        root.setLevel(logging.WARNING)
+        logging.captureWarnings(True)
 
 
-def _frames(error: BaseException) -> list[Any]:
-    return list(traceback.extract_tb(error.__traceback__))
+class _Hearing(logging.Handler):
+    """Writes what comes by Python's own logging as lines of the journal."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts: dict[str, object] = {"logger": record.name}
+        error = record.exc_info[1] if record.exc_info else None
+        if error:
+            facts |= _facts_of(error)
+        level = "warning" if record.levelno < logging.ERROR else "error"
+        getattr(self._log, level)(record.getMessage().strip(), **facts)
+
+
+def _facts_of(error: BaseException) -> dict[str, object]:
+    where = [
+        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    return {"error": type(error).__name__, "where": where[-6:]}
 
 
 def quiet_servers() -> None:
