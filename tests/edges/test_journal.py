@@ -97,7 +97,7 @@ def test_a_retry_is_written_under_the_request_s_id(
     [retry] = written(gateway, "a call is tried again")
 
     assert retry["request_id"] in ids
-    assert (retry["reason"], retry["attempt"]) == ("busy", 1)
+    assert (retry["reason"], retry["attempt"]) == ("unavailable", 1)
 
 
 def test_a_flight_that_lands_without_its_client_says_what_it_cost(

@@ -136,6 +136,6 @@ def test_calls_that_are_tried_again_or_refused_for_our_account_are_counted(
     text = scrape(gateway)
 
     assert refused.json()["error"]["code"] == "upstream_account"
-    assert total(text, "gateway_upstream_retries_total", reason="busy") == 1
+    assert total(text, "gateway_upstream_retries_total", reason="unavailable") == 1
     assert total(text, "gateway_upstream_account_refusals_total") == 1
     assert total(text, "gateway_cost_dollars_total") == 0
