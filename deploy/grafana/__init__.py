@@ -1,0 +1,1 @@
+"""The two Grafana dashboards as typed code; `python -m deploy.grafana` writes them as JSON."""

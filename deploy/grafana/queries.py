@@ -1,0 +1,102 @@
+"""The questions that panels ask, in PromQL; right for one process and for many.
+
+What a process counts is added up over all of them. What is read from the state they share
+(budgets, reservations) is the same in each, so the greatest stands for it.
+"""
+
+from __future__ import annotations
+
+JOB = 'job=~"$job"'
+BY_TEAM = f'{JOB}, team=~"$team"'
+BY_MODEL = f'{JOB}, model=~"$model"'
+BY_BOTH = f'{BY_TEAM}, model=~"$model"'
+
+FREE = "hit|coalesced"
+PAID = "miss|refreshed|bypass"
+ANSWERED = f"{FREE}|{PAID}"
+"""Outcomes with a picture: those that cost nothing, and those that were bought."""
+
+ACCOUNT = "job, level, team, period"
+OF_TEAMS = f'{BY_TEAM}, level="team"'
+OF_ANY = f'{JOB}, team=~"$team|"'
+"""The organisation's budget, whose team is empty, beside those of the chosen teams."""
+
+RATE, RANGE = "$__rate_interval", "$__range"
+HOUR = 3600
+
+
+def summed(expr: str, by: str = "") -> str:
+    """The sum over all processes, for each value of a label."""
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+
+
+def share(part: str, whole: str) -> str:
+    """A part of a whole, and nothing where there was nothing."""
+    return f"{part} / ({whole} > 0)"
+
+
+def requests(by: str = "", outcomes: str = "", over: str = RATE) -> str:
+    """Requests a second of the chosen teams and models."""
+    only = f', outcome=~"{outcomes}"' if outcomes else ""
+    return summed(f"rate(gateway_requests_total{{{BY_BOTH}{only}}}[{over}])", by)
+
+
+def quantile(q: float, histogram: str, selector: str, by: str = "") -> str:
+    """A quantile of a histogram, over all processes."""
+    buckets = f"rate(gateway_{histogram}_bucket{{{selector}}}[{RATE}])"
+    return f"histogram_quantile({q}, {summed(buckets, f'{by}, le' if by else 'le')})"
+
+
+def buckets(histogram: str, selector: str) -> str:
+    """How many were counted in each of a histogram's buckets, and below."""
+    return summed(f"increase(gateway_{histogram}_bucket{{{selector}}}[{RATE}])", "le")
+
+
+def counted(metric: str, by: str = "", over: str = RANGE) -> str:
+    """Dollars, or what else is counted by team and model, over a time."""
+    return summed(f"increase(gateway_{metric}_total{{{BY_BOTH}}}[{over}])", by)
+
+
+def hourly(metric: str, by: str) -> str:
+    """The same at the moment's pace, an hour."""
+    return f"{HOUR} * {summed(f'rate(gateway_{metric}_total{{{BY_BOTH}}}[{RATE}])', by)}"
+
+
+def budget(gauge: str, selector: str) -> str:
+    """A gauge of budgets, for each account that has one."""
+    return f"max by ({ACCOUNT}) (gateway_budget_{gauge}{{{selector}}})"
+
+
+def limit(selector: str) -> str:
+    """Budgets in dollars; one of nothing, which forbids spending, is left out."""
+    return f"({budget('limit_dollars', selector)} > 0)"
+
+
+def used(selector: str) -> str:
+    """What is spent of each budget, as a part of 1."""
+    return f"{budget('spent_dollars', selector)} / {limit(selector)}"
+
+
+def left(selector: str) -> str:
+    """What can still be spent: neither spent nor held by calls under way."""
+    parts = (budget(f"{part}_dollars", selector) for part in ("limit", "spent", "held"))
+    return f"clamp_min({' - '.join(parts)}, 0)"
+
+
+def ends(selector: str) -> str:
+    """When each window ends; a budget for all time has none."""
+    return budget("window_end_timestamp_seconds", selector)
+
+
+def gone(selector: str) -> str:
+    """How much of each window is over, as a part of 1."""
+    start = budget("window_start_timestamp_seconds", selector)
+    return f"(time() - {start}) / ({ends(selector)} - {start})"
+
+
+def forecast(selector: str) -> str:
+    """What each window will have cost at its end if it goes on as it has gone so far.
+
+    A window's first twentieth counts as a whole one: one early edit foretells little.
+    """
+    return f"{budget('spent_dollars', selector)} / clamp({gone(selector)}, 0.05, 1)"
