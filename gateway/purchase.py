@@ -119,6 +119,8 @@ class Buyer:
             raise
 
     async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
+        caller = order.caller
+        self._meters.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
         call = await self._call(order, paid.clearance, stages)
         remembered = self._note(order, paid.leasing, call)
         with stages.time("settle"):

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.units import (
 )
 
 from deploy.grafana.panels import ORANGE, RED, Built, chart, query
-from deploy.grafana.queries import BY_MODEL, JOB, RATE, quantile, share, summed
+from deploy.grafana.queries import BY_MODEL, HOUR, JOB, RATE, quantile, share, summed
 
 BROKEN = "5xx|timeout|failed|unsent"
 """Results of upstream calls that are the upstream's fault, or the network's."""
@@ -150,10 +150,14 @@ def cache() -> Sequence[Built]:
         ),
         chart(
             "Troubles survived",
-            "Things an hour that went wrong and were survived, by part; the journal has a line for "
-            "each.",
+            "Things an hour that went wrong and were survived, by part, of which the journal has a "
+            "line each; and what the store of results could not do, which made a miss of a hit.",
             Short,
-            query(f"3600 * {_rate('gateway_trouble_total', 'part')}", "{{part}}"),
+            query(f"{HOUR} * {_rate('gateway_trouble_total', 'part')}", "{{part}}"),
+            query(
+                f"{HOUR} * {_rate('gateway_cache_failures_total', 'failure')}",
+                "results: {{failure}}",
+            ),
         ),
     ]
 

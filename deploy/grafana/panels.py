@@ -17,6 +17,7 @@ from grafana_foundation_sdk.models.common import (
     BarGaugeDisplayMode,
     BigValueColorMode,
     BigValueGraphMode,
+    FieldTextAlignment,
     GraphDrawStyle,
     GraphThresholdsStyleMode,
     HeatmapCellLayout,
@@ -241,6 +242,7 @@ def sheet(
         .datasource(DATASOURCE)
         .span(width)
         .height(HIGH)
+        .align(FieldTextAlignment.AUTO)
         .targets(_lettered(queries))
         .with_transformation(DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(

@@ -31,8 +31,13 @@ def summed(expr: str, by: str = "") -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """A part of a whole, and nothing where there was nothing."""
-    return f"{part} / ({whole} > 0)"
+    """A part of a whole: 0 where only the part is missing, nothing where the whole is."""
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
+
+
+def ratio(amount: str, count: str) -> str:
+    """An amount for each of what is counted, and nothing where there was none."""
+    return f"{amount} / ({count} > 0)"
 
 
 def requests(by: str = "", outcomes: str = "", over: str = RATE) -> str:

@@ -39,6 +39,7 @@ from deploy.grafana.queries import (
     hourly,
     left,
     limit,
+    ratio,
     requests,
     share,
     summed,
@@ -92,11 +93,11 @@ def _at_a_glance() -> Sequence[Built]:
             "Saved, of spent and saved together. 50 % means that every other dollar's worth of "
             "pictures was free.",
             PercentUnit,
-            instant(share(saved, f"({cost} + {saved})")),
+            instant(ratio(saved, f"({cost} + {saved})")),
         ),
         number(
             "Paid pictures",
-            "Pictures that the upstream was paid for.",
+            "Pictures that the upstream was paid for, estimates among them.",
             Short,
             instant(counted(PICTURES)),
             decimals=0,
@@ -106,7 +107,7 @@ def _at_a_glance() -> Sequence[Built]:
             "Spent, divided by paid pictures. Where it rises, the mix of models has changed, or "
             "a price.",
             Dollars,
-            instant(share(cost, counted(PICTURES))),
+            instant(ratio(cost, counted(PICTURES))),
             decimals=4,
         ),
         number(
@@ -148,7 +149,7 @@ def _teams() -> Sequence[Built]:
                 ("Spent", Dollars, counted(COST, "team")),
                 ("Saved", Dollars, counted(SAVED, "team")),
                 ("Pictures", Short, counted(PICTURES, "team")),
-                ("Per picture", Dollars, share(counted(COST, "team"), counted(PICTURES, "team"))),
+                ("Per picture", Dollars, ratio(counted(COST, "team"), counted(PICTURES, "team"))),
                 (
                     "Hit share",
                     PercentUnit,
@@ -239,7 +240,7 @@ def _where_it_goes() -> Sequence[Built]:
             "model's `price_ceiling_usd`.",
             Dollars,
             query(
-                share(counted(COST, "model", RATE), counted(PICTURES, "model", RATE)), "{{model}}"
+                ratio(counted(COST, "model", RATE), counted(PICTURES, "model", RATE)), "{{model}}"
             ),
         ),
         chart(

@@ -104,7 +104,7 @@ def now() -> Sequence[Built]:
             "Requests that ended in an error of the upstream's or ours, of all requests. Refusals "
             "are not among them.",
             PercentUnit,
-            query(share(f"({requests(outcomes='failed')} or vector(0))", requests())),
+            query(share(requests(outcomes="failed"), requests())),
             steps=((0.01, ORANGE), (0.05, RED)),
         ),
         number(

@@ -18,8 +18,8 @@ PRICES_USD = {BASIC: "0.01", SOLO: "0.005", COLLAGE: "0.04"}
 """What the emulator takes, and what calls are reserved at."""
 
 TEAMS: Mapping[str, Mapping[str, object]] = {
-    "design": {"budget_usd": "2", "budget_period": "month"},
-    "marketing": {"budget_usd": "0.12", "budget_period": "day"},
+    "design": {"budget_usd": "2", "budget_period": "day"},
+    "marketing": {"budget_usd": "0.12", "budget_period": "month"},
     "research": {"budget_usd": "1.2", "budget_period": "week"},
     "studio": {"budget_usd": "25", "budget_period": "total"},
 }
@@ -46,7 +46,7 @@ def tables(folder: Path, emulator: EmulatorServer) -> Overrides:
         **tables_of(folder, emulator),
         **models,
         "metrics": {"token": TOKEN, "survey_seconds": 0.5},
-        "cache": {"url": f"disk:{folder / 'cache'}", "max_bytes": "2MB"},
+        "cache": {"url": f"disk:{folder / 'cache'}", "max_bytes": "1MB"},
         "server": {"port": 0, "spool_folder": str(spool), "spool_bytes": "256KiB"},
     }
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import httpx
 import pytest
 
 from gateway.rules.money import NANOS
-from tests.dashboards.asking import Query, marks, queries, variables
+from tests.dashboards.asking import Query, Window, marks, queries, variables
 from tests.dashboards.minute import Minute, a_minute
 from tests.dashboards.organisation import TEAMS
-from tests.dashboards.prometheus import needs_prometheus
+from tests.dashboards.prometheus import TOKEN, needs_prometheus, promtool
+from tests.dashboards.test_alerts import ALERTS
 
 pytestmark = needs_prometheus
 SECONDS = 32.0
+INSTEAD = {'gateway_trouble_total{part=~"background_.+"}': 'gateway_trouble_total{part!=""}'}
+"""A background task crashes by a fault of ours alone: that part is never there."""
 
 _SELECTOR = re.compile(r"\b(?:gateway[_:]\w[\w:]*|up)(?:\{[^}]*\})?")
 
@@ -51,3 +56,47 @@ def test_the_ledger_the_metrics_and_the_upstream_s_bill_are_equal(minute: Minute
     assert round(minute.counted("gateway_cost_dollars_total") * NANOS) == billed
     assert round(minute.counted("gateway_key_cost_dollars_total") * NANOS) == billed
     assert round(minute.counted("gateway_saved_dollars_total") * NANOS) == minute.saved_nanos() > 0
+
+
+def test_a_team_that_is_chosen_is_the_only_one_drawn(minute: Minute) -> None:
+    chosen = Window(minute.window.start, minute.window.end, {"team": "(research|studio)"})
+    by_team = [query for query in queries() if query.legend == "{{team}}"]
+    assert by_team
+
+    for query in by_team:
+        teams = {each.labels["team"] for each in chosen.ask(minute.prometheus, query)}
+        assert teams <= {"research", "studio"}, query.name
+        assert teams, query.name
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_goes_by_series_that_are_there(minute: Minute, alert: Mapping[str, Any]) -> None:
+    """Whether it fires is promtool's matter; here are the real names and labels."""
+    selectors = _SELECTOR.findall(alert["expr"])
+    assert selectors
+    for selector in selectors:
+        found = minute.prometheus.instant(INSTEAD.get(selector, selector), minute.window.end)
+        assert found, selector
+
+
+def test_the_rules_are_evaluated_and_those_that_should_fire_do(minute: Minute) -> None:
+    rules = minute.prometheus.rules()
+
+    assert {rule["health"] for rule in rules} == {"ok"}
+    fired = {rule["name"] for rule in rules if rule.get("state") in ("firing", "pending")}
+    assert {"GatewayBudgetUsedUp", "GatewayUpstreamAccountRefused"} <= fired
+
+
+def test_promtool_finds_nothing_wrong_with_what_is_exposed(minute: Minute) -> None:
+    for gateway in minute.gateways:
+        shown = httpx.get(
+            f"{gateway.url}/metrics", headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False
+        )
+        assert promtool("check", "metrics", given=shown.content) == ""
+
+
+def test_prometheus_reads_with_the_token_alone(minute: Minute) -> None:
+    refused = httpx.get(f"{minute.gateways[0].url}/metrics", trust_env=False)
+
+    assert refused.status_code in (401, 403)
+    assert [each["lastError"] for each in minute.prometheus.targets()] == ["", ""]

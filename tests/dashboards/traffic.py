@@ -91,6 +91,7 @@ class Crowd:
         await self._until(0.25)
         self.emulator.order(always={"latency_seconds": 1.2})
         self.emulator.order(*[{"cost": "missing"}] * 3)
+        await self._fresh("film", size="1024x1024")  # more than the whole cache may hold
         await self._until(0.5)
         self.emulator.order(always={"latency_seconds": 0.5})
         self.emulator.order({"status": 401}, {"reset_after_read": True}, BROKEN)

@@ -17,6 +17,8 @@ from gateway.rules.money import NANOS
 MOST_NAMES = 200
 """So many models, and so many teams, are told apart."""
 MOST_KEYS = 500
+SAVING = ("reuse", "coalesced", "automatic_retry")
+"""The causes for which a request brings a picture that is not paid for."""
 
 
 class Meters:
@@ -136,6 +138,20 @@ class Meters:
             self.key_saved.labels(*self._key(team, key_id)).inc(saved)
 
     # --- money --------------------------------------------------------------------------
+
+    def expect_cost(self, *, model: str, team: str, key_id: str) -> None:
+        """A call is about to be paid for: all that it may be counted under is there, at 0.
+
+        Prometheus takes a series to begin with the first value it sees, so that the first
+        amount of each would be in no `increase()`.
+        """
+        account, key = self._account(team, model), self._key(team, key_id)
+        for counter in (self.cost, self.estimated, self.pictures, self.overruns):
+            counter.labels(*account)
+        for cause in SAVING:
+            self.saved.labels(*account, cause)
+        self.key_cost.labels(*key)
+        self.key_saved.labels(*key)
 
     def record_cost(
         self,
