@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-long check docs bench lock clean
+.PHONY: run test test-long check docs dashboards bench lock clean
 
 # The demo where DEEPSHI_API_KEY is unset, else the gateway.
 run: $(VENV)/.run
@@ -14,6 +14,10 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+
+# Grafana's dashboards, from deploy/grafana/*.py.
+dashboards: $(VENV)/.test
+	$(BIN)/python -m deploy.grafana
 
 docs: $(VENV)/.test
 	$(BIN)/python -m tests.documents

@@ -39,12 +39,14 @@ def secret(name: str) -> str:
 
 
 def tables(folder: Path, emulator: EmulatorServer) -> Overrides:
-    """Settings of its gateways: a small cache, so that results make room, and a small spool."""
+    """Settings of its gateways: little room for results and uploads, few calls at once."""
     (spool := folder / "disk" / "spool").mkdir(parents=True)
     models = {f'models."{model}"': {"price_ceiling_usd": usd} for model, usd in PRICES_USD.items()}
+    given = tables_of(folder, emulator)
     return {
-        **tables_of(folder, emulator),
+        **given,
         **models,
+        "upstream": {**given["upstream"], "max_connections": 4, "circuit_seconds": 3},
         "metrics": {"token": TOKEN, "survey_seconds": 0.5},
         "cache": {"url": f"disk:{folder / 'cache'}", "max_bytes": "1MB"},
         "server": {"port": 0, "spool_folder": str(spool), "spool_bytes": "256KiB"},
