@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.edges.meters.families import SECTIONS, Family
 from gateway.edges.meters.meters import MOST_KEYS, MOST_NAMES
+from gateway.emulator import EmulatorServer
+from tests.faults import FAULTS, Fault, Gateways, Seen, gateways_of_faults, observe, page, row
 
 DOCS = Path("docs")
 
@@ -59,11 +62,27 @@ def _number(value: float) -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {"metrics.md": metrics_page}
+"""Those that are made at once; what is observed is compared where it is (`test_faults.py`)."""
+
+
+def faults_page() -> str:
+    """`docs/faults.md`, of what is observed now; it takes half a minute."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmulatorServer() as emulator,
+        gateways_of_faults(Path(folder), emulator) as gateways,
+    ):
+        return page(row(fault, _observed(fault, gateways, emulator)) for fault in FAULTS)
+
+
+def _observed(fault: Fault, gateways: Gateways, emulator: EmulatorServer) -> Seen:
+    emulator.reset()
+    return observe(fault, gateways.of(fault), emulator)
 
 
 def write() -> None:
-    for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), encoding="utf-8")
+    for name, made in {**PAGES, "faults.md": faults_page}.items():
+        (DOCS / name).write_text(made(), encoding="utf-8")
 
 
 if __name__ == "__main__":
