@@ -58,6 +58,10 @@ COLUMNS = (
     "what", "at", "request_id", "upstream_request_id", "team", "key", "model", "booked_usd",
     "billed_usd", "difference_usd",
 )  # fmt: skip
+SHOWN_COLUMNS = (
+    "what", "at", "request_id", "upstream_request_id", "team", "booked_usd", "billed_usd",
+    "difference_usd",
+)  # fmt: skip
 
 
 @click.command("reconcile")
@@ -316,7 +320,7 @@ def _print_plan(file: Path, plan: Comparison, *, err: bool = False) -> None:
     rows = _rows(plan)
     if rows and not err:
         click.echo("")
-        print_rows(rows[:SHOWN_ROWS], columns=COLUMNS)
+        print_rows(rows[:SHOWN_ROWS], columns=SHOWN_COLUMNS)
         if len(rows) > SHOWN_ROWS:
             click.echo(f"… and {len(rows) - SHOWN_ROWS} more: --csv has them all.")
     if rows:
