@@ -43,6 +43,7 @@ class Tower:
         self._rest_seconds = rest_seconds
         self._meters = meters
         self._journal = journal
+        self._closed = False
 
     @property
     def seats_taken(self) -> int:
@@ -61,13 +62,25 @@ class Tower:
         """
         self._check()
         queued = await self._seat(team)
+        if self._closed:
+            self.leave_seat()
+            raise failures.refusal_while_closing()
         ticket = self.enter_circuit()
         if ticket is None:
             self.leave_seat()
             raise failures.refusal_while_open(self._circuit.why, self._wait_seconds())
         return Clearance(self, team, ticket, queued=queued)
 
+    def close(self) -> None:
+        """Nobody takes off any more: who waits is told so, and has nothing held."""
+        self._closed = True
+        for turn in self._queue.close_lines():
+            turn.set_result(False)
+        self._show_queue()
+
     def _check(self) -> None:
+        if self._closed:
+            raise failures.refusal_while_closing()
         if (wait := self._wait_seconds()) > 0:
             raise failures.refusal_while_open(self._circuit.why, wait)
         if (rest := self._rest_seconds()) > LONGEST_WAIT_SECONDS:
@@ -102,7 +115,8 @@ class Tower:
         if not turn.done():
             raise failures.refusal_of_long_wait()
         if not turn.result():
-            raise failures.refusal_of_full_queue()
+            closed = self._closed
+            raise failures.refusal_while_closing() if closed else failures.refusal_of_full_queue()
         return True
 
     def leave_seat(self) -> None:
@@ -122,7 +136,7 @@ class Tower:
 
     def enter_circuit(self) -> int | None:
         """A ticket for one call; None where none may go."""
-        return self._circuit.enter(time.monotonic())
+        return None if self._closed else self._circuit.enter(time.monotonic())
 
     def leave_circuit(self, ticket: int) -> None:
         """A call was not made after all."""

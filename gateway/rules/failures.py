@@ -123,6 +123,16 @@ def refusal_while_open(why: str, seconds: float) -> Refusal:
     )
 
 
+def refusal_while_closing() -> Refusal:
+    """The refusal of a call that had not begun when the gateway's time was up."""
+    return Refusal(
+        "shutting_down",
+        "The gateway is shutting down; nothing was sent and nothing was charged. Try again: "
+        "another one answers, or this one when it is back.",
+        retry_after_seconds=2,
+    )
+
+
 def refusal_of_full_queue() -> Refusal:
     """The refusal where as many calls wait for the upstream as may."""
     return Refusal(

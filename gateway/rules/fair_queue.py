@@ -66,6 +66,13 @@ class FairQueue(Generic[Item]):
             if not line:
                 del self._lines[team]
 
+    def close_lines(self) -> list[Item]:
+        """Send away everybody who waits; who they are."""
+        sent = [item for line in self._lines.values() for item in line]
+        self._lines.clear()
+        self.waiting = 0
+        return sent
+
     def leave_seat(self) -> Item | None:
         """Give up a seat; who has it now: the first in line of the team whose turn it is."""
         if not self._lines:

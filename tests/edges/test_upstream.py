@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 from gateway.edges.upstream import Answer, Broken, Payload, Unsent, Upstream
 from gateway.emulator import EmulatorServer
 from gateway.rules.events import Event, kind_of
+from gateway.settings import load
 from tests.serving import PHOTOGRAPH
 from tests.upstreams import recording_upstream
 
@@ -188,6 +190,91 @@ async def test_an_answer_that_trickles_is_given_up_in_time_and_known_by_its_id(
 
     assert caught.value.why == "timeout"
     assert caught.value.request_id == emulator.statement()[0]["request_id"]
+
+
+async def test_silence_is_given_up_before_the_whole_is(emulator: EmulatorServer) -> None:
+    emulator.order({"hang": True})
+    started = time.monotonic()
+    with pytest.raises(Broken) as caught:
+        await edit(emulator, timeout_seconds=60.0, read_timeout_seconds=0.5)
+
+    assert caught.value.why == "timeout"
+    assert time.monotonic() - started < 10
+
+
+async def test_an_answer_that_keeps_coming_may_take_longer_than_one_silence(
+    emulator: EmulatorServer,
+) -> None:
+    emulator.order({"slow_body": 4.0})
+    answer = await edit(emulator, timeout_seconds=60.0, read_timeout_seconds=2.0)
+
+    assert json.loads(answer.body)["data"]
+
+
+async def test_an_edit_of_150_seconds_is_waited_for(emulator: EmulatorServer) -> None:
+    """In a hundredth of the time, by the gateway's own settings."""
+    ours = load(environment={}).upstream
+    emulator.order({"latency_seconds": 1.5})
+    answer = await edit(
+        emulator,
+        timeout_seconds=ours.timeout_seconds / 100,
+        read_timeout_seconds=ours.read_timeout_seconds / 100,
+    )
+
+    assert answer.status == 200
+    assert answer.upstream_ms >= 1500
+    assert min(ours.timeout_seconds, ours.read_timeout_seconds) >= 2 * 150
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows a socket's timers")
+async def test_a_silent_connection_is_kept_alive(emulator: EmulatorServer) -> None:
+    emulator.order({"hang": True})
+    port = httpx.URL(emulator.base_url).port
+    async with upstream_at(emulator.base_url) as upstream:
+        call = asyncio.create_task(upstream.send(PATH, payload(), request_id="req_1"))
+        async with asyncio.timeout(10):
+            while "keepalive" not in (timers := timers_to(port)):
+                await asyncio.sleep(0.05)
+        emulator.release()
+        await call
+
+    assert timers.count("keepalive") == 1
+
+
+def timers_to(port: int | None) -> list[str]:
+    """The timers of this machine's open connections to a port of its own."""
+    found = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, there, state, _, timer, *_ = line.split()
+        if int(there.partition(":")[2], 16) == port and state == "01":
+            found.append({"00": "none", "02": "keepalive"}.get(timer[:2], "other"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (b"retry-after: 7", 7.0),
+        (b"date: Thu, 26 Nov 2026 00:00:00 GMT\r\nretry-after: Thu, 26 Nov 2026 00:00:09 GMT", 9.0),
+        (b"retry-after: soon", None),
+    ],
+)
+async def test_how_long_the_upstream_asks_to_be_left_alone(
+    headers: bytes, seconds: float | None
+) -> None:
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _head(reader)
+        writer.write(b"HTTP/1.1 429 Busy\r\ncontent-length: 2\r\n" + headers + b"\r\n\r\n{}")
+        await writer.drain()
+        await reader.read()
+
+    async with peer(busy) as url, upstream_at(url) as upstream:
+        answer = await upstream.send(PATH, payload(), request_id="req_1")
+        assert answer.retry_after_seconds == seconds
+        rest = upstream.rest_seconds
+
+    assert answer.status == 429
+    assert rest == pytest.approx(1.0 if seconds is None else seconds, abs=0.9)
 
 
 async def test_an_answer_beyond_the_bound_is_not_taken(emulator: EmulatorServer) -> None:

@@ -77,6 +77,15 @@ def test_who_leaves_the_line_is_not_called() -> None:
     assert made.waiting == 0
 
 
+def test_lines_that_are_closed_are_empty_and_seats_are_still_given_up() -> None:
+    made = queue(lines="aab")
+
+    assert made.close_lines() == ["a0", "a1", "b2"]
+    assert made.waiting == 0
+    assert made.leave_seat() is None
+    assert made.taken == 0
+
+
 def test_a_seat_that_nobody_waits_for_is_free() -> None:
     made = queue()
     assert made.leave_seat() is None
