@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from gateway.boarding import Arrival, Boarding
 from gateway.catalogue import Catalogue
 from gateway.edges.body import read_edit
-from gateway.edges.spool import Spool
+from gateway.edges.spool import Room, Spool
 from gateway.errors import Refusal
 from gateway.flights import ClientGone
 from gateway.gate import Gate
@@ -109,6 +109,7 @@ class Pipeline:
         self._digest = digest
         self._now_ms = now_ms
         self._throttle = Throttle()
+        self._room = Room(settings.server.spool_bytes)
         self._bounds = Bounds(
             max_body_bytes=settings.limits.max_body_bytes,
             max_image_bytes=settings.limits.max_image_bytes,
@@ -195,8 +196,7 @@ class Pipeline:
     @contextlib.contextmanager
     def _spool(self) -> Iterator[Spool]:
         """A spool that ends with the request, unless a flight still holds it."""
-        server = self._settings.server
-        spool = Spool(server.spool_bytes, server.spool_folder or None)
+        spool = Spool(self._room, self._settings.server.spool_folder or None)
         try:
             yield spool
         finally:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.apps import MODEL
-from tests.bodies import BOUNDARY, file, form, form_type, png, text
+from tests.bodies import file, form, form_type, png, text
 
 MB = 1_000_000
 KEY = "sk-bench-0123456789abcdef"
-HEADERS = {"authorization": f"Bearer {KEY}", "content-type": form_type()}
+BOUNDARY = "3f9c1b2a7e5d4c608b1f2e3d4a5b6c7d"
+"""As long as httpx, and so the official Python SDK, makes them."""
+HEADERS = {"authorization": f"Bearer {KEY}", "content-type": form_type(BOUNDARY)}
 PATH = "/v1/images/edits"
 MARK = b"#00000000"
 """Stands in every prompt; a unique number takes its place where every request is another."""

@@ -17,7 +17,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.edges.body import digest, read_edit
-from gateway.edges.spool import Spool
+from gateway.edges.spool import Room, Spool
 from gateway.errors import Refusal
 from gateway.model import Edit
 from gateway.rules.bounds import Bounds
@@ -77,7 +77,7 @@ def test_an_edit_is_read_whole_and_in_order() -> None:
 
 async def test_a_large_upload_goes_through_the_file_unharmed(tmp_path: Path) -> None:
     images = [png(os.urandom(3 << 20)), png(os.urandom(100)), png(os.urandom(2 << 20))]
-    spool = Spool(1 << 20, str(tmp_path))
+    spool = Spool(Room(1 << 20), str(tmp_path))
     edit = await read_edit(
         arriving(form(usual(*images)), (65_536, 1_000_000)),
         form_type(),
@@ -93,7 +93,7 @@ async def test_a_large_upload_goes_through_the_file_unharmed(tmp_path: Path) -> 
 
 async def test_a_large_data_url_goes_through_the_file_unharmed(tmp_path: Path) -> None:
     images = [png(os.urandom(2 << 20)), png(os.urandom(1 << 20))]
-    spool = Spool(1 << 20, str(tmp_path))
+    spool = Spool(Room(1 << 20), str(tmp_path))
     body = document(model="m", prompt="p", images=[{"image_url": data_url(i)} for i in images])
     edit = await read_edit(
         arriving(body, (65_536, 1_000_000)),

@@ -18,8 +18,10 @@ from typing import Any
 
 import httptools
 import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.edges.server.receiving import READ_BYTES, Receiver
 from gateway.errors import Refusal, Retry
 
 SPOKEN = frozenset({"1.0", "1.1"})
@@ -56,6 +58,7 @@ class Configured(uvicorn.Config):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self.read_buffer = bytearray(READ_BYTES)
         self.turned_away = set[Connection]()
         """Connections beyond the cap whose refusal is on its way."""
 
@@ -87,6 +90,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         if self.client and self.client[0].startswith(IPV4_IN_IPV6):
             self.client = self.client[0].removeprefix(IPV4_IN_IPV6), self.client[1]
+        transport.set_protocol(Receiver(self, self.config.read_buffer))
         if len(self.connections) > self._door.max_connections:
             self._turn_away()
         else:
@@ -118,7 +122,7 @@ class Connection(HttpToolsProtocol):
 
     # --- heads --------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if self._deaf:
             return
         self._unset_keepalive_if_required()
@@ -196,7 +200,14 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._bare_bytes = 0
         self._frame_bytes -= len(body)
-        super().on_body(body)
+        if self.cycle.body or self.cycle.response_complete:
+            super().on_body(body)
+            return
+        # What nothing waits before is passed on as it came; uvicorn would copy it twice.
+        self.cycle.body = body  # type: ignore[assignment]
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_chunk_header(self) -> None:
         self._frame_bytes -= CHUNK_FRAME_BYTES
