@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gateway.emulator import EmulatorServer
+from gateway.settings import Settings
 from tests.serving import KEY, PHOTOGRAPH, Running, make_key, serving, settings_for
+from tests.waiting import let_go, until
 
 HEAD = (
     "POST /v1/images/edits HTTP/1.1\r\nHost: gateway\r\n"
@@ -53,15 +58,88 @@ def test_curl_sees_the_refusal_of_a_large_upload(
     assert json.loads(done.stdout)["error"]["code"] == "invalid_api_key"
 
 
-def test_where_100_continue_is_asked_for_a_refusal_comes_instead(gateway: Running) -> None:
-    answer = raw(
-        gateway,
-        f"{HEAD}Authorization: Bearer sk-wrong\r\nContent-Length: 5000000\r\n"
-        "Expect: 100-continue\r\n\r\n".encode(),
-    )
+MINE = f"Authorization: Bearer {KEY}\r\n"
+BY_ITS_HEAD: dict[str, tuple[str, str]] = {
+    "a key": ("Authorization: Bearer sk-wrong\r\n", "invalid_api_key"),
+    "no key": ("", "invalid_api_key"),
+    "a size": (f"{MINE}Content-Length: 400000000\r\n", "body_too_large"),
+    "a type": (f"{MINE}Content-Type: text/plain\r\n", "unsupported_media_type"),
+    "a compression": (f"{MINE}Content-Encoding: gzip\r\n", "unsupported_media_type"),
+    "a variant": (f"{MINE}X-Gateway-Variant: a b\r\n", "invalid_field"),
+    "a rate": ("Authorization: Bearer sk-slow\r\n", "rate_limit_exceeded"),
+    "a crowd": ("Authorization: Bearer sk-crowded\r\n", "rate_limit_exceeded"),
+    "a bypass": (
+        "Authorization: Bearer sk-tied\r\nCache-Control: no-cache\r\n", "bypass_not_allowed",
+    ),
+}  # fmt: skip
 
-    assert answer.startswith(b"HTTP/1.1 401")
-    assert b"100 Continue" not in answer
+
+@pytest.mark.parametrize("case", BY_ITS_HEAD)
+@pytest.mark.parametrize("framing", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
+def test_where_100_continue_is_asked_for_a_refusal_comes_instead(
+    settings: Settings, case: str, framing: str
+) -> None:
+    make_key(settings, secret="sk-slow", name="slow", key_terms={"requests_per_minute": 0})
+    make_key(settings, secret="sk-crowded", name="crowded", key_terms={"max_in_flight": 0})
+    make_key(settings, secret="sk-tied", name="tied", key_terms={"may_bypass_cache": False})
+    more, code = BY_ITS_HEAD[case]
+    head = HEAD if "Content-Type" not in more else HEAD.partition("Content-Type")[0]
+    head += more + (f"{framing}\r\n" if "Content-Length" not in more else "")
+    with serving(settings) as gateway:
+        answer = raw(gateway, f"{head}Expect: 100-continue\r\n\r\n".encode())
+
+    assert not answer.startswith(b"HTTP/1.1 1"), "nothing of the body was asked for"
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert error["code"] == code, error
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+def test_a_refused_upload_that_trickles_is_given_up(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exchange.DRAIN_SECONDS", 0.5)
+    with _connected(gateway) as connection:
+        connection.sendall(f"{HEAD}Content-Length: 5000000\r\n\r\n".encode())
+        answer = connection.recv(65536)
+        trickled = _trickle(connection)
+
+    assert answer.startswith(b"HTTP/1.1 401"), "it is seen while the rest is still being sent"
+    assert 5 < trickled < 100
+
+
+def test_an_upload_that_never_stalls_but_never_ends_times_out_too(
+    tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exchange.DRAIN_SECONDS", 0.5)
+    slow = {"upload_stall_seconds": 5, "upload_seconds": 0.5}
+    settings = settings_for(tmp_path, emulator, {"server": slow})
+    make_key(settings)
+    with serving(settings) as gateway, _connected(gateway) as connection:
+        connection.sendall(f"{HEAD}{MINE}Content-Length: 5000000\r\n\r\n--b\r\n".encode())
+        trickled = _trickle(connection, until_answered=True)
+        answer = connection.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"upload_timeout"' in answer
+    assert trickled < 100
+
+
+def _connected(gateway: Running) -> socket.socket:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def _trickle(connection: socket.socket, *, until_answered: bool = False) -> int:
+    """Send a byte now and then until the gateway closes, or answers; how many that were."""
+    for sent in range(200):
+        time.sleep(0.05)
+        if until_answered and select.select([connection], [], [], 0)[0]:
+            return sent
+        try:
+            connection.sendall(b"x")
+        except (BrokenPipeError, ConnectionResetError):
+            return sent
+    return 200
 
 
 def test_a_refused_upload_does_not_go_on_for_ever(tmp_path: Path, emulator: EmulatorServer) -> None:
@@ -122,10 +200,42 @@ def test_a_client_gone_during_its_upload_leaves_nothing_behind(
             head = f"{HEAD}Authorization: Bearer {KEY}\r\nContent-Length: 9000000\r\n\r\n"
             connection.sendall(head.encode() + body + PHOTOGRAPH * 20)
         assert gateway.edit().status_code == 200
+        until(lambda: "client_gone" in gateway.log.getvalue())
+        assert open_below(spool) == []
 
     assert list(spool.iterdir()) == []
     assert "client_gone" in gateway.log.getvalue()
     assert "crashed" not in gateway.log.getvalue()
+
+
+def open_below(folder: Path) -> list[str]:
+    """Files of this folder that this process, the gateway's too, holds open, also nameless ones."""
+    held = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.append(os.readlink(descriptor))
+    return [name for name in held if name.startswith(str(folder))]
+
+
+def test_a_spooled_upload_has_no_name_but_is_held_while_it_is_used(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    spool = tmp_path / "spool"
+    settings = settings_for(
+        tmp_path, emulator, {"server": {"spool_folder": str(spool), "spool_bytes": 1000}}
+    )
+    make_key(settings)
+    emulator.order({"hang": True})
+    with serving(settings) as gateway, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(gateway.edit)
+        until(lambda: emulator.stats()["in_flight"] == 1)
+        while_it_flies = open_below(spool)
+        let_go(emulator)
+        assert asked.result(30).status_code == 200
+        until(lambda: open_below(spool) == [])
+
+    assert len(while_it_flies) == 1
+    assert list(spool.iterdir()) == []
 
 
 def test_http_1_0_is_served(gateway: Running, tmp_path: Path) -> None:
