@@ -38,7 +38,7 @@ class BackupWriter:
         self.close()
         # Digests of keys are in it, and who may spend what: it is its owner's alone.
         os.close(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        self._out = gzip.open(self._partial, "wt", encoding="utf-8")  # noqa: SIM115
+        self._out = gzip.open(self._partial, "wt", 5, encoding="utf-8")  # noqa: SIM115
         self._line({"backup": KIND, "format": FORMAT, "schema": schema})
 
     def add(self, part: Part) -> None:

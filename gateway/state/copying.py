@@ -28,6 +28,8 @@ _CREATED = re.compile(r"CREATE TABLE (\w+)\s*(.*)", re.DOTALL)
 _DROPPED = re.compile(r"DROP TABLE (\w+)")
 _KEY_OF_TABLE = re.compile(r"PRIMARY KEY \(([^)]*)\)")
 _KEY_OF_COLUMN = re.compile(r"(\w+) \w+ PRIMARY KEY")
+_HISTORY = frozenset({"audit", "ledger", "reservations", "usage_rows"})
+"""Where these are empty, nobody has been given a key, and nothing was asked or bought."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -36,8 +38,8 @@ class NotEmpty(Exception):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"There is a state in that database already (its schema is at version {version}). "
-            "A state is restored into a new file, or into an empty database or schema."
+            f"There is a state in that database already (its schema is at version {version}), and "
+            "something has happened in it. Restore into a new file, or an empty database or schema."
         )
 
 
@@ -130,8 +132,7 @@ async def write_in(tx: Transaction, backup: Backup) -> dict[str, int]:
     Gives the number of rows by table. Raises NotEmpty, NotWhole, SchemaTooNew.
     """
     known = known_migrations()
-    if version := await begun_version(tx):
-        raise NotEmpty(version)
+    await _make_empty(tx, known)
     if backup.schema > len(known):
         raise SchemaTooNew(backup.schema, len(known))
     await apply_missing(tx, known[: backup.schema])
@@ -146,6 +147,20 @@ async def write_in(tx: Transaction, backup: Backup) -> dict[str, int]:
         raise NotWhole("the backup does not hold as many rows as were read out")
     await apply_missing(tx, known)
     return dict(written)
+
+
+async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
+    """Drop a state in which nothing has happened yet, as a mere `gateway check` makes one."""
+    version = await begun_version(tx)
+    if version > len(known):
+        raise NotEmpty(version)
+    tables = tables_of(known[:version])
+    for table in tables:
+        if table.name in _HISTORY and await tx.fetch(f"SELECT 1 AS one FROM {table.name} LIMIT 1"):
+            raise NotEmpty(version)
+    for table in tables:
+        await tx.fetch(f"DROP TABLE {table.name}")
+    await tx.fetch("DELETE FROM schema_migrations")
 
 
 async def _write(tx: Transaction, part: Part, names: Sequence[str]) -> None:

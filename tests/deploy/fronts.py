@@ -51,12 +51,19 @@ class Front(Served):
 
 
 @contextmanager
-def front(kind: str, gateway_port: int, folder: Path) -> Iterator[Front]:
-    """That proxy, serving TLS on a free port in front of a gateway on `gateway_port`."""
+def front(kind: str, gateway_port: int, folder: Path, *, second_port: int = 0) -> Iterator[Front]:
+    """That proxy, serving TLS on a free port in front of a gateway on `gateway_port`.
+
+    nginx also takes a second gateway, where the file has one commented out.
+    """
     chain, key = certificate(folder)
     port = free_port()
     make = _nginx if kind == "nginx" else _caddy
     command = make(folder, port, gateway_port, chain, key)
+    if second_port:
+        site = folder / "site.conf"
+        second = f"server 127.0.0.1:{second_port};"
+        site.write_text(site.read_text().replace("# server 127.0.0.1:8081;", second))
     log = folder / f"{kind}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

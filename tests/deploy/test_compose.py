@@ -103,3 +103,29 @@ def test_what_is_mounted_is_beside_the_file() -> None:
                 assert volume.endswith(":ro")
             else:
                 assert source in DOCUMENT["volumes"]
+
+
+def test_prometheus_and_grafana_find_what_is_mounted() -> None:
+    prometheus, grafana = SERVICES["prometheus"], SERVICES["grafana"]
+    config = yaml.safe_load(Path("deploy/prometheus/prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_token"
+    assert "metrics_token" in prometheus["secrets"]
+    assert job["static_configs"] == [{"targets": ["gateway:8080"]}]
+    assert config["rule_files"] == ["rules/*.yml"]
+    assert list(_mounted(prometheus, "/etc/prometheus/rules").glob("*.yml"))
+
+    provisioning = _mounted(grafana, "/etc/grafana/provisioning")
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"].startswith("http://prometheus:9090")
+    (provider,) = yaml.safe_load((provisioning / "dashboards/gateway.yml").read_text())["providers"]
+    assert list(_mounted(grafana, provider["options"]["path"]).glob("*.json"))
+
+
+def _mounted(service: dict[str, Any], target: str) -> Path:
+    """The folder beside the file that lies there in the container."""
+    volumes: list[str] = service["volumes"]
+    (source,) = [each.partition(":")[0] for each in volumes if each.endswith(f":{target}:ro")]
+    return FILE.parent / source

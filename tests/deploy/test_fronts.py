@@ -159,6 +159,20 @@ def test_a_gateway_that_is_not_there_is_said_in_the_words_of_its_clients(
     assert answer.headers["content-type"] == "application/json"
 
 
+def test_nginx_asks_the_next_gateway_where_one_is_not_there(
+    emulator: EmulatorServer, tmp_path: Path
+) -> None:
+    if reason := missing("nginx"):
+        pytest.skip(reason)
+    make_key(settings_for(tmp_path, emulator))
+    with GatewayProcess(tables_of(tmp_path, emulator), tmp_path) as gateway:
+        live = int(gateway.url.rpartition(":")[2])
+        with front("nginx", free_port(), tmp_path, second_port=live) as served:
+            statuses = [served.edit(f"whoever is there {n}").status_code for n in range(6)]
+    assert statuses == [200] * 6
+    assert emulator.stats()["billed_calls"] == 6
+
+
 def test_what_is_larger_than_any_request_is_refused_by_its_declared_size(behind: Front) -> None:
     """By nginx itself, through Caddy by the gateway; Caddy says so with the next bytes to come."""
     with (

@@ -140,6 +140,17 @@ async def test_a_state_is_never_written_over(database: Database, other: Database
     assert (await database.read(verifying.verify)).differences == ()
 
 
+async def test_a_state_in_which_nothing_has_happened_counts_as_empty(
+    database: Database, other: Database
+) -> None:
+    await fill(database)
+    kept, backup = await kept_of(database)
+    await migrate(other)  # as `gateway check` does
+    await other.exclusive(lambda tx: write_in(tx, backup))
+    again, _ = await kept_of(other)
+    assert again.rows() == kept.rows()
+
+
 async def test_a_backup_of_an_earlier_version_is_brought_up_to_this_one(
     empty_database: Database, other: Database
 ) -> None:
