@@ -110,8 +110,9 @@ class Parts:
             found.append("state: not read lately")
         if self.catalogue.listing is None:
             found.append("catalogue: never loaded")
-        if self.tower.trouble:
-            found.append(f"upstream: {self.tower.trouble}")
+        found += [f"upstream: {trouble}" for trouble in self.tower.trouble]
+        if refused := self.upstream.refused_keys:
+            found.append(f"upstream: {refused} of {self.upstream.keys} keys refused")
         if self.results.trouble:
             found.append(f"results: {self.results.trouble}")
         return found

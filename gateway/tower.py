@@ -7,6 +7,7 @@ A flight asks before its money is reserved, so that nothing is held while it wai
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -50,9 +51,14 @@ class Tower:
         return self._queue.taken
 
     @property
-    def trouble(self) -> str:
+    def trouble(self) -> list[str]:
         """Why nothing, or little, is sent to the upstream; empty where all is well."""
-        return f"circuit open ({self._circuit.why})" if self._circuit.is_open else ""
+        found = []
+        if self._circuit.is_open:
+            found.append(f"circuit open ({self._circuit.why})")
+        if rest := self._rest_seconds():
+            found.append(f"asks to be left alone for {math.ceil(rest)} s")
+        return found
 
     async def clear(self, team: str) -> Clearance:
         """A seat at the upstream, when its turn has come.

@@ -13,7 +13,7 @@ from gateway.settings import Settings
 from gateway.state import reports
 from gateway.state.booking import LedgerRow
 from tests.serving import Running, in_state, make_key, serving, settings_for
-from tests.test_tower import code, metric
+from tests.test_tower import code, degraded, metric
 
 KEYS = ("sk-upstream-aaaa", "sk-upstream-bbbb", "sk-upstream-cccc")
 
@@ -82,6 +82,7 @@ def test_a_key_that_is_refused_costs_one_try_and_the_others_work_on(tmp_path: Pa
         refused = metric(gateway, "gateway_upstream_account_refusals_total")
         assert emulator.stats()["calls"] == 5 + refused
         assert refused <= 1
+        assert degraded(gateway) == ["upstream: 1 of 3 keys refused"]
 
 
 def test_where_every_key_is_refused_it_is_the_account(tmp_path: Path) -> None:
@@ -104,6 +105,8 @@ def test_an_account_that_was_told_to_wait_is_left_alone_that_long(tmp_path: Path
 
         assert {code(answer) for answer in answers} == {(429, "upstream_busy", "true")}
         assert all(40 <= int(answer.headers["retry-after"]) <= 45 for answer in answers)
+        (trouble,) = degraded(gateway)
+        assert trouble.startswith("upstream: asks to be left alone for 4")
         assert emulator.stats()["calls"] == 1
         assert [cost for _, cost in ledger(gateway.settings)] == [0]
 

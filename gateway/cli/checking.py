@@ -145,6 +145,7 @@ async def _upstream(settings: Settings) -> list[Finding]:
         editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
         text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
         found.append(Finding("upstream", True, text))
+        found += [Finding("upstream", False, text) for text in await upstream.unusable_keys()]
     finally:
         await upstream.close()
     return found

@@ -27,7 +27,11 @@ class Rotation:
 
     def has_good(self, now: float) -> bool:
         """Is there a key that was not refused of late?"""
-        return any(until <= now for until in self._refused_until)
+        return self.refused(now) < len(self._refused_until)
+
+    def refused(self, now: float) -> int:
+        """How many keys were refused of late."""
+        return sum(until > now for until in self._refused_until)
 
     def take(self, now: float) -> int:
         """The key whose turn it is; of keys that all rest, the one that may be used first."""

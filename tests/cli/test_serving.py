@@ -118,6 +118,21 @@ def test_check_says_what_is_there_and_fails_where_something_is_missing(
     assert "FAULT" in bad.stdout
 
 
+def test_check_tries_every_upstream_key(tmp_path: Path, emulator: EmulatorServer) -> None:
+    make_key(settings_for(tmp_path, emulator))
+    environment = {
+        "GATEWAY_STATE__URL": f"sqlite:{tmp_path / 'gateway.db'}",
+        "GATEWAY_UPSTREAM__BASE_URL": emulator.base_url,
+        "GATEWAY_UPSTREAM__API_KEY": f"{emulator.api_key},sk-revoked-0000",
+    }
+    found = gateway("check", folder=tmp_path, environment=environment)
+
+    assert found.returncode == 1
+    assert "key 2 …0000: GET /models answered 401" in found.stdout
+    assert "key 1" not in found.stdout
+    assert "sk-revoked" not in found.stdout
+
+
 def test_ctrl_c_ends_the_emulator_cleanly(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

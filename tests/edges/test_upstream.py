@@ -440,6 +440,35 @@ async def test_what_comes_after_the_last_event_is_read_so_that_the_connection_se
     assert heard.events == []
 
 
+async def test_a_connection_that_was_idle_is_not_used_again() -> None:
+    """Its server may be closing it just now."""
+    streamer = Streamer(COMPLETED, ends=True)
+    async with peer(streamer) as url, upstream_at(url, idle_seconds=0.2) as upstream:
+        for _ in range(2):
+            await upstream.send(PATH, payload(stream="true"), request_id="r", listener=Heard())
+            await asyncio.sleep(0.3)
+
+    assert streamer.connections == 2
+
+
+async def test_a_proxy_that_gives_no_tunnel_has_been_sent_nothing() -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await _head(reader))
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with (
+        peer(refuse) as url,
+        upstream_at("https://upstream.invalid/v1", proxy=url.removesuffix("/v1")) as upstream,
+    ):
+        with pytest.raises(Unsent):
+            await upstream.send(PATH, payload(), request_id="req_1")
+
+    assert asked[0].startswith(b"CONNECT upstream.invalid:443 ")
+
+
 async def test_an_upstream_that_keeps_the_stream_open_delays_nobody() -> None:
     started = time.monotonic()
     async with peer(Streamer(COMPLETED, ends=False)) as url, upstream_at(url) as upstream:

@@ -80,7 +80,8 @@ class Attempt:
         """What the upstream calls it, once its answer has begun."""
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
+        # A proxy is asked for a tunnel first: nothing of the call has left by that.
+        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self.sent = True
 
     def broken(self, why: Why, detail: str) -> Broken:

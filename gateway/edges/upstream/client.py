@@ -21,6 +21,9 @@ USER_AGENT = "image-edit-gateway"
 CATALOGUE_CONNECTIONS = 2
 """Besides those of calls, so that a crowd of these does not hold up the catalogue."""
 CATALOGUE_SECONDS = 15.0
+IDLE_SECONDS = 2.0
+"""After which a connection is not used again. Many servers close theirs after 5 seconds: a call
+that crosses such a close has left, and would have to be booked though nobody has read it."""
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 """An edit is silent for minutes: what lies between must not take its connection for dead, and
 an upstream that is gone is to be noticed."""
@@ -51,6 +54,7 @@ class Upstream:
         max_answer_bytes: int,
         proxy: str = "",
         ca_bundle: str = "",
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._keys = tuple(api_keys) or ("",)
         self._rotation = Rotation(len(self._keys))
@@ -61,7 +65,8 @@ class Upstream:
             timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
             transport=httpx.AsyncHTTPTransport(
                 limits=httpx.Limits(
-                    max_connections=max_connections + CATALOGUE_CONNECTIONS, keepalive_expiry=5.0
+                    max_connections=max_connections + CATALOGUE_CONNECTIONS,
+                    keepalive_expiry=idle_seconds,
                 ),
                 verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
                 proxy=proxy or None,
@@ -157,9 +162,31 @@ class Upstream:
             went_wrong=went_wrong,
         )
 
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return len(self._keys)
+
+    @property
+    def refused_keys(self) -> int:
+        """How many keys were refused of late."""
+        return self._rotation.refused(_now())
+
     async def models(self) -> bytes:
         """The body of `GET /models`. Raises CatalogueUnavailable."""
-        key = self._rotation.take(_now())
+        return await self._models(self._rotation.take(_now()))
+
+    async def unusable_keys(self) -> list[str]:
+        """Which keys can't have the catalogue, each with why; all of them are tried."""
+        found = []
+        for key in range(len(self._keys)):
+            try:
+                await self._models(key)
+            except CatalogueUnavailable as error:
+                found.append(f"key {self._hint(key)}: {error}")
+        return found
+
+    async def _models(self, key: int) -> bytes:
         headers = {"authorization": f"Bearer {self._keys[key]}", "accept": "application/json"}
         try:
             response = await self._client.get("/models", headers=headers, timeout=CATALOGUE_SECONDS)
