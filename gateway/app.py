@@ -25,6 +25,7 @@ from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
 from gateway.lifespan import running
 from gateway.model import Route
+from gateway.openapi import document
 from gateway.parts import Parts, build
 from gateway.pipeline import ClientGone, Incoming, Reply
 from gateway.purchase import INTERNAL
@@ -47,6 +48,7 @@ class Gateway:
         self._admin = Admin(
             parts.settings, parts.database, parts.results, parts.clock, parts.journal
         )
+        self._description = json.dumps(document(parts.settings)).encode()
         self._router = Router(
             [
                 _path("/v1/images/edits", self._edits, "POST"),
@@ -58,6 +60,7 @@ class Gateway:
                 _path("/healthz", self._healthz, "GET"),
                 _path("/readyz", self._readyz, "GET"),
                 _path("/metrics", self._metrics, "GET"),
+                _path("/openapi.json", self._openapi, "GET"),
                 *(_path(f"{ADMIN}{path}", self._admin_path(path)) for path in PATHS),
                 _path("/admin", self._admin_nothing),
                 _path("/admin/{rest:path}", self._admin_nothing),
@@ -254,6 +257,10 @@ class Gateway:
             return
         degraded = self.parts.degraded()
         await _answer_json(exchange, {"status": "ready", "degraded": degraded})
+
+    async def _openapi(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        headers = {"content-type": JSON, "x-request-id": exchange.request_id}
+        await exchange.answer(200, headers, self._description)
 
     async def _metrics(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         self._check_may_read_metrics(exchange)

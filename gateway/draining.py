@@ -14,10 +14,17 @@ class Draining:
     The server finds it in the lifespan's state as `drain`.
     """
 
-    def __init__(self, seconds: float, in_air: Callable[[], int], journal: Journal) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        in_air: Callable[[], int],
+        journal: Journal,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._seconds = seconds
         self._in_air = in_air
         self._journal = journal
+        self._on_end = on_end
         self._until = 0.0
         self.under_way = False
 
@@ -34,6 +41,10 @@ class Draining:
         """Nothing is waited for any longer."""
         self.under_way = True
         self._until = time.monotonic()
+
+    def end(self) -> None:
+        """Time is up: flights that wait for their turn are let go, for nothing of them was sent."""
+        self._on_end()
 
     @property
     def seconds_left(self) -> float:

@@ -162,7 +162,7 @@ async def _stop(parts: Parts) -> None:
     await parts.lookout.close()
     left = await parts.flights.drain(parts.draining.seconds_left)
     if left:
-        parts.tower.close()  # what waits for its turn has bought nothing, and won't
+        parts.draining.end()
         await parts.upstream.close()  # each ends as a call that broke, and is booked as one
     unsettled = await parts.flights.drain(BREAK_SECONDS)
     unwritten = await parts.treasury.drain(5.0)

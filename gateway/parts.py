@@ -233,7 +233,9 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         inquiry=inquiry,
         owner=owner,
         clock=clock,
-        draining=Draining(settings.server.drain_seconds, lambda: flights.in_air, journal),
+        draining=Draining(
+            settings.server.drain_seconds, lambda: flights.in_air, journal, tower.close
+        ),
     )
 
 

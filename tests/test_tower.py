@@ -235,6 +235,26 @@ def test_what_waits_in_the_line_is_served_while_the_gateway_drains(
         assert stopped.result(30) == 0
 
 
+def test_what_waits_in_the_line_when_the_drain_is_over_is_told_so_and_has_cost_nothing(
+    tmp_path: Path, emulator: EmulatorServer, pool: ThreadPoolExecutor
+) -> None:
+    more = {"upstream": {"max_connections": 1}, "server": {"drain_seconds": 1}}
+    settings = settings_for(tmp_path, emulator, more)
+    make_key(settings)
+    emulator.order({"hang": True})
+    with GatewayProcess(tables_of(tmp_path, emulator, more), tmp_path / "process") as gateway:
+        first = pool.submit(gateway.edit, "first")
+        until(lambda: emulator.stats()["in_flight"] == 1)
+        second = pool.submit(gateway.edit, "second")
+        until(lambda: _waits(gateway) == 1)
+        gateway.stop()
+        assert code(first.result(30)) == (504, "upstream_timeout", "false")
+        assert code(second.result(30)) == (503, "shutting_down", "true")
+
+    assert emulator.stats()["calls"] == 1
+    assert held(settings) == 0
+
+
 def _waits(gateway: GatewayProcess) -> float:
     with gateway.client(key=None) as client:
         text = client.get("/metrics").text

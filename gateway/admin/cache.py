@@ -105,7 +105,8 @@ class Cupboard:
     async def _selection(self, asked: Asked) -> Selection:
         """What a purge is about. Raises `missing_field` where nothing says so, not even `all`."""
         given = [asked.document.get(name) is not None for name in NARROWING]
-        if not any(given) and not _flag(asked, "all"):
+        everything = _flag(asked, "all")
+        if not any(given) and not everything:
             raise Refusal(
                 "missing_field",
                 f"Say what is to be purged: {', '.join(NARROWING)}, or all: true.",

@@ -32,6 +32,7 @@ from gateway.state.database import (
     StateUnavailable,
     Transaction,
 )
+from gateway.state.fields import is_text
 
 PREFIX = "/admin/v1"
 
@@ -117,8 +118,10 @@ def _route(path: str, method: str) -> str:
 
 
 def _reason(document: Document, query: Mapping[str, str]) -> str:
-    reason = document.get("reason") or query.get("reason", "")
-    if not isinstance(reason, str):
+    reason = document.get("reason")
+    if reason is None:
+        reason = query.get("reason", "")
+    if not isinstance(reason, str) or not is_text(reason):
         raise Refusal("invalid_field", "reason takes one line of text.", param="reason")
     return reason
 

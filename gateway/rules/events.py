@@ -26,6 +26,8 @@ _KINDS: Mapping[str, Kind] = {
     "image_generation.partial_image": "partial",
     "image_generation.completed": "completed",
 }
+NAMES = tuple(_KINDS)
+"""The events of pictures; others are passed over."""
 _COMPLETED: Mapping[Route, str] = {
     "edits": "image_edit.completed",
     "generations": "image_generation.completed",

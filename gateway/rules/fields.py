@@ -25,6 +25,7 @@ NUMBERS = frozenset(
     }
 )
 BOOLEANS = frozenset({"stream"})
+TEXTS = frozenset({"model", "prompt"})
 
 NOT_OF_THE_PICTURE = frozenset({"user", "safety_identifier", "stream", "partial_images"})
 """Fields that cannot change the picture, and so are no part of a fingerprint."""
@@ -37,7 +38,7 @@ _PICTURE_ROOTS = frozenset({"image", "images", "image_url", "image_urls", "mask"
 _NEVER_FILES = frozenset({"images", "image_url", "image_urls"})
 _TRUTH = {"true": "true", "1": "true", "false": "false", "0": "false"}
 _PARTIAL_IMAGES = frozenset("0123")
-_LONGEST_MODEL = 128
+LONGEST_MODEL = 128
 
 
 def is_picture(name: str) -> bool:
@@ -186,8 +187,8 @@ def edit_of(
 ) -> Edit:
     """A complete Edit of what was read. Raises Refusal where something required is missing."""
     model = require("model", value_of(fields, "model"))
-    if len(model) > _LONGEST_MODEL or not model.isprintable():
-        message = f"`model` is a model's name: at most {_LONGEST_MODEL} printable characters."
+    if len(model) > LONGEST_MODEL or not model.isprintable():
+        message = f"`model` is a model's name: at most {LONGEST_MODEL} printable characters."
         raise Refusal("invalid_field", message, param="model")
     require("prompt", value_of(fields, "prompt"))
     check_streaming(fields)

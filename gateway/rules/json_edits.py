@@ -19,6 +19,7 @@ from gateway.rules.fields import (
     MASK,
     NUMBERS,
     REFERENCES,
+    TEXTS,
     is_mask,
     is_true,
     number_text,
@@ -80,6 +81,8 @@ def plan_generation(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     fields: list[tuple[str, str]] = []
     for name, value in document.items():
         if isinstance(value, Mapping | list):
+            if name in TEXTS:
+                raise _invalid(name, "must be text")
             fields.append((name, _nested(name, value)))
         elif value is not None:
             fields.append((name, _scalar(name, value)))

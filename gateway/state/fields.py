@@ -17,9 +17,9 @@ from gateway.rules.money import nanos_of
 from gateway.state.faults import BadValue
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LARGEST_COUNT = 10**12
+LARGEST_COUNT = 10**12
 _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_MOST_MODELS = 200
+MOST_MODELS = 200
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, which a terminal obeys
     r"\u2028\u2029"  # breaks of lines and paragraphs
@@ -56,7 +56,7 @@ def count_of(name: str, value: object) -> int | None:
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:20])
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_COUNT:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_COUNT:
         raise BadValue(f"{name} takes a whole number of at least 0.", name)
     return value
 
@@ -83,8 +83,8 @@ def models_of(name: str, value: object) -> frozenset[str] | None:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple, frozenset)):
         raise BadValue(f"{name} takes a list of model names.", name)
-    if len(names) > _MOST_MODELS:
-        raise BadValue(f"{name} takes at most {_MOST_MODELS} model names.", name)
+    if len(names) > MOST_MODELS:
+        raise BadValue(f"{name} takes at most {MOST_MODELS} model names.", name)
     models = frozenset(text_of(name, each).strip() for each in names)
     if "" in models:
         raise BadValue(f"{name} takes a list of model names, and one of these is empty.", name)

@@ -152,6 +152,7 @@ def test_a_purge_is_in_the_audit_with_who_what_and_why(root: Api, team: Team) ->
         ({"dry_run": True}, "missing_field", "all"),
         ({"team": None}, "missing_field", "all"),
         ({"all": "yes"}, "invalid_field", "all"),
+        ({"all": {}, "model": "m"}, "invalid_field", "all"),
         ({"team": ""}, "invalid_field", "team"),
         ({"fingerprint": ""}, "invalid_field", "fingerprint"),
         ({"team": 7}, "invalid_field", "team"),

@@ -250,3 +250,11 @@ def test_a_generation_goes_on_with_everything_that_was_written() -> None:
         "model": "m", "prompt": "pü", "n": "2", "style": '{"b":[1.50],"a":1}'
     }  # fmt: skip
     assert made.n == 2
+
+
+@pytest.mark.parametrize("name", ["model", "prompt"])
+@pytest.mark.parametrize("value", [{}, {"text": "p"}, [], ["p"]])
+def test_a_generation_whose_model_or_prompt_is_no_text_is_refused(name: str, value: Any) -> None:
+    body = document(**{"model": "m", "prompt": "p", name: value})
+    refusal = refused(body, route="generations")
+    assert (refusal.code, refusal.param) == ("invalid_field", name)

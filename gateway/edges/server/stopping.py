@@ -34,6 +34,9 @@ class Drain(Protocol):
     def hurry(self) -> None:
         """Nothing is waited for any longer."""
 
+    def end(self) -> None:
+        """Time is up: what could still be taken back is not begun any more."""
+
     @property
     def seconds_left(self) -> float:
         """How long what has begun may still take."""
@@ -108,6 +111,8 @@ class Server(uvicorn.Server):
             if not drain.seconds_left:
                 break
             await asyncio.sleep(LOOK_SECONDS)
+        drain.end()
+        await asyncio.sleep(LOOK_SECONDS)  # in which those are told whose work that was
         await _dismiss({task for task in begun if not task.done()})
         self._accept_no_more()
         await asyncio.sleep(LAST_CALL_SECONDS)
