@@ -132,12 +132,27 @@ class Gateway:
         await self._image("generations", exchange)
 
     async def _image(self, route: Route, exchange: Exchange) -> None:
-        trace = Trace(exchange.request_id, route)
+        spans, path = self.parts.spans, f"/v1/images/{route}"
+        facts = {
+            "http.request.method": "POST",
+            "http.route": path,
+            "gateway.request_id": exchange.request_id,
+        }
+        with spans.request(f"POST {path}", exchange.headers, facts) as span:
+            trace = Trace(exchange.request_id, route, spans, trace_id=spans.trace_id)
+            if trace.trace_id:
+                self.parts.journal.about(trace_id=trace.trace_id)
+            await self._serve_image(exchange, trace)
+            span.note(trace.facts())
+            if trace.status >= 500:
+                span.failed(trace.code)
+
+    async def _serve_image(self, exchange: Exchange, trace: Trace) -> None:
         self.parts.recorder.begin(trace)
         try:
             if self.parts.draining.under_way:
                 raise replace(SHUTTING_DOWN)
-            await self.parts.pipeline.serve(self._incoming(route, exchange, trace), trace)
+            await self.parts.pipeline.serve(self._incoming(exchange, trace), trace)
         except Refusal as refusal:
             trace.refuse(refusal)
             self._say_what_is_left(trace)
@@ -158,7 +173,7 @@ class Gateway:
         finally:
             self.parts.recorder.record(trace)
 
-    def _incoming(self, route: Route, exchange: Exchange, trace: Trace) -> Incoming:
+    def _incoming(self, exchange: Exchange, trace: Trace) -> Incoming:
         async def begin(head: Reply) -> None:
             await exchange.start(head.status, stream_headers(head, trace))
 
@@ -170,7 +185,7 @@ class Gateway:
                 await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
 
         return Incoming(
-            route=route,
+            route=trace.route,
             headers=exchange.headers,
             address=exchange.address,
             chunks=exchange.chunks,

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from gateway.errors import Refusal
 from gateway.flights import ClientGone, Flight, Flights
-from gateway.orders import Crash, Landing, Order, Picture
+from gateway.orders import Crash, Landing, Order, Picture, span_facts
 from gateway.rules.failure_memory import FailureMemory, size_of
 from gateway.rules.leases import FRESH, Asking, is_of_request, is_refusal
 from gateway.rules.retries import Name, Retries
+from gateway.spans import NO_SPANS, Span, Spans
 from gateway.streaming import Stream
 
 ALONE = "alone:"
@@ -51,6 +52,7 @@ class Boarding:
         now_ms: Callable[[], int],
         retries: Retries[Landing] | None = None,
         on_unattended: Callable[[Order, Landing], None] | None = None,
+        spans: Spans = NO_SPANS,
     ) -> None:
         """`on_unattended` hears of flights that landed when their leader had left."""
         self._flights = flights
@@ -60,6 +62,7 @@ class Boarding:
         self._failures = FailureMemory()
         self._retries = Retries[Landing]() if retries is None else retries
         self._on_unattended = on_unattended
+        self._spans = spans
         self._leading: set[str] = set()
         """The requests whose flights are in the air."""
 
@@ -158,9 +161,13 @@ class Boarding:
         led = flight is None
         if flight is None:
             order.spool.share()
-            flight = self._flights.start(lambda: self._fly_and_learn(order), key, order.relay)
+            span = self._spans.flight("flight")
+            fly = functools.partial(self._fly_and_learn, order, span)
+            flight = self._flights.start(fly, key, order.relay, span)
             self._leading.add(order.request_id)
             flight.task.add_done_callback(lambda _: self._leading.discard(order.request_id))
+        else:
+            flight.span.link()
         name, fresh = _name_of(order), order.directives.no_cache
 
         def keep(task: asyncio.Task[Landing]) -> None:
@@ -170,8 +177,12 @@ class Boarding:
         flight.task.add_done_callback(keep)
         return flight, led
 
-    async def _fly_and_learn(self, order: Order) -> Landing:
-        landing = await self._fly(order)
+    async def _fly_and_learn(self, order: Order, span: Span) -> Landing:
+        with self._spans.under(span):
+            landing = await self._fly(order)
+            span.note(span_facts(order, landing))
+            if isinstance(landing, Crash):
+                span.failed(landing.refusal.code)
         self._learn(order, landing)
         return landing
 

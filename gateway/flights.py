@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.relay import Relay
+from gateway.spans import NO_SPAN, Span
 
 Landing = TypeVar("Landing")
 
@@ -27,6 +28,7 @@ class Flight(Generic[Landing]):
     key: str
     task: asyncio.Task[Landing]
     relay: Relay
+    span: Span = NO_SPAN
     followers: int = field(default=0)
 
 
@@ -53,10 +55,11 @@ class Flights(Generic[Landing]):
         fly: Callable[[], Awaitable[Landing]],
         key: str = "",
         relay: Relay | None = None,
+        span: Span = NO_SPAN,
     ) -> Flight[Landing]:
         """Start a flight; with an empty key nobody can join it. `relay` tells of it on its way."""
         task: asyncio.Task[Landing] = asyncio.ensure_future(_run(fly))
-        flight = Flight(key, task, relay or Relay())
+        flight = Flight(key, task, relay or Relay(), span)
         self._in_air.add(task)
         if key:
             self._by_key[key] = flight

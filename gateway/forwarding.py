@@ -24,9 +24,11 @@ from gateway.rules import attempts, failures
 from gateway.rules.answers import Answered, read_answer
 from gateway.rules.events import plain_body
 from gateway.rules.fields import is_streaming
+from gateway.rules.genai import OPERATION, facts_of_call, facts_of_settlement
 from gateway.rules.multipart import Encoded, encode
 from gateway.rules.prices import plausible
 from gateway.settings import Settings
+from gateway.spans import Spans
 from gateway.tower import Clearance
 
 _SPREAD_SECONDS = 0.25
@@ -70,15 +72,31 @@ class Forwarder:
     """Sends orders to the upstream."""
 
     def __init__(
-        self, *, settings: Settings, upstream: Upstream, meters: Meters, journal: Journal
+        self,
+        *,
+        settings: Settings,
+        upstream: Upstream,
+        meters: Meters,
+        journal: Journal,
+        spans: Spans,
     ) -> None:
         self._settings = settings.upstream
         self._upstream = upstream
         self._meters = meters
         self._journal = journal
+        self._spans = spans
 
     async def forward(self, order: Order, clearance: Clearance) -> Call:
         """Call the upstream, again where that can't buy twice. Never raises."""
+        facts = facts_of_call(order.edit, self._settings.name, self._settings.base_url)
+        with self._spans.call(f"{OPERATION} {order.edit.model}", facts) as span:
+            call = await self._try(order, clearance)
+            span.note(facts_of_settlement(call.settlement))
+            if isinstance(call, NotBought):
+                span.failed(call.refusal.code)
+        return call
+
+    async def _try(self, order: Order, clearance: Clearance) -> Call:
         deadline = time.perf_counter() + self._settings.timeout_seconds
         order.relay.left()
         if rest := self._upstream.rest_seconds:
@@ -117,7 +135,11 @@ class Forwarder:
             path, payload = _request(order)
             listener = order.relay if is_streaming(order.edit) else None
             answer = await self._upstream.send(
-                path, payload, request_id=order.request_id, listener=listener
+                path,
+                payload,
+                request_id=order.request_id,
+                listener=listener,
+                context=self._spans.outgoing(),
             )
             result = "failed" if answer.went_wrong else f"{answer.status // 100}xx"
             return await self._read(order, answer)

@@ -179,6 +179,7 @@ async def _stop(parts: Parts) -> None:
     await parts.upstream.close()
     await parts.results.close()
     await parts.database.close()
+    await asyncio.to_thread(parts.spans.close)
 
 
 async def _last_words(parts: Parts) -> None:

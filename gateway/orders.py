@@ -12,7 +12,8 @@ from gateway.relay import Relay
 from gateway.rules.directives import Directives
 from gateway.rules.failure_memory import Remembered
 from gateway.rules.leases import Asking
-from gateway.rules.money import usd
+from gateway.rules.money import NANOS, usd
+from gateway.spans import Facts
 from gateway.trace import stages_ms
 
 
@@ -99,4 +100,17 @@ def landing_facts(order: Order, landing: Landing) -> dict[str, object]:
         "estimated": settled.estimated if settled else None,
         "upstream_request_id": flown.upstream_request_id or None,
         "stages_ms": stages_ms(flown.stages),
+    }
+
+
+def span_facts(order: Order, landing: Landing) -> Facts:
+    """What a flight's span says of it when it has landed."""
+    settled = landing.flown.settled
+    return {
+        "gateway.request_id": order.request_id,
+        "gateway.fingerprint": order.fingerprint.key,
+        "gateway.team": order.caller.team,
+        "gateway.stored": isinstance(landing, Picture) and landing.stored,
+        "gateway.cost_usd": settled.cost_nanos / NANOS if settled else None,
+        "gateway.cost_estimated": settled.estimated if settled else None,
     }

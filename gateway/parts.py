@@ -40,6 +40,7 @@ from gateway.rules.circuit import Circuit
 from gateway.rules.fair_queue import FairQueue
 from gateway.settings import Cache as CacheSettings
 from gateway.settings import Settings, SettingsError
+from gateway.spans import NO_SPANS, Spans
 from gateway.state import notes, rates, resolving
 from gateway.state.database import Database, Transaction
 from gateway.tower import Tower
@@ -73,6 +74,7 @@ class Parts:
     settings: Settings
     journal: Journal
     meters: Meters
+    spans: Spans
     database: Database
     results: Results
     upstream: Upstream
@@ -122,6 +124,7 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
     """Every part, not started yet; touches no network and no file."""
     clock = Clock()
     meters = Meters(VERSION, seat)
+    spans = open_spans(settings)
     database = open_database(settings.state.url)
     results = open_results(settings)
     upstream = open_upstream(settings)
@@ -172,13 +175,16 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         leases=leases,
         follower=Follower(lookout=lookout, results=results, journal=journal, now_ms=clock),
         tower=tower,
-        forwarder=Forwarder(settings=settings, upstream=upstream, meters=meters, journal=journal),
+        forwarder=Forwarder(
+            settings=settings, upstream=upstream, meters=meters, journal=journal, spans=spans
+        ),
         results=results,
         announcements=announcements,
         meters=meters,
         journal=journal,
         digest=digest,
         now_ms=clock,
+        spans=spans,
     )
     flights: Flights[Landing] = Flights()
     boarding = Boarding(
@@ -186,6 +192,7 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         fly=buyer.buy,
         client_wait_seconds=settings.server.client_wait_seconds,
         now_ms=clock,
+        spans=spans,
         on_unattended=lambda order, landing: journal.note(
             "a flight has landed without its client", **landing_facts(order, landing)
         ),
@@ -216,6 +223,7 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         settings=settings,
         journal=journal,
         meters=meters,
+        spans=spans,
         database=database,
         results=results,
         upstream=upstream,
@@ -263,6 +271,27 @@ def _open_bucket(cache: CacheSettings, local: Results) -> Results:
             "pip install 'image-edit-gateway[objectstore]'"
         ) from None
     return BucketResults(cache.url, local, cache.timeout_seconds)
+
+
+def open_spans(settings: Settings) -> Spans:
+    """Tracing as the settings say. Raises SettingsError where it can't be had."""
+    tracing = settings.tracing
+    if not tracing.endpoint:
+        return NO_SPANS
+    try:
+        from gateway.edges.tracing import OpenTelemetrySpans
+    except ImportError:
+        raise SettingsError(
+            "[tracing] endpoint: traces need the extra: pip install 'image-edit-gateway[otel]'"
+        ) from None
+    headers = (header.get_secret_value().partition("=") for header in tracing.headers)
+    return OpenTelemetrySpans(
+        endpoint=tracing.endpoint,
+        headers={name.strip(): value.strip() for name, _, value in headers},
+        service_name=tracing.service_name,
+        version=VERSION,
+        sample_ratio=tracing.sample_ratio,
+    )
 
 
 def open_upstream(settings: Settings) -> Upstream:

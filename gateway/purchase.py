@@ -30,6 +30,7 @@ from gateway.rules.entries import may_serve
 from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
 from gateway.rules.money import usd
 from gateway.settings import Settings
+from gateway.spans import Spans
 from gateway.state.booking import paid_images
 from gateway.tower import Clearance, Tower
 from gateway.treasury import Treasury
@@ -79,6 +80,7 @@ class Buyer:
         journal: Journal,
         digest: Callable[[bytes], str],
         now_ms: Callable[[], int],
+        spans: Spans,
     ) -> None:
         self._settings = settings
         self._treasury = treasury
@@ -92,10 +94,11 @@ class Buyer:
         self._journal = journal
         self._digest = digest
         self._now_ms = now_ms
+        self._spans = spans
 
     async def buy(self, order: Order) -> Landing:
         """The whole of a flight. Never raises: what goes wrong is in the landing."""
-        stages = Stages()
+        stages = Stages(self._spans)
         try:
             return await self._buy(order, stages)
         except Refusal as refusal:
@@ -336,14 +339,16 @@ class Buyer:
 class Stages:
     """The seconds that each stage of a flight took, added up where it came more than once."""
 
-    def __init__(self) -> None:
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def time(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
         try:
-            yield
+            with self._spans.stage(name):
+                yield
         finally:
             spent = time.perf_counter() - started
             self.seconds[name] = self.seconds.get(name, 0.0) + spent

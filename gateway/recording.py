@@ -86,6 +86,7 @@ class Recorder:
             body_bytes=trace.body_bytes,
             saved_nanos=trace.saved_nanos,
             cause=trace.cause,
+            trace_id=trace.trace_id,
         )
         self._journal.request(**_line(trace, seconds))
         if caller:

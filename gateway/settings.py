@@ -222,6 +222,21 @@ class Metrics(Section):
     survey_seconds: SomeSeconds = 10.0
 
 
+class Tracing(Section):
+    endpoint: str = Field(default="", pattern=r"(https?://.+)?")
+    headers: Secrets = ()
+    service_name: str = Field(default="image-edit-gateway", min_length=1)
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+
+    @field_validator("headers")
+    @classmethod
+    def _named(cls, headers: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for header in headers:
+            if not re.fullmatch(r"[A-Za-z0-9-]+ *=.*", header.get_secret_value()):
+                raise ValueError("give each header as NAME=VALUE")
+        return headers
+
+
 class Warnings(Section):
     """[warnings]: at which parts of a budget to warn, and whom. Accounts may say otherwise."""
 
@@ -311,6 +326,7 @@ class Settings(Section):
     limits: Bounds = Bounds()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     warnings: Warnings = Warnings()
     statement: Statement = Statement()
     log: Log = Log()

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gateway.errors import Refusal
-from gateway.model import Caller, Entry, Outcome, Pace
+from gateway.model import Caller, Entry, Outcome, Pace, Route
 from gateway.rules.headers import CacheStatus
+from gateway.rules.money import NANOS
+from gateway.spans import NO_SPANS, Facts, Spans
 
 
 @dataclass
@@ -17,7 +19,8 @@ class Trace:
     """One request's record, filled in by its stages, read when it has ended."""
 
     request_id: str
-    route: str
+    route: Route
+    spans: Spans = NO_SPANS
     started: float = field(default_factory=time.perf_counter)
     stages: dict[str, float] = field(default_factory=dict)
     caller: Caller | None = None
@@ -46,13 +49,16 @@ class Trace:
     cache: CacheStatus | None = None
     """Of a refusal that was given from memory; an answer carries its own."""
     age_seconds: int | None = None
+    trace_id: str = ""
+    """Of the trace that its spans are kept in, if any."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time one stage under its name."""
         begun = time.perf_counter()
         try:
-            yield
+            with self.spans.stage(name):
+                yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begun
 
@@ -75,6 +81,22 @@ class Trace:
     def leave(self) -> None:
         """The client left before it was answered; 499 as proxies write it."""
         self.code, self.status, self.outcome = "client_gone", 499, Outcome.REFUSED
+
+    def facts(self) -> Facts:
+        """What its span says of it; never what was asked for, nor by which secret."""
+        cost = self.cost_nanos
+        return {
+            "http.response.status_code": self.status,
+            "gateway.outcome": self.outcome.value,
+            "gateway.code": self.code or None,
+            "gateway.team": self.caller.team if self.caller else None,
+            "gateway.key_id": self.caller.key_id if self.caller else None,
+            "gen_ai.request.model": self.model or None,
+            "gateway.fingerprint": self.fingerprint or None,
+            "gateway.reference_images": self.references,
+            "gateway.cost_usd": None if cost is None else cost / NANOS,
+            "gateway.saved_usd": self.saved_nanos / NANOS,
+        }
 
     @property
     def seconds(self) -> float:

@@ -21,7 +21,7 @@ from gateway.edges.journal import Journal
 from gateway.edges.meters import shared_folder
 from gateway.edges.server import Door, PortTaken, listen
 from gateway.edges.server import serve as serve_app
-from gateway.parts import open_results
+from gateway.parts import open_results, open_spans
 from gateway.settings import Settings, SettingsError
 from gateway.state import keys, teams
 from gateway.state.database import Transaction
@@ -41,7 +41,7 @@ def serve(config: Path | None, **listening: Any) -> None:
     """Serve the gateway."""
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
-    _check_results(settings)
+    _check_parts(settings)
     _warn_where_nobody_can_ask(settings)
     _serve(settings, lambda url: _announce(settings, url))
 
@@ -85,10 +85,11 @@ def door_of(settings: Settings) -> Door:
     )
 
 
-def _check_results(settings: Settings) -> None:
-    """A bucket that can't be is one clear line here, and a traceback of the server's later."""
+def _check_parts(settings: Settings) -> None:
+    """What can't be is one clear line here, and a traceback of the server's later."""
     try:
         open_results(settings)
+        open_spans(settings).close()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 

@@ -112,6 +112,7 @@ class Meters:
         body_bytes: int,
         saved_nanos: int,
         cause: str,
+        trace_id: str = "",
     ) -> None:
         """Count one finished request.
 
@@ -121,7 +122,7 @@ class Meters:
         # A model that nobody has heard of is not to take a label's place for good.
         model = self._names["model"].if_known(model)
         team = self.team(team)
-        exemplar = {"request_id": request_id}
+        exemplar = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
         self.requests.labels(route, model, team, outcome).inc()
         self.request_seconds.labels(route, outcome).observe(seconds, exemplar)
         overhead = max(0.0, seconds - upstream_seconds)

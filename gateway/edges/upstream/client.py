@@ -6,9 +6,10 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from types import MappingProxyType
 
 import httpx
 
@@ -17,6 +18,7 @@ from gateway.edges.upstream.receiving import bounded, is_stream, last_event, rea
 from gateway.rules.retry_after import retry_after_seconds
 from gateway.rules.rotation import Rotation
 
+NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 USER_AGENT = "image-edit-gateway"
 CATALOGUE_CONNECTIONS = 2
 """Besides those of calls, so that a crowd of these does not hold up the catalogue."""
@@ -79,9 +81,17 @@ class Upstream:
         )
 
     async def send(
-        self, path: str, payload: Payload, *, request_id: str, listener: Listener | None = None
+        self,
+        path: str,
+        payload: Payload,
+        *,
+        request_id: str,
+        listener: Listener | None = None,
+        context: Mapping[str, str] = NO_CONTEXT,
     ) -> Answer:
         """POST once. Raises Unsent or Broken where no complete answer came.
+
+        `context` are headers that tell of the trace which the call belongs to.
 
         With a `listener`, a 200 that is a stream of events is heard by it as it comes, and is
         complete with its completed or error event; any other answer is read as a whole.
@@ -94,6 +104,7 @@ class Upstream:
             "content-type": payload.content_type,
             "content-length": str(payload.length),
             "x-client-request-id": request_id,
+            **context,
         }
         request = self._client.build_request(
             "POST", path, content=payload.chunks, headers=headers, extensions={"trace": attempt}
