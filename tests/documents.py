@@ -27,9 +27,9 @@ Prometheus's text format, and OpenMetrics to a scraper that asks for it.
 - **Several workers** (`[server] workers`) are shown as one, whichever is asked: counters and
   histograms add up and outlive a worker that dies; of gauges the sum, least or largest over those
   that live, as the table says. A gauge that is `told` is read of what the processes share.
-- **With one worker** requests and costs carry exemplars in OpenMetrics (`request_id`, and `trace_id`
-  where there is tracing), and there are the process's own metrics: `process_…` (memory, CPU, open
-  files) and `python_…`.
+- **With one worker** requests and costs carry exemplars in OpenMetrics (`request_id`, and the
+  request's `trace_id` where there is tracing), and there are the process's own metrics: `process_…`
+  (memory, CPU, open files) and `python_…`.
 - **Gauges of the state, the results and the disks** are as a process found them last, each
   `[metrics] survey_seconds`; no scrape waits for the state. Where it can't be read they keep their
   last value, and `gateway_state_up` is 0.

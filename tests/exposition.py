@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -11,8 +12,21 @@ from prometheus_client.samples import Sample
 from tests.serving import Served
 
 
-def scrape(gateway: Served, accept: str = "") -> str:
-    """The whole text, over a connection of its own."""
+def scrape(gateway: Served, accept: str = "", *, after: int = 0) -> str:
+    """The whole text, over a connection of its own, once so many requests have been counted.
+
+    One is counted when its answer has been sent: whoever has it may be a moment too early.
+    """
+    for _ in range(1500):
+        text = _scrape(gateway, accept)
+        lines = [line for line in text.splitlines() if line.startswith("gateway_requests_total{")]
+        if sum(float(line.partition("} ")[2].split()[0]) for line in lines) >= after:
+            return text
+        time.sleep(0.02)
+    raise AssertionError(f"{after} requests were never counted:\n{text}")
+
+
+def _scrape(gateway: Served, accept: str) -> str:
     with gateway.client(key=None) as client:
         answer = client.get("/metrics", headers={"accept": accept})
     assert answer.status_code == 200, answer.text

@@ -39,7 +39,7 @@ def check(folder: Path, emulator: EmulatorServer, *, seconds: float, workers: in
     with GatewayProcess(tables_of(folder, emulator, more), folder) as gateway:
         answered, made = asyncio.run(traffic(gateway.url, emulator, seconds))
         until(lambda: settled(gateway), 60.0)
-        shown = scrape(gateway)
+        shown = scrape(gateway, after=answered)
         gateway.stop(60)
 
     sums = in_state(settings, sums_of_the_ledger)

@@ -89,7 +89,7 @@ def test_what_is_in_the_air_is_shown(gateway: Running, emulator: EmulatorServer)
     assert total(shown, "gateway_flights") == 1
     assert total(shown, "gateway_upstream_in_flight") == 1
     assert total(shown, "gateway_reservations_unresolved") == 0
-    after = scrape(gateway)
+    after = scrape(gateway, after=3)
     assert total(after, "gateway_upstream_in_flight") == total(after, "gateway_followers") == 0
     assert nanos(after, "gateway_saved_dollars_total", cause="coalesced") == 20_000_000
     shows(gateway, "gateway_reservations_open", 0)
@@ -132,6 +132,9 @@ def test_prometheus_s_own_check_has_nothing_to_say(gateway: Running) -> None:
     gateway.edit()
     gateway.edit(images=6)
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=scrape(gateway), text=True, capture_output=True
+        ["promtool", "check", "metrics"],
+        input=scrape(gateway, after=3),
+        text=True,
+        capture_output=True,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

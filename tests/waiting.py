@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gateway.emulator import EmulatorServer
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until it is so; fails where it does not come about in time."""
     waited = threading.Event()
     for _ in range(int(seconds / 0.02)):

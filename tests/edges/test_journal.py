@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from gateway.emulator import EmulatorServer
 from tests.serving import (
@@ -104,12 +103,15 @@ def test_a_flight_that_lands_without_its_client_says_what_it_cost(
     gateway: Running, emulator: EmulatorServer
 ) -> None:
     emulator.order({"hang": True})
-    with pytest.raises(httpx.ReadTimeout), gateway.client() as client:
-        client.post(
+    with ThreadPoolExecutor() as pool, gateway.client() as client:
+        asked = pool.submit(
+            client.post,
             "/v1/images/generations",
             json={"model": "deepshi-image-1", "prompt": "left behind"},
-            timeout=0.5,
+            timeout=2.0,
         )
+        until(lambda: emulator.stats()["in_flight"] == 1)
+        assert isinstance(asked.exception(60), httpx.ReadTimeout)
     until(lambda: len(written(gateway, "request")) == 1)
     let_go(emulator)
     until(lambda: len(written(gateway, "a flight has landed without its client")) == 1)

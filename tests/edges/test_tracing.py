@@ -119,14 +119,18 @@ def test_a_flight_goes_on_in_its_trace_and_is_linked_with_who_follows_it(
 ) -> None:
     emulator.order({"hang": True})
     with serving(settings) as gateway, ThreadPoolExecutor() as pool:
-        with pytest.raises(httpx.ReadTimeout), gateway.client() as client:
-            client.post(
+        with gateway.client() as client:
+            asked = pool.submit(
+                client.post,
                 "/v1/images/edits",
                 data={"model": "deepshi-image-1", "prompt": "make it grey"},
                 files=[("image[]", ("0.jpg", PHOTOGRAPH))],
                 headers={"traceparent": TRACEPARENT},
-                timeout=0.5,
+                timeout=2.0,
             )
+            until(lambda: emulator.stats()["in_flight"] == 1)
+            assert isinstance(asked.exception(60), httpx.ReadTimeout)
+        until(lambda: '"client_gone"' in gateway.log.getvalue())
         follower = pool.submit(gateway.edit)
         until(lambda: gateway.app.parts.flights.followers == 1)
         let_go(emulator)
@@ -179,7 +183,7 @@ def test_no_prompt_picture_or_secret_is_in_a_span(
 def test_the_journal_and_the_exemplars_name_the_trace(settings: Settings) -> None:
     with serving(settings) as gateway:
         gateway.edit(headers={"traceparent": TRACEPARENT})
-        text = scrape(gateway, "application/openmetrics-text")
+        text = scrape(gateway, "application/openmetrics-text", after=1)
         log = gateway.log.getvalue()
     exemplars = [
         sample.exemplar.labels

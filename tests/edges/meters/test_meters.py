@@ -76,7 +76,7 @@ def test_exemplars_name_the_request(gateway: Running) -> None:
     request_id = gateway.edit().headers["x-request-id"]
     found = {
         family.name: sample.exemplar.labels
-        for family in openmetrics(scrape(gateway, OPENMETRICS))
+        for family in openmetrics(scrape(gateway, OPENMETRICS, after=1))
         for sample in family.samples
         if sample.exemplar
     }
@@ -109,7 +109,7 @@ def test_a_process_on_its_own_shows_itself(gateway: Running) -> None:
 def test_references_and_sizes_are_of_edits_that_were_read(gateway: Running) -> None:
     gateway.edit(images=3)
     gateway.edit(images=6)  # one too many
-    text = scrape(gateway)
+    text = scrape(gateway, after=2)
 
     assert total(text, "gateway_reference_images_sum", model="deepshi-image-1") == 3
     assert total(text, "gateway_body_bytes_count", model="deepshi-image-1") == 1
@@ -122,7 +122,7 @@ def test_a_cost_that_nobody_stated_is_counted_as_estimated(
     emulator.order({"cost": "missing"})
     gateway.edit("of unknown cost")
     gateway.edit("of known cost")
-    text = scrape(gateway)
+    text = scrape(gateway, after=2)
 
     assert nanos(text, "gateway_estimated_dollars_total", team="design") == 10_000_000
     assert nanos(text, "gateway_cost_dollars_total", team="design") == 20_000_000
