@@ -176,7 +176,8 @@ class Forwarder:
         if answer.status != 200:
             return self._refused(answer, settlement)
         try:
-            answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
+            if answer.last:
+                answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
         except ValueError:
             return NotBought(failures.refusal_of_break("garbage"), settlement)
         answered = await asyncio.to_thread(read_answer, answer.body, self._settings.cost_path)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import httpx
 
 from gateway.edges.upstream.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
+from gateway.edges.upstream.network import read_widely
 from gateway.edges.upstream.receiving import bounded, is_stream, last_event, read_tail
 from gateway.rules.retry_after import retry_after_seconds
 from gateway.rules.rotation import Rotation
@@ -65,15 +66,17 @@ class Upstream:
         self._client = httpx.AsyncClient(
             base_url=base_url,
             timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
-            transport=httpx.AsyncHTTPTransport(
-                limits=httpx.Limits(
-                    max_connections=max_connections + CATALOGUE_CONNECTIONS,
-                    keepalive_expiry=idle_seconds,
-                ),
-                verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
-                proxy=proxy or None,
-                trust_env=False,
-                socket_options=KEEPALIVE,
+            transport=read_widely(
+                httpx.AsyncHTTPTransport(
+                    limits=httpx.Limits(
+                        max_connections=max_connections + CATALOGUE_CONNECTIONS,
+                        keepalive_expiry=idle_seconds,
+                    ),
+                    verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
+                    proxy=proxy or None,
+                    trust_env=False,
+                    socket_options=KEEPALIVE,
+                )
             ),
             trust_env=False,
             follow_redirects=False,
