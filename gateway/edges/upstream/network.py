@@ -18,7 +18,7 @@ READ_BYTES = 1 << 20
 
 def read_widely(transport: httpx.AsyncHTTPTransport) -> httpx.AsyncHTTPTransport:
     """The same transport, with connections that read so much at once."""
-    transport._pool._network_backend = _Network()  # type: ignore[attr-defined]  # httpx takes none
+    transport._pool._network_backend = _Network()  # httpx itself takes none
     return transport
 
 
