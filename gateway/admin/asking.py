@@ -101,7 +101,7 @@ async def document_of(chunks: AsyncIterator[bytes]) -> Document:
         body += chunk
         if len(body) > MOST_BODY_BYTES:
             raise Refusal("body_too_large", f"A body here has at most {MOST_BODY_BYTES:,} bytes.")
-    if not body.strip():
+    if not body:
         return MappingProxyType({})
     return _parsed(bytes(body))
 
