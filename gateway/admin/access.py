@@ -66,6 +66,7 @@ _TABLE: Mapping[str, tuple[Reach, Reach, Reach]] = MappingProxyType({
     "GET /ledger":                 (_ALL, _ALL,  _OWN),
     "GET /ledger/verify":          (_ALL, _ALL,  _NONE),
     "GET /ledger/unresolved":      (_ALL, _ALL,  _NONE),
+    "GET /ledger/closings":        (_ALL, _ALL,  _NONE),
     "POST /ledger/resolve":        (_ALL, _NONE, _NONE),
     "POST /ledger/corrections":    (_ALL, _ALL,  _NONE),
     "GET /cache":                  (_ALL, _ALL,  _OWN),

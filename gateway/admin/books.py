@@ -15,6 +15,7 @@ from gateway.rules.windows import day_of
 from gateway.showing import (
     Facts,
     borrowing_facts,
+    closing_facts,
     corrected_facts,
     ledger_facts,
     resolved_facts,
@@ -22,7 +23,7 @@ from gateway.showing import (
     usage_facts,
     verification_facts,
 )
-from gateway.state import correcting, keys, reports, resolving, verifying
+from gateway.state import closing, correcting, keys, reports, resolving, verifying
 from gateway.state.booking import LedgerRow
 from gateway.state.database import Transaction
 from gateway.state.reports import UsageLine
@@ -92,6 +93,16 @@ async def ledger(tx: Transaction, asked: Asked) -> Facts:
 
 async def verify(tx: Transaction, _: Asked) -> Facts:
     return {"object": "verification", **verification_facts(await verifying.verify(tx))}
+
+
+async def closings(tx: Transaction, asked: Asked) -> Facts:
+    page = page_of(asked.query)
+    found = [each for each in await closing.closings(tx) if each.period > page.after]
+    return listing(found[: page.fetch], page, _closing, lambda each: each.period)
+
+
+def _closing(each: closing.Closing) -> Facts:
+    return {"object": "closed_month", **closing_facts(each)}
 
 
 async def unresolved(tx: Transaction, asked: Asked) -> Facts:

@@ -68,6 +68,7 @@ ROUTES: Mapping[str, Route | CacheRoute] = MappingProxyType({
     "GET /ledger":              Route(books.ledger, (*_DAYS, *_PAGES)),
     "GET /ledger/verify":       Route(books.verify),
     "GET /ledger/unresolved":   Route(books.unresolved, _PAGES),
+    "GET /ledger/closings":     Route(books.closings, _PAGES),
     "POST /ledger/resolve":     Route(books.resolve),
     "POST /ledger/corrections": Route(books.correct),
     "GET /cache":               CacheRoute(Cupboard.stats, ("team",)),

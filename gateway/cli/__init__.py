@@ -16,6 +16,7 @@ from gateway.cli.accounts import (
 from gateway.cli.apply import apply
 from gateway.cli.books import ledger
 from gateway.cli.closing import close
+from gateway.cli.export import export
 from gateway.cli.reconcile import reconcile
 from gateway.cli.results import cache
 from gateway.cli.serving import check, demo, emulate, serve
@@ -36,5 +37,5 @@ for command in (
 ):  # fmt: skip
     main.add_command(command)
 
-for command in (reconcile, close):
+for command in (reconcile, close, export):
     ledger.add_command(command)

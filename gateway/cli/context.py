@@ -151,14 +151,14 @@ def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _csv_cell(name, row.get(name)) for name in names} for row in rows)
+    writer.writerows({name: csv_cell(name, row.get(name)) for name in names} for row in rows)
     return out.getvalue()
 
 
-def _csv_cell(name: str, value: object) -> str:
+def csv_cell(name: str, value: object, *, number: bool = False) -> str:
     """A cell; in a leading apostrophe a sheet sees a text. Numbers and amounts are our own."""
     cell = _cell(value)
-    ours = isinstance(value, (int, float)) or name.endswith("_usd")
+    ours = number or isinstance(value, (int, float)) or name.endswith("_usd")
     return f"'{cell}" if cell.startswith(_FORMULA) and not ours else cell
 
 

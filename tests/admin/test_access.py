@@ -77,6 +77,7 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     "GET /ledger": (200, 200, 200, 403, _of_team),
     "GET /ledger/verify": (200, 200, 403, 403, _nothing),
     "GET /ledger/unresolved": (200, 200, 403, 403, _nothing),
+    "GET /ledger/closings": (200, 200, 403, 403, _nothing),
     "POST /ledger/resolve": (200, 403, 403, 403, _nothing),
     # There is no such request: whoever may correct is told so.
     "POST /ledger/corrections": (404, 404, 403, 403,

@@ -15,11 +15,14 @@ import pytest
 from gateway.clock import now_ms
 from gateway.emulator import EmulatorServer
 from gateway.model import Caller, CallFacts
+from gateway.rules.windows import days_before
 from gateway.settings import Settings
-from gateway.state import ledger
+from gateway.state import closing, ledger
+from gateway.state.audit import Author
 from gateway.state.balances import accounts_of
 from tests.admin.asking import Api, admin_settings, in_force
 from tests.serving import Running, in_state, serving
+from tests.test_closing_the_books import aged, two_months_ago
 from tests.test_refusals import check_refused
 
 TODAY = datetime.now(UTC).date().isoformat()
@@ -290,3 +293,33 @@ def test_what_a_crash_left_is_listed_and_settled_at_its_ceiling(own_shop: Shop) 
     estimated = {row["cost_usd"] for row in shop.root.every("/ledger") if row["estimated"]}
     assert estimated == {"0.02"}
     assert shop.root.get("/ledger/verify")["agrees"] is True
+
+
+def test_closed_months_are_listed_and_what_comes_later_says_where_it_is_booked(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    with opened(tmp_path, emulator) as shop:
+        name = shop.buy("design", "grey")
+        month = month_that_is_over(shop.served.settings)
+        (closed,) = shop.root.every("/ledger/closings")
+        assert (closed["object"], closed["period"]) == ("closed_month", month)
+        assert (closed["ledger_rows"], closed["spent_usd"]) == (1, "0.01")
+        assert shop.root.get("/ledger/verify")["closed_through"] == closed["to"]
+        answer = shop.root.post("/ledger/corrections", request_id=name, cost_usd="0.02")
+        assert answer["booked_in"] == days_before(closed["to"], -1)
+        assert shop.root.get("/ledger/verify")["agrees"] is True
+
+
+def month_that_is_over(settings: Settings) -> str:
+    """Make all that is booked two months older, and close its month; gives its name."""
+    then = two_months_ago()
+    aged(
+        Path(settings.state.url.removeprefix("sqlite:")),
+        (datetime.now(UTC).date() - then).days,
+    )
+    month = then.isoformat()[:7]
+    by = Author("test", now_ms())
+    frozen = in_state(settings, lambda tx: closing.freeze(tx, month, by, settings.zone))
+    contents = in_state(settings, lambda tx: closing.contents_of(tx, frozen))
+    in_state(settings, lambda tx: closing.seal(tx, month, contents))
+    return month
