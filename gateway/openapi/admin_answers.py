@@ -163,6 +163,15 @@ SCHEMAS: Mapping[str, Schema] = {
             "closed_through": maybe(TEXT), "requests_from": maybe(TEXT),
         }
     ),
+    "ClosedMonth": record(
+        {
+            "object": only("closed_month"), "period": TEXT, "from": DAY, "to": DAY,
+            "timezone": TEXT, "closed_at": MOMENT, "closed_by": TEXT, "ledger_rows": maybe(COUNT),
+            "spent_usd": maybe(_MONEY), "corrections_usd": maybe(_MONEY),
+            "saved_usd": maybe(_MONEY), "estimated_calls": COUNT, "digest": maybe(TEXT),
+        }
+    ),
+    "ClosedPage": _page("ClosedMonth"),
     "Reservation": record(
         {"object": only("reservation"), **_HELD, "heartbeat_at": _WHEN, "abandoned": FLAG}
     ),

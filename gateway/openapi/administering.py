@@ -60,6 +60,7 @@ TOLD: Mapping[str, _Told] = MappingProxyType({
     "GET /ledger/verify": _Told("verifyLedger", "Do the books agree?", "Verification"),
     "GET /ledger/unresolved": _Told(
         "listUnresolved", "Money that is held", "ReservationPage"),
+    "GET /ledger/closings": _Told("listClosedMonths", "The months that are closed", "ClosedPage"),
     "POST /ledger/resolve": _Told(
         "resolveLedger", "Settle what dead processes have left held", "Resolution"),
     "POST /ledger/corrections": _Told(
