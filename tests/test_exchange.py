@@ -16,6 +16,7 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
+from tests.bodies import BOUNDARY, form, usual
 from tests.serving import KEY, PHOTOGRAPH, Running, make_key, serving, settings_for
 from tests.waiting import let_go, until
 
@@ -23,6 +24,7 @@ HEAD = (
     "POST /v1/images/edits HTTP/1.1\r\nHost: gateway\r\n"
     "Content-Type: multipart/form-data; boundary=b\r\n"
 )
+FORM_HEAD = HEAD.replace("boundary=b", f"boundary={BOUNDARY}")
 
 
 def raw(gateway: Running, request: bytes, *, close_after: float | None = None) -> bytes:
@@ -206,6 +208,31 @@ def test_a_client_gone_during_its_upload_leaves_nothing_behind(
     assert list(spool.iterdir()) == []
     assert "client_gone" in gateway.log.getvalue()
     assert "crashed" not in gateway.log.getvalue()
+
+
+def test_a_body_longer_than_it_says_is_one_broken_upload_and_no_second_request(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    body = form(usual(PHOTOGRAPH))
+    head = f"{FORM_HEAD}{MINE}Content-Length: {len(body) - 30}\r\n\r\n"
+    answer = raw(gateway, head.encode() + body)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"invalid_multipart"' in answer
+    assert b"HTTP/1.1 200" not in answer
+    assert emulator.stats()["calls"] == 0
+
+
+def test_a_body_shorter_than_it_says_is_no_edit(tmp_path: Path, emulator: EmulatorServer) -> None:
+    settings = settings_for(tmp_path, emulator, {"server": {"upload_stall_seconds": 0.3}})
+    make_key(settings)
+    body = form(usual(PHOTOGRAPH))
+    head = f"{FORM_HEAD}{MINE}Content-Length: {len(body) + 30}\r\n\r\n"
+    with serving(settings) as gateway:
+        answer = raw(gateway, head.encode() + body, close_after=5)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert emulator.stats()["calls"] == 0
 
 
 def open_below(folder: Path) -> list[str]:

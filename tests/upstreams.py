@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from gateway.edges.server import listen
@@ -39,8 +39,10 @@ class Recording:
         self.seen: list[Seen] = []
         self.picture = png(2, 2)
         self.request_id = b""
+        self.status = 200
+        """Another than 200: refuses with it, in words that are no error object."""
 
-    async def edit(self, request: Request) -> JSONResponse:
+    async def edit(self, request: Request) -> Response:
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, str, bytes]] = []
         async with request.form() as form:
@@ -50,6 +52,8 @@ class Recording:
                 else:
                     fields.append((name, value))
         self.seen.append((dict(request.headers), fields, files))
+        if self.status != 200:
+            return PlainTextResponse("no", self.status)
         picture = base64.b64encode(self.picture).decode()
         answer = JSONResponse(
             {"created": 1, "data": [{"b64_json": picture, "index": 0}],

@@ -89,6 +89,18 @@ def generate(client: openai.OpenAI, command: dict[str, Any]) -> dict[str, Any]:
     return {"answer": json.loads(client.images.generate(**command["fields"]).to_json())}
 
 
+def request(client: openai.OpenAI, command: dict[str, Any]) -> dict[str, Any]:
+    """Any request, for what the library has no method for; a body of text as it is."""
+    body, given = command.get("body"), {}
+    if isinstance(body, str):
+        given["content"] = body.encode()
+    elif body is not None:
+        given["body"] = body
+    make = getattr(client, command["method"])
+    options = {"headers": command["headers"]}
+    return {"answer": make(command["path"], cast_to=object, options=options, **given)}
+
+
 def models(client: openai.OpenAI, command: dict[str, Any]) -> dict[str, Any]:
     listed = [json.loads(model.to_json()) for model in client.models.list()]
     return {"answer": listed, "one": json.loads(client.models.retrieve(listed[0]["id"]).to_json())}
@@ -107,7 +119,7 @@ def seen_of(error: openai.APIError) -> dict[str, Any]:
     }
 
 
-DOES = {"edit": edit, "generate": generate, "models": models}
+DOES = {"edit": edit, "generate": generate, "models": models, "request": request}
 
 if __name__ == "__main__":
     for line in sys.stdin:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.clock import now_ms
 from gateway.emulator import EmulatorServer
@@ -46,6 +46,27 @@ CLASSES = MappingProxyType(
     }
 )
 """What both libraries call an error of a status; others are their plain status error."""
+
+
+class Refused(Protocol):
+    """What a client is told, and how often it asks for that."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def says(self) -> str: ...
+    @property
+    def param(self) -> str | None: ...
+    @property
+    def may_retry(self) -> bool: ...
+    @property
+    def tries(self) -> int: ...
+    @property
+    def calls(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -108,6 +129,66 @@ OWN: tuple[Case, ...] = (
     Case("not_cached", 504, "only-if-cached", headers={"cache-control": "only-if-cached"}),
 )  # fmt: skip
 """Refused by the gateway itself: nothing reaches the upstream."""
+
+FORM = "Multipart/Form-Data; boundary=b"
+"""So written, no library takes it for a form that it is to write itself."""
+TWICE = (
+    '--b\r\nContent-Disposition: form-data; name="{0}"\r\n\r\n1\r\n'
+    '--b\r\nContent-Disposition: form-data; name="{0}"\r\n\r\n1\r\n--b--\r\n'
+)
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A request that no method of a library makes by itself, and that is refused."""
+
+    code: str
+    status: int
+    says: str
+    method: str = "post"
+    path: str = "/images/edits"
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    param: str | None = None
+    may_retry = False
+    tries = 1
+    calls = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.code}-{self.says[:24]}"
+
+
+def _text(body: str, content_type: str) -> dict[str, Any]:
+    return {"body": body, "headers": {"Content-Type": content_type}}
+
+
+def _json(**images: object) -> dict[str, Any]:
+    return {"body": {"model": "deepshi-image-1", "prompt": "grey", **images}}
+
+
+ODD: tuple[Odd, ...] = (
+    Odd("not_found", 404, "base_url", method="get", path="/images/variations"),
+    Odd("not_found", 404, "base_url", path="/chat/completions", body={"model": "x"}),
+    Odd("model_not_found", 404, "nothing-1", method="get", path="/models/nothing-1"),
+    Odd("method_not_allowed", 405, "POST", method="get"),
+    Odd("method_not_allowed", 405, "GET", path="/models", body={}),
+    Odd("invalid_json", 400, "JSON", **_text("{", "application/json")),
+    Odd("unsupported_media_type", 415, "text/plain", **_text("grey", "text/plain")),
+    Odd("invalid_multipart", 400, "multipart", **_text("--b", FORM)),
+    Odd("invalid_multipart", 400, "closing boundary", **_text("--b\r\n", FORM)),
+    Odd("duplicate_field", 400, "once", **_text(TWICE.format("n"), FORM), param="n"),
+    Odd(
+        "unsupported_image_source", 400, "address",
+        **_json(images=[{"image_url": "https://example.com/a.png"}]), param="images",
+    ),
+    Odd(
+        "unsupported_image_source", 400, "file id",
+        **_json(images=[{"file_id": "file-1"}]), param="images",
+    ),
+    Odd("headers_too_large", 431, "fewer", method="get", headers={"x-long": "a" * 70_000}),
+)  # fmt: skip
+"""Refused by what the request is; nothing reaches the upstream."""
 
 UPSTREAM: tuple[Case, ...] = (
     Case("upstream_timeout", 504, "in time", fault={"hang": True}),
@@ -174,6 +255,14 @@ def arrange(case: Case, gateway: Served, emulator: EmulatorServer, prompt: str) 
         emulator.order(always=case.fault)
 
 
+def odd_command_of(case: Odd) -> dict[str, Any]:
+    """The case as a command for a client's script."""
+    return {
+        "do": "request", "method": case.method, "path": case.path, "body": case.body,
+        "headers": dict(case.headers),
+    }  # fmt: skip
+
+
 def command_of(case: Case, prompt: str) -> dict[str, Any]:
     """The case as a command for a client's script."""
     return {
@@ -185,7 +274,7 @@ def command_of(case: Case, prompt: str) -> dict[str, Any]:
     }
 
 
-def check(case: Case, seen: Mapping[str, Any], emulator: EmulatorServer, plain: str) -> None:
+def check(case: Refused, seen: Mapping[str, Any], emulator: EmulatorServer, plain: str) -> None:
     """What a client saw is what the table says, and nothing was tried that must not be.
 
     `plain` is what the library calls an error whose status has no class of its own.

@@ -52,6 +52,12 @@ async function generate(client, command) {
   return { answer: await client.images.generate(command.fields) };
 }
 
+// Any request, for what the library has no method for.
+async function request(client, command) {
+  const { method, path, body, headers } = command;
+  return { answer: await client[method](path, { body, headers }) };
+}
+
 async function models(client) {
   const listed = [];
   for await (const model of client.models.list()) listed.push(model);
@@ -72,7 +78,7 @@ function seenOf(error) {
   };
 }
 
-const does = { edit, generate, models };
+const does = { edit, generate, models, request };
 
 async function carriedOut(command) {
   const retryCounts = [];
