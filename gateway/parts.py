@@ -36,6 +36,7 @@ from gateway.pipeline import Pipeline
 from gateway.purchase import Buyer
 from gateway.recording import Recorder
 from gateway.results import Results
+from gateway.rules.attempts import LONGEST_WAIT_SECONDS
 from gateway.rules.circuit import Circuit
 from gateway.rules.fair_queue import FairQueue
 from gateway.settings import Cache as CacheSettings
@@ -385,4 +386,6 @@ async def _keep_catalogue(database: Database, upstream: str, body: bytes, at_ms:
 
 def longest_flight_ms(settings: Settings) -> int:
     """How old a reservation must be before it can be abandoned: no call takes longer."""
-    return int(2000 * settings.upstream.timeout_seconds)
+    bounds = settings.upstream
+    tries = 2 * bounds.timeout_seconds  # the last of them begins within the first time-out
+    return int(1000 * (bounds.queue_seconds + LONGEST_WAIT_SECONDS + tries))

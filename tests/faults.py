@@ -28,7 +28,7 @@ from tests.serving import Overrides, Running, in_state, make_key, serving, setti
 from tests.streams import Streamed, stream
 from tests.waiting import until
 
-IMPATIENT: Overrides = {"upstream": {"timeout_seconds": 3}}
+IMPATIENT: Overrides = {"upstream": {"timeout_seconds": 5}}
 Knobs = Mapping[str, object]
 
 
@@ -99,7 +99,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("its answer trickles", [{"slow_body": 1.0}], _bought()),
     Fault(
         "its answer trickles for longer than is waited",
-        [{"slow_body": 5}],
+        [{"slow_body": 8}],
         Seen(
             "504 upstream_timeout, no retry", "$0.01 (estimated)", "$0.01",
             "$0.01 (estimated), status –", stored=False,

@@ -150,6 +150,21 @@ def test_tries_end_with_their_number(tmp_path: Path, emulator: EmulatorServer) -
     assert emulator.stats()["calls"] == 2
 
 
+def test_what_was_provably_not_sent_is_tried_again_and_costs_nothing(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    nowhere = {"upstream": {"base_url": "http://127.0.0.1:9/v1"}}
+    settings = settings_for(tmp_path, emulator, nowhere)
+    make_key(settings)
+    with serving(settings) as gateway:
+        answer = gateway.edit()
+        tries = metric(gateway, 'gateway_upstream_retries_total{reason="unreachable"}')
+
+    assert code(answer) == (502, "upstream_unreachable", "true")
+    assert tries == 2
+    assert ledger(settings) == []
+
+
 def test_a_503_that_may_have_been_charged_is_not_tried_again(
     tmp_path: Path, emulator: EmulatorServer
 ) -> None:
