@@ -1,29 +1,28 @@
 """Reads a request's body as it arrives: multipart or JSON in, an Edit out.
 
-The one home of python-multipart and of BLAKE3. The body is touched once: every piece goes
-from the parser to the hash and to the spool. What may come is decided in `rules.intake`.
+The one home of BLAKE3, and of python-multipart, of which only the reader of header options is
+used. The body is touched once: every piece goes from its framing (`rules.framing`) to the hash
+and to the spool. What may come is decided in `rules.intake`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from blake3 import blake3
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from gateway.errors import Refusal
 from gateway.model import Edit, Route
 from gateway.rules.admission import check_content_type, too_large
 from gateway.rules.arriving import Keeper, Part
 from gateway.rules.bounds import Bounds
+from gateway.rules.framing import Framing
 from gateway.rules.intake import Gatekeeper, Intake
 from gateway.rules.json_body import EditDocument, GenerationDocument
 
 _PIECE_BYTES = 256 * 1024
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
 
@@ -93,95 +92,28 @@ def _reader(content_type: str, route: Route, bounds: Bounds, intake: Intake) -> 
 
 
 class _Form:
-    """multipart/form-data: the parser's calls, turned into parts of the intake."""
+    """multipart/form-data: what its framing tells, turned into parts of the intake."""
 
     def __init__(self, boundary: bytes, bounds: Bounds, intake: Intake) -> None:
-        self._bounds = bounds
+        if not boundary:
+            message = "Content-Type names no boundary. Let the client library set Content-Type."
+            raise Refusal("invalid_multipart", message)
         self._intake = intake
-        self._name = self._value = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._header_bytes = 0
-        self._ended = False
-        self._parser = _parser(boundary, self)
+        self.data, self.end = intake.data, intake.end
+        self._framing = Framing(boundary, self, bounds.max_header_bytes)
+        self.feed = self._framing.feed
 
-    def feed(self, piece: bytes) -> None:
-        try:
-            self._parser.write(piece)
-        except FormParserError as error:
-            message = "The multipart body is broken: its framing is not that of RFC 7578."
-            raise Refusal("invalid_multipart", message) from error
+    def begin(self, headers: dict[bytes, bytes]) -> None:
+        self._intake.begin(_part(headers))
 
     def finish(self, body_bytes: int) -> Edit:
-        if not self._ended:
+        if not self._framing.ended:
             raise Refusal(
                 "invalid_multipart",
                 "The multipart body ends without its closing boundary: the upload was cut "
                 "short. Send it again, whole.",
             )
         return self._intake.edit(body_bytes=body_bytes)
-
-    def on_part_begin(self) -> None:
-        self._headers = {}
-        self._header_bytes = 0
-        self._name = self._value = b""
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self._name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self._value += data[start:end]
-
-    def on_header_end(self) -> None:
-        name = self._name.lower()
-        if name in self._headers:
-            raise _bad_part("has the same header twice")
-        if _CONTROL.search(self._value):
-            raise _bad_part("has control characters in a header")
-        self._headers[name] = self._value
-        self._name = self._value = b""
-
-    def on_headers_finished(self) -> None:
-        self._intake.begin(_part(self._headers))
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        whole = start == 0 and end == len(data)
-        self._intake.data(data if whole else memoryview(data)[start:end])
-
-    def on_part_end(self) -> None:
-        self._intake.end()
-
-    def on_end(self) -> None:
-        self._ended = True
-
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > self._bounds.max_header_bytes:
-            raise _bad_part(f"has more than {self._bounds.max_header_bytes} bytes of headers")
-
-
-def _parser(boundary: bytes, form: _Form) -> MultipartParser:
-    if not boundary:
-        message = "Content-Type names no boundary. Let the client library set Content-Type."
-        raise Refusal("invalid_multipart", message)
-    try:
-        return MultipartParser(
-            boundary,
-            {
-                "on_part_begin": form.on_part_begin,
-                "on_header_field": form.on_header_field,
-                "on_header_value": form.on_header_value,
-                "on_header_end": form.on_header_end,
-                "on_headers_finished": form.on_headers_finished,
-                "on_part_data": form.on_part_data,
-                "on_part_end": form.on_part_end,
-                "on_end": form.on_end,
-            },
-        )
-    except FormParserError as error:
-        message = "The boundary in Content-Type is too long."
-        raise Refusal("invalid_multipart", message) from error
 
 
 def _part(headers: dict[bytes, bytes]) -> Part:
