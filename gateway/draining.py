@@ -20,19 +20,25 @@ class Draining:
         in_air: Callable[[], int],
         journal: Journal,
         on_end: Callable[[], None] = lambda: None,
+        on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._seconds = seconds
         self._in_air = in_air
         self._journal = journal
         self._on_end = on_end
+        self._on_begin = on_begin
         self._until = 0.0
         self.under_way = False
 
     def begin(self) -> None:
-        """From now on what is new is refused. Only the first call does anything."""
+        """From now on what is new is refused, and flights of other processes are not waited for.
+
+        Only the first call does anything.
+        """
         if self.under_way:
             return
         self.under_way = True
+        self._on_begin()
         self._until = time.monotonic() + self._seconds
         if self.busy:
             self._journal.note("draining", flights=self._in_air(), at_most_seconds=self._seconds)

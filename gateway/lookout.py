@@ -84,10 +84,13 @@ class Lookout:
             self._task = asyncio.create_task(self._watch(), name="lookout")
         return await asyncio.shield(watch.ending)
 
-    async def close(self) -> None:
-        """Let everybody go who waits for a flight of another process."""
+    def let_go(self) -> None:
+        """Let everybody go who waits for a flight of another process, now and from now on."""
         self._closed = True
         self._tell_all(Sighting.CLOSED)
+
+    async def close(self) -> None:
+        self.let_go()
         if self._task:
             await self._task
 

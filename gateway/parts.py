@@ -243,7 +243,11 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         owner=owner,
         clock=clock,
         draining=Draining(
-            settings.server.drain_seconds, lambda: flights.in_air, journal, tower.close
+            settings.server.drain_seconds,
+            lambda: flights.in_air,
+            journal,
+            on_end=tower.close,
+            on_begin=lookout.let_go,
         ),
     )
 

@@ -15,7 +15,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
 from gateway.state import organisation, teams
-from gateway.state.terms import amended
+from gateway.state.terms import Terms, amended
 from tests.exposition import nanos, samples_of, scrape, total
 from tests.serving import Overrides, Running, author, in_state, make_key, serving, settings_for
 from tests.waiting import let_go, until
@@ -73,6 +73,24 @@ def test_a_budget_follows_its_limit_and_ends_with_its_team(
     )
     in_state(settings, archive)
     until(lambda: not list(samples_of(scrape(gateway), limit, level="team")), 30.0)
+
+
+def test_budgets_of_teams_beyond_the_bound_of_labels_are_added_up(
+    settings: Settings, gateway: Running
+) -> None:
+    async def make(tx: Any) -> None:
+        terms = amended(Terms(), "team", {"budget_usd": "1", "budget_period": "day"})
+        for number in range(230):
+            await teams.create_team(tx, f"team-{number}", terms, author())
+
+    in_state(settings, make)
+    limit, daily = "gateway_budget_limit_dollars", {"level": "team", "period": "day"}
+    until(lambda: total(scrape(gateway), limit, **daily) == 230)
+    text = scrape(gateway)
+    named = [s for s in samples_of(text, limit, **daily) if s.labels["team"] != "other"]
+
+    assert len(named) <= 200
+    assert total(text, limit, team="other", **daily) == 230 - len(named)
 
 
 def test_what_is_in_the_air_is_shown(gateway: Running, emulator: EmulatorServer) -> None:

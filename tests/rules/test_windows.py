@@ -112,3 +112,16 @@ def test_days_of_one_window_agree_on_it(day: date, period: Period) -> None:
         assert window(period, edge, UTC) == found
     after = (date.fromisoformat(found.last_day) + timedelta(days=1)).isoformat()
     assert window(period, after, UTC).first_day == after
+
+
+@pytest.mark.parametrize("zone", ZONES, ids=str)
+@pytest.mark.parametrize("period", PERIODS)
+def test_a_window_begins_where_the_one_before_it_ended(period: Period, zone: ZoneInfo) -> None:
+    day = "2026-03-29"
+    now = window(period, day, zone)
+    if period == "total":
+        assert (now.starts_ms, now.resets_ms) == (None, None)
+        return
+    before = window(period, days_before(now.first_day, 1), zone)
+    assert now.starts_ms == before.resets_ms
+    assert day_of(now.starts_ms or 0, zone) == now.first_day

@@ -146,7 +146,9 @@ class Meters:
         Prometheus takes a series to begin with the first value it sees, so that the first
         amount of each would be in no `increase()`.
         """
-        account, key = self._account(team, model), self._key(team, key_id)
+        # A model that nobody has heard of is not to take a label's place before it is bought.
+        account = self.team(team), self._names["model"].if_known(model)
+        key = self._key(team, key_id)
         for counter in (self.cost, self.estimated, self.pictures, self.overruns):
             counter.labels(*account)
         for cause in SAVING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
@@ -11,6 +13,7 @@ from gateway.model import Outcome
 from gateway.results import Counts, Failure
 from tests.exposition import nanos, samples_of, scrape, total
 from tests.serving import Running
+from tests.waiting import let_go, until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"
 
@@ -139,3 +142,21 @@ def test_calls_that_are_tried_again_or_refused_for_our_account_are_counted(
     assert total(text, "gateway_upstream_retries_total", reason="unavailable") == 1
     assert total(text, "gateway_upstream_account_refusals_total") == 1
     assert total(text, "gateway_cost_dollars_total") == 0
+
+
+def test_a_series_of_money_begins_at_nothing_before_any_is_spent(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    emulator.order({"hang": True})
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(gateway.edit)
+        until(lambda: emulator.stats()["in_flight"] == 1)
+        before = scrape(gateway)
+        let_go(emulator)
+        asked.result(60)
+
+    design = {"team": "design", "model": "deepshi-image-1"}
+    for name in ("cost_dollars", "estimated_dollars", "pictures", "overruns"):
+        assert [s.value for s in samples_of(before, f"gateway_{name}_total", **design)] == [0]
+    assert len(list(samples_of(before, "gateway_saved_dollars_total", **design))) == 3
+    assert len(list(samples_of(before, "gateway_key_cost_dollars_total", team="design"))) == 1
