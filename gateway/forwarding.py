@@ -66,6 +66,8 @@ Call = Bought | NotBought
 
 _REASONS: Mapping[int, Reason] = {401: "key", 403: "key", 429: "busy", 503: "unavailable"}
 """Where an answer was not charged for: why another try may go better."""
+_OF_A_KEY = frozenset({"busy", "key"})
+"""Another key may go at once."""
 
 
 class Forwarder:
@@ -108,13 +110,15 @@ class Forwarder:
             clearance.landed(_trouble(call))
             if isinstance(call, Bought) or not call.may_repeat:
                 break
+            keys, most = self._upstream.keys, self._settings.max_attempts
+            at_once = keys > 1 and call.may_repeat in _OF_A_KEY and not call.asked_seconds
             again = attempts.again(
                 attempt=attempt,
-                max_attempts=self._settings.max_attempts,
+                max_attempts=max(most, keys) if at_once else most,
                 asked_seconds=call.asked_seconds,
                 jitter=random.random(),
                 seconds_left=deadline - time.perf_counter(),
-                at_once=call.may_repeat in ("busy", "key") and not call.asked_seconds,
+                at_once=at_once,
             )
             if again is None or not clearance.again():
                 break
@@ -199,14 +203,14 @@ class Forwarder:
         reason = _REASONS.get(answer.status, "") if free else ""
         if reason == "key" and not self._upstream.has_good_key:
             reason = ""
-        of_key = reason in ("key", "busy")
+        of_key = reason in _OF_A_KEY
         asked = self._upstream.rest_seconds if of_key else answer.retry_after_seconds
         wait = self._upstream.rest_seconds or answer.retry_after_seconds
         refusal = failures.refusal_of_answer(answer.status, answer.body, wait, free=free)
         return NotBought(
             refusal,
             replace(settlement, cost_nanos=0) if free else settlement,
-            alive=answer.status < 500 and not ours,
+            alive=answer.status < 500 and (not ours or reason == "key"),
             may_repeat=reason,
             asked_seconds=asked or 0.0,
         )

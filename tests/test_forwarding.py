@@ -85,6 +85,14 @@ def test_a_key_that_is_refused_costs_one_try_and_the_others_work_on(tmp_path: Pa
         assert degraded(gateway) == ["upstream: 1 of 3 keys refused"]
 
 
+def test_every_key_is_tried_before_a_client_is_told_that_none_works(tmp_path: Path) -> None:
+    revoked = [f"sk-revoked-{number:04}" for number in range(6)]
+    with with_keys(tmp_path, *revoked, KEYS[0], circuit_failures=3) as (gateway, emulator):
+        assert [gateway.edit(str(number)).status_code for number in range(3)] == [200] * 3
+        assert paid_by(emulator) == ["aaaa"] * 3
+        assert degraded(gateway) == ["upstream: 6 of 7 keys refused"]
+
+
 def test_where_every_key_is_refused_it_is_the_account(tmp_path: Path) -> None:
     with with_keys(tmp_path, "sk-revoked-0000", "sk-revoked-1111") as (gateway, emulator):
         assert code(gateway.edit()) == (502, "upstream_account", "false")

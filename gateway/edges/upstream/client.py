@@ -187,8 +187,13 @@ class Upstream:
         return self._rotation.refused(_now())
 
     async def models(self) -> bytes:
-        """The body of `GET /models`. Raises CatalogueUnavailable."""
-        return await self._models(self._rotation.take(_now()))
+        """The body of `GET /models`, by any key that may have it. Raises CatalogueUnavailable."""
+        while True:
+            try:
+                return await self._models(self._rotation.take(_now()))
+            except CatalogueUnavailable as error:
+                if error.status not in (401, 403) or not self.has_good_key:
+                    raise
 
     async def unusable_keys(self) -> list[str]:
         """Which keys can't have the catalogue, each with why; all of them are tried."""
