@@ -121,7 +121,7 @@ def nginx_files(folder: Path, port: int, gateway_port: int, chain: Path, key: Pa
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     main.write_text(
-        f"{user} daemon off; pid {folder}/nginx.pid; error_log stderr warn;\n"
+        f"{user} daemon off; pid {folder}/nginx.pid; error_log stderr notice;\n"
         "events {}\n"
         f"http {{\naccess_log off;\n{temporary}include {folder}/site.conf;\n}}\n"
     )

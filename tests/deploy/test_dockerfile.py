@@ -164,8 +164,7 @@ def test_the_steps_give_a_gateway_that_edits_and_writes_to_its_volumes_alone(
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["gateway", "serve"],
-            executable=f"{replayed}{HOME}/bin/gateway",
+            [*_read_only(replayed), f"{replayed}{HOME}/bin/gateway", "serve"],
             env=environment,
             cwd=f"{replayed}{STATE}",
             stdout=out,
@@ -191,6 +190,24 @@ def _ready(served: Served) -> bool:
             return client.get("/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def _read_only(root: Path) -> list[str]:
+    """Runs what follows with every file system that holds `root` read-only but for the volumes.
+
+    In a mount namespace of its own, where this machine lets us have one; else as it is, and what
+    was written to is looked at afterwards.
+    """
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+        return []
+    script = (
+        'for volume in "$1" "$2"; do mount --bind "$volume" "$volume"; done; '
+        'mount -o remount,bind,ro /; mount -o remount,bind,ro "$(stat -c %m "$3")"; '
+        'if touch "$3/probe" 2>/dev/null; then echo "not read-only" >&2; exit 9; fi; '
+        'shift 3; exec "$@"'
+    )
+    volumes = [f"{root}{STATE}", f"{root}/tmp", str(root)]
+    return ["unshare", "--mount", "bash", "-ec", script, "bash", *volumes]
 
 
 def _written(root: Path) -> dict[str, int]:
