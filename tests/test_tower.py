@@ -142,6 +142,20 @@ def test_one_team_s_burst_does_not_starve_another(
     assert Counter(turns) == {"design": 6, "other": 2}
 
 
+def test_waiting_for_a_turn_is_none_of_the_gateway_s_own_time(
+    tmp_path: Path, emulator: EmulatorServer, pool: ThreadPoolExecutor
+) -> None:
+    with narrow(tmp_path, emulator) as gateway:
+        first, (second,) = a_line(gateway, emulator, pool, KEY)
+        threading.Event().wait(2.0)
+        let_go(emulator)
+        assert (first.result(30).status_code, second.result(30).status_code) == (200, 200)
+        whole = metric(gateway, 'gateway_request_seconds_sum{outcome="miss",route="edits"}')
+        own = metric(gateway, 'gateway_overhead_seconds_sum{outcome="miss"}')
+
+    assert whole - own >= 4.0
+
+
 def test_no_money_is_held_for_who_waits_in_the_line(
     tmp_path: Path, emulator: EmulatorServer, pool: ThreadPoolExecutor
 ) -> None:

@@ -74,7 +74,7 @@ OVERHEAD_SECONDS = _histogram(
     "gateway_overhead_seconds",
     "outcome",
     SECONDS,
-    "Time of a request less the time spent waiting for the upstream.",
+    "Time of a request less the time spent waiting for the upstream, or for a turn there.",
 )
 REFERENCE_IMAGES = _histogram(
     "gateway_reference_images", "model", REFERENCES, "Reference images of an edit that was read."
