@@ -163,6 +163,9 @@ class Gateway:
             # The server has to end and waits no longer for those who wait. The flight is not
             # theirs: it ends when the upstream's connections are closed, and is booked then.
             exchange.hurry()
+            if exchange.answered and not exchange.begun:
+                trace.leave()  # before it has taken the whole of its answer
+                return
             told = replace(CUT_SHORT if trace.fingerprint else SHUTTING_DOWN)
             trace.refuse(told)
             await self._refuse(exchange, told, trace)
