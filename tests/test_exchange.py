@@ -9,13 +9,13 @@ import select
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gateway.emulator import EmulatorServer
-from gateway.settings import Settings
 from tests.bodies import BOUNDARY, form, usual
 from tests.serving import KEY, PHOTOGRAPH, Running, make_key, serving, settings_for
 from tests.waiting import let_go, until
@@ -27,20 +27,14 @@ HEAD = (
 FORM_HEAD = HEAD.replace("boundary=b", f"boundary={BOUNDARY}")
 
 
-def raw(gateway: Running, request: bytes, *, close_after: float | None = None) -> bytes:
-    """Send bytes and read until the gateway closes, or for so long."""
-    host, port = gateway.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+def raw(gateway: Running, request: bytes) -> bytes:
+    """Send bytes and read until the gateway closes."""
+    answer = b""
+    with _connected(gateway) as connection:
         connection.sendall(request)
-        if close_after is not None:
-            connection.settimeout(close_after)
-        answer = b""
-        try:
-            while chunk := connection.recv(65536):
-                answer += chunk
-        except TimeoutError:
-            return answer
-        return answer
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
 
 
 @pytest.mark.parametrize("how", [["-F", "image[]=@{file}"], ["-F", "image[]=@{file}", "-H",
@@ -76,19 +70,29 @@ BY_ITS_HEAD: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BY_ITS_HEAD)
-@pytest.mark.parametrize("framing", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
-def test_where_100_continue_is_asked_for_a_refusal_comes_instead(
-    settings: Settings, case: str, framing: str
-) -> None:
+@pytest.fixture(scope="module")
+def limited(
+    tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
+) -> Iterator[Running]:
+    """A gateway with keys of which each is refused by another limit."""
+    settings = settings_for(tmp_path_factory.mktemp("limited"), emulator_server)
+    make_key(settings)
     make_key(settings, secret="sk-slow", name="slow", key_terms={"requests_per_minute": 0})
     make_key(settings, secret="sk-crowded", name="crowded", key_terms={"max_in_flight": 0})
     make_key(settings, secret="sk-tied", name="tied", key_terms={"may_bypass_cache": False})
+    with serving(settings) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("case", BY_ITS_HEAD)
+@pytest.mark.parametrize("framing", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
+def test_where_100_continue_is_asked_for_a_refusal_comes_instead(
+    limited: Running, case: str, framing: str
+) -> None:
     more, code = BY_ITS_HEAD[case]
     head = HEAD if "Content-Type" not in more else HEAD.partition("Content-Type")[0]
     head += more + (f"{framing}\r\n" if "Content-Length" not in more else "")
-    with serving(settings) as gateway:
-        answer = raw(gateway, f"{head}Expect: 100-continue\r\n\r\n".encode())
+    answer = raw(limited, f"{head}Expect: 100-continue\r\n\r\n".encode())
 
     assert not answer.startswith(b"HTTP/1.1 1"), "nothing of the body was asked for"
     error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
@@ -170,7 +174,10 @@ def _upload_for_ever(gateway: Running) -> int:
     return sent
 
 
-def test_a_stalled_upload_times_out_and_says_so(tmp_path: Path, emulator: EmulatorServer) -> None:
+def test_a_stalled_upload_times_out_and_says_so(
+    tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exchange.DRAIN_SECONDS", 0.5)
     settings = settings_for(tmp_path, emulator, {"server": {"upload_stall_seconds": 0.2}})
     make_key(settings)
     with serving(settings) as gateway:
@@ -178,7 +185,6 @@ def test_a_stalled_upload_times_out_and_says_so(tmp_path: Path, emulator: Emulat
         answer = raw(
             gateway,
             f"{HEAD}Authorization: Bearer {KEY}\r\nContent-Length: 1000\r\n\r\n--b\r\n".encode(),
-            close_after=5,
         )
 
     assert answer.startswith(b"HTTP/1.1 408")
@@ -223,13 +229,16 @@ def test_a_body_longer_than_it_says_is_one_broken_upload_and_no_second_request(
     assert emulator.stats()["calls"] == 0
 
 
-def test_a_body_shorter_than_it_says_is_no_edit(tmp_path: Path, emulator: EmulatorServer) -> None:
+def test_a_body_shorter_than_it_says_is_no_edit(
+    tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exchange.DRAIN_SECONDS", 0.5)
     settings = settings_for(tmp_path, emulator, {"server": {"upload_stall_seconds": 0.3}})
     make_key(settings)
     body = form(usual(PHOTOGRAPH))
     head = f"{FORM_HEAD}{MINE}Content-Length: {len(body) + 30}\r\n\r\n"
     with serving(settings) as gateway:
-        answer = raw(gateway, head.encode() + body, close_after=5)
+        answer = raw(gateway, head.encode() + body)
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert emulator.stats()["calls"] == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,22 +15,33 @@ PICTURE = png(4, 4)
 EVIL = 'form-data; name="n"\r\n\r\n9'
 
 
-@pytest.fixture
-def upstream() -> Iterator[Recording]:
+@pytest.fixture(scope="module")
+def listening() -> Iterator[Recording]:
     with recording_upstream() as recording:
         yield recording
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, emulator: EmulatorServer, upstream: Recording) -> Iterator[Running]:
-    settings = settings_for(tmp_path, emulator, {"upstream": {"base_url": upstream.url}})
+def upstream(listening: Recording) -> Recording:
+    """An upstream that nothing has reached yet."""
+    listening.seen.clear()
+    return listening
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer, listening: Recording
+) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("injection")
+    settings = settings_for(folder, emulator_server, {"upstream": {"base_url": listening.url}})
     make_key(settings)
     with serving(settings) as running:
         yield running
 
 
 def status_of(gateway: Running, body: bytes, **headers: str) -> int:
-    given = {"content-type": form_type()} | {
+    """Each is asked for anew, so that whatever is bought is seen at the upstream."""
+    given = {"content-type": form_type(), "cache-control": "no-store"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
     with gateway.client() as client:

@@ -3,6 +3,8 @@ everything behind it on its connection."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.edges.test_server import POST, App, check_refused, rest_of, served
@@ -61,10 +63,17 @@ AMBIGUOUS = {
 }
 
 
+@pytest.fixture(scope="module")
+def app() -> Iterator[App]:
+    with served() as running:
+        yield running
+
+
 @pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_what_has_more_than_one_reading_is_refused_with_all_that_is_behind_it(sent: bytes) -> None:
-    with served() as app:
-        answer = app.ask(sent + BEHIND)
+def test_what_has_more_than_one_reading_is_refused_with_all_that_is_behind_it(
+    app: App, sent: bytes
+) -> None:
+    answer = app.ask(sent + BEHIND)
 
     check_refused(answer, 400, "bad_request")  # and nothing comes after it
 
