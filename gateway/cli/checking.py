@@ -12,7 +12,7 @@ from gateway.clock import now_ms
 from gateway.edges.body import digest
 from gateway.edges.upstream import CatalogueUnavailable
 from gateway.model import Entry
-from gateway.parts import open_database, open_results, open_upstream
+from gateway.parts import open_database, open_results, open_spans, open_upstream
 from gateway.rules.catalogue import parse
 from gateway.settings import Settings, SettingsError
 from gateway.state import keys, teams
@@ -38,6 +38,7 @@ def findings(settings: Settings) -> list[Finding]:
             *await _results(settings),
             *_spool(settings),
             *await _upstream(settings),
+            *_tracing(settings),
             *_access(settings),
         ]
 
@@ -149,6 +150,14 @@ async def _upstream(settings: Settings) -> list[Finding]:
     finally:
         await upstream.close()
     return found
+
+
+def _tracing(settings: Settings) -> list[Finding]:
+    try:
+        open_spans(settings).close()
+    except SettingsError as error:
+        return [Finding("tracing", False, str(error))]
+    return []
 
 
 def _access(settings: Settings) -> list[Finding]:

@@ -241,7 +241,10 @@ def test_tracing_that_is_off_is_not_even_imported(tmp_path: Path) -> None:
 
 def test_without_the_extra_a_start_says_which_in_one_line(tmp_path: Path) -> None:
     config = tmp_path / "gateway.toml"
-    config.write_text('[tracing]\nendpoint = "http://localhost:4318"\n')
+    config.write_text(
+        '[tracing]\nendpoint = "http://localhost:4318"\n'
+        '[upstream]\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, "serve", "--config", str(config)],
         cwd=tmp_path, capture_output=True, text=True, timeout=60,
@@ -249,6 +252,12 @@ def test_without_the_extra_a_start_says_which_in_one_line(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "pip install 'image-edit-gateway[otel]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+    checked = subprocess.run(
+        [sys.executable, "-c", WITHOUT, "check", "--config", str(config)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "tracing   FAULT: [tracing] endpoint: traces need the extra" in checked.stdout
 
 
 def test_a_header_without_a_name_is_a_fault_of_the_settings() -> None:
