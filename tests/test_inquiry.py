@@ -165,6 +165,7 @@ def test_what_went_round_the_cache_would_go_round_it_again(
 ) -> None:
     told = told_of(gateway, gateway.edit(headers=headers))
     assert (told["stored"], retry_of(told)) == (stored, ("buy", False))
+    assert ("without that header" in told["retry"]["message"]) is stored
 
 
 def test_it_answers_while_somebody_else_writes_to_the_state(gateway: Running) -> None:

@@ -86,6 +86,27 @@ def test_one_who_was_told_to_ask_again_learns_that_it_runs_and_then_that_it_is_s
     assert emulator.stats()["calls"] == 1
 
 
+def test_a_follower_that_was_sent_away_pays_nothing_for_the_flight_that_goes_on(
+    shared: Settings, emulator: EmulatorServer
+) -> None:
+    emulator.order({"hang": True})
+    with serving(shared) as here, serving(shared) as there:
+        here.edit()
+        answers = [gateway.edit() for gateway in (here, there)]
+        for answer in answers:
+            told = told_once(there, answer, lambda told: told["code"] is not None)
+            assert (told["state"], told["code"]) == ("running", "still_running")
+            assert (told["charged"] or False, told["held_usd"]) == (False, "0")
+            assert retry_of(told) == ("join", True)
+        let_go(emulator)
+        for answer in answers:
+            told = told_once(there, answer, lambda told: bool(told["stored"]))
+            told = told_once(there, answer, ended)
+            assert (told["charged"], told["cost_usd"]) == (False, "0")
+            assert retry_of(told) == ("hit", True)
+    assert emulator.stats()["calls"] == 1
+
+
 def test_hits_and_refusals_of_one_process_are_known_in_another_at_once(
     shared: Settings,
 ) -> None:

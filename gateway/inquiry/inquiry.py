@@ -20,7 +20,7 @@ from gateway.recording import FLUSH_SECONDS, Recorder
 from gateway.results import Results
 from gateway.rules.entries import may_serve
 from gateway.rules.leases import Asking, Lease
-from gateway.rules.outlook import Ended, Surroundings, outlook
+from gateway.rules.outlook import Ended, Surroundings, Would, outlook
 from gateway.showing import Facts
 from gateway.state.database import Database, StateUnavailable, Transaction
 from gateway.state.requests import Remains, remains_of
@@ -107,9 +107,11 @@ class Inquiry:
 
     async def _facts(self, request_id: str, known: Known, caller: Caller) -> Facts:
         now_ms = self._now_ms()
-        state = known.state(now_ms - self._silent_ms)
         stored = await self._stored(known, now_ms)
         meets = outlook(_ended(known), self._around(known, stored, caller), now_ms)
+        state = known.state(
+            silent_since_ms=now_ms - self._silent_ms, joinable=meets.would is Would.JOIN
+        )
         return facts(request_id, known, state, stored, meets)
 
     async def _stored(self, known: Known, now_ms: int) -> Entry | None:

@@ -26,11 +26,24 @@ class Known:
     answering: bool = False
     flying: bool = False
 
-    def state(self, silent_since_ms: int) -> State:
+    def state(self, *, silent_since_ms: int, joinable: bool) -> State:
+        """`joinable`: the same request would join a call that is in the air."""
+        if self.answering or self.flying or (joinable and self._left_early):
+            return "running"
         held = [each.heartbeat_ms or 0 for each in self.remains.held]
-        if self.answering or self.flying or any(beat >= silent_since_ms for beat in held):
+        if any(beat >= silent_since_ms for beat in held):
             return "running"
         return "lost" if held else "ended"
+
+    @property
+    def _left_early(self) -> bool:
+        """Did its client leave, or was it sent away, before its flight had landed?"""
+        return self.row is not None and self.row.code in ("client_gone", "still_running")
+
+    @property
+    def settled(self) -> bool:
+        """Is it known what it cost? Who only followed a flight pays nothing for it."""
+        return not (self.answering or self.flying or self.remains.held)
 
     @property
     def may_be_paid(self) -> bool:

@@ -21,11 +21,11 @@ def facts(
         "id": request_id,
         "state": state,
         **_told(known),
-        **_money(known, state),
+        **_money(known),
         "upstream_request_id": known.remains.upstream_request_id or None,
         "stored": stored is not None,
         "stored_until": when(stored.expires_ms) if stored else None,
-        "retry": _retry(meets),
+        "retry": _retry(meets, stored),
     }
 
 
@@ -46,10 +46,10 @@ def _told(known: Known) -> Facts:
     }
 
 
-def _money(known: Known, state: State) -> Facts:
+def _money(known: Known) -> Facts:
     """What is booked by now; what it will have cost is not known before its call has ended."""
     remains = known.remains
-    cost_nanos = remains.cost_nanos if state == "ended" else None
+    cost_nanos = remains.cost_nanos if known.settled else None
     return {
         "charged": None if cost_nanos is None else cost_nanos > 0,
         "cost_usd": None if cost_nanos is None else usd(cost_nanos),
@@ -59,13 +59,15 @@ def _money(known: Known, state: State) -> Facts:
     }
 
 
-def _retry(meets: Outlook) -> Facts:
-    buys = _BUYS_FIRST if meets.safe else _BUYS_AGAIN
+def _retry(meets: Outlook, stored: Entry | None) -> Facts:
+    message = _MESSAGES.get(meets.would, _BUYS_FIRST if meets.safe else _BUYS_AGAIN)
+    if meets.would is Would.BUY and stored:
+        message = _GOES_ROUND
     return {
         "safe": meets.safe,
         "would": meets.would.value,
         "seconds": meets.seconds,
-        "message": _MESSAGES.get(meets.would, buys),
+        "message": message,
     }
 
 
@@ -88,4 +90,8 @@ _BUYS_FIRST = "Nothing was charged for this one: the same request buys the pictu
 _BUYS_AGAIN = (
     "This one was charged, or may be, and there is nothing that could be given for it: the same "
     "request buys a picture anew."
+)
+_GOES_ROUND = (
+    "The picture is stored, but the same request goes round it by its Cache-Control and buys one "
+    "anew; without that header it gets the stored one, for nothing."
 )
