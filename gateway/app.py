@@ -32,6 +32,7 @@ from gateway.purchase import INTERNAL
 from gateway.responses import refusal_headers, reply_headers, stream_headers
 from gateway.rules.catalogue import Listing, may_use
 from gateway.rules.events import error_event
+from gateway.rules.throttle import Throttle
 from gateway.settings import Settings
 from gateway.standing import standing
 from gateway.survey import glance
@@ -48,6 +49,7 @@ class Gateway:
         self._admin = Admin(
             parts.settings, parts.database, parts.results, parts.clock, parts.journal
         )
+        self._wrong_tokens = Throttle()
         self._description = json.dumps(document(parts.settings)).encode()
         self._router = Router(
             [
@@ -291,11 +293,13 @@ class Gateway:
     def _check_may_read_metrics(self, exchange: Exchange) -> None:
         token = self.parts.settings.metrics.token.get_secret_value()
         if token:
+            self._wrong_tokens.check(exchange.address, self.parts.clock())
             sent = exchange.headers.get("authorization", "").removeprefix("Bearer ")
             allowed = hmac.compare_digest(sent.encode(), token.encode())
         else:
             allowed = _is_loopback(exchange)
         if not allowed:
+            self._wrong_tokens.failed(exchange.address, self.parts.clock())
             raise Refusal(
                 "permission_denied",
                 "Metrics are read with the token of [metrics] token, or without one from this "

@@ -11,7 +11,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.rules.throttle import MOST_FAILURES
 from gateway.settings import SettingsError, load
-from tests.serving import Running, make_key, serving, settings_for
+from tests.serving import Overrides, Running, make_key, serving, settings_for
 
 GUESSER, OTHER = "203.0.113.1", "203.0.113.2"
 
@@ -97,6 +97,27 @@ def test_guesses_count_on_every_route_alike(proxied: Running) -> None:
         ]
 
     assert told[-2:] == ["invalid_api_key", "too_many_failures"]
+
+
+def test_guesses_at_the_token_of_the_metrics_are_told_apart_too(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    more: Overrides = {
+        "server": {"trusted_proxies": ["127.0.0.1"]},
+        "metrics": {"token": "mt-1"},
+    }
+    with (
+        serving(settings_for(tmp_path, emulator, more)) as gateway,
+        gateway.client("mt-guess") as guesser,
+        gateway.client("mt-1") as scraper,
+    ):
+        told = [
+            _code(guesser.get("/metrics", headers=_said(GUESSER))) for _ in range(MOST_FAILURES + 1)
+        ]
+        assert told == ["permission_denied"] * MOST_FAILURES + ["too_many_failures"]
+        assert _code(guesser.get("/metrics", headers=_said(OTHER))) == "permission_denied"
+        assert _code(scraper.get("/metrics", headers=_said(GUESSER))) == "too_many_failures"
+        assert _code(scraper.get("/metrics", headers=_said(OTHER))) == ""
 
 
 @pytest.mark.parametrize("proxy", ["*", "localhost", "10.0.0.5/8", "10.0.0", ""])

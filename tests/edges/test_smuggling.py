@@ -50,6 +50,8 @@ AMBIGUOUS = {
     "a NUL in a name": post(b"a\x00: b", b"content-length: 0"),
     "a header without a name": post(b": b", b"content-length: 0"),
     "two hosts": post(b"host: y", b"content-length: 0"),
+    "two keys": post(b"authorization: a", b"Authorization: b", b"content-length: 0"),
+    "two types": post(b"content-type: a/b", b"Content-Type: c/d", b"content-length: 0"),
     "an unknown version": post(b"content-length: 0").replace(b"HTTP/1.1", b"HTTP/2.0"),
     "no version": b"GET /headers\r\n\r\n",
     "a chunk of 70 bits": CHUNKED + b"fffffffffffffffff0\r\nx\r\n" + LAST,

@@ -13,6 +13,7 @@ import fcntl
 import json
 import termios
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from gateway.edges.server.receiving import READ_BYTES, Receiver
 from gateway.errors import Refusal, Retry
 
 SPOKEN = frozenset({"1.0", "1.1"})
+SINGLE = frozenset({b"host", b"authorization", b"content-type"})
+"""What says something else to who reads the first than to who reads the last."""
 LINGER_SECONDS = 1.0
 """How long what a refused client still sends is dropped, so that it sees the refusal."""
 CHUNK_FRAME_BYTES = 32
@@ -184,8 +187,8 @@ class Connection(HttpToolsProtocol):
             why = "HTTP/1.1 and HTTP/1.0 are spoken here."
         elif encodings and (encodings != [b"chunked"] or version == "1.0"):
             why = "A body is sent with Transfer-Encoding: chunked by HTTP/1.1, or with its length."
-        elif sum(name == b"host" for name, _ in self.headers) > 1:
-            why = "The request has more than one Host header; send one."
+        elif twice := SINGLE & _repeated(name for name, _ in self.headers):
+            why = f"The request has the header {min(twice).decode()} more than once; send it once."
         else:
             return
         self._fault = Refusal("bad_request", why)
@@ -344,6 +347,13 @@ class Connection(HttpToolsProtocol):
         if self._taking_timer is not None:
             self._taking_timer.cancel()
             self._taking_timer = None
+
+
+def _repeated(names: Iterable[bytes]) -> set[bytes]:
+    seen, again = set[bytes](), set[bytes]()
+    for name in names:
+        (again if name in seen else seen).add(name)
+    return again
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:
