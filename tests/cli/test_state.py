@@ -231,3 +231,20 @@ def _schema(path: Path) -> int:
     with closing(sqlite3.connect(path)) as connection:
         (found,) = connection.execute("SELECT MAX(number) FROM schema_migrations").fetchone()
     return int(found)
+
+
+def test_a_restored_ledger_that_does_not_add_up_is_said(run: Run, url: Url, tmp_path: Path) -> None:
+    """What was wrong before is as wrong afterwards, and nobody should find out later."""
+    place, other = url("sqlite"), url("sqlite")
+    run(place, "teams", "create", "design", "--unlimited")
+    with closing(sqlite3.connect(place.removeprefix("sqlite:"))) as connection, connection:
+        connection.execute(
+            "INSERT INTO balances (account, day, spent_nanos, held_nanos, images, images_held) "
+            "VALUES ('team:design', '2026-11-01', 7, 0, 0, 0)"
+        )
+    file = str(tmp_path / "file")
+    assert run(place, "state", "backup", file).exit_code == 0
+    done = run(other, "state", "restore", file)
+    assert done.exit_code == 1
+    assert "the ledger does not add up; gateway ledger verify says where" in done.output
+    assert run(other, "teams", "list", "--json").output.count('"design"') == 1  # it is there
