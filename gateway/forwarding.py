@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from gateway.edges.journal import Journal
 from gateway.edges.meters import Meters
@@ -85,6 +85,8 @@ class Forwarder:
         self._settings = settings.upstream
         self._upstream = upstream
         self._meters = meters
+        for reason in filter(None, get_args(Reason)):
+            meters.upstream_retries.labels(reason)  # at 0, or the first would be in no increase
         self._journal = journal
         self._spans = spans
 

@@ -41,7 +41,6 @@ class Flown:
     """What the leader's headers and journal say of a flight, however it ended."""
 
     settled: Settled | None = None
-    upstream_seconds: float = 0.0
     upstream_request_id: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
 

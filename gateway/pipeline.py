@@ -406,7 +406,6 @@ def _take_down_flight(flown: Flown, trace: Trace) -> None:
     """What the flight did, in the record of the request that led it."""
     trace.stages.pop("join", None)
     trace.stages.update(flown.stages)
-    trace.upstream_seconds = flown.upstream_seconds + flown.stages.get("queue", 0.0)
     trace.upstream_request_id = flown.upstream_request_id
     if flown.settled:
         trace.cost_nanos = flown.settled.cost_nanos

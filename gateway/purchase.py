@@ -130,7 +130,6 @@ class Buyer:
             settled = await self.settle(order, paid, call)
         flown = Flown(
             settled=settled,
-            upstream_seconds=stages.seconds.get("forward", 0.0),
             upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
             stages=stages.seconds,
         )

@@ -81,7 +81,7 @@ class Recorder:
             outcome=trace.outcome,
             code=trace.code,
             seconds=seconds,
-            upstream_seconds=trace.upstream_seconds,
+            waited_seconds=trace.waited_seconds,
             references=trace.references,
             body_bytes=trace.body_bytes,
             saved_nanos=trace.saved_nanos,

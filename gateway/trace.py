@@ -13,6 +13,9 @@ from gateway.rules.headers import CacheStatus
 from gateway.rules.money import NANOS
 from gateway.spans import NO_SPANS, Facts, Spans
 
+WAITING = ("join", "follow", "queue", "forward")
+"""The stages in which a request waits for what is not the gateway."""
+
 
 @dataclass
 class Trace:
@@ -41,7 +44,6 @@ class Trace:
     """The cost is not known: it is what the call was reserved at."""
     saved_nanos: int = 0
     remaining_nanos: int | None = None
-    upstream_seconds: float = 0.0
     upstream_request_id: str = ""
     cause: str = ""
     paid_by: str = ""
@@ -97,6 +99,11 @@ class Trace:
             "gateway.cost_usd": None if cost is None else cost / NANOS,
             "gateway.saved_usd": self.saved_nanos / NANOS,
         }
+
+    @property
+    def waited_seconds(self) -> float:
+        """How much of it was waiting: for the upstream, a seat there, or another's flight."""
+        return sum(self.stages.get(name, 0.0) for name in WAITING)
 
     @property
     def seconds(self) -> float:

@@ -42,6 +42,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+from grafana_foundation_sdk.models.units import Short
 
 Built: TypeAlias = Builder[Panel]
 Steps: TypeAlias = Sequence[tuple[float, str]]
@@ -265,6 +266,8 @@ def sheet(
 
 def _cell(unit: str, steps: Steps) -> list[DynamicConfigValue]:
     values = [DynamicConfigValue("unit", unit)]
+    if unit == Short:
+        values.append(DynamicConfigValue("decimals", 0))
     if steps:
         values.append(DynamicConfigValue("thresholds", _thresholds(steps).build()))
         values.append(DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))

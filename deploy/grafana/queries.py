@@ -52,6 +52,12 @@ def quantile(q: float, histogram: str, selector: str, by: str = "") -> str:
     return f"histogram_quantile({q}, {summed(buckets, f'{by}, le' if by else 'le')})"
 
 
+def mean(histogram: str, selector: str) -> str:
+    """What was observed on average, exactly."""
+    of = f"gateway_{histogram}_{{}}{{{{{selector}}}}}[{RATE}]"
+    return ratio(summed(f"rate({of.format('sum')})"), summed(f"rate({of.format('count')})"))
+
+
 def buckets(histogram: str, selector: str) -> str:
     """How many were counted in each of a histogram's buckets, and below."""
     return summed(f"increase(gateway_{histogram}_bucket{{{selector}}}[{RATE}])", "le")

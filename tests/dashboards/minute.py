@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
-from gateway.state.database import Transaction
+from gateway.state.database import Row, Transaction
 from tests.dashboards import organisation
 from tests.dashboards.asking import Window
 from tests.dashboards.prometheus import Prometheus, scraping
@@ -35,18 +36,25 @@ class Minute:
         (found,) = self.prometheus.instant(f"sum({metric})", self.window.end)
         return found.last
 
-    def booked_nanos(self) -> int:
-        """The ledger's total."""
-        return self._in_state("SELECT CAST(SUM(cost_nanos) AS BIGINT) AS sum FROM ledger")
+    def booked(self) -> Sequence[Row]:
+        """The ledger's rows."""
+        return self._in_state("SELECT request_id, cost_nanos, estimated, status FROM ledger")
 
     def saved_nanos(self) -> int:
         """What single requests say they have saved."""
-        return self._in_state("SELECT CAST(SUM(saved_nanos) AS BIGINT) AS sum FROM usage_rows")
+        rows = self._in_state("SELECT saved_nanos FROM usage_rows")
+        return sum(row["saved_nanos"] for row in rows)
 
-    def _in_state(self, query: str) -> int:
-        async def read(tx: Transaction) -> int:
-            (row,) = await tx.fetch(query)
-            return int(row["sum"])
+    def unbilled(self) -> list[Row]:
+        """Rows of the ledger that differ from the upstream's statement."""
+        billed: Counter[str] = Counter()
+        for charge in self.emulator.statement():
+            billed[charge["client_request_id"]] += charge["cost_nanos"]
+        return [row for row in self.booked() if row["cost_nanos"] != billed[row["request_id"]]]
+
+    def _in_state(self, query: str) -> Sequence[Row]:
+        async def read(tx: Transaction) -> Sequence[Row]:
+            return await tx.fetch(query)
 
         return in_state(self.settings, read)
 

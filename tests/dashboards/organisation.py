@@ -18,10 +18,10 @@ PRICES_USD = {BASIC: "0.01", SOLO: "0.005", COLLAGE: "0.04"}
 """What the emulator takes, and what calls are reserved at."""
 
 TEAMS: Mapping[str, Mapping[str, object]] = {
-    "design": {"budget_usd": "2", "budget_period": "day"},
+    "design": {"budget_usd": "4", "budget_period": "month"},
     "marketing": {"budget_usd": "0.12", "budget_period": "month"},
     "research": {"budget_usd": "1.2", "budget_period": "week"},
-    "studio": {"budget_usd": "25", "budget_period": "total"},
+    "studio": {"budget_usd": "3", "budget_period": "total"},
 }
 KEYS: Sequence[tuple[str, str, Mapping[str, object]]] = (
     ("design", "figma", {}),

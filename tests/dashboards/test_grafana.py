@@ -85,7 +85,7 @@ def test_every_data_source_is_the_chosen_one_and_every_variable_is_there(name: s
 
     assert set(re.findall(r'"uid": "(\$[^"]+)"', text)) == {"${datasource}"}
     assert offered == {"datasource", "job", "team", "model"}
-    asked = [query.expr for query in (*queries(), *marks(), *variables())]
+    asked = [query.expr for query in (*queries(name), *marks(name), *variables(name))]
     used = {found for expr in asked for found in re.findall(r"\$(\w+)", expr)}
     assert used - MACROS <= offered
 
@@ -103,7 +103,7 @@ def test_every_metric_of_the_gateway_is_on_a_dashboard_or_left_out_for_a_reason(
         "gateway_circuit_opened_total",  # the gauge beside it draws when
         "gateway_warnings_total",  # the budgets themselves are drawn
     }
-    asked = " ".join(query.expr for query in (*queries(), *variables()))
+    asked = " ".join(query.expr for name in names() for query in (*queries(name), *variables(name)))
     missing = {family.exposed for family in FAMILIES if family.exposed not in asked}
 
     assert missing == left_out

@@ -74,7 +74,7 @@ OVERHEAD_SECONDS = _histogram(
     "gateway_overhead_seconds",
     "outcome",
     SECONDS,
-    "Time of a request less the time spent waiting for the upstream, or for a turn there.",
+    "Time of a request less what it waited: for the upstream, a seat there, or another's flight.",
 )
 REFERENCE_IMAGES = _histogram(
     "gateway_reference_images", "model", REFERENCES, "Reference images of an edit that was read."

@@ -11,7 +11,7 @@ from gateway.edges.meters.names import Names
 from gateway.edges.meters.told import Series
 from gateway.edges.meters.workers import Seat
 from gateway.model import Outcome
-from gateway.results import Counts
+from gateway.results import Counts, Failure
 from gateway.rules.money import NANOS
 
 MOST_NAMES = 200
@@ -71,6 +71,8 @@ class Meters:
         self.cache_evictions = shown.counter(families.CACHE_EVICTIONS)
         self.cache_damaged = shown.counter(families.CACHE_DAMAGED)
         self.cache_failures = shown.counter(families.CACHE_FAILURES)
+        for failure in Failure:
+            self.cache_failures.labels(failure)  # at 0, or the first would be in no increase
 
         self.state_up = shown.gauge(families.STATE_UP)
         self.usage_waiting = shown.gauge(families.USAGE_WAITING)
@@ -107,7 +109,7 @@ class Meters:
         outcome: Outcome,
         code: str,
         seconds: float,
-        upstream_seconds: float,
+        waited_seconds: float,
         references: int,
         body_bytes: int,
         saved_nanos: int,
@@ -125,7 +127,7 @@ class Meters:
         exemplar = {"request_id": request_id} | ({"trace_id": trace_id} if trace_id else {})
         self.requests.labels(route, model, team, outcome).inc()
         self.request_seconds.labels(route, outcome).observe(seconds, exemplar)
-        overhead = max(0.0, seconds - upstream_seconds)
+        overhead = max(0.0, seconds - waited_seconds)
         self.overhead_seconds.labels(outcome).observe(overhead, exemplar)
         if code:
             self.refusals.labels(code).inc()

@@ -32,7 +32,7 @@ def record(meters: Meters, *, model: str = "m", team: str = "t", key_id: str = "
         outcome=Outcome.HIT,
         code="",
         seconds=0.1,
-        upstream_seconds=0.0,
+        waited_seconds=0.0,
         references=1,
         body_bytes=1000,
         saved_nanos=10_000_000,
