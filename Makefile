@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-long check docs dashboards bench lock clean
+.PHONY: run test test-long check docs dashboards pictures bench lock clean
 
 # The demo where DEEPSHI_API_KEY is unset, else the gateway.
 run: $(VENV)/.run
@@ -18,6 +18,10 @@ test: $(VENV)/.test
 # Grafana's dashboards, from deploy/grafana/*.py.
 dashboards: $(VENV)/.test
 	$(BIN)/python -m deploy.grafana
+
+# docs/dashboard-*.png, from a minute of traffic under a real Prometheus.
+pictures: $(VENV)/.test
+	$(BIN)/python -m tests.dashboards.pictures
 
 docs: $(VENV)/.test
 	$(BIN)/python -m tests.documents

@@ -64,7 +64,7 @@ def _inside(box: Box, panel: Mapping[str, Any], rows: int) -> Box:
     left, bottom, width, height = box
     above = 1.3 / rows
     if panel["type"] == "timeseries":
-        return left + 0.034, bottom + 2.1 / rows, width - 0.042, height - above - 2.2 / rows
+        return left + 0.034, bottom + 2.7 / rows, width - 0.042, height - above - 2.8 / rows
     if panel["type"] == "heatmap":
         return left + 0.034, bottom + 0.9 / rows, width - 0.042, height - above - 1.1 / rows
     return left + 0.008, bottom + 0.2 / rows, width - 0.016, height - above - 0.2 / rows
