@@ -1,0 +1,144 @@
+"""What the gateway holds: at rest, under large uploads, and after a long time of mixed traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.benchmarks.peers import Site, start_constant, start_gateway
+from tests.benchmarks.processes import Process
+from tests.benchmarks.work import BOUNDARY, HEADERS, MB, PATH, Work
+from tests.bodies import file, form, text
+
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
+"""How long `make test-long` soaks; SOAK_SECONDS=60 is a short form of it."""
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Process]:
+    """A gateway as it is installed, in front of an upstream that answers at once."""
+    for name in ("upstream", "gateway"):
+        (tmp_path / name).mkdir()
+    upstream = start_constant(tmp_path / "upstream")
+    gateway = start_gateway(Site(f"{upstream.url}/v1", tmp_path / "gateway"))
+    yield gateway
+    gateway.stop()
+    upstream.stop()
+
+
+def test_at_rest_it_holds_under_90_mb_and_its_start_takes_little(gateway: Process) -> None:
+    assert gateway.memory_bytes() < 90 * MB
+    # In seconds of the processor: those on the clock are others' too. 1.5 s is the goal.
+    assert gateway.cpu_seconds() < 1.5
+
+
+async def upload(url: str, body: bytes, nearly: asyncio.Barrier) -> int:
+    """Post a body, all but its last kilobyte at first; the status of the answer."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = [f"POST {PATH} HTTP/1.1", "host: x", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in HEADERS.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    for at in range(0, len(body) - 1024, MB):
+        writer.write(body[at : min(at + MB, len(body) - 1024)])
+        await writer.drain()
+    async with nearly:
+        pass
+    writer.write(body[-1024:])
+    status = int((await reader.readline()).split()[1])
+    writer.close()
+    return status
+
+
+async def upload_at_once(gateway: Process, clients: int, body_bytes: int) -> int:
+    """So many different uploads, all there at one time; by how much they raised the memory."""
+    at_rest = gateway.memory_bytes()
+    gateway.forget_peak()
+    nearly = asyncio.Barrier(clients)
+    bodies = (Work(str(number), 1, body_bytes).body() for number in range(clients))
+    statuses = await asyncio.gather(*(upload(gateway.url, body, nearly) for body in bodies))
+    assert statuses == [200] * clients
+    return gateway.peak_bytes() - at_rest
+
+
+async def test_uploads_beyond_the_shared_memory_go_to_files(gateway: Process) -> None:
+    assert await upload_at_once(gateway, 16, 12 * MB) < 180 * MB
+
+
+@pytest.mark.long
+async def test_64_uploads_of_20_mb_at_once_take_at_most_300_mb(gateway: Process) -> None:
+    assert await upload_at_once(gateway, 64, 20 * MB) <= 300 * MB
+
+
+class Mix:
+    """Traffic of every kind, for as long as it is wanted; counts what it has done."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._random = random.Random(1)
+        self.done = 0
+
+    async def run(self, until: float) -> None:
+        async with httpx.AsyncClient(base_url=self._url, timeout=60, trust_env=False) as client:
+            while time.monotonic() < until:
+                await self._random.choice((self._edit, self._edit, self._refused, self._leave))(
+                    client
+                )
+                self.done += 1
+
+    async def _edit(self, client: httpx.AsyncClient) -> None:
+        """A hit or a miss."""
+        size = self._random.choice((10_000, 200_000, MB, 3 * MB))
+        prompt = self._random.choice(("the same", f"another {self._random.random()}"))
+        work = Work(f"of {size}", 1, size)
+        body = work.body().replace(b"make it grey", prompt.encode())
+        answer = await client.post(PATH, content=body, headers=HEADERS)
+        assert answer.status_code == 200
+
+    async def _refused(self, client: httpx.AsyncClient) -> None:
+        body = form([text("model", "none"), file("image[]", b"no picture")], BOUNDARY)
+        answer = await client.post(PATH, content=body, headers=HEADERS)
+        assert answer.status_code == 400
+
+    async def _leave(self, client: httpx.AsyncClient) -> None:
+        """Gone before the answer, or in the middle of the upload."""
+        work = Work("left", 1, 500_000)
+        body = work.body().replace(b"make it grey", str(self._random.random()).encode())
+        with suppress(httpx.TimeoutException):
+            await client.post(PATH, content=body, headers=HEADERS, timeout=0.01)
+
+
+async def sampled(gateway: Process, seconds: float) -> float:
+    """The median of the memory over a time."""
+    samples = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        samples.append(gateway.memory_bytes())
+        await asyncio.sleep(0.2)
+    return statistics.median(samples)
+
+
+@pytest.mark.long
+async def test_a_soak_of_mixed_traffic_ends_with_the_memory_of_its_first_minute(
+    gateway: Process,
+) -> None:
+    first = min(60.0, SOAK_SECONDS / 3)
+    mix = Mix(gateway.url)
+    until = time.monotonic() + SOAK_SECONDS
+    clients = [asyncio.create_task(mix.run(until)) for _ in range(6)]
+    await asyncio.sleep(first * 0.8)
+    early = await sampled(gateway, first * 0.2)
+    await asyncio.sleep(SOAK_SECONDS - first * 1.4)
+    late = await sampled(gateway, first * 0.2)
+    await asyncio.gather(*clients)
+    assert mix.done > SOAK_SECONDS
+    assert late <= 1.05 * early, (early / MB, late / MB)
