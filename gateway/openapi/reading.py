@@ -104,7 +104,7 @@ OPERATIONS = {
         "showMetrics",
         "What the gateway counts of itself",
         {"200": _EXPOSED},
-        ("permission_denied",),
+        ("permission_denied", "too_many_failures"),
         security=["metrics", ""],
         tag="operating",
     ),
