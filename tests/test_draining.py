@@ -165,6 +165,22 @@ def test_where_nothing_runs_the_end_comes_at_once(
         assert "Traceback" not in gateway.log.read_text()
 
 
+def test_a_hangup_ends_nothing_where_it_is_to_be_ignored(
+    settings: Settings, tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    """As under nohup, whose children begin with the signal ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with process(tmp_path, emulator) as gateway:
+            signal.signal(signal.SIGHUP, before)
+            tell(gateway, signal.SIGHUP)
+            for number in range(10):
+                assert gateway.edit(f"still there {number}").status_code == 200
+            assert gateway.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_end_comes_after_drain_seconds_and_every_client_is_told(
     settings: Settings, tmp_path: Path, emulator: EmulatorServer
 ) -> None:
