@@ -130,10 +130,19 @@ async def _look_at_results(parts: Parts) -> None:
 
 async def _look_at_disks(parts: Parts) -> None:
     usages = await asyncio.to_thread(
-        lambda: {name: shutil.disk_usage(path) for name, path in _folders(parts.settings).items()}
+        lambda: {
+            name: shutil.disk_usage(_there(path)) for name, path in _folders(parts.settings).items()
+        }
     )
     parts.meters.tell(families.DISK_FREE, {(name,): found.free for name, found in usages.items()})
     parts.meters.tell(families.DISK_SIZE, {(name,): found.total for name, found in usages.items()})
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or what it will lie in where it is not made yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _folders(settings: Settings) -> dict[str, Path]:

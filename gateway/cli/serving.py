@@ -69,8 +69,7 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 
 def _note_death(settings: Settings, pid: int, status: int) -> None:
-    journal = Journal(format=settings.log.format, level=settings.log.level)
-    journal.warn("a worker has ended and is replaced", pid=pid, exit_status=status)
+    _journal(settings).warn("a worker has ended and is replaced", pid=pid, exit_status=status)
 
 
 def door_of(settings: Settings) -> Door:
@@ -97,19 +96,31 @@ def _check_parts(settings: Settings) -> None:
 def _warn_where_nobody_can_ask(settings: Settings) -> None:
     """Without an upstream key nothing can be bought; without a key of ours nobody can ask."""
     if not settings.upstream.api_key:
-        click.echo(
+        _warn(
+            settings,
             "No upstream key is set, so nothing can be bought: set DEEPSHI_API_KEY (or [upstream] "
             "api_key).",
-            err=True,
         )
     if not in_database(settings, _has_keys, read=True):
-        click.echo(
+        _warn(
+            settings,
             "No API key exists yet, so nobody can ask. Make a team and a key:\n\n"
             f"    {_command()} teams create design --budget-usd 50 --budget-period month\n"
             f"    {_command()} keys create --team design --name first\n\n"
             "They are in force within a second; the gateway need not be restarted.",
-            err=True,
         )
+
+
+def _warn(settings: Settings, text: str) -> None:
+    """For who reads the terminal; where lines are asked to be JSON, this is one too."""
+    if settings.log.format == "json":
+        _journal(settings).warn(" ".join(text.split()))
+    else:
+        click.echo(text, err=True)
+
+
+def _journal(settings: Settings) -> Journal:
+    return Journal(format=settings.log.format, level=settings.log.level)
 
 
 def _command() -> str:
@@ -125,6 +136,14 @@ async def _has_keys(tx: Transaction) -> bool:
 
 
 def _announce(settings: Settings, url: str) -> None:
+    if settings.log.format == "json":
+        _journal(settings).note(
+            f"the gateway serves at {url} until it is told to stop",
+            upstream=settings.upstream.base_url,
+            state=_without_password(settings.state.url),
+            results=settings.cache.url,
+        )
+        return
     click.echo(
         f"The gateway serves at {url}  (a client's base_url is {url}/v1)\n"
         f"  upstream  {settings.upstream.base_url}\n"
