@@ -158,8 +158,12 @@ class Buyer:
     async def _line_up(self, order: Order, leasing: Leasing, stages: Stages) -> Paid | Picture:
         """A seat at the upstream first, then the money: none is held by who waits in the line.
 
-        Whoever is not paid for, or is to follow another's flight, takes up no seat.
+        Whoever is not paid for, or is to follow another's flight, takes up no seat, and who has
+        no money is told so without a wait.
         """
+        if self._tower.is_full:
+            with stages.time("afford"):
+                await self.afford(order)
         with ExitStack() as stack:
             with stages.time("queue"):
                 clearance = await self._tower.clear(order.caller.team)
@@ -207,8 +211,6 @@ class Buyer:
 
         Raises Refusal, and Blocked where the lease is another flight's.
         """
-        model = self._settings.models.get(order.edit.model)
-        price = model.price_ceiling_usd if model else None
         facts = CallFacts(
             request_id=order.request_id,
             model=order.edit.model,
@@ -220,12 +222,27 @@ class Buyer:
         granted = await self._treasury.reserve(
             order.caller,
             facts,
-            price_nanos=self._settings.upstream.price_ceiling_usd if price is None else price,
+            price_nanos=self._price_nanos(order),
             images=order.edit.n,
             along=leasing,
             on_wait=clearance.release,
         )
         return granted.reservation
+
+    async def afford(self, order: Order) -> None:
+        """Is there money for this call, or will there be? Raises Refusal where there won't."""
+        await self._treasury.afford(
+            order.caller,
+            order.edit.model,
+            price_nanos=self._price_nanos(order),
+            images=order.edit.n,
+        )
+
+    def _price_nanos(self, order: Order) -> int:
+        """What a picture of this call is reserved at, by the settings."""
+        model = self._settings.models.get(order.edit.model)
+        price = model.price_ceiling_usd if model else None
+        return self._settings.upstream.price_ceiling_usd if price is None else price
 
     # --- settle -----------------------------------------------------------------------
 

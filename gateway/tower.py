@@ -51,6 +51,11 @@ class Tower:
         return self._queue.taken
 
     @property
+    def is_full(self) -> bool:
+        """Would a flight have to wait for a seat?"""
+        return self._queue.is_full
+
+    @property
     def trouble(self) -> list[str]:
         """Why nothing, or little, is sent to the upstream; empty where all is well."""
         found = []

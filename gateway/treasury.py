@@ -7,9 +7,10 @@ that can't be written at once is tried again until it is: the money stays held m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -78,6 +79,31 @@ class Treasury:
             self._read.pop(key_id, None)
         else:
             self._read[key_id] = (remaining_nanos, self._now_ms())
+
+    async def afford(self, caller: Caller, model: str, *, price_nanos: int, images: int) -> None:
+        """Raise what `reserve` would now, unless waiting may cure it; holds nothing.
+
+        For who is to wait before money is held: without any there is no point in it.
+        """
+        now_ms = self._now_ms()
+
+        async def look(tx: Transaction) -> None:
+            seen = await ledger.highest_cost(tx, model, day_of(now_ms - SEEN_DAYS_MS, self._zone))
+            await ledger.afford(
+                tx,
+                caller,
+                ceiling_nanos=prices.ceiling(price_nanos, seen, images),
+                images=images,
+                now_ms=now_ms,
+                zone=self._zone,
+            )
+
+        with self._refusals():
+            try:
+                await self._database.read(look)
+            except OverBudget as over:
+                if not over.held_only:
+                    raise self._used_up(over) from None
 
     async def reserve(
         self,
@@ -182,8 +208,21 @@ class Treasury:
                 zone=self._zone,
             )
 
+        with self._refusals():
+            try:
+                granted = await self._database.write(hold)
+            except CommitUnknown:
+                # It may have been written: what it held must not stay held.
+                self._in_background(self._void(reservation_id, along))
+                raise
+        self._note_remaining(caller.key_id, granted.remaining_nanos)
+        return granted
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the client is told where the books say no, or nothing; OverBudget goes through."""
         try:
-            granted = await self._database.write(hold)
+            yield
         except SpendingPaused as paused:
             raise Refusal(
                 "spending_paused",
@@ -193,17 +232,12 @@ class Treasury:
             ) from None
         except StateUnavailable as error:
             self._on_trouble("reserve", error)
-            if isinstance(error, CommitUnknown):
-                # It may have been written: what it held must not stay held.
-                self._in_background(self._void(reservation_id, along))
             raise Refusal(
                 "state_unavailable",
                 "The gateway can't reach its books, so it buys nothing now; nothing was charged. "
                 "Try again shortly.",
                 retry_after_seconds=2,
             ) from None
-        self._note_remaining(caller.key_id, granted.remaining_nanos)
-        return granted
 
     def _used_up(self, over: OverBudget) -> Refusal:
         if self._on_used_up:

@@ -53,7 +53,7 @@ def test_keys_take_turns_and_the_ledger_says_which_paid(tmp_path: Path) -> None:
         assert set(paid[:3]) == {"aaaa", "bbbb", "cccc"}
         assert paid[3] == paid[0]
         numbers = {"aaaa": 1, "bbbb": 2, "cccc": 3}
-        named = [(f"{numbers[name]} …{name}", 10_000_000) for name in paid]
+        named = [(f"{numbers[name]}:…{name}", 10_000_000) for name in paid]
         assert sorted(ledger(gateway.settings)) == sorted(named)
 
 

@@ -17,12 +17,14 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
+from gateway.state import organisation
 from gateway.state.database import Transaction
 from tests.crowds import leaving_crowd
 from tests.serving import (
     KEY,
     GatewayProcess,
     Running,
+    author,
     in_state,
     make_key,
     serving,
@@ -97,11 +99,15 @@ def _are_waiting(gateway: Running, count: int) -> bool:
 
 
 def a_line(
-    gateway: Running, emulator: EmulatorServer, pool: ThreadPoolExecutor, *keys: str
+    gateway: Running,
+    emulator: EmulatorServer,
+    pool: ThreadPoolExecutor,
+    *keys: str,
+    key: str = KEY,
 ) -> tuple[Future[httpx.Response], list[Future[httpx.Response]]]:
     """One edit whose call hangs, and one behind it for each of these keys, in this order."""
     emulator.order({"hang": True})
-    first = pool.submit(gateway.edit, "first")
+    first = pool.submit(gateway.edit, "first", key=key)
     until(lambda: emulator.stats()["in_flight"] == 1)
     behind = []
     for number, key in enumerate(keys):
@@ -166,6 +172,23 @@ def test_no_money_is_held_for_who_waits_in_the_line(
         let_go(emulator)
         assert [edit.result(30).status_code for edit in [first, *behind]] == [200] * 4
         assert held(gateway.settings) == 0
+
+
+def test_who_has_no_money_is_told_so_without_a_wait(
+    tmp_path: Path, emulator: EmulatorServer, pool: ThreadPoolExecutor
+) -> None:
+    with narrow(tmp_path, emulator, team={"budget_usd": "0.001"}) as gateway:
+        first, _ = a_line(gateway, emulator, pool, key=OTHER)
+        poor = gateway.edit("poor")
+        assert waiting(gateway) == 0
+        in_state(gateway.settings, lambda tx: organisation.pause(tx, author()))
+        stopped = gateway.edit("stopped", key=OTHER)
+        let_go(emulator)
+        assert first.result(30).status_code == 200
+
+    assert code(poor)[1] == "insufficient_quota"
+    assert poor.json()["error"]["needed"] == "0.01"
+    assert code(stopped)[1] == "spending_paused"
 
 
 def test_a_full_line_is_said_at_once_and_costs_nothing(

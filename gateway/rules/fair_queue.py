@@ -41,9 +41,14 @@ class FairQueue(Generic[Item]):
         self.taken = 0
         self.waiting = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Would a newcomer have to wait?"""
+        return self.taken >= self._seats
+
     def enter(self, team: str, item: Item) -> Entered[Item]:
         """Take a seat, or else a place in the team's line, if there is one."""
-        if self.taken < self._seats:
+        if not self.is_full:
             self.taken += 1
             return Entered(Place.SEAT)
         displaced = None

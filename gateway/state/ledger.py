@@ -6,7 +6,8 @@ the day the reservation was made in, on the organisation, the team and the key a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from gateway.model import (
@@ -85,11 +86,40 @@ async def reserve(
     hold = Move(caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images)
     await book(tx, [hold])
     balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
-    resets_ms = window("day", day, zone).resets_ms or 0
-    if refusal := verdict(balances, ceiling_nanos, images, day_resets_ms=resets_ms):
-        raise refusal
+    _check(balances, ceiling_nanos, images, day, zone)
     reservation = Reservation(reservation_id, day, ceiling_nanos, images, now_ms)
     return Granted(reservation, tuple(balances), spendable(balances))
+
+
+async def afford(
+    tx: Transaction,
+    caller: Caller,
+    *,
+    ceiling_nanos: int,
+    images: int,
+    now_ms: int,
+    zone: tzinfo,
+) -> None:
+    """Raise what `reserve` would, as things stand now, and hold nothing either way."""
+    day = day_of(now_ms, zone)
+    standing = await balances_of(tx, caller.accounts, day, zone)
+    asked = [
+        replace(
+            balance,
+            held_nanos=balance.held_nanos + ceiling_nanos,
+            images_held=balance.images_held + images,
+        )
+        for balance in standing
+    ]
+    _check(asked, ceiling_nanos, images, day, zone)
+
+
+def _check(
+    asked: Sequence[Balance], ceiling_nanos: int, images: int, day: str, zone: tzinfo
+) -> None:
+    resets_ms = window("day", day, zone).resets_ms or 0
+    if refusal := verdict(asked, ceiling_nanos, images, day_resets_ms=resets_ms):
+        raise refusal
 
 
 async def settle(

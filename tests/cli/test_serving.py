@@ -128,7 +128,7 @@ def test_check_tries_every_upstream_key(tmp_path: Path, emulator: EmulatorServer
     found = gateway("check", folder=tmp_path, environment=environment)
 
     assert found.returncode == 1
-    assert "key 2 …0000: GET /models answered 401" in found.stdout
+    assert "key 2:…0000: GET /models answered 401" in found.stdout
     assert "key 1" not in found.stdout
     assert "sk-revoked" not in found.stdout
 

@@ -52,6 +52,33 @@ async def test_a_refused_reservation_holds_nothing_on_any_level(till: Till) -> N
     assert (await till.proven()).open_reservations == 0
 
 
+async def test_what_can_be_afforded_is_what_would_be_granted_and_nothing_is_held_for_it(
+    till: Till,
+) -> None:
+    async def afford(nanos: int, images: int = 1) -> None:
+        await till.database.read(
+            lambda tx: ledger.afford(
+                tx, CALLER, ceiling_nanos=nanos, images=images, now_ms=NOW_MS, zone=till.zone
+            )
+        )
+
+    await till.limit("team:design", budget_nanos=3 * CENT, budget_period="month")
+    await till.limit("key:k1", paid_images_per_day=2)
+    await till.reserve("a")
+    await afford(2 * CENT)
+    with pytest.raises(OverBudget) as over:
+        await afford(2 * CENT + 1)
+    with pytest.raises(OverBudget) as too_many:
+        await afford(CENT, images=2)
+    await till.limit("organisation", paused=True)
+    with pytest.raises(SpendingPaused):
+        await afford(0, images=0)
+
+    assert (over.value.level, over.value.held, over.value.held_only) == ("team", CENT, True)
+    assert (too_many.value.kind, too_many.value.held) == ("images", 1)
+    assert [each.held_nanos for each in (await till.stands()).values()] == [CENT] * 3
+
+
 async def test_the_last_nano_is_granted(till: Till) -> None:
     await till.limit("team:design", budget_nanos=CENT, budget_period="month")
     granted = await till.reserve("a")

@@ -145,7 +145,7 @@ class Upstream:
     def _hint(self, key: int) -> str:
         """Which key it is: its number where there are several, and its last characters."""
         hint = credential_hint(self._keys[key])
-        return hint if len(self._keys) == 1 else f"{key + 1} {hint}"
+        return hint if len(self._keys) == 1 else f"{key + 1}:{hint}"
 
     async def _exchange(
         self, request: httpx.Request, attempt: Attempt, listener: Listener | None
