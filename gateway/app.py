@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.admin import PATHS, Admin
 from gateway.admin import PREFIX as ADMIN
+from gateway.edges.allocator import keep_large_blocks
 from gateway.edges.journal import Journal, quiet_servers
 from gateway.edges.meters import take_seat
 from gateway.errors import Refusal
@@ -331,6 +332,7 @@ def create_app(
     `metrics_folder` is where several such processes keep their metrics together.
     """
     quiet_servers()
+    keep_large_blocks()
     written = journal
     if written is None:
         written = Journal(format=settings.log.format, level=settings.log.level)
