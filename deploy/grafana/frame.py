@@ -12,6 +12,8 @@ from deploy.grafana.panels import DATASOURCE, Built
 from deploy.grafana.queries import JOB
 
 TAG = "image-edit-gateway"
+CLASSIC = 5
+"""What Grafana's editor calls a variable's query that is written out."""
 
 
 def assembled(
@@ -67,7 +69,7 @@ def _values(name: str, label: str, query: str) -> frame.QueryVariable:
         frame.QueryVariable(name)
         .label(label)
         .datasource(DATASOURCE)
-        .query({"query": query, "refId": name})
+        .query({"qryType": CLASSIC, "query": query, "refId": name})
         .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
