@@ -200,6 +200,7 @@ def comparison_facts(found: Comparison) -> Facts:
     return {
         "from": found.first_day,
         "to": found.last_day,
+        "booked_in": found.booked_in,
         "lines": found.statement.lines,
         "agreed": len(found.matching.agreed),
         "missing": counts["missing"],

@@ -145,6 +145,7 @@ def test_a_statement_that_comes_again_after_the_close_is_booked_in_the_month_aft
     run("ledger", "close", month.name, "--force-with-estimates")
     before = run("ledger", "export", "--period", month.name).stdout_bytes
     booked = run("ledger", "reconcile", "--statement", "statement.csv", "--period", month.name)
+    assert f"These days are closed: it is booked in {month.following}-01." in booked.output
     assert "agree to the nano-dollar" in booked.output
     assert run("ledger", "export", "--period", month.name).stdout_bytes == before
     both = Decimal(spent(month, month.name)) + Decimal(spent(month, month.following))

@@ -325,6 +325,8 @@ def _print_plan(file: Path, plan: Comparison, *, err: bool = False) -> None:
             click.echo(f"… and {len(rows) - SHOWN_ROWS} more: --csv has them all.")
     if rows:
         click.echo("\n" + _counted(rows), err=err)
+    if rows and plan.booked_in:
+        click.echo(f"These days are closed: it is booked in {plan.booked_in}.", err=err)
 
 
 def _counted(rows: Sequence[Mapping[str, object]]) -> str:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from gateway.rules.reconciling import Finding, Known, Matching, Span, match
 from gateway.rules.statements import Billed, Line, Statement
 from gateway.rules.windows import day_of
+from gateway.state.closed import closed_through, open_day
 from gateway.state.database import Row, Transaction
 from gateway.state.multirow import placeholders
 
@@ -79,6 +80,8 @@ class Comparison:
     elsewhere_nanos: int
     """What the statement has of other days."""
     known_ids: frozenset[str]
+    booked_in: str | None
+    """The first open day, where all of these are closed: what is booked is booked there."""
 
     @property
     def missing(self) -> list[Billed]:
@@ -134,7 +137,13 @@ async def compare(
         booked_nanos=await _total_about(tx, *days),
         elsewhere_nanos=_elsewhere(statement, matching, source.zone, days),
         known_ids=frozenset(call.id for call in calls),
+        booked_in=await _first_open(tx, days[1]),
     )
+
+
+async def _first_open(tx: Transaction, last_day: str) -> str | None:
+    day = open_day(last_day, await closed_through(tx))
+    return None if day == last_day else day
 
 
 def _without_held(matching: Matching, held: set[str]) -> tuple[Matching, tuple[Billed, ...]]:

@@ -247,6 +247,23 @@ async def test_corrections_beside_the_close_are_in_it_or_after_it(till: Till) ->
     await till.proven()
 
 
+async def test_a_call_beside_the_close_is_refused_or_keeps_the_month_open(till: Till) -> None:
+    """Never in between: held in a month that is closed."""
+    for number in range(8):
+        closing_it = asyncio.create_task(close(till))
+        tried = await asyncio.gather(till.reserve(f"r{number}"), return_exceptions=True)
+        refused = isinstance(tried[0], DayClosed)
+        try:
+            await closing_it
+        except NotClosable:
+            assert not refused
+            await till.void(f"r{number}")
+        else:
+            assert refused
+            break
+    assert (await till.proven()).open_reservations == 0
+
+
 # --- the proof ------------------------------------------------------------------------------
 
 
