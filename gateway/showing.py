@@ -224,7 +224,7 @@ def finding_facts(finding: Finding, payers: Payers) -> Facts:
     billed, call = finding.billed, finding.call
     ours = call.request_id if call else billed.client_request_id if billed else ""
     payer = payers.of(billed.line) if billed else NOBODY
-    upstream = billed.request_id if billed else ", ".join(sorted(call.upstream_ids)) if call else ""
+    upstream = billed.request_id if billed else ", ".join(call.upstream_ids) if call else ""
     return {
         "what": finding.what,
         "at": when(billed.line.at_ms if billed else call.at_ms if call else None),

@@ -25,7 +25,7 @@ class Known:
 
     id: str
     request_id: str
-    upstream_ids: frozenset[str]
+    upstream_ids: tuple[str, ...]
     cost_nanos: int
     estimated: bool
     at_ms: int

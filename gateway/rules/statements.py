@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Literal
 
 from gateway.rules.money import nanos_of
@@ -169,23 +170,27 @@ def _first(lines: Sequence[Line]) -> Line:
 
 
 def _unrepeated(lines: list[Line], duplicates: Duplicates) -> tuple[list[Line], int]:
-    counted = Counter(replace(line, number=0) for line in lines)
-    again = {line: times for line, times in counted.items() if times > 1 and line.request_id}
+    counted = Counter(_said(line) for line in lines if line.request_id)
+    again = {said: times for said, times in counted.items() if times > 1}
     if not again or duplicates == "add":
         return lines, sum(times - 1 for times in again.values())
     if duplicates == "refuse":
-        numbers = [line.number for line in lines if replace(line, number=0) in again]
+        numbers = [line.number for line in lines if _said(line) in again]
         shown = ", ".join(str(number) for number in numbers[:10])
         more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
         raise Repeated(f"lines {shown}{more} are there more than once, word for word")
-    seen: set[Line] = set()
+    seen: set[tuple[object, ...]] = set()
     kept: list[Line] = []
     for line in lines:
-        bare = replace(line, number=0)
-        if bare not in seen or bare not in again:
+        said = _said(line)
+        if said not in seen or said not in again:
             kept.append(line)
-        seen.add(bare)
+        seen.add(said)
     return kept, len(lines) - len(kept)
+
+
+_said = attrgetter(*(column.name for column in fields(Line) if column.name != "number"))
+"""All of a line but its number."""
 
 
 def _text(number: int, fields: Mapping[str, object], name: str) -> str:

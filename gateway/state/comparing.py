@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from gateway.rules.reconciling import Finding, Known, Matching, Span, match
 from gateway.rules.statements import Billed, Line, Statement
-from gateway.rules.windows import day_of
+from gateway.rules.windows import day_of, days_before
 from gateway.state.closed import closed_through, open_day
 from gateway.state.database import Row, Transaction
 from gateway.state.multirow import placeholders
@@ -20,9 +20,29 @@ UNATTRIBUTED = "(unattributed)"
 
 _AT_ONCE = 200
 _KNOWN = (
-    "id, kind, request_id, upstream_request_id, cost_nanos, estimated, at_ms, team, key_id, model"
+    "l.id, l.request_id, l.upstream_request_id, l.cost_nanos, l.estimated, l.at_ms, l.team, "
+    "l.key_id, l.model, COALESCE(l.late_for, l.day) AS about, c.corrected_nanos, c.corrected_id"
 )
-_ABOUT = "COALESCE(late_for, day)"
+
+
+def _calls_where(which: str) -> str:
+    """Calls of which this holds, with their corrections. It stands twice: `k` is a call."""
+    return (
+        f"SELECT {_KNOWN} FROM ledger l LEFT JOIN ("
+        "SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS corrected_nanos, "
+        "MAX(x.upstream_request_id) AS corrected_id FROM ledger k JOIN ledger x "
+        f"ON x.corrects = k.id WHERE k.kind = 'call' AND {which} GROUP BY x.corrects"
+        f") c ON c.corrects = l.id WHERE l.kind = 'call' AND {which.replace('k.', 'l.')}"
+    )
+
+
+_OF_DAY = _calls_where("k.day = $1 AND k.late_for IS NULL")
+_LATE_FOR_DAY = _calls_where("k.late_for = $1")
+_BY_UPSTREAM_ID = (
+    "k.id IN (SELECT COALESCE(corrects, id) FROM ledger "
+    "WHERE upstream_request_id <> '' AND upstream_request_id IN "
+)
+_BY_OUR_ID = "(k.request_id IN "
 _ATTRIBUTES = "team, key_id, model, owner, cost_centre, tags"
 
 
@@ -124,8 +144,8 @@ async def compare(
     """
     calls = await known_calls(tx, *days, statement.calls)
     adjustments = adjustment_ids(statement.adjustments, source.upstream)
-    held = await held_requests(tx, [each.client_request_id for each in statement.calls])
-    matching, pending = _without_held(match(statement.calls, calls, span), held)
+    matching, pending = await _without_held(tx, match(statement.calls, calls, span))
+    lines = [f.billed.line for f in matching.findings if f.what == "missing" and f.billed]
     there = await _booked_adjustments(tx, list(adjustments))
     return Comparison(
         *days,
@@ -133,7 +153,7 @@ async def compare(
         matching=matching,
         pending=pending,
         adjustments={name: line for name, line in adjustments.items() if name not in there},
-        payers=await payers(tx, [*(each.line for each in statement.calls), *statement.adjustments]),
+        payers=await payers(tx, [*lines, *statement.adjustments]),
         booked_nanos=await _total_about(tx, *days),
         elsewhere_nanos=_elsewhere(statement, matching, source.zone, days),
         known_ids=frozenset(call.id for call in calls),
@@ -146,15 +166,14 @@ async def _first_open(tx: Transaction, last_day: str) -> str | None:
     return None if day == last_day else day
 
 
-def _without_held(matching: Matching, held: set[str]) -> tuple[Matching, tuple[Billed, ...]]:
+async def _without_held(tx: Transaction, matching: Matching) -> tuple[Matching, tuple[Billed, ...]]:
     """Set aside what is missing because its call is not settled yet."""
-    pending = {
-        id(each): each.billed
-        for each in matching.findings
-        if each.what == "missing" and each.billed and each.billed.client_request_id in held
-    }
-    findings = tuple(each for each in matching.findings if id(each) not in pending)
-    return replace(matching, findings=findings), tuple(pending.values())
+    missing = [each.billed for each in matching.findings if each.what == "missing" and each.billed]
+    held = await held_requests(tx, [billed.client_request_id for billed in missing])
+    pending = tuple(billed for billed in missing if billed.client_request_id in held)
+    aside = {id(billed) for billed in pending}
+    findings = tuple(each for each in matching.findings if id(each.billed) not in aside)
+    return replace(matching, findings=findings), pending
 
 
 def _elsewhere(
@@ -191,68 +210,45 @@ async def known_calls(
     tx: Transaction, first_day: str, last_day: str, billed: Sequence[Billed]
 ) -> list[Known]:
     """The calls that these days are about, and those of any day that the statement names."""
-    rows = {row["id"]: row for row in await _calls_about(tx, first_day, last_day)}
-    return await with_corrections(tx, {**rows, **await calls_named(tx, billed)})
+    calls: dict[str, Known] = {}
+    day = first_day
+    while day <= last_day:
+        for rows in (await tx.fetch(_OF_DAY, day), await tx.fetch(_LATE_FOR_DAY, day)):
+            calls.update((row["id"], _known(row)) for row in rows)
+        day = days_before(day, -1)
+    met = {name for call in calls.values() for name in call.upstream_ids}
+    elsewhere = [each for each in billed if each.request_id not in met]
+    calls.update((call.id, call) for call in await calls_named(tx, elsewhere))
+    return list(calls.values())
 
 
-async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for ids in _portions([each.request_id for each in billed]):
-        places = placeholders(len(ids))
-        found = await tx.fetch(
-            f"SELECT {_KNOWN}, {_ABOUT} AS about FROM ledger WHERE kind = 'call' AND id IN ("
-            f"SELECT COALESCE(corrects, id) FROM ledger WHERE upstream_request_id IN {places} "
-            "AND upstream_request_id <> '')",
-            *ids,
-        )
-        rows.update((row["id"], row) for row in found)
-    for ids in _portions([each.client_request_id for each in billed]):
-        found = await tx.fetch(
-            f"SELECT {_KNOWN}, {_ABOUT} AS about FROM ledger WHERE kind = 'call' "
-            f"AND request_id IN {placeholders(len(ids))}",
-            *ids,
-        )
-        rows.update((row["id"], row) for row in found)
-    return rows
+async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[Known]:
+    """The calls that these lines name by the upstream's request id or by ours."""
+    calls: dict[str, Known] = {}
+    for names, which in (
+        ([each.request_id for each in billed], _BY_UPSTREAM_ID),
+        ([each.client_request_id for each in billed], _BY_OUR_ID),
+    ):
+        for ids in _portions(names):
+            rows = await tx.fetch(_calls_where(which + placeholders(len(ids)) + ")"), *ids)
+            calls.update((row["id"], _known(row)) for row in rows)
+    return list(calls.values())
 
 
-async def _calls_about(tx: Transaction, first_day: str, last_day: str) -> list[Row]:
-    found: list[Row] = []
-    for column in ("day", "late_for"):
-        found += await tx.fetch(
-            f"SELECT {_KNOWN}, {_ABOUT} AS about FROM ledger WHERE kind = 'call' "
-            f"AND {column} >= $1 AND {column} <= $2",
-            *(first_day, last_day),
-        )
-    return [row for row in found if first_day <= row["about"] <= last_day]
-
-
-async def with_corrections(tx: Transaction, calls: Mapping[str, Row]) -> list[Known]:
-    corrections: dict[str, Row] = {}
-    for ids in _portions(calls):
-        found = await tx.fetch(
-            "SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos, "
-            "MAX(upstream_request_id) AS upstream_id FROM ledger "
-            f"WHERE corrects IN {placeholders(len(ids))} GROUP BY corrects",
-            *ids,
-        )
-        corrections.update((row["corrects"], row) for row in found)
-    return [_known(row, corrections.get(name)) for name, row in calls.items()]
-
-
-def _known(call: Row, corrections: Row | None) -> Known:
-    ids = {call["upstream_request_id"], corrections["upstream_id"] if corrections else ""}
+def _known(row: Row) -> Known:
+    """A call with its corrections added up."""
+    ids = {row["upstream_request_id"], row["corrected_id"]}
     return Known(
-        id=call["id"],
-        request_id=call["request_id"],
-        upstream_ids=frozenset(ids - {""}),
-        cost_nanos=call["cost_nanos"] + (corrections["nanos"] if corrections else 0),
-        estimated=bool(call["estimated"]) and corrections is None,
-        at_ms=call["at_ms"],
-        day=call["about"],
-        team=call["team"],
-        key_id=call["key_id"],
-        model=call["model"],
+        id=row["id"],
+        request_id=row["request_id"],
+        upstream_ids=tuple(sorted(ids - {"", None})),
+        cost_nanos=row["cost_nanos"] + (row["corrected_nanos"] or 0),
+        estimated=bool(row["estimated"]) and row["corrected_nanos"] is None,
+        at_ms=row["at_ms"],
+        day=row["about"],
+        team=row["team"],
+        key_id=row["key_id"],
+        model=row["model"],
     )
 
 
@@ -265,11 +261,11 @@ async def payers(tx: Transaction, lines: Iterable[Line]) -> Payers:
         ("ledger", "upstream_request_id", [line.request_id for line in lines]),
         ("usage_rows", "request_id", ours),
         ("ledger", "request_id", ours),
-    ):
+    ):  # an empty id is nobody's, and the index of the upstream's leaves it out
         for ids in _portions(names):
             rows = await tx.fetch(
                 f"SELECT {column} AS name, {_ATTRIBUTES} FROM {table} "
-                f"WHERE {column} IN {placeholders(len(ids))}",
+                f"WHERE {column} <> '' AND {column} IN {placeholders(len(ids))}",
                 *ids,
             )
             for row in rows:

@@ -27,7 +27,6 @@ from gateway.state.comparing import (
     held_requests,
     id_of,
     payers,
-    with_corrections,
 )
 from gateway.state.correcting import booked_call
 from gateway.state.costs import raise_cost
@@ -84,7 +83,7 @@ async def _still_missing(
 ) -> list[Billed]:
     """Reservations are read first: a call goes from there into the ledger."""
     held = await held_requests(tx, [each.client_request_id for each in billed])
-    named = await with_corrections(tx, await calls_named(tx, billed))
+    named = await calls_named(tx, billed)
     new = [call for call in named if call.id not in known_ids]
     found = match(billed, new, Span(0, 0)).findings
     lines = [each.billed for each in found if each.what == "missing" and each.billed]

@@ -21,7 +21,7 @@ def known(
     name: str, cost: int, upstream: str = "", ours: str = "", *, estimated: bool = False,
     at_ms: int = 100,
 ) -> Known:  # fmt: skip
-    ids = frozenset({upstream} - {""})
+    ids = (upstream,) if upstream else ()
     return Known(name, ours, ids, cost, estimated, at_ms, "2026-11-25")
 
 
@@ -115,7 +115,7 @@ def booked(calls: list[Known], found: Matching) -> list[Known]:
                 line.cost_nanos, line.request_id, line.client_request_id, at_ms=line.line.at_ms,
             )  # fmt: skip
         elif each.call is not None:
-            ids = each.call.upstream_ids or frozenset({line.request_id if line else ""} - {""})
+            ids = each.call.upstream_ids or ((line.request_id,) if line and line.request_id else ())
             by_id[each.call.id] = replace(
                 each.call, cost_nanos=each.after_nanos, estimated=False, upstream_ids=ids
             )
