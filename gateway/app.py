@@ -378,7 +378,7 @@ def _of_framework(error: HTTPException, scope: Scope) -> Refusal:
         return Refusal(
             "not_found",
             f"There is nothing at {path[:200]!r}. A client's base_url ends in /v1; the routes are "
-            "/v1/images/edits, /v1/images/generations and /v1/models.",
+            "/v1/images/edits, /v1/images/generations and /v1/models, and /openapi.json has all.",
         )
     return Refusal("bad_request", str(error.detail), status_override=error.status_code)
 

@@ -35,12 +35,16 @@ def told_once(
     true: Callable[[Told], bool],
     seconds: float = 30.0,
 ) -> Told:
-    """The same, asked until it is so."""
+    """The same, asked until it is so; another process may not have written it yet."""
+    request_id = answer if isinstance(answer, str) else answer.headers["x-request-id"]
     deadline = time.monotonic() + seconds
-    while not true(told := told_of(served, answer)):
+    while True:
+        found = inquire(served, request_id)
+        told: Told = found.json()
+        if found.status_code == 200 and true(told):
+            return told
         assert time.monotonic() < deadline, told
         time.sleep(0.05)
-    return told
 
 
 def retry_of(told: Told) -> tuple[str, bool]:

@@ -31,6 +31,7 @@ from gateway.state.audit import Author
 from gateway.state.database import Operation
 from gateway.state.migrate import migrate
 from gateway.state.terms import Terms, amended
+from tests.openapi.described import check_described
 
 Result = TypeVar("Result")
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -110,7 +111,12 @@ class Served:
     def client(self, key: str | None = KEY, **more: Any) -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(
-            base_url=self.url, headers=headers, timeout=60.0, trust_env=False, **more
+            base_url=self.url,
+            headers=headers,
+            timeout=60.0,
+            trust_env=False,
+            event_hooks={"response": [check_described]},
+            **more,
         )
 
     def edit(

@@ -214,8 +214,8 @@ def test_requests_per_minute_hold_for_hits_too(tmp_path: Path, emulator: Emulato
         answers = [gateway.edit() for _ in range(8)]
 
     codes = Counter(answer.status_code for answer in answers)
-    # The minute may turn once while these run: then three more are let through.
-    assert codes[200] in (3, 6)
+    # The minute may turn once while these run: then up to three more are let through.
+    assert 3 <= codes[200] <= 6
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert refused.headers["x-should-retry"] == "true"

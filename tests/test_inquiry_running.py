@@ -107,13 +107,13 @@ def test_a_follower_that_was_sent_away_pays_nothing_for_the_flight_that_goes_on(
     assert emulator.stats()["calls"] == 1
 
 
-def test_hits_and_refusals_of_one_process_are_known_in_another_at_once(
+def test_hits_and_refusals_of_one_process_are_known_in_another(
     shared: Settings,
 ) -> None:
     with serving(shared) as here, serving(shared) as there:
         here.edit()
         for answer, outcome in ((here.edit(), "hit"), (here.edit(images=[b"x"]), "refused")):
-            assert told_of(there, answer)["outcome"] == outcome
+            assert told_once(there, answer, ended)["outcome"] == outcome
 
 
 def test_a_client_that_left_can_learn_what_became_of_its_edit(

@@ -26,8 +26,8 @@ from gateway.state.database import Database, StateUnavailable, Transaction
 from gateway.state.requests import Remains, remains_of
 
 _ID = re.compile(r"req_[0-9a-f]{32}")
-LOOK_AGAIN_SECONDS = (1.5 * FLUSH_SECONDS, 3 * FLUSH_SECONDS)
-"""Another process writes what it has just answered within a batch's time."""
+LOOK_AGAIN_SECONDS = (1.5 * FLUSH_SECONDS, 3 * FLUSH_SECONDS, 6 * FLUSH_SECONDS)
+"""Another process writes what it has just answered within a batch's time, or soon after."""
 
 
 class Inquiry:
