@@ -74,6 +74,15 @@ def check_spent_is_billed(settings: Settings, emulator: EmulatorServer, calls: i
     assert proof.held_nanos == 0
 
 
+def check_37_of_300(answers: Sequence[httpx.Response]) -> None:
+    """37 pictures, and a no for the others; on a busy machine some of the money is still held
+    when their patience ends, and they are told that."""
+    found = outcomes(answers)
+    assert found.pop("200") == 37
+    assert found.keys() <= {"insufficient_quota", "budget_held"}
+    assert found.total() == 263
+
+
 FUNDS_FOR_37 = {"budget_usd": "0.37"}
 
 
@@ -104,7 +113,7 @@ def test_two_processes_on_one_sqlite_buy_exactly_37(
         for gateway in gateways:
             gateway.stop()
 
-    assert outcomes(answers) == {"200": 37, "insufficient_quota": 263}
+    check_37_of_300(answers)
     check_spent_is_billed(settings, emulator, 37)
 
 
@@ -124,7 +133,7 @@ def test_three_processes_on_one_postgresql_buy_exactly_37(
         for gateway in gateways:
             gateway.stop()
 
-    assert outcomes(answers) == {"200": 37, "insufficient_quota": 263}
+    check_37_of_300(answers)
     check_spent_is_billed(settings, emulator, 37)
 
 
