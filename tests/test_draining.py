@@ -94,7 +94,7 @@ def test_who_has_begun_is_served_and_who_comes_later_is_told_to_go_elsewhere(
         assert gateway.process.poll() is None
         let_go(emulator)
         answer = first.result(30)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
 
     assert answer.status_code == 200, answer.text
     for refused in (later, elsewhere):
@@ -131,7 +131,7 @@ def test_what_is_being_uploaded_and_what_is_being_streamed_is_finished(
             uploaded = _rest_of(uploading)
         let_go(emulator)
         assert streamed.result(30)[-1] == "image_edit.completed"
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
 
     assert uploaded.startswith(b"HTTP/1.1 200"), uploaded[:300]
     assert b"\r\nconnection: close\r\n" in uploaded.lower()
@@ -161,7 +161,7 @@ def test_where_nothing_runs_the_end_comes_at_once(
     with process(tmp_path, emulator) as gateway, gateway.client() as kept:
         assert kept.get("/healthz").status_code == 200, "and an idle connection is no reason"
         tell(gateway, number)
-        assert gateway.process.wait(5) == 0
+        assert gateway.process.wait(30) == 0
         assert "Traceback" not in gateway.log.read_text()
 
 
@@ -201,7 +201,7 @@ def test_the_end_comes_after_drain_seconds_and_every_client_is_told(
         answer = waiting.result(20)
         with pytest.raises(openai.APIError) as broken:
             streaming.result(20)
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(60) == 0
         took = time.monotonic() - told
         log = gateway.log.read_text()
         written = [json.loads(line) for line in log.splitlines() if "{" in line]
@@ -211,7 +211,7 @@ def test_the_end_comes_after_drain_seconds_and_every_client_is_told(
     assert broken.value.code == "upstream_timeout", "it had begun, so it ends in an error event"
     assert stalled.startswith(b"HTTP/1.1 503")
     assert b'"shutting_down"' in stalled
-    assert 1 <= took < 10
+    assert 1 <= took < 60
     (left,) = [line for line in written if "unfinished" in line["event"]]
     assert left["flights"] == 2
     assert not [line for line in written if line["level"] == "error"]
@@ -231,7 +231,7 @@ def test_a_second_sigterm_changes_nothing_and_a_sigint_ends_the_waiting(
             until(lambda: is_draining(gateway))
         assert not first.done()
         tell(gateway, signal.SIGINT)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
         answer = first.result(10)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import contextlib
 import shutil
@@ -236,3 +237,28 @@ def test_no_secret_and_no_picture_that_was_sent_is_kept_on_disk(walk: Walk) -> N
     for path in kept:
         if path.name != "gateway.toml":  # which this test has written
             assert is_said(walk, path.read_bytes().decode("latin-1")) == [], path
+
+
+SECRET_NAMES = {"token", "secret", "password", "api_key", "key_hash", "secret_hash", "root", "sent"}
+
+
+def test_no_secret_is_compared_letter_by_letter() -> None:
+    """How long `==` takes tells how much of a guess is right; a digest may be looked up."""
+    found = []
+    for path in Path("gateway").rglob("*.py"):
+        if "emulator" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare) and any(
+                isinstance(operator, ast.Eq | ast.NotEq) for operator in node.ops
+            ):
+                sides = [node.left, *node.comparators]
+                if SECRET_NAMES & {_name(side) for side in sides}:
+                    found.append(f"{path}:{node.lineno}")
+    assert found == []
+
+
+def _name(side: ast.expr) -> str:
+    if isinstance(side, ast.Attribute):
+        return side.attr
+    return side.id if isinstance(side, ast.Name) else ""

@@ -157,7 +157,7 @@ def test_all_workers_stop_together_and_say_so_to_who_comes_meanwhile(
         later = gateway.edit("later")
         let_go(emulator)
         answer = begun.result(30)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
         assert "Traceback" not in gateway.log.read_text()
 
     assert answer.status_code == 200
@@ -185,7 +185,7 @@ def test_a_second_sigint_ends_the_waiting_of_workers(
         gateway.process.send_signal(signal.SIGINT)
         until(lambda: not serves(gateway))
         gateway.process.send_signal(signal.SIGINT)
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(60) == 0
         answer = begun.result(10)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
