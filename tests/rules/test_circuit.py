@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gateway.rules.circuit import Circuit
 
 WHY = "upstream_unreachable"
@@ -101,6 +104,36 @@ def test_what_was_sent_before_it_opened_neither_closes_it_nor_keeps_it_open() ->
 
     assert circuit.enter(29.0) is None
     assert circuit.enter(30.0) is not None
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.floats(0, 20), st.sampled_from(["ask", "good", "bad"])), max_size=80
+    )
+)
+def test_whatever_happens_an_open_circuit_lets_no_two_go_within_its_time(
+    steps: list[tuple[int, str]],
+) -> None:
+    circuit, now = Circuit(failures=2, open_seconds=30.0), 0.0
+    out: list[int] = []
+    last_probe: float | None = None
+    for pause, step in steps:
+        now += pause
+        if step == "ask":
+            was_open = circuit.is_open
+            ticket = circuit.enter(now)
+            if was_open and ticket is not None:
+                assert last_probe is None or now - last_probe >= 30.0
+                last_probe = now
+            out += [] if ticket is None else [ticket]
+        elif out:
+            ticket = out.pop()
+            opened = step == "bad" and circuit.failed(ticket, now, WHY)
+            closed = step == "good" and circuit.succeeded(ticket)
+            if opened or closed:
+                last_probe = None
+            assert circuit.is_open or not opened
+    assert circuit.wait_seconds(now) <= 30.0
 
 
 def test_with_no_failures_to_open_it_never_does() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -14,8 +12,8 @@ from types import MappingProxyType
 import httpx
 
 from gateway.edges.upstream.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
-from gateway.edges.upstream.network import read_widely
 from gateway.edges.upstream.receiving import bounded, is_stream, last_event, read_tail
+from gateway.edges.upstream.transport import IDLE_SECONDS, open_transport
 from gateway.rules.retry_after import retry_after_seconds
 from gateway.rules.rotation import Rotation
 
@@ -24,18 +22,6 @@ USER_AGENT = "image-edit-gateway"
 CATALOGUE_CONNECTIONS = 2
 """Besides those of calls, so that a crowd of these does not hold up the catalogue."""
 CATALOGUE_SECONDS = 15.0
-IDLE_SECONDS = 2.0
-"""After which a connection is not used again. Many servers close theirs after 5 seconds: a call
-that crosses such a close has left, and would have to be booked though nobody has read it."""
-KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-"""An edit is silent for minutes: what lies between must not take its connection for dead, and
-an upstream that is gone is to be noticed."""
-if hasattr(socket, "TCP_KEEPIDLE"):
-    KEEPALIVE += [
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
-    ]
 
 
 class Upstream:
@@ -66,17 +52,11 @@ class Upstream:
         self._client = httpx.AsyncClient(
             base_url=base_url,
             timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
-            transport=read_widely(
-                httpx.AsyncHTTPTransport(
-                    limits=httpx.Limits(
-                        max_connections=max_connections + CATALOGUE_CONNECTIONS,
-                        keepalive_expiry=idle_seconds,
-                    ),
-                    verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
-                    proxy=proxy or None,
-                    trust_env=False,
-                    socket_options=KEEPALIVE,
-                )
+            transport=open_transport(
+                max_connections + CATALOGUE_CONNECTIONS,
+                idle_seconds=idle_seconds,
+                proxy=proxy,
+                ca_bundle=ca_bundle,
             ),
             trust_env=False,
             follow_redirects=False,
