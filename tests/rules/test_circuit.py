@@ -108,7 +108,7 @@ def test_what_was_sent_before_it_opened_neither_closes_it_nor_keeps_it_open() ->
 
 @given(
     steps=st.lists(
-        st.tuples(st.floats(0, 20), st.sampled_from(["ask", "good", "bad"])), max_size=80
+        st.tuples(st.integers(0, 20), st.sampled_from(["ask", "good", "bad"])), max_size=80
     )
 )
 def test_whatever_happens_an_open_circuit_lets_no_two_go_within_its_time(
