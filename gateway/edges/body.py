@@ -22,7 +22,7 @@ from gateway.rules.framing import Framing
 from gateway.rules.intake import Gatekeeper, Intake
 from gateway.rules.json_body import EditDocument, GenerationDocument
 
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 1 << 20
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
 

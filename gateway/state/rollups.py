@@ -8,6 +8,7 @@ estimated, corrections. No column is fed by both, so nothing is counted twice.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from hashlib import blake2b
@@ -58,17 +59,21 @@ _ADD = "ON CONFLICT (day, dimensions) DO UPDATE SET " + ", ".join(
 
 def tags_text(tags: Mapping[str, str]) -> str:
     """Tags as canonical JSON text: the same tags are the same text, whatever their order."""
+    if not tags:
+        return "{}"
     return json.dumps(dict(tags), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 async def add(tx: Transaction, parts: Iterable[tuple[str, Dimensions, Sums]]) -> None:
     """Add sums to their day's rows: one row each, locked in the order of their keys."""
-    rows: dict[tuple[str, str], tuple[Dimensions, Sums]] = {}
+    totals: defaultdict[tuple[str, Dimensions], Sums] = defaultdict(Sums)
     for day, dimensions, sums in parts:
-        row = rows.setdefault((day, _digest(dimensions)), (dimensions, Sums()))
-        row[1].add(sums)
-    ordered = [(*key, *rows[key][0], *astuple(rows[key][1])) for key in sorted(rows)]
-    await insert_rows(tx, _HEAD, ordered, _ADD)
+        totals[day, dimensions].add(sums)
+    rows = [
+        (day, _digest(dimensions), *dimensions, *astuple(total))
+        for (day, dimensions), total in totals.items()
+    ]
+    await insert_rows(tx, _HEAD, sorted(rows), _ADD)
 
 
 def _digest(dimensions: Dimensions) -> str:

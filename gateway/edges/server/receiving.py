@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 1 << 20
 
 
 class Reader(Protocol):
