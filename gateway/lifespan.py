@@ -57,6 +57,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         "gauges": glance_often(parts),
         "survey": survey(parts),
     }.items():
+        parts.meters.trouble.labels(f"background_{name}")  # at 0, until it crashes
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(functools.partial(_ended, parts))
         parts.background.append(task)

@@ -47,6 +47,8 @@ async def glance_often(parts: Parts) -> None:
 async def survey(parts: Parts) -> None:
     """For ever: one part that can't be looked at is a trouble, and keeps no other from it."""
     looks = {"state": _look_at_state, "results": _look_at_results, "disks": _look_at_disks}
+    for name in looks:
+        parts.meters.trouble.labels(f"survey_{name}")
     while True:
         for name, look in looks.items():
             try:

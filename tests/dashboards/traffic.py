@@ -134,7 +134,6 @@ class Crowd:
         self.disk.touch()
         answer = await self._fresh("film", pictures=[LARGE, LARGE], model=COLLAGE)
         assert answer.json()["error"]["code"] == "storage_full", answer.text
-        await asyncio.sleep(1.5)  # a survey of the disks comes by
         self.disk.unlink()
         away.rename(self.disk)
 

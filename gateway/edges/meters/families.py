@@ -224,6 +224,11 @@ RESERVATIONS_UNRESOLVED = _gauge(
     "Those of a dead process, or older than any call can last.",
 )
 TROUBLE = _counter("gateway_trouble", "part", "Things that went wrong and were survived, by part.")
+TROUBLED_PARTS = (
+    *("announcements", "heartbeat", "housekeeping", "keyring", "lease", "reserve", "resolving"),
+    *("settle", "usage", "usage_lost", "void", "warnings", "webhook", "write again"),
+)
+"""The parts that may be in trouble, besides each survey and each task in the background."""
 BUILD = _gauge("gateway_build_info", "version", "livemax", "1, by version.")
 
 SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (

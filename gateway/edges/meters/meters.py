@@ -72,12 +72,14 @@ class Meters:
         self.cache_damaged = shown.counter(families.CACHE_DAMAGED)
         self.cache_failures = shown.counter(families.CACHE_FAILURES)
         for failure in Failure:
-            self.cache_failures.labels(failure)  # at 0, or the first would be in no increase
+            self.cache_failures.labels(failure)  # at 0, or the first would be in no increase()
 
         self.state_up = shown.gauge(families.STATE_UP)
         self.usage_waiting = shown.gauge(families.USAGE_WAITING)
         self.usage_lag = shown.gauge(families.USAGE_LAG)
         self.trouble = shown.counter(families.TROUBLE)
+        for part in families.TROUBLED_PARTS:
+            self.trouble.labels(part)
         shown.gauge(families.BUILD).labels(version).set(1)
 
     # --- names --------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -160,3 +162,17 @@ def test_a_series_of_money_begins_at_nothing_before_any_is_spent(
         assert [s.value for s in samples_of(before, f"gateway_{name}_total", **design)] == [0]
     assert len(list(samples_of(before, "gateway_saved_dollars_total", **design))) == 3
     assert len(list(samples_of(before, "gateway_key_cost_dollars_total", team="design"))) == 1
+
+
+def test_every_part_that_may_be_in_trouble_is_counted_from_nothing(gateway: Running) -> None:
+    code = "\n".join(path.read_text() for path in Path("gateway").rglob("*.py"))
+    named = set(re.findall(r'(?:on_trouble[(,]\s*|trouble\.labels\()"([\w ]+)"', code))
+    background = {f"background_{task.get_name()}" for task in gateway.app.parts.background}
+    surveys = {"survey_state", "survey_results", "survey_disks"}
+    counted = {
+        sample.labels["part"]: sample.value
+        for sample in samples_of(scrape(gateway), "gateway_trouble_total")
+    }
+
+    assert {"heartbeat", "keyring"} <= named
+    assert counted == dict.fromkeys(named | background | surveys, 0)
