@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,17 +19,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway import focus
-from gateway.edges.sqlite import SqliteDatabase
 from gateway.focus import Issuer, focus_rows
 from gateway.rules.money import nanos_of, usd
 from gateway.state import reports
 from gateway.state.audit import Author
-from gateway.state.migrate import migrate
+from gateway.state.database import Database
 from gateway.state.usage import record
+from tests.state.conftest import database, database_url, empty_database, postgres_url
 from tests.state.funds import CENT, DAY_MS, NOW_MS, Till, caller
 from tests.state.test_closing import DECEMBER_MS, close, corrected
 from tests.state.test_reconciling import line, reconciled
 from tests.state.test_usage import row
+
+__all__ = ["database", "database_url", "empty_database", "postgres_url"]
 
 NOVEMBER = ("2026-11-01", "2026-11-30")
 DECEMBER = ("2026-12-01", "2026-12-31")
@@ -43,11 +45,9 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 @pytest.fixture
-async def till(tmp_path: Path) -> AsyncIterator[Till]:
-    database = SqliteDatabase(tmp_path / "gateway.db")
-    await migrate(database)
-    yield await Till(database).open(callers=(caller(), OTHER))
-    await database.close()
+async def till(database: Database) -> Till:
+    """On each engine: a file is the same whatever it was read from."""
+    return await Till(database).open(callers=(caller(), OTHER))
 
 
 async def exported(

@@ -29,6 +29,7 @@ CLOSING_COLUMNS = (
     "period", "timezone", "closed_at", "closed_by", "ledger_rows", "spent_usd", "corrections_usd",
     "saved_usd", "estimated_calls", "digest",
 )  # fmt: skip
+SHOWN_COLUMNS = tuple(name for name in CLOSING_COLUMNS if name not in ("timezone", "digest"))
 
 
 @click.command("close")
@@ -68,7 +69,7 @@ def close(
             rows,
             as_csv=as_csv,
             as_json=as_json,
-            columns=CLOSING_COLUMNS,
+            columns=CLOSING_COLUMNS if as_csv else SHOWN_COLUMNS,
             empty="No month is closed.",
         )
         return

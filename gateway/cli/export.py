@@ -8,8 +8,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import Literal, TextIO, cast
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -21,6 +23,7 @@ from gateway.rules.windows import month_days
 from gateway.settings import Settings
 from gateway.showing import ledger_facts
 from gateway.state.closed import closed_through
+from gateway.state.closing import closings
 from gateway.state.database import Transaction
 from gateway.state.reports import every_row
 
@@ -95,7 +98,7 @@ async def _write(
     file.seek(0)
     file.truncate()
     if form == "focus":
-        issuer = Issuer(settings.upstream.name, settings.zone)
+        issuer = Issuer(settings.upstream.name, await _zone(tx, days, settings))
         rows: AsyncIterator[Facts] = focus_rows(tx, days.first_day, days.last_day, issuer)
         await _write_csv(rows, COLUMNS, NUMBERS, file)
     elif form == "csv":
@@ -104,6 +107,14 @@ async def _write(
         async for row in _ledger(tx, days):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return days.last_day <= (await closed_through(tx) or "")
+
+
+async def _zone(tx: Transaction, days: Range, settings: Settings) -> tzinfo:
+    """Where these days lie: a month stays where it was closed, whatever is set since."""
+    for closing in await closings(tx):
+        if closing.first_day <= days.first_day and days.last_day <= closing.last_day:
+            return ZoneInfo(closing.timezone)
+    return settings.zone
 
 
 async def _ledger(tx: Transaction, days: Range) -> AsyncIterator[Facts]:

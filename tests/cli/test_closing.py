@@ -7,6 +7,8 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from gateway.cli.books import LEDGER_COLUMNS
 from tests.cli.test_books import Fill, Run, fill, loaded, run, sheet, state
 from tests.state.funds import CENT, Till
@@ -134,3 +136,14 @@ def test_names_that_a_sheet_takes_for_formulas_are_texts_and_amounts_are_numbers
     rows = sheet(run("ledger", "export", *JUNE, "--format", "focus"))
     assert {row["x_CostCentre"] for row in rows} == {"'=1+1"}
     assert [row["BilledCost"] for row in rows] == ["0.01", "-0.000000005"]
+
+
+def test_a_closed_month_stays_in_the_time_zone_that_it_was_closed_in(
+    run: Run, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(a_call_in_june)
+    run("ledger", "close", "2025-06")
+    before = run("ledger", "export", *JUNE, "--format", "focus").stdout_bytes
+    monkeypatch.setenv("GATEWAY_SERVER__TIMEZONE", "Europe/Berlin")
+    assert run("ledger", "export", *JUNE, "--format", "focus").stdout_bytes == before
+    assert b"2025-06-01T00:00:00Z" in before
