@@ -19,9 +19,10 @@ from gateway.rules.units import time_text
 from gateway.state.audit import AuditRow, shown
 from gateway.state.booking import LedgerRow, OpenReservation
 from gateway.state.closing import Closing
-from gateway.state.comparing import NOBODY, Comparison, Payers
+from gateway.state.comparing import Comparison
 from gateway.state.correcting import Corrected
 from gateway.state.keys import KeyRecord
+from gateway.state.payers import NOBODY, Payers
 from gateway.state.records import AccountRecord
 from gateway.state.reports import Borrowing, Reuse, UsageLine
 from gateway.state.resolving import Unresolved
@@ -205,6 +206,7 @@ def comparison_facts(found: Comparison) -> Facts:
         "agreed": len(found.matching.agreed),
         "missing": counts["missing"],
         "extra": counts["extra"],
+        "extra_after_its_last_line": found.after_its_end,
         "differing": counts["differing"],
         "confirmed": counts["confirmed"],
         "adjustments": len(found.adjustments),

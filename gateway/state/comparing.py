@@ -8,69 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from hashlib import sha256
 
-from gateway.rules.reconciling import Finding, Known, Matching, Span, match
+from gateway.rules.reconciling import Finding, Matching, Span, match
 from gateway.rules.statements import Billed, Line, Statement
-from gateway.rules.windows import day_of, days_before
+from gateway.rules.windows import day_of
 from gateway.state.closed import closed_through, open_day
-from gateway.state.database import Row, Transaction
-from gateway.state.multirow import placeholders
-
-UNATTRIBUTED = "(unattributed)"
-"""The team and the key of what was billed and nobody here is known to have asked for."""
-
-_AT_ONCE = 200
-_KNOWN = (
-    "l.id, l.request_id, l.upstream_request_id, l.cost_nanos, l.estimated, l.at_ms, l.team, "
-    "l.key_id, l.model, COALESCE(l.late_for, l.day) AS about, c.corrected_nanos, c.corrected_id"
-)
-
-
-def _calls_where(which: str) -> str:
-    """Calls of which this holds, with their corrections. It stands twice: `k` is a call."""
-    return (
-        f"SELECT {_KNOWN} FROM ledger l LEFT JOIN ("
-        "SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS corrected_nanos, "
-        "MAX(x.upstream_request_id) AS corrected_id FROM ledger k JOIN ledger x "
-        f"ON x.corrects = k.id WHERE k.kind = 'call' AND {which} GROUP BY x.corrects"
-        f") c ON c.corrects = l.id WHERE l.kind = 'call' AND {which.replace('k.', 'l.')}"
-    )
-
-
-_OF_DAY = _calls_where("k.day = $1 AND k.late_for IS NULL")
-_LATE_FOR_DAY = _calls_where("k.late_for = $1")
-_BY_UPSTREAM_ID = (
-    "k.id IN (SELECT COALESCE(corrects, id) FROM ledger "
-    "WHERE upstream_request_id <> '' AND upstream_request_id IN "
-)
-_BY_OUR_ID = "(k.request_id IN "
-_ATTRIBUTES = "team, key_id, model, owner, cost_centre, tags"
-
-
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """Who asked for a call, as their request says."""
-
-    team: str = UNATTRIBUTED
-    key_id: str = UNATTRIBUTED
-    model: str = ""
-    owner: str = ""
-    cost_centre: str = ""
-    tags: str = "{}"
-
-
-NOBODY = Payer()
-
-
-@dataclass(frozen=True, slots=True)
-class Payers:
-    """Who pays, by our request ids and by the upstream's."""
-
-    found: Mapping[tuple[str, str], Payer]
-
-    def of(self, line: Line) -> Payer:
-        """Who asked for what this line is about, as far as anybody knows."""
-        by_upstream = self.found.get(("upstream_request_id", line.request_id), NOBODY)
-        return self.found.get(("request_id", line.client_request_id), by_upstream)
+from gateway.state.database import Transaction
+from gateway.state.known import held_requests, known_calls
+from gateway.state.multirow import placeholders, portions
+from gateway.state.payers import Payers, payers
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +59,13 @@ class Comparison:
     @property
     def changes(self) -> int:
         return len(self.matching.findings) + len(self.adjustments)
+
+    @property
+    def after_its_end(self) -> int:
+        """How many calls are extra that were settled after the statement's last line."""
+        last_ms = self.statement.last_ms or 0
+        extra = (each.call for each in self.matching.findings if each.what == "extra")
+        return sum(call is not None and call.at_ms > last_ms for call in extra)
 
     @property
     def pending_nanos(self) -> int:
@@ -206,79 +158,10 @@ def id_of(kind: str, *said: str) -> str:
     return f"{kind}_{sha256(json.dumps(said).encode()).hexdigest()[:32]}"
 
 
-async def known_calls(
-    tx: Transaction, first_day: str, last_day: str, billed: Sequence[Billed]
-) -> list[Known]:
-    """The calls that these days are about, and those of any day that the statement names."""
-    calls: dict[str, Known] = {}
-    day = first_day
-    while day <= last_day:
-        for rows in (await tx.fetch(_OF_DAY, day), await tx.fetch(_LATE_FOR_DAY, day)):
-            calls.update((row["id"], _known(row)) for row in rows)
-        day = days_before(day, -1)
-    met = {name for call in calls.values() for name in call.upstream_ids}
-    elsewhere = [each for each in billed if each.request_id not in met]
-    calls.update((call.id, call) for call in await calls_named(tx, elsewhere))
-    return list(calls.values())
-
-
-async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[Known]:
-    """The calls that these lines name by the upstream's request id or by ours."""
-    calls: dict[str, Known] = {}
-    for names, which in (
-        ([each.request_id for each in billed], _BY_UPSTREAM_ID),
-        ([each.client_request_id for each in billed], _BY_OUR_ID),
-    ):
-        for ids in _portions(names):
-            rows = await tx.fetch(_calls_where(which + placeholders(len(ids)) + ")"), *ids)
-            calls.update((row["id"], _known(row)) for row in rows)
-    return list(calls.values())
-
-
-def _known(row: Row) -> Known:
-    """A call with its corrections added up."""
-    ids = {row["upstream_request_id"], row["corrected_id"]}
-    return Known(
-        id=row["id"],
-        request_id=row["request_id"],
-        upstream_ids=tuple(sorted(ids - {"", None})),
-        cost_nanos=row["cost_nanos"] + (row["corrected_nanos"] or 0),
-        estimated=bool(row["estimated"]) and row["corrected_nanos"] is None,
-        at_ms=row["at_ms"],
-        day=row["about"],
-        team=row["team"],
-        key_id=row["key_id"],
-        model=row["model"],
-    )
-
-
-async def payers(tx: Transaction, lines: Iterable[Line]) -> Payers:
-    """Who asked for what these lines are about: by the ledger, else by the requests kept."""
-    lines = list(lines)
-    ours = [line.client_request_id for line in lines]
-    found: dict[tuple[str, str], Payer] = {}
-    for table, column, names in (
-        ("ledger", "upstream_request_id", [line.request_id for line in lines]),
-        ("usage_rows", "request_id", ours),
-        ("ledger", "request_id", ours),
-    ):  # an empty id is nobody's, and the index of the upstream's leaves it out
-        for ids in _portions(names):
-            rows = await tx.fetch(
-                f"SELECT {column} AS name, {_ATTRIBUTES} FROM {table} "
-                f"WHERE {column} <> '' AND {column} IN {placeholders(len(ids))}",
-                *ids,
-            )
-            for row in rows:
-                if row["team"] != UNATTRIBUTED:
-                    facts = {name: row[name] for name in row if name != "name"}
-                    found[column, row["name"]] = Payer(**facts)
-    return Payers(found)
-
-
 async def _booked_adjustments(tx: Transaction, ids: Sequence[str]) -> set[str]:
     """Which of these adjustments are in the ledger already."""
     found: set[str] = set()
-    for some in _portions(ids):
+    for some in portions(ids):
         rows = await tx.fetch(f"SELECT id FROM ledger WHERE id IN {placeholders(len(some))}", *some)
         found |= {row["id"] for row in rows}
     return found
@@ -293,20 +176,3 @@ async def _total_about(tx: Transaction, first_day: str, last_day: str) -> int:
         *(first_day, last_day),
     )
     return rows[0]["nanos"] or 0
-
-
-async def held_requests(tx: Transaction, request_ids: Iterable[str]) -> set[str]:
-    """Which of these requests have a call that is not in the ledger yet."""
-    found: set[str] = set()
-    for ids in _portions(request_ids):
-        rows = await tx.fetch(
-            f"SELECT request_id FROM reservations WHERE request_id IN {placeholders(len(ids))}",
-            *ids,
-        )
-        found |= {row["request_id"] for row in rows}
-    return found
-
-
-def _portions(names: Iterable[str]) -> list[list[str]]:
-    wanted = [name for name in dict.fromkeys(names) if name]
-    return [wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE)]

@@ -7,7 +7,7 @@ ones 32 + 8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.state.database import Row, Transaction, Value
 
@@ -19,6 +19,12 @@ a row costs more in a larger statement than in its own (measured)."""
 def placeholders(count: int, first: int = 1) -> str:
     """`($1, $2, …)`, from `first` on."""
     return "(" + ", ".join(f"${number}" for number in range(first, first + count)) + ")"
+
+
+def portions(names: Iterable[str]) -> list[list[str]]:
+    """Names, each once and none empty, as many at a time as one statement takes well."""
+    wanted = [name for name in dict.fromkeys(names) if name]
+    return [wanted[start : start + 200] for start in range(0, len(wanted), 200)]
 
 
 async def insert_rows(

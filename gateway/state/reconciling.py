@@ -20,17 +20,12 @@ from gateway.state.audit import Author, append
 from gateway.state.balances import Move, book
 from gateway.state.booking import LedgerRow, add_rows, paid_images
 from gateway.state.closed import lock_closings, open_day
-from gateway.state.comparing import (
-    Payer,
-    Source,
-    calls_named,
-    held_requests,
-    id_of,
-    payers,
-)
+from gateway.state.comparing import Source, id_of
 from gateway.state.correcting import booked_call
 from gateway.state.costs import raise_cost
 from gateway.state.database import Transaction
+from gateway.state.known import calls_named, held_requests
+from gateway.state.payers import Payer, payers
 
 
 async def correct_calls(

@@ -191,6 +191,21 @@ def test_an_empty_month_has_no_calls(fill: Fill, reconcile: Reconcile) -> None:
     text = "request_id,time,cost_usd\n"
     found = loaded(reconcile(text, "--period", "2025-06", "--json"))
     assert (found["extra"], found["after"]["ledger_usd"]) == (1, "0")
+    assert found["extra_after_its_last_line"] == 1
+
+
+def test_a_statement_that_ends_before_the_ledger_does_is_asked_about(
+    fill: Fill, reconcile: Reconcile
+) -> None:
+    async def in_june(till: Till) -> None:
+        from_ms = 1_750_000_000_000  # 2025-06-15
+        await till.reserve("a", at=from_ms)
+        await till.settle("a", at=from_ms)
+
+    fill(in_june)
+    text = "request_id,time,cost_usd\nu1,2025-06-02T00:00:00Z,0.01\n"
+    said = reconcile(text, "--period", "2025-06", "--dry-run").output
+    assert "1 of the extra calls are later than its last line: is it whole?" in said
 
 
 def test_a_month_that_is_not_over_is_compared_up_to_the_statements_last_line(

@@ -12,8 +12,9 @@ from gateway.rules.statements import Line, Statement, gather
 from gateway.state import comparing, reconciling
 from gateway.state.audit import Author, list_audit
 from gateway.state.booking import LedgerRow
-from gateway.state.comparing import UNATTRIBUTED, Comparison, Source
+from gateway.state.comparing import Comparison, Source
 from gateway.state.database import Database
+from gateway.state.payers import UNATTRIBUTED
 from gateway.state.reports import ledger_rows, usage_by
 from gateway.state.usage import record
 from tests.state.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
