@@ -14,14 +14,17 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks.measuring import DIRECT, SCENES, Measured, measure_round
+from tests.benchmarks import stages
+from tests.benchmarks.measuring import DIRECT, GATEWAY, SCENES, Measured, measure_round
 from tests.benchmarks.peers import PEERS, Missing, Peer, start_constant
 from tests.benchmarks.plot import plot
 from tests.benchmarks.processes import Process
 from tests.benchmarks.report import Report, put_between_markers
+from tests.benchmarks.work import EIGHT_MB, ONE_MB, WORKS
 
 RESULTS = Path("tests/benchmarks/results")
 README = Path("README.md")
+PROFILE = Path("tests/benchmarks/README.md")
 SETTLE_SECONDS = 1.0
 
 
@@ -50,9 +53,11 @@ def main(
                 measure_round(each, running, Path(folder), seconds)
                 took = time.perf_counter() - began
                 click.echo(f"round {number}/{rounds}  {each.scene.name}  ({took:.0f} s)")
+        today = datetime.now(UTC).date().isoformat()
+        spent = _stages(running[GATEWAY], today) if GATEWAY in running else ""
         report = Report(
             machine=_machine(),
-            date=datetime.now(UTC).date().isoformat(),
+            date=today,
             rounds=rounds,
             seconds=seconds,
             skipped=skipped,
@@ -60,9 +65,9 @@ def main(
             idle_mb=idle,
             measured=measured,
         )
-    click.echo(f"\n{report.markdown()}")
+    click.echo(f"\n{report.markdown()}\n{spent}\n")
     if write or (write is None and not scenes and not peers):
-        _write(report)
+        _write(report, spent)
 
 
 @contextlib.contextmanager
@@ -90,12 +95,21 @@ def _running(
         yield running, skipped, {name: p.memory_bytes() / 1e6 for name, p in running.items()}
 
 
-def _write(report: Report) -> None:
+def _stages(gateway: Process, today: str) -> str:
+    """Where the time goes, at one request at a time."""
+    click.echo("stages of a hit and of a miss")
+    asked = [(WORKS[0], False), (ONE_MB, False), (EIGHT_MB, False), (ONE_MB, True)]
+    measured = [stages.measure(gateway.url, work, unique=unique) for work, unique in asked]
+    return stages.markdown(measured, stages.limits(), f"{today}, {_machine()}")
+
+
+def _write(report: Report, spent: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "table.md").write_text(report.markdown())
     (RESULTS / "results.json").write_text(report.json())
     (RESULTS / "plot.svg").write_text(plot(report.measured))
     put_between_markers(README, report.summary(str(RESULTS)))
+    put_between_markers(PROFILE, spent)
     click.echo(f"written: {RESULTS}/ and the section of {README}")
 
 
