@@ -67,7 +67,7 @@ def test_a_key_that_is_told_to_wait_rests_and_the_next_goes_out_with_another_at_
         seconds = time.monotonic() - started
 
         assert [answer.status_code for answer in answers] == [200] * 3
-        assert seconds < 15
+        assert seconds < 60
         assert paid_by(emulator) in (["aaaa"] * 3, ["bbbb"] * 3)
         assert metric(gateway, 'gateway_upstream_retries_total{reason="busy"}') == 1
         assert emulator.stats()["calls"] == 4
@@ -112,9 +112,9 @@ def test_an_account_that_was_told_to_wait_is_left_alone_that_long(tmp_path: Path
         answers = [gateway.edit("one"), gateway.edit("another")]
 
         assert {code(answer) for answer in answers} == {(429, "upstream_busy", "true")}
-        assert all(40 <= int(answer.headers["retry-after"]) <= 45 for answer in answers)
+        assert all(20 < int(answer.headers["retry-after"]) <= 45 for answer in answers)
         (trouble,) = degraded(gateway)
-        assert trouble.startswith("upstream: asks to be left alone for 4")
+        assert trouble.startswith("upstream: asks to be left alone for ")
         assert emulator.stats()["calls"] == 1
         assert [cost for _, cost in ledger(gateway.settings)] == [0]
 
