@@ -86,7 +86,7 @@ def stream(
         told.status, told.headers = answer.status_code, answer.headers
         told.begun.set()
         try:
-            for piece in answer.iter_raw():
+            for piece in answer.iter_bytes():
                 told.raw += piece
                 for event in parser.feed(piece):
                     told.kinds.append(kind_of(event))
