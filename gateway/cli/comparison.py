@@ -17,10 +17,7 @@ COLUMNS = (
     "what", "at", "request_id", "upstream_request_id", "team", "key", "model", "booked_usd",
     "billed_usd", "difference_usd",
 )  # fmt: skip
-SHOWN_COLUMNS = (
-    "what", "at", "request_id", "upstream_request_id", "team", "booked_usd", "billed_usd",
-    "difference_usd",
-)  # fmt: skip
+SHOWN_COLUMNS = ("what", "at", "request", "team", "booked_usd", "billed_usd", "difference_usd")
 
 
 def rows_of(plan: Comparison) -> list[dict[str, object]]:
@@ -48,7 +45,7 @@ def print_plan(file: Path, plan: Comparison, *, err: bool = False) -> None:
     rows = rows_of(plan)
     if rows and not err:
         click.echo("")
-        print_rows(rows[:SHOWN_ROWS], columns=SHOWN_COLUMNS)
+        print_rows([_short(row) for row in rows[:SHOWN_ROWS]], columns=SHOWN_COLUMNS)
         if len(rows) > SHOWN_ROWS:
             click.echo(f"… and {len(rows) - SHOWN_ROWS} more: --csv has them all.")
     if rows:
@@ -60,6 +57,12 @@ def print_plan(file: Path, plan: Comparison, *, err: bool = False) -> None:
         )
     if rows and plan.booked_in:
         click.echo(f"These days are closed: it is booked in {plan.booked_in}.", err=err)
+
+
+def _short(row: Mapping[str, object]) -> dict[str, object]:
+    """A row for a terminal: to the second, and by one id, ours where there is one."""
+    at = f"{str(row['at'])[:19]}Z"
+    return {**row, "at": at, "request": row["request_id"] or row["upstream_request_id"]}
 
 
 def _counted(rows: Sequence[Mapping[str, object]]) -> str:

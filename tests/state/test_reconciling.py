@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -279,3 +280,15 @@ async def test_pictures_that_were_missing_count_in_their_day_alone(till: Till) -
     await reconciled(till, line("u1", CENT, "req-lost", n=3))
     assert (await till.stands())["team"].images == 3
     assert (await till.stands(at=NOW_MS + DAY_MS))["team"].images == 0
+
+
+async def test_two_who_reconcile_at_once_book_everything_once(till: Till) -> None:
+    for number in range(6):
+        await till.reserve(f"r{number}", 4 * CENT)
+        await till.settle(f"r{number}", None)
+    lines = [line(f"up-r{number}", CENT) for number in range(5)]
+    lines += [line(f"new{number}", CENT) for number in range(5)] + [line("", -CENT)]
+    await asyncio.gather(*(reconciled(till, *lines) for _ in range(3)))
+    after = await compared(till, *lines)
+    assert (after.changes, after.off_nanos, after.booked_nanos) == (0, 0, 9 * CENT)
+    assert len(await rows_of(till)) == 6 + 6 + 5 + 1
