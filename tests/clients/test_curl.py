@@ -84,11 +84,12 @@ def test_a_file_from_a_pipe_works(
     assert emulator.stats()["billed_calls"] == 1
 
 
-@pytest.mark.parametrize("name", ["image", "image[]"])
+@pytest.mark.parametrize("first", ["image", "image[]"])
+@pytest.mark.parametrize("second", ["image", "image[]"])
 def test_a_repeated_field_is_a_list_in_its_order(
-    curl: Curl, emulator: EmulatorServer, new_prompt: Prompt, name: str
+    curl: Curl, emulator: EmulatorServer, new_prompt: Prompt, first: str, second: str
 ) -> None:
-    files = ("-F", f"{name}=@white.png", "-F", f"{name}=@black.png")
+    files = ("-F", f"{first}=@white.png", "-F", f"{second}=@black.png")
     answer = curl.edit(f"mirror it, {new_prompt()}", *files)
 
     assert halves(answer.picture) == (0, 255)
