@@ -150,10 +150,10 @@ def cache() -> Sequence[Built]:
         ),
         chart(
             "Troubles survived",
-            "Things an hour that went wrong and were survived, by part, of which the journal has a "
-            "line each; and what the store of results could not do, which made a miss of a hit.",
+            "Things an hour that went wrong and were survived, of the five worst parts (the journal "
+            "has a line for each); and what the store of results could not do: a miss, no error.",
             Short,
-            query(f"{HOUR} * {_rate('gateway_trouble_total', 'part')}", "{{part}}"),
+            query(f"topk(5, {HOUR} * {_rate('gateway_trouble_total', 'part')})", "{{part}}"),
             query(
                 f"{HOUR} * {_rate('gateway_cache_failures_total', 'failure')}",
                 "results: {{failure}}",

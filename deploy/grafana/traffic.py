@@ -112,7 +112,7 @@ def now() -> Sequence[Built]:
             "Overhead, 99 %",
             "99 of 100 answered requests were held up by the gateway itself less than this.",
             Seconds,
-            query(quantile(0.99, OVERHEAD.histogram, OVERHEAD.selector)),
+            query(f"{quantile(0.99, OVERHEAD.histogram, OVERHEAD.selector)} >= 0"),
             steps=((0.5, ORANGE), (1, RED)),
         ),
         number(

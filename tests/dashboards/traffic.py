@@ -168,7 +168,7 @@ class Crowd:
             lambda: self._ask("notebook", "no picture", [b"GIF?"]),
         )
         answer = await self._dice.choice(mistakes)()
-        assert answer.status_code in (400, 401, 404), answer.text
+        assert answer.status_code in (400, 401, 404, 429), answer.text
 
     async def _ask(
         self,
