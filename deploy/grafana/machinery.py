@@ -150,8 +150,9 @@ def cache() -> Sequence[Built]:
         ),
         chart(
             "Troubles survived",
-            "Things an hour that went wrong and were survived, of the five worst parts (the journal "
-            "has a line for each); and what the store of results could not do: a miss, no error.",
+            "Things an hour that went wrong and were survived, of the five worst parts (the "
+            "journal has a line for each); and what the store of results could not do: a miss, no "
+            "error.",
             Short,
             query(f"topk(5, {HOUR} * {_rate('gateway_trouble_total', 'part')})", "{{part}}"),
             query(
