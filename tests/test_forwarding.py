@@ -117,6 +117,7 @@ def test_an_account_that_was_told_to_wait_is_left_alone_that_long(tmp_path: Path
         assert trouble.startswith("upstream: asks to be left alone for ")
         assert emulator.stats()["calls"] == 1
         assert [cost for _, cost in ledger(gateway.settings)] == [0]
+        assert "reserve" not in answers[1].headers["server-timing"]
 
 
 # --- tries ----------------------------------------------------------------------------
