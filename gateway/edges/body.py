@@ -99,12 +99,8 @@ class _Form:
             message = "Content-Type names no boundary. Let the client library set Content-Type."
             raise Refusal("invalid_multipart", message)
         self._intake = intake
-        self.data, self.end = intake.data, intake.end
-        self._framing = Framing(boundary, self, bounds.max_header_bytes)
+        self._framing = Framing(boundary, _Parts(intake), bounds.max_header_bytes)
         self.feed = self._framing.feed
-
-    def begin(self, headers: dict[bytes, bytes]) -> None:
-        self._intake.begin(_part(headers))
 
     def finish(self, body_bytes: int) -> Edit:
         if not self._framing.ended:
@@ -114,6 +110,17 @@ class _Form:
                 "short. Send it again, whole.",
             )
         return self._intake.edit(body_bytes=body_bytes)
+
+
+class _Parts:
+    """Parts as the framing finds them, told to the intake."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.data, self.end = intake.data, intake.end
+
+    def begin(self, headers: dict[bytes, bytes]) -> None:
+        self._intake.begin(_part(headers))
 
 
 def _part(headers: dict[bytes, bytes]) -> Part:

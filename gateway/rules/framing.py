@@ -46,7 +46,7 @@ class Framing:
         self._parts = parts
         self._max_header_bytes = max_header_bytes
         self._waiting = b""
-        self._step = self._start
+        self._step = Framing._start  # unbound: a cycle would keep all of it until a collection
         self.ended = False
         """The closing boundary has come."""
 
@@ -56,7 +56,7 @@ class Framing:
         self._waiting = b""
         at: int | None = 0
         while at is not None:
-            at = self._step(data, at)
+            at = self._step(self, data, at)
 
     # Each step takes the data and where it has got to, and gives where the next one goes on;
     # None where it needs more, with what it has not used in `_waiting`.
@@ -72,7 +72,7 @@ class Framing:
             return None
         if not rest.startswith(opening):
             raise broken("it does not begin with the boundary that Content-Type names")
-        self._step = self._first
+        self._step = Framing._first
         return len(data) - len(rest) + len(opening)
 
     def _first(self, data: bytes, at: int) -> int | None:
@@ -91,7 +91,7 @@ class Framing:
             self._waiting = data[at:]
             return None
         self._parts.begin(_parsed(data[at:end]))
-        self._step = self._content
+        self._step = Framing._content
         return after
 
     def _content(self, data: bytes, at: int) -> int | None:
@@ -130,7 +130,7 @@ class Framing:
         if within:
             self._hand_on(data, since, found)
             self._parts.end()
-        self._step = self._end if line == b"--" else self._headers
+        self._step = Framing._end if line == b"--" else Framing._headers
         self.ended = line == b"--"
         return after
 
