@@ -93,6 +93,17 @@ def test_every_key_is_tried_before_a_client_is_told_that_none_works(tmp_path: Pa
         assert degraded(gateway) == ["upstream: 6 of 7 keys refused"]
 
 
+def test_a_key_that_is_refused_while_others_work_is_no_trouble_of_the_upstream(
+    tmp_path: Path,
+) -> None:
+    with with_keys(tmp_path, *KEYS, circuit_failures=2) as (gateway, emulator):
+        emulator.order({"status": 401}, {"status": 403})
+        assert gateway.edit().status_code == 200
+        assert emulator.stats()["calls"] == 3
+        assert degraded(gateway) == ["upstream: 2 of 3 keys refused"]
+        assert metric(gateway, 'gateway_upstream_retries_total{reason="key"}') == 2
+
+
 def test_where_every_key_is_refused_it_is_the_account(tmp_path: Path) -> None:
     with with_keys(tmp_path, "sk-revoked-0000", "sk-revoked-1111") as (gateway, emulator):
         assert code(gateway.edit()) == (502, "upstream_account", "false")
