@@ -66,6 +66,9 @@ Call = Bought | NotBought
 
 _REASONS: Mapping[int, Reason] = {401: "key", 403: "key", 429: "busy", 503: "unavailable"}
 """Where an answer was not charged for: why another try may go better."""
+_OF_ALL = frozenset({401, 402})
+"""Meets everybody's calls. A 403 may be for one model, or for what a firewall reads in a prompt:
+for nothing, and again and again, whoever sends such edits would close the upstream to all."""
 _OF_A_KEY = frozenset({"busy", "key"})
 """Another key may go at once."""
 
@@ -212,7 +215,7 @@ class Forwarder:
         return NotBought(
             refusal,
             replace(settlement, cost_nanos=0) if free else settlement,
-            alive=answer.status < 500 and (not ours or reason == "key"),
+            alive=answer.status < 500 and (answer.status not in _OF_ALL or reason == "key"),
             may_repeat=reason,
             asked_seconds=asked or 0.0,
         )

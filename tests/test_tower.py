@@ -404,6 +404,9 @@ def test_a_probe_that_cannot_be_paid_for_leaves_its_place_to_another(
     ("fault", "opens"),
     [
         ({"status": 400}, False),
+        ({"status": 401}, True),
+        ({"status": 402}, True),
+        ({"status": 403}, False),
         ({"status": 409}, False),
         ({"status": 429}, False),
         ({"status": 503}, True),

@@ -15,6 +15,9 @@ from gateway.errors import Refusal
 LONGEST_BOUNDARY = 256
 """RFC 2046 allows 70."""
 _LONGEST_PADDING = 256
+MOST_LOOKALIKES = 1_000
+"""How often a body's contents may hold its boundary with something behind it. No client's do,
+and each costs a look: a body of nothing else would take a hundred times as long as a picture."""
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -46,6 +49,7 @@ class Framing:
         self._parts = parts
         self._max_header_bytes = max_header_bytes
         self._waiting = b""
+        self._lookalikes = 0
         self._step = Framing._start  # unbound: a cycle would keep all of it until a collection
         self.ended = False
         """The closing boundary has come."""
@@ -102,6 +106,9 @@ class Framing:
             after = self._after_delimiter(data, behind, found, within=True, since=at)
             if after != -1:
                 return after
+            self._lookalikes += 1
+            if self._lookalikes > MOST_LOOKALIKES:
+                raise broken("its contents are full of its own boundary")
             found = data.find(self._delimiter, found + 1)
         self._keep_from(data, self._may_begin(data, at), at)
         return None

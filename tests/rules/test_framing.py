@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 
 from gateway.errors import Refusal
-from gateway.rules.framing import Framing
+from gateway.rules.framing import MOST_LOOKALIKES, Framing
 
 BOUNDARY = b"b0undary"
 HEADERS = b'Content-Disposition: form-data; name="a"\r\n\r\n'
@@ -142,3 +142,11 @@ def test_what_is_not_framed_so_is_refused(body: bytes, size: int) -> None:
 def test_a_boundary_beyond_reason_is_refused(boundary: bytes) -> None:
     with pytest.raises(Refusal):
         Framing(boundary, Heard(), 500)
+
+
+def test_contents_that_are_full_of_the_boundary_are_refused() -> None:
+    lookalike = b"\r\n--b0undaryx"
+    contents = [lookalike * (MOST_LOOKALIKES // 2)] * 2
+    assert [content for _, content in taken_apart(put_together(contents), [7])[0]] == contents
+    with pytest.raises(Refusal, match="its own boundary"):
+        taken_apart(put_together([*contents, lookalike]), [7])
