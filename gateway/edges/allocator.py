@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 
-KEPT_BYTES = 64 << 20
+KEPT_BYTES = 16 << 20
 """So much free memory is kept at the heap's end."""
 LARGEST_BYTES = 32 << 20
 """Larger blocks are mapped on their own, as before; glibc takes no higher bound."""

@@ -32,7 +32,7 @@ _SETTINGS: Mapping[str, object] = {
     "statistics": 0,
     "disk_min_file_size": INLINE_BELOW_BYTES,
     "sqlite_auto_vacuum": 2,
-    "sqlite_cache_size": -4096,
+    "sqlite_cache_size": -1024,
     "sqlite_journal_size_limit": 16_777_216,
     "sqlite_mmap_size": 0,  # a mapped index that someone truncates would kill the process
     "sqlite_synchronous": 1,
