@@ -38,6 +38,7 @@ from gateway.rules.statements import Columns
 from gateway.rules.units import bytes_of, seconds_of
 
 PREFIX = "GATEWAY_"
+_PLACEHOLDER = "CHANGE-ME"
 DEFAULT_FILE = Path("config/gateway.toml")
 DOCUMENTED_PRICES = MappingProxyType({"deepshi-image-1": {"price_ceiling_usd": "0.01"}})
 
@@ -67,6 +68,13 @@ def _listed(value: object) -> object:
 
 def _secret(value: object) -> object:
     """`env:NAME`, `file:PATH`, or the secret itself; an unset variable is empty."""
+    found = _resolved(value)
+    if isinstance(found, str) and _PLACEHOLDER in found:
+        raise ValueError(f"still says {_PLACEHOLDER}, which everybody knows: put in your own")
+    return found
+
+
+def _resolved(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value.startswith("env:"):

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.emulator import EmulatorServer
-from gateway.settings import LimitSettings, Settings, load
+from gateway.settings import LimitSettings, Settings, SettingsError, load
 
 FILE = Path("config/gateway.toml")
 ENVIRONMENT = {"DEEPSHI_API_KEY": "", "GATEWAY_ADMIN_TOKEN": ""}
@@ -90,6 +90,21 @@ def test_the_state_s_url_may_stand_in_a_file_or_a_variable(
     given = f"file:{tmp_path / 'url'}" if form == "file" else "env:STATE_URL"
     settings = load(Path("/dev/null"), environment={"GATEWAY_STATE__URL": given})
     assert settings.state.url == url
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_ADMIN__TOKEN", "CHANGE-ME"),
+        ("GATEWAY_METRICS__TOKEN", "file:{}/secret"),
+        ("GATEWAY_UPSTREAM__API_KEY", "sk-good,CHANGE-ME"),
+        ("GATEWAY_STATE__URL", "postgresql://gateway:CHANGE-ME@db/gateway"),
+    ],
+)
+def test_a_secret_that_everybody_knows_is_refused(name: str, value: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("CHANGE-ME\n")
+    with pytest.raises(SettingsError, match="still says CHANGE-ME"):
+        load(Path("/dev/null"), environment={name: value.format(tmp_path)})
 
 
 def test_what_an_orchestrator_injects_is_no_setting() -> None:

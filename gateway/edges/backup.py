@@ -22,7 +22,7 @@ KIND = "image-edit-gateway"
 FORMAT = 1
 _UNREADABLE = (
     *(EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError),
-    *(ValueError, KeyError, TypeError, AttributeError),
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
 )
 
 
@@ -37,7 +37,9 @@ class BackupWriter:
     def begin(self, schema: int) -> None:
         self.close()
         # Digests of keys are in it, and who may spend what: it is its owner's alone.
-        os.close(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        # A file that is there already may be another's, or open to others.
+        self._partial.unlink(missing_ok=True)
+        os.close(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._out = gzip.open(self._partial, "wt", 5, encoding="utf-8")  # noqa: SIM115
         self._line({"backup": KIND, "format": FORMAT, "schema": schema})
 
@@ -84,7 +86,7 @@ def open_backup(path: Path) -> Backup:
                 if "end" in line:
                     ends.append(line["end"])
                 else:
-                    yield Part(line["table"], line["columns"], line["rows"])
+                    yield _part(line)
 
     def rows() -> dict[str, int]:
         if len(ends) != 1:
@@ -92,6 +94,20 @@ def open_backup(path: Path) -> Backup:
         return ends[0]
 
     return Backup(schema, parts, rows)
+
+
+def _part(line: Mapping[str, Any]) -> Part:
+    """Raises ValueError for what is no table's rows; no value is a float, money least of all."""
+    table, columns, rows = line["table"], line["columns"], line["rows"]
+    names = [table, *columns]
+    if not columns or not all(isinstance(name, str) for name in names):
+        raise ValueError("a table or a column has no name")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise ValueError(f"a row of {table} has not as many values as there are columns")
+        if not all(value is None or type(value) in (str, int) for value in row):
+            raise ValueError(f"a row of {table} holds what is neither text nor a whole number")
+    return Part(table, columns, rows)
 
 
 @contextlib.contextmanager

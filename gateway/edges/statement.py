@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from hashlib import sha256
@@ -13,6 +14,8 @@ from pathlib import Path
 
 MOST_JSON_BYTES = 256 * 2**20
 MOST_CELL = 100_000
+MOST_LINE = 1_000_000
+_SHOWN_NAMES = 30
 _DELIMITERS = ",;\t|"
 _OTHER_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -59,11 +62,11 @@ def read(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Fields]]:
 
 
 def _csv(text: io.TextIOBase, needed: Iterable[str]) -> Iterator[tuple[int, Fields]]:
-    header = text.readline()
+    header = next(_lines(text))
     delimiter = max(_DELIMITERS, key=header.count)
     text.seek(0)
     csv.field_size_limit(MOST_CELL)
-    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+    reader = csv.DictReader(_lines(text), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
         _check_columns(names, needed)
@@ -78,25 +81,44 @@ def _csv(text: io.TextIOBase, needed: Iterable[str]) -> Iterator[tuple[int, Fiel
         raise Unreadable(f"line {reader.line_num} is no CSV: {error}") from None
 
 
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    number = 0
+    while line := text.readline(MOST_LINE + 1):
+        number += 1
+        if len(line) > MOST_LINE:
+            raise Unreadable(f"line {number} is longer than {MOST_LINE:,} characters")
+        yield line
+
+
 def _check_columns(names: list[str], needed: Iterable[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise Unreadable(f"has two columns {name!r}")
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
+        raise Unreadable(f"has two columns {twice!r}")
     for name in needed:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"is it {near[0]!r}? " if near else f"it has {', '.join(names)}. "
+            shown = names[:_SHOWN_NAMES]
+            near = difflib.get_close_matches(name, shown, n=1, cutoff=0.5)
+            hint = f"is it {near[0]!r}? " if near else f"it has {', '.join(map(_shown, shown))}. "
             raise Unreadable(
                 f"has no column {name!r}: {hint}Say what the statement calls it by --column, or "
                 "in [statement]"
             )
 
 
+def _shown(name: str) -> str:
+    """As a terminal may be given it: what moves its cursor is spelled out."""
+    return name if name.isprintable() else repr(name)
+
+
 def _json(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Fields]]:
     if path.stat().st_size > MOST_JSON_BYTES:
         raise Unreadable(f"has more than {MOST_JSON_BYTES:,} bytes of JSON: take CSV, or a part")
     text = path.read_text(encoding="utf-8-sig")
-    for number, row in enumerate(_rows(text), 1):
+    try:
+        rows = _rows(text)
+    except RecursionError:
+        raise Unreadable("is JSON that is nested too deep") from None
+    for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise Unreadable(f"line {number} is no JSON object")
         _check_columns(list(row), needed)

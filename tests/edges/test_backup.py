@@ -82,6 +82,46 @@ def test_another_file_is_no_backup(tmp_path: Path, text: str) -> None:
         open_backup(other)
 
 
+def test_what_was_left_beside_it_is_neither_followed_nor_kept_open(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("somebody else's")
+    (tmp_path / ".state.backup.partial").symlink_to(elsewhere)
+    writer = BackupWriter(tmp_path / "state.backup")
+    writer.begin(7)
+    writer.finish({})
+    assert (tmp_path / "state.backup").stat().st_mode & 0o777 == 0o600
+    assert elsewhere.read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"table": "ledger", "columns": [7], "rows": []},
+        {"table": ["ledger"], "columns": ["id"], "rows": []},
+        {"table": "ledger", "columns": [], "rows": [[]]},
+        {"table": "ledger", "columns": ["id"], "rows": [["a", "b"]]},
+        {"table": "ledger", "columns": ["id"], "rows": ["a"]},
+        {"table": "ledger", "columns": ["id"], "rows": 7},
+        {"table": "ledger", "columns": ["cost_nanos"], "rows": [[0.5]]},
+        {"table": "ledger", "columns": ["cost_nanos"], "rows": [[True]]},
+        {"table": "ledger", "columns": ["id"], "rows": [[{"a": 1}]]},
+    ],
+)
+def test_what_is_no_rows_of_a_table_is_not_whole(tmp_path: Path, part: object) -> None:
+    head = {"backup": "image-edit-gateway", "format": 1, "schema": 7}
+    file = tmp_path / "made-up"
+    file.write_bytes(gzip.compress(f"{json.dumps(head)}\n{json.dumps(part)}\n".encode()))
+    with pytest.raises(NotWhole, match="damaged"):
+        _read(file)
+
+
+def test_a_file_that_is_nested_too_deep_is_no_backup(tmp_path: Path) -> None:
+    file = tmp_path / "deep"
+    file.write_bytes(gzip.compress(b"[" * 200_000))
+    with pytest.raises(NotWhole):
+        open_backup(file)
+
+
 def _read(file: Path) -> None:
     backup = open_backup(file)
     list(backup.parts())
