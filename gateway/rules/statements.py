@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
@@ -68,7 +68,8 @@ class Billed:
 
     line: Line
     cost_nanos: int
-    lines: int = 1
+    parts: tuple[Line, ...] = ()
+    """The lines, where there are several."""
 
     @property
     def request_id(self) -> str:
@@ -145,14 +146,13 @@ def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statemen
             adjustments.append(line)
     billed: list[Billed] = []
     for of_call in calls.values():
-        total = sum(line.cost_nanos for line in of_call)
-        if total < 0:
+        if sum(line.cost_nanos for line in of_call) < 0:
             adjustments += of_call
         else:
-            billed.append(Billed(_first(of_call), total, len(of_call)))
+            billed.append(_billed(of_call))
     times = [line.at_ms for line in kept]
     return Statement(
-        calls=tuple(sorted(billed, key=lambda each: (each.line.at_ms, each.line.number))),
+        calls=_in_order(billed),
         adjustments=tuple(sorted(adjustments, key=lambda line: line.number)),
         lines=len(kept),
         total_nanos=sum(line.cost_nanos for line in kept),
@@ -160,6 +160,40 @@ def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statemen
         last_ms=max(times, default=None),
         repeated=repeated,
     )
+
+
+def apart(statement: Statement, booked: Collection[Line]) -> Statement:
+    """The statement with these lines of its calls as adjustments, which they are booked as.
+
+    What that leaves of a call is its charge, or where it is below zero adjustments too.
+    """
+    aside = {id(line) for line in booked}
+    calls: list[Billed] = []
+    adjustments = list(statement.adjustments)
+    for billed in statement.calls:
+        rest = [line for line in billed.parts if id(line) not in aside]
+        if len(rest) == len(billed.parts):
+            calls.append(billed)
+            continue
+        adjustments += [line for line in billed.parts if id(line) in aside]
+        if sum(line.cost_nanos for line in rest) < 0:
+            adjustments += rest
+        elif rest:
+            calls.append(_billed(rest))
+    return replace(
+        statement,
+        calls=_in_order(calls),
+        adjustments=tuple(sorted(adjustments, key=lambda line: line.number)),
+    )
+
+
+def _billed(lines: Sequence[Line]) -> Billed:
+    total = sum(line.cost_nanos for line in lines)
+    return Billed(_first(lines), total, tuple(lines) if len(lines) > 1 else ())
+
+
+def _in_order(calls: Iterable[Billed]) -> tuple[Billed, ...]:
+    return tuple(sorted(calls, key=lambda each: (each.line.at_ms, each.line.number)))
 
 
 def _first(lines: Sequence[Line]) -> Line:

@@ -9,7 +9,7 @@ from datetime import tzinfo
 from hashlib import sha256
 
 from gateway.rules.reconciling import Finding, Matching, Span, match
-from gateway.rules.statements import Billed, Line, Statement
+from gateway.rules.statements import Billed, Line, Statement, apart
 from gateway.rules.windows import day_of
 from gateway.state.closed import closed_through, open_day
 from gateway.state.database import Transaction
@@ -94,6 +94,7 @@ async def compare(
 
     Reads all calls of these days, and those of others that the statement names.
     """
+    statement = await _without_booked(tx, statement, source.upstream)
     calls = await known_calls(tx, *days, statement.calls)
     adjustments = adjustment_ids(statement.adjustments, source.upstream)
     matching, pending = await _without_held(tx, match(statement.calls, calls, span))
@@ -111,6 +112,14 @@ async def compare(
         known_ids=frozenset(call.id for call in calls),
         booked_in=await _first_open(tx, days[1]),
     )
+
+
+async def _without_booked(tx: Transaction, statement: Statement, upstream: str) -> Statement:
+    """A credit that another statement has brought already is not taken off its call again."""
+    of_calls = (line for billed in statement.calls for line in billed.parts)
+    named = adjustment_ids(of_calls, upstream)
+    there = await _booked_adjustments(tx, list(named))
+    return apart(statement, [named[name] for name in there]) if there else statement
 
 
 async def _first_open(tx: Transaction, last_day: str) -> str | None:

@@ -198,6 +198,23 @@ async def test_a_charge_and_its_credit_note_are_one_cost(till: Till) -> None:
     assert (after.booked_nanos, after.statement.total_nanos, after.off_nanos) == (0, 0, 0)
 
 
+async def test_a_credit_of_another_statement_is_not_taken_off_again_where_both_are_in_one(
+    till: Till,
+) -> None:
+    await till.reserve("a")
+    await till.settle("a")
+    charge = line("up-a", CENT)
+    credit = line("up-a", -CENT, at_ms=DECEMBER_MS + 5, number=2)
+    december = Span(WHOLE.until_ms, WHOLE.until_ms + 31 * DAY_MS, WHOLE.edge_ms)
+    for lines, span in (
+        ((charge,), WHOLE),
+        ((credit,), december),
+        ((charge, credit), replace(WHOLE, until_ms=december.until_ms)),
+    ):
+        await reconciled(till, *lines, span=span)
+    assert [row.cost_nanos for row in await rows_of(till)] == [CENT, -CENT]
+
+
 async def test_what_is_in_flight_is_not_missing(till: Till) -> None:
     await till.reserve("a", request_id="req-a")
     plan = await compared(till, line("up-a", CENT, "req-a"))
