@@ -185,7 +185,7 @@ def rising(gateway: GatewayProcess) -> Iterator[None]:
         finally:
             done.set()
         watching.result(60)
-    assert len(sums) > 3
+    assert len(sums) > 1
     assert sums == sorted(sums)
 
 
