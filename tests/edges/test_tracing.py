@@ -13,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from gateway.edges.tracing import OpenTelemetrySpans
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings, load
 from tests.collector import Traces
@@ -112,6 +113,25 @@ def test_the_upstream_call_speaks_genai_and_hands_on_the_context(
         "http.response.status_code": 200,
     }
     assert expected.items() <= call.facts.items()
+
+
+@pytest.mark.parametrize(
+    ("members", "kept"),
+    [
+        (["a=" + "x" * 256, "b=" + "y" * 256], 1),
+        (["a=1", "b=" + "y" * 255, "c=" + "z" * 255], 2),
+        ([f"m{number}=" + "x" * 250 for number in range(32)], 2),
+    ],
+)
+def test_a_client_s_tracestate_goes_upstream_within_bounds(members: list[str], kept: int) -> None:
+    spans = OpenTelemetrySpans(
+        endpoint="http://127.0.0.1:9", headers={}, service_name="x", version="0", sample_ratio=0
+    )
+    sent = {"traceparent": TRACEPARENT.removesuffix("1") + "0", "tracestate": ",".join(members)}
+    with spans.request("x", sent, {}):
+        outgoing = spans.outgoing()
+    spans.close()
+    assert outgoing["tracestate"].split(",") == members[:kept]
 
 
 def test_a_flight_goes_on_in_its_trace_and_is_linked_with_who_follows_it(
