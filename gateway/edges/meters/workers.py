@@ -49,9 +49,12 @@ def shared_folder(workers: int) -> Iterator[str]:
 
 
 def _sweep(place: Path) -> None:
-    """Folders that no process uses any more; what is another user's is not ours to delete."""
+    """Folders that no process uses any more; what is another user's is not ours to touch.
+
+    Anybody may lay something under such a name into the place, which is open to all.
+    """
     for file in place.glob(f"{PREFIX}*/{PARENT}"):
-        ours = os.access(file, os.R_OK | os.W_OK)
+        ours = file.parent.lstat().st_uid == os.geteuid() and file.is_file()
         if ours and not any(_is_locked(lock) for lock in file.parent.glob("*.lock")):
             shutil.rmtree(file.parent, ignore_errors=True)
 

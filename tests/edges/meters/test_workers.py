@@ -114,6 +114,23 @@ def test_a_worker_tells_those_names_apart_that_stand_in_the_folder() -> None:
     assert total(shown, "gateway_overruns_total", team="other") == 50
 
 
+def test_what_somebody_laid_beside_the_folders_holds_no_start_up_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    trap = tmp_path / "gateway-metrics-trap"
+    trap.mkdir()
+    os.mkfifo(trap / "parent.lock")  # whoever opens it waits for ever
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "parent.lock").touch()
+    (tmp_path / "gateway-metrics-link").symlink_to(elsewhere)
+    with shared_folder(2) as used:
+        assert Path(used).exists()
+    assert (trap / "parent.lock").exists()
+    assert (elsewhere / "parent.lock").exists()
+
+
 def test_a_folder_that_a_killed_gateway_left_is_swept_and_one_in_use_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
