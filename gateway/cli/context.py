@@ -29,8 +29,8 @@ from gateway.state.migrate import SchemaTooNew, migrate
 Result = TypeVar("Result")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a sheet take a cell for a formula."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
+"""What makes a sheet take a cell for a formula; in full width, one set to Japanese."""
 
 
 def config_option(command: Command) -> Command:

@@ -502,7 +502,7 @@ def test_every_estimate_that_is_open_is_listed_whatever_its_day(run: Run, fill: 
 def test_no_name_or_tag_is_a_formula_in_a_sheet(run: Run, fill: Fill) -> None:
     sly = [
         caller("press", f"k{number}", cost_centre=text, tags={"project": text})
-        for number, text in enumerate(["=1+1", "+1", "-1", "@SUM(A1)", "fine"])
+        for number, text in enumerate(["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1", "fine"])
     ]
 
     async def spend(till: Till) -> None:
@@ -514,7 +514,7 @@ def test_no_name_or_tag_is_a_formula_in_a_sheet(run: Run, fill: Fill) -> None:
 
     fill(spend)
     groups = {each["group"] for each in sheet(run("usage", "--by", "tag:project", *DAYS, "--csv"))}
-    assert groups == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "fine"}
+    assert groups == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\uff1d1", "fine"}
     rows = sheet(run("ledger", "list", *DAYS, "--csv"))
     assert {each["cost_centre"] for each in rows} == groups
     assert {each["cost_usd"] for each in rows} == {"0.03", "-0.02"}
