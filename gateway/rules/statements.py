@@ -256,6 +256,8 @@ def _moment(number: int, fields: Mapping[str, object], name: str, zone: tzinfo) 
         if _UNIX.fullmatch(text):
             return int(Decimal(text) * (1 if len(text) == 13 and "." not in text else 1000))
         moment = datetime.fromisoformat(text)
+        if not 1970 <= moment.year <= 9000:
+            raise ValueError  # too near the ends of the calendar to be reckoned with
         moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
         return (moment - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError, InvalidOperation):

@@ -73,7 +73,10 @@ def test_a_time_without_an_offset_is_in_the_statements_zone() -> None:
     assert there.at_ms == NOON_MS - 3_600_000
 
 
-@pytest.mark.parametrize("text", ["", None, "yesterday", "25.11.2026", "9999-99-99", "12"])
+@pytest.mark.parametrize(
+    "text",
+    ["", None, "yesterday", "25.11.2026", "9999-99-99", "12", "0001-01-01", "9999-12-31T23:59:59Z"],
+)
 def test_what_is_no_time_is_said(text: object) -> None:
     with pytest.raises(BadLine, match=r"line 7: time is .*no time such as"):
         read(time=text)
