@@ -139,7 +139,7 @@ class Server(Section):
     trusted_proxies: TextList = ()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     spool_folder: str = ""
-    spool_bytes: ByteSize = 96 * 2**20
+    spool_bytes: ByteSize = 64 * 2**20
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -14,7 +14,7 @@ from typing import IO
 from gateway.errors import Refusal
 
 BLOCK_BYTES = 1 << 20
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 256 * 1024
 SMALL_BYTES = 16 * 1024
 """A smaller piece is copied to its neighbours: an object for each would weigh more than it."""
 _VECTORS = 512

@@ -71,7 +71,7 @@ async def upload_at_once(gateway: Process, clients: int, body_bytes: int) -> int
 
 
 async def test_uploads_beyond_the_shared_memory_go_to_files(gateway: Process) -> None:
-    assert await upload_at_once(gateway, 16, 12 * MB) < 180 * MB
+    assert await upload_at_once(gateway, 16, 12 * MB) < 150 * MB
 
 
 @pytest.mark.long
