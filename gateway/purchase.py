@@ -117,6 +117,7 @@ class Buyer:
         try:
             return await self._fly(order, paid, stages)
         except Exception:
+            paid.clearance.release()
             paid.leasing.lost()  # what is settled stays as it is; else this is the ceiling
             await self._book(order, paid, UNKNOWN)
             raise

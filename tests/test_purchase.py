@@ -5,6 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from gateway.edges.meters import Meters
 from gateway.emulator import EmulatorServer
 from tests.exposition import scrape, total
 from tests.serving import make_key, serving, settings_for
@@ -26,3 +29,19 @@ def test_what_a_request_waits_for_others_is_not_the_gateway_s_overhead(
     for outcome in ("coalesced", "miss"):
         whole = total(text, "gateway_request_seconds_sum", outcome=outcome)
         assert whole - total(text, "gateway_overhead_seconds_sum", outcome=outcome) > 4
+
+
+def test_a_flight_that_crashes_before_its_call_leaves_its_seat_to_others(
+    tmp_path: Path, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left for a new series")
+
+    bounds = {"max_connections": 1, "queue_seconds": 5}
+    settings = settings_for(tmp_path, emulator, {"upstream": bounds})
+    make_key(settings)
+    with serving(settings) as gateway:
+        with monkeypatch.context() as patch:
+            patch.setattr(Meters, "expect_cost", full)
+            assert gateway.edit("crashes").status_code == 500
+        assert gateway.edit("goes").status_code == 200
