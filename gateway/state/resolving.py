@@ -96,7 +96,8 @@ async def resolve(
 
     Only where the owner's heartbeat has expired and the reservation is older than the
     longest possible flight. At most `limit` at once, oldest first: repeat while it gives as
-    many. A settle that comes after all books the difference.
+    many. A settle that comes after all books the difference. They are dated to when the flight
+    must have ended, however late it is: a statement that covers now need not have them.
     """
     gone_ms = now_ms - heartbeat_expiry_ms
     rows = await tx.fetch(_ABANDONED, now_ms - longest_flight_ms, gone_ms, limit)
@@ -104,7 +105,10 @@ async def resolve(
     # ids, so that neither a late settle nor another resolver can be waited for in a circle.
     taken = [await take(tx, reservation_id) for reservation_id in sorted(row["id"] for row in rows)]
     resolved = [held for held in taken if held is not None]
-    await book_calls(tx, [(held, call_row(held, _UNKNOWN, now_ms)) for held in resolved])
+    await book_calls(
+        tx,
+        [(held, call_row(held, _UNKNOWN, held.made_ms + longest_flight_ms)) for held in resolved],
+    )
     await tx.fetch(_FORGET, gone_ms)
     return resolved
 

@@ -20,10 +20,12 @@ from gateway.state.reports import ledger_rows, usage_by
 from gateway.state.usage import record
 from tests.state.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 from tests.state.test_closing import DECEMBER_MS, close, report
+from tests.state.test_resolving import FLIGHT_MS, resolve
 from tests.state.test_usage import row
 
 BY = Author("test", NOW_MS, "the bill of November")
 SOURCE = Source("deepshi", "f" * 64, UTC)
+HOUR_MS = 3_600_000
 NOVEMBER = ("2026-11-01", "2026-11-30")
 WHOLE = Span(
     int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 1000,
@@ -252,6 +254,24 @@ async def test_a_call_near_the_end_that_is_not_on_the_statement_is_left(till: Ti
     after = await reconciled(till)
     assert (after.changes, after.undecided_nanos, after.off_nanos) == (0, CENT, 0)
     assert len(await rows_of(till)) == 1
+
+
+async def test_what_was_settled_long_after_a_crash_is_not_looked_for_on_a_later_statement(
+    till: Till,
+) -> None:
+    await till.reserve("a", 4 * CENT)
+    await resolve(till, NOW_MS + 10 * HOUR_MS)
+    until_ms = NOW_MS + HOUR_MS
+    await reconciled(
+        till, line("u1", CENT, "req-a"), span=Span(NOW_MS - HOUR_MS, until_ms, FLIGHT_MS)
+    )
+    after = await reconciled(
+        till,
+        line("u2", CENT, at_ms=until_ms + HOUR_MS),
+        span=Span(until_ms, NOW_MS + 12 * HOUR_MS, FLIGHT_MS),
+    )
+    assert ([call.id for call in after.matching.undecided], after.off_nanos) == (["a"], 0)
+    assert sum(row.cost_nanos for row in await rows_of(till)) == 2 * CENT
 
 
 async def test_a_call_of_the_day_before_that_is_on_the_statement_is_set_aside(till: Till) -> None:
