@@ -363,7 +363,7 @@ def load(
     Raises SettingsError with one line a fault, each naming the setting and the remedy.
     """
     environ = os.environ if environment is None else environment
-    path = file or _usual_file(environ)
+    path = used_file(file, environ)
     tables: dict[str, Any] = _read(path) if path else {}
     _merge(tables, _from_environment(environ))
     _merge(tables, overrides or {})
@@ -374,7 +374,13 @@ def load(
         raise SettingsError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _usual_file(environ: Mapping[str, str]) -> Path | None:
+def used_file(
+    file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Path | None:
+    """The settings file that counts: `file`, GATEWAY_CONFIG's, or the usual one if it is there."""
+    if file:
+        return file
+    environ = os.environ if environment is None else environment
     if named := environ.get("GATEWAY_CONFIG"):
         return Path(named)
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None

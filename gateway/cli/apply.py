@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from gateway.cli.context import (
     print_json,
     reason_option,
     settings_of,
+    term_text,
+    told_change,
 )
 from gateway.clock import now_ms
 from gateway.settings import Settings
@@ -140,23 +142,9 @@ def _told(step: Step) -> str:
         ended = ", ".join(names) if isinstance(names, list) else ""
         return "archived" + (f"; its keys end: {ended}" if ended else "")
     if step.action == "create":
-        told = ", ".join(f"{name} {_text(value)}" for name, value in step.new.items())
+        told = ", ".join(f"{name} {term_text(value)}" for name, value in step.new.items())
         return f"new: {told}" if told else "new"
-    changes = [f"{name} {_text(step.old[name])} → {_text(step.new[name])}" for name in step.new]
-    return ", ".join(changes)
-
-
-def _text(value: object) -> str:
-    """A term's value on one line; what is not there is `none`, as a file writes it."""
-    if value is None or value == "" or value == {}:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return " ".join(f"{name}={text}" for name, text in value.items())
-    if isinstance(value, (list, tuple)):
-        return " ".join(str(each) for each in value) or "(empty)"
-    return str(value)
+    return told_change(step.old, step.new)
 
 
 def _print_done(steps: Sequence[Step], made: Sequence[NewKey], dry_run: bool) -> None:
@@ -167,8 +155,10 @@ def _print_done(steps: Sequence[Step], made: Sequence[NewKey], dry_run: bool) ->
     click.echo(f"\n{count} made, in force within a second.")
     if made:
         click.echo("\nThe secrets of the new keys. They are shown this once: keep them now.\n")
-    for each in made:
-        click.echo(f"    {each.key.team}/{each.key.name}  {each.key.id}  {each.secret}")
+    names = [f"{each.key.team}/{each.key.name}" for each in made]
+    width = max(map(len, names), default=0)
+    for name, each in zip(names, made, strict=True):
+        click.echo(f"    {name:<{width}}  {each.key.id}  {each.secret}")
 
 
 def _print_json(steps: Sequence[Step], made: Sequence[NewKey], *, applied: bool) -> None:

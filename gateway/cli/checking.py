@@ -58,9 +58,11 @@ async def _state(settings: Settings) -> list[Finding]:
         return [Finding("state", False, str(error))]
     finally:
         await database.close()
-    found = [Finding("state", True, f"schema {version}, {some[0]} teams, {some[1]} keys")]
+    found = [Finding("state", True, f"schema {version}, teams: {some[0]}, keys: {some[1]}")]
     if not some[1]:
-        found.append(Finding("state", None, "no key yet: gateway keys create --team T --name N"))
+        found.append(
+            Finding("state", None, "no key yet: gateway teams create, then gateway keys create")
+        )
     if unlimited:
         names = ", ".join(unlimited)
         found.append(Finding("budgets", None, f"teams without a budget of their own: {names}"))

@@ -174,6 +174,26 @@ def _cell(value: object) -> str:
     return str(value)
 
 
+def told_change(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    """What became of each term, in one line."""
+    was = {name: f"{term_text(value)} → " for name, value in old.items()}
+    names = dict.fromkeys((*new, *old))
+    return ", ".join(f"{name} {was.get(name, '')}{term_text(new.get(name))}" for name in names)
+
+
+def term_text(value: object) -> str:
+    """A term's value on one line; what is not there is `none`, as a file writes it."""
+    if value is None or value == "" or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={text}" for name, text in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(str(each) for each in value) or "(empty)"
+    return str(value)
+
+
 def moment(text: str | None) -> int:
     """`2026-11-01` or an ISO time as unix milliseconds; 0 where none is given."""
     if not text:

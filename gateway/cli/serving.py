@@ -22,7 +22,7 @@ from gateway.edges.meters import shared_folder
 from gateway.edges.server import Door, PortTaken, listen
 from gateway.edges.server import serve as serve_app
 from gateway.parts import open_results, open_spans
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings, SettingsError, used_file
 from gateway.state import keys, teams
 from gateway.state.database import Transaction
 from gateway.state.terms import Terms, amended
@@ -177,8 +177,8 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
         upstream.start()
     except OSError as error:
         raise click.ClickException(
-            f"can't listen on 127.0.0.1:{emulator_port}: {error.strerror}. Stop what uses it, or "
-            "choose another with --emulator-port."
+            f"can't listen on 127.0.0.1:{emulator_port}: {_why(error)}. Stop what uses it, or "
+            f"choose another: {_command()} demo --emulator-port PORT"
         ) from None
     try:
         _fresh_demo_folder()
@@ -186,6 +186,12 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
         _serve(settings, lambda url: _announce_demo(url, upstream.origin))
     finally:
         upstream.stop()
+
+
+def _why(error: OSError) -> str:
+    """The plain reason, without what asyncio says around it."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error)
 
 
 def _demo_settings(
@@ -245,10 +251,19 @@ def _announce_demo(url: str, emulator_url: str) -> None:
 # --- emulate --------------------------------------------------------------------------
 
 
+_KINDS: Mapping[str, str] = {
+    "bool": "true|false", "int": "STATUS", "float": "SECONDS", "str": "JSON"
+}  # fmt: skip
+
+
 def _knob_options(command: Callable[..., None]) -> Callable[..., None]:
     for knob in reversed(fields(emulator.Knobs)):
         flag = "--" + knob.name.replace("_", "-")
-        command = click.option(flag, knob.name, default=None, metavar=str(knob.type))(command)
+        kind = _KINDS[str(knob.type).removesuffix(" | None")]
+        option = click.option(
+            flag, knob.name, default=None, metavar=kind, help=knob.metadata["help"]
+        )
+        command = option(command)
     return command
 
 
@@ -276,7 +291,7 @@ def emulate(host: str, port: int, accepted: tuple[str, ...], **knobs: str | None
         emulator.run(settings, host, port)
     except OSError as error:
         raise click.ClickException(
-            f"can't listen on {host}:{port}: {error.strerror}. Choose another with --port."
+            f"can't listen on {host}:{port}: {_why(error)}. Choose another with --port."
         ) from None
 
 
@@ -288,7 +303,7 @@ def emulate(host: str, port: int, accepted: tuple[str, ...], **knobs: str | None
 def check(config: Path | None) -> None:
     """Check settings, state, results and upstream, and say what was found."""
     settings = settings_of(config)
-    click.echo(f"settings  {config or 'the usual places'}: valid")
+    click.echo(f"settings  {used_file(config) or 'defaults and the environment'}: valid")
     found = findings(settings)
     for finding in found:
         click.echo(f"{finding.part:<9} {_MARKS[finding.good]}{finding.text}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,11 @@ from gateway.emulator.refusals import bad_field
 
 HEADER_PREFIX = "x-emulator-"
 MISSING = "missing"
+
+
+def _knob(default: Any, said: str) -> Any:
+    """A knob and what `gateway emulate --help` says of it."""
+    return field(default=default, metadata={"help": said})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +36,30 @@ class Knobs:
     `stream_error` (not billed unless `bill` is true).
     """
 
-    latency_seconds: float = 0.0
-    """Waited besides the work; a stream spreads it over its events."""
-    status: int | None = None
-    """Answer with this error instead of working."""
-    retry_after: float | None = None
-    """Seconds, in the error's `retry-after`."""
-    bill: bool | None = None
-    """Overrides whether the call is billed; None is what is said above."""
-    reset_before_read: bool = False
-    reset_after_read: bool = False
-    reset_mid_answer: bool = False
-    """Half of the answer, then a TCP reset."""
-    truncate: bool = False
-    """Half of the answer, then an orderly close, short of what content-length promised."""
-    garbage: bool = False
-    """200 with a body that is not JSON."""
-    no_picture: bool = False
-    """200 without `data`."""
-    hang: bool = False
-    """No answer until the client leaves or `POST /emulator/release`."""
-    cost: str | None = None
-    """JSON text to stand at usage.cost.total_cost, or "missing"; None is the price."""
-    slow_body: float = 0.0
-    """Seconds over which the answer, or a stream's last event, trickles."""
-    truncate_stream: bool = False
-    """A stream that ends properly, but without its completed event."""
-    stream_error: bool = False
-    """A stream that ends in an error event."""
-    models_status: int | None = None
-    """Answer `/v1/models` with this error."""
+    latency_seconds: float = _knob(
+        0.0, "Waited besides the work; a stream spreads it over its events."
+    )
+    status: int | None = _knob(None, "Answer with this error instead of working.")
+    retry_after: float | None = _knob(None, "What the error's Retry-After says.")
+    bill: bool | None = _knob(None, "Overrides whether the call is billed.")
+    reset_before_read: bool = _knob(
+        False, "A TCP reset before anything is read; nothing is billed."
+    )
+    reset_after_read: bool = _knob(False, "A TCP reset instead of the answer.")
+    reset_mid_answer: bool = _knob(False, "Half of the answer, then a TCP reset.")
+    truncate: bool = _knob(
+        False, "Half of the answer, then an orderly close, short of its content-length."
+    )
+    garbage: bool = _knob(False, "200 with a body that is not JSON.")
+    no_picture: bool = _knob(False, "200 without `data`.")
+    hang: bool = _knob(False, "No answer until the client leaves or POST /emulator/release.")
+    cost: str | None = _knob(None, 'What stands at usage.cost.total_cost, or "missing".')
+    slow_body: float = _knob(0.0, "Over which the answer, or a stream's last event, trickles.")
+    truncate_stream: bool = _knob(
+        False, "A stream that ends properly, but without its completed event."
+    )
+    stream_error: bool = _knob(False, "A stream that ends in an error event.")
+    models_status: int | None = _knob(None, "Answer /v1/models with this error.")
 
     def turned(self, settings: Mapping[str, object]) -> Knobs:
         """These knobs with some turned; raises Refused (400) on a name or value unknown."""

@@ -107,7 +107,7 @@ async def freeze(
 def _check_over(period: str, last_day: str, now_ms: int, zone: tzinfo) -> None:
     from_ms = start_ms(days_before(last_day, -1), zone) + OVER_FOR_MS
     if now_ms < from_ms:
-        raise NotClosable(f"{period} is not over: it can be closed from {time_text(from_ms)} on")
+        raise NotClosable(f"the month is not over; it can be closed from {time_text(from_ms)} on")
 
 
 async def _check_order(tx: Transaction, period: str, first: str, through: str | None) -> None:

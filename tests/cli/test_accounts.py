@@ -129,3 +129,7 @@ def test_the_audit_says_who_changed_what_and_why(run: Run) -> None:
     assert rows[1]["old"]["budget_usd"] == "1.00"
     assert rows[1]["new"]["budget_usd"] == "2.00"
     assert rows[0]["actor"].startswith("cli:")
+
+    (changed,) = (line for line in run("audit").output.splitlines() if "team.update" in line)
+    assert "budget_usd 1.00 → 2.00" in changed
+    assert "None" not in run("audit").output

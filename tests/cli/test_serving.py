@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
+from click.testing import CliRunner
 
-from gateway.emulator import EmulatorServer
+from gateway.cli import main
+from gateway.emulator import EmulatorServer, Knobs
 from tests.serving import KEY, GatewayProcess, make_key, settings_for, tables_of
 
 
@@ -89,6 +92,23 @@ def test_a_port_already_taken_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_demo_whose_emulator_s_port_is_taken_says_how_to_choose_another(tmp_path: Path) -> None:
+    with socket.socket() as other, socket.socket() as free:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        free.bind(("127.0.0.1", 0))
+        port, own = other.getsockname()[1], free.getsockname()[1]
+        free.close()
+        done = gateway(
+            "demo", "--emulator-port", str(port),
+            folder=tmp_path, environment={"GATEWAY_SERVER__PORT": str(own)},
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}: Address already in use. Stop" in done.stderr
+    assert "demo --emulator-port PORT" in done.stderr
+
+
 def test_a_setting_that_is_none_names_the_nearest_that_is(tmp_path: Path) -> None:
     done = gateway("serve", folder=tmp_path, environment={"GATEWAY_SERVER__PROT": "1"})
 
@@ -111,11 +131,21 @@ def test_check_says_what_is_there_and_fails_where_something_is_missing(
     bad = gateway("check", folder=tmp_path, environment=environment)
 
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "1 teams, 1 keys" in good.stdout
+    assert "teams: 1, keys: 1" in good.stdout
     assert "5 models, 4 can edit" in good.stdout
     assert "design" in good.stdout, "the team without a budget is named"
+    assert "defaults and the environment: valid" in good.stdout, "no file is there"
     assert bad.returncode == 1
-    assert "FAULT" in bad.stdout
+    assert "FAULT: http://127.0.0.1:9/v1: GET /models: ConnectError: " in bad.stdout
+
+
+def test_every_fault_of_the_emulator_is_explained_where_it_is_ordered() -> None:
+    said = CliRunner().invoke(main, ["emulate", "--help"]).output
+
+    assert "None" not in said
+    for knob in fields(Knobs):
+        flag = "--" + knob.name.replace("_", "-")
+        assert re.search(rf"{flag} [A-Z|a-z]+\s+\w", said), flag
 
 
 def test_check_tries_every_upstream_key(tmp_path: Path, emulator: EmulatorServer) -> None:

@@ -196,7 +196,8 @@ class Upstream:
                 self._rotation.answered(key, status, None, _now())
             raise CatalogueUnavailable(f"GET /models answered {status}", status=status) from error
         except (httpx.HTTPError, OSError) as error:
-            raise CatalogueUnavailable(f"GET /models: {type(error).__name__}") from error
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise CatalogueUnavailable(f"GET /models: {said}") from error
         return response.content
 
     async def close(self) -> None:
