@@ -117,9 +117,15 @@ class Recorder:
             await self.flush()
 
     async def flush(self) -> bool:
-        """Write what waits; False where the state could not be reached and it still waits."""
-        while self._waiting:
-            rows = list(islice(self._waiting.values(), BATCH_ROWS))
+        """Write what waits; False where the state could not be reached and it still waits.
+
+        What comes meanwhile is left to the next time: under steady traffic there would always be
+        a row or two more, and a batch of those costs as much as one of fifty.
+        """
+        left = len(self._waiting)
+        while left > 0 and self._waiting:
+            rows = list(islice(self._waiting.values(), min(BATCH_ROWS, left)))
+            left -= len(rows)
             try:
                 await self._write(rows)
             except StateUnavailable:

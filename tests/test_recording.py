@@ -65,6 +65,21 @@ async def test_a_request_is_known_from_its_beginning_until_its_row_is_written(
     assert await database.read(written) == {"req_1"}
 
 
+async def test_what_comes_while_a_batch_is_written_waits_for_the_next(database: Database) -> None:
+    recorder = recorder_of(database, io.StringIO())
+    for number in range(3):
+        recorder.record(finished(number))
+    flushing = asyncio.create_task(recorder.flush())
+    await asyncio.sleep(0)
+    recorder.record(finished(3))
+
+    assert await flushing
+    assert await database.read(written) == {"req_0", "req_1", "req_2"}
+    assert recorder.waiting == 1
+    assert await recorder.flush()
+    assert recorder.waiting == 0
+
+
 async def test_a_batch_that_is_broken_off_is_written_after_all(database: Database) -> None:
     recorder = recorder_of(database, io.StringIO())
     recorder.record(finished(1))
