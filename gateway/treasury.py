@@ -251,13 +251,17 @@ class Treasury:
         settlement: Settlement,
         along: Along | None = None,
     ) -> Settled:
-        """Book what a call cost. Never raises for an unreachable state: it is written later."""
+        """Book what a call cost. Never raises for an unreachable state: it is written later.
+
+        Dated to now, also when written later: a statement is matched by when its calls ended.
+        """
+        now_ms = self._now_ms()
 
         async def book(tx: Transaction) -> Settled:
             if along:
                 await along.resolve(tx, reservation.id)
             return await ledger.settle(
-                tx, reservation.id, settlement, now_ms=self._now_ms(), zone=self._zone
+                tx, reservation.id, settlement, now_ms=now_ms, zone=self._zone
             )
 
         try:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import now_ms
 from gateway.emulator import EmulatorServer
+from gateway.state.reports import calls_of
 from tests.engines import Line, line, postgres_url, schema_url
 from tests.exposition import scrape, total
-from tests.serving import Running, make_key, serving, settings_for
+from tests.serving import Running, in_state, make_key, serving, settings_for
 
 __all__ = ["line", "postgres_url", "schema_url"]
 
@@ -110,6 +112,7 @@ async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_bo
         await asyncio.sleep(0.05)
     await line.close()
     answer = await edit
+    answered_ms = now_ms()
     await line.open()
 
     assert answer.status_code == 200
@@ -120,3 +123,8 @@ async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_bo
     async with asyncio.timeout(20):
         while treasury.unwritten:
             await asyncio.sleep(0.1)
+    request_id = answer.headers["x-request-id"]
+    (call,) = await asyncio.to_thread(
+        in_state, gateway.settings, lambda tx: calls_of(tx, request_id)
+    )
+    assert call.at_ms < answered_ms + 500
