@@ -10,14 +10,14 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from gateway.cli.tables import laid_out
 from gateway.clock import now_ms
 from gateway.parts import open_database
 from gateway.settings import Settings, SettingsError, load
@@ -135,15 +135,15 @@ def print_rows(
     if not rows:
         click.echo(empty)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        # As texts: what is in square brackets is somebody's name, not a style.
-        table.add_row(*(Text(_cell(row.get(name))) for name in names))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    saying = [
+        any(column) for column in zip(*cells, strict=True)
+    ]  # room for those that say something
+    heads = [name.replace("_", " ") for name in compress(names, saying)]
+    lines = [list(compress(line, saying)) for line in cells]
     # What goes into a pipe or a file is folded nowhere.
     console = Console(width=None if sys.stdout.isatty() else 1000)
-    console.print(table)
+    console.print(laid_out(heads, lines, console.width))
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:

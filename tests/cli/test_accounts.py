@@ -133,3 +133,14 @@ def test_the_audit_says_who_changed_what_and_why(run: Run) -> None:
     (changed,) = (line for line in run("audit").output.splitlines() if "team.update" in line)
     assert "budget_usd 1.00 → 2.00" in changed
     assert "None" not in run("audit").output
+
+
+def test_a_table_has_no_column_in_which_nothing_stands(run: Run) -> None:
+    run("teams", "create", "design", "--budget-usd", "1")
+    without = run("teams", "list").output.splitlines()[0]
+    run("teams", "update", "design", "--owner", "Ada Byron")
+    with_owner = run("teams", "list").output.splitlines()[0]
+
+    assert "budget usd" in without
+    assert "owner" not in without
+    assert "owner" in with_owner
