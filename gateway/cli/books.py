@@ -123,8 +123,9 @@ def resolve_ledger(config: Path | None, as_json: bool, dry_run: bool, reason: st
     """Settle what dead processes have left held: at the ceiling, as an estimate.
 
     Only where the process has not been heard of for a while and the reservation is older
-    than the longest possible call (2 × [upstream] timeout_seconds). Nothing is ever voided:
-    the call may have been charged. A gateway that runs does the same by itself.
+    than the longest possible call (2 × [upstream] timeout_seconds, queue_seconds and 20 s).
+    Nothing is ever voided: the call may have been charged. A gateway that runs does the same
+    by itself.
     """
     settings = settings_of(config)
     rule = Abandonment(clock_of(settings), longest_flight_ms(settings))
