@@ -31,7 +31,19 @@ _COLUMNS = (
     "period, first_day, last_day, timezone, closed_ms, closed_by, estimated_calls, "
     "ledger_rows, spent_nanos, corrections_nanos, saved_nanos, digest"
 )
-_LOCK_MONEY = "UPDATE balances SET spent_nanos = spent_nanos WHERE account = $1 AND day = $2"
+_LOCK_MONEY = (
+    "INSERT INTO balances (account, day, spent_nanos, held_nanos, images, images_held) "
+    "VALUES ($1, $2, 0, 0, 0, 0) "
+    "ON CONFLICT (account, day) DO UPDATE SET spent_nanos = balances.spent_nanos"
+)  # a row, and its lock, also where nothing was ever held
+_SEALED = (
+    "id", "kind", "corrects", "at_ms", "day", "request_id", "upstream_request_id", "credential",
+    "team", "key_id", "model", "route", "fingerprint", "reference_images", "body_bytes",
+    "answer_bytes", "status", "n", "images", "cost_nanos", "estimated", "owner", "cost_centre",
+    "tags", "late_for",
+)  # fmt: skip
+"""What the digest of a month is made of: never to be changed, or no closed month agrees with its
+own any more, also where the ledger gets further columns."""
 _HELD = (
     "SELECT COUNT(*) AS calls, CAST(SUM(ceiling_nanos) AS BIGINT) AS nanos "
     "FROM reservations WHERE day <= $1"
@@ -166,7 +178,7 @@ async def contents_of(tx: Transaction, closing: Closing) -> Contents:
     """Add up a month, from all of its rows: for a read transaction."""
     digest, rows, spent, corrections, saved = sha256(), 0, 0, 0, 0
     async for row in every_row(tx, closing.first_day, closing.last_day):
-        digest.update(_line(astuple(row)))
+        digest.update(_line(tuple(getattr(row, name) for name in _SEALED)))
         rows += 1
         spent += row.cost_nanos
         corrections += row.cost_nanos if row.kind == "correction" else 0

@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.model import Outcome
-from gateway.state import closing, reports
+from gateway.model import CallFacts, Outcome
+from gateway.state import closing, ledger, reports
 from gateway.state.audit import Author, list_audit
 from gateway.state.balances import DayClosed
 from gateway.state.booking import LedgerRow
 from gateway.state.closing import Closing, NotClosable
 from gateway.state.correcting import Corrected, correct
-from gateway.state.database import Database
+from gateway.state.database import Database, Transaction
 from gateway.state.usage import record
 from gateway.state.verifying import verify
 from tests.state.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
@@ -262,6 +262,40 @@ async def test_a_call_beside_the_close_is_refused_or_keeps_the_month_open(till: 
             assert refused
             break
     assert (await till.proven()).open_reservations == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite writes one by one
+async def test_the_first_call_ever_keeps_the_month_open_too(till: Till) -> None:
+    """There is no balance yet whose lock would keep the two apart."""
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Transaction) -> None:
+        facts = CallFacts("req-first", "deepshi-image-1", "edits", "fp", 1, 1_000)
+        await ledger.reserve(
+            tx, till.caller, facts, reservation_id="first", ceiling_nanos=CENT, images=1,
+            owner_id="process-1", now_ms=NOW_MS, zone=till.zone,
+        )  # fmt: skip
+        held.set()
+        await go_on.wait()
+
+    holding = asyncio.create_task(till.database.write(hold))
+    await held.wait()
+    closing_it = asyncio.create_task(close(till))
+    await asyncio.wait({closing_it}, timeout=0.5)  # where nothing kept it, it would be done
+    go_on.set()
+    await holding
+    with pytest.raises(NotClosable, match="still held"):
+        await closing_it
+
+
+async def test_a_month_is_sealed_by_the_same_columns_for_ever(till: Till) -> None:
+    await till.reserve("a")
+    await till.settle("a")
+    closed = await close(till)
+    assert closed.contents is not None
+    assert closed.contents.digest == (
+        "58f840516a4d46b7f0b50cc4290dbfec85e801a68ee4f674ef960905882d0343"
+    )
 
 
 # --- the proof ------------------------------------------------------------------------------
