@@ -35,6 +35,7 @@ def in_force(check: Callable[[], bool], seconds: float = 1.0) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, f"not in force after {seconds} s"
+        time.sleep(0.1)  # a key that is refused too often is told so, and not why it is refused
 
 
 class Api:
