@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -164,13 +166,24 @@ def _command(pid: int) -> bytes:
         return b""
 
 
+def halted(pid: int, state: Path) -> bool:
+    """Stop a process, unless it is writing to the state just now: it would keep the lock."""
+    os.kill(pid, signal.SIGSTOP)
+    with closing(sqlite3.connect(state, timeout=0.1, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+    return True
+
+
 @contextmanager
-def alone(gateway: GatewayProcess, pid: int) -> Iterator[None]:
-    """Only this worker runs: it answers everything that comes. For a second or two at most,
-    since its parent takes one that is silent for dead."""
+def alone(gateway: GatewayProcess, pid: int, state: Path) -> Iterator[None]:
+    """Only this worker runs: it answers everything that comes."""
     others = [other for other in workers_of(gateway) if other != pid]
     for other in others:
-        os.kill(other, signal.SIGSTOP)
+        until(partial(halted, other, state))
     try:
         yield
     finally:
@@ -220,7 +233,7 @@ def test_every_worker_answers_for_all_and_killing_one_loses_nothing(
         made = 0
         first, second = workers_of(gateway)
         for pid in (first, second, first):
-            with alone(gateway, pid):
+            with alone(gateway, pid, tmp_path / "gateway.db"):
                 for _ in range(5):
                     assert gateway.edit(f"edit {made % 6}").status_code == 200
                     made += 1
