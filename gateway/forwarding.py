@@ -10,7 +10,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -243,11 +243,11 @@ def _request(order: Order) -> tuple[str, Payload]:
     return path, Payload(encoded.content_type, encoded.content_length, _pieces(encoded, order))
 
 
-async def _whole(document: bytes) -> AsyncIterator[bytes]:
+async def _whole(document: bytes) -> AsyncGenerator[bytes, None]:
     yield document
 
 
-async def _pieces(encoded: Encoded, order: Order) -> AsyncIterator[bytes]:
+async def _pieces(encoded: Encoded, order: Order) -> AsyncGenerator[bytes, None]:
     for segment in encoded.segments:
         if isinstance(segment, bytes):
             yield segment

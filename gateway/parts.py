@@ -308,7 +308,6 @@ def open_upstream(settings: Settings) -> Upstream:
         timeout_seconds=upstream.timeout_seconds,
         read_timeout_seconds=upstream.read_timeout_seconds,
         connect_timeout_seconds=upstream.connect_timeout_seconds,
-        max_connections=upstream.max_connections,
         max_answer_bytes=settings.limits.max_answer_bytes,
         proxy=upstream.proxy,
         ca_bundle=upstream.ca_bundle,

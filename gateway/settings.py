@@ -173,7 +173,7 @@ class Upstream(Section):
     implausible_cost_usd: Nanos = Field(default="10")  # type: ignore[assignment]
     uncharged_statuses: TextList = ("4xx", "503")
     catalogue_seconds: Seconds = 300.0
-    proxy: str = ""
+    proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
     ca_bundle: str = ""
 
     @field_validator("base_url")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from gateway.rules.events import Event
 
@@ -62,27 +62,25 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A body to send: its type, its exact length, and its bytes as they are wanted."""
+    """A body to send: its type, its exact length, and its bytes as they are wanted.
+
+    What a chunk lies in may not change until the call has ended.
+    """
 
     content_type: str
     length: int
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes | memoryview, None]
 
 
 class Attempt:
-    """What is known of one attempt while it runs; listens to its connection as httpx's trace."""
+    """What is known of one attempt while it runs."""
 
     def __init__(self, credential: str) -> None:
         self.credential = credential
         self.sent = False
-        """The head of the request has begun to leave."""
+        """The head of the request has begun to leave. To ask a proxy for a tunnel is none of it."""
         self.request_id = ""
         """What the upstream calls it, once its answer has begun."""
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        # A proxy is asked for a tunnel first: nothing of the call has left by that.
-        if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.sent = True
 
     def broken(self, why: Why, detail: str) -> Broken:
         return Broken(why, detail, request_id=self.request_id, credential=self.credential)

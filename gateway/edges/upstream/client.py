@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import replace
 from types import MappingProxyType
 
-import httpx
-
 from gateway.edges.upstream.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
-from gateway.edges.upstream.receiving import bounded, is_stream, last_event, read_tail
-from gateway.edges.upstream.transport import IDLE_SECONDS, open_transport
+from gateway.edges.upstream.dialling import Dialler, head_of, nothing
+from gateway.edges.upstream.pool import IDLE_SECONDS, Pool
+from gateway.edges.upstream.receiving import Reception
 from gateway.rules.retry_after import retry_after_seconds
 from gateway.rules.rotation import Rotation
 
 NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 USER_AGENT = "image-edit-gateway"
-CATALOGUE_CONNECTIONS = 2
-"""Besides those of calls, so that a crowd of these does not hold up the catalogue."""
 CATALOGUE_SECONDS = 15.0
 
 
@@ -39,7 +34,6 @@ class Upstream:
         timeout_seconds: float,
         read_timeout_seconds: float,
         connect_timeout_seconds: float,
-        max_connections: int,
         max_answer_bytes: int,
         proxy: str = "",
         ca_bundle: str = "",
@@ -49,18 +43,17 @@ class Upstream:
         self._rotation = Rotation(len(self._keys))
         self._timeout_seconds = timeout_seconds
         self._max_answer_bytes = max_answer_bytes
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
-            transport=open_transport(
-                max_connections + CATALOGUE_CONNECTIONS,
-                idle_seconds=idle_seconds,
-                proxy=proxy,
-                ca_bundle=ca_bundle,
-            ),
-            trust_env=False,
-            follow_redirects=False,
-            headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
+        self._read_timeout_seconds = read_timeout_seconds
+        self._dialler = Dialler(base_url, proxy=proxy, ca_bundle=ca_bundle)
+        self._pool = Pool(
+            self._dialler, connect_seconds=connect_timeout_seconds, idle_seconds=idle_seconds
+        )
+        self._lines = (
+            ("host", self._dialler.authority.decode("ascii")),
+            ("user-agent", USER_AGENT),
+            ("accept", "application/json"),
+            ("accept-encoding", "identity"),
+            *self._dialler.lines,
         )
 
     async def send(
@@ -81,36 +74,44 @@ class Upstream:
         """
         key = self._rotation.take(_now())
         attempt = Attempt(self._hint(key))
-        headers = {
-            "authorization": f"Bearer {self._keys[key]}",
-            "accept": "application/json",
-            "content-type": payload.content_type,
-            "content-length": str(payload.length),
-            "x-client-request-id": request_id,
-            **context,
-        }
-        request = self._client.build_request(
-            "POST", path, content=payload.chunks, headers=headers, extensions={"trace": attempt}
-        )
         started = _now()
         try:
+            head = self._head(
+                "POST",
+                path,
+                key,
+                ("content-type", payload.content_type),
+                ("content-length", str(payload.length)),
+                ("x-client-request-id", request_id),
+                *context.items(),
+            )
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._exchange(request, attempt, listener)
+                reception = await self._exchange(head, payload, attempt, listener)
         except Broken:
             raise
-        except (TimeoutError, httpx.TimeoutException) as error:
+        except TimeoutError as error:
             if not attempt.sent:
                 raise Unsent("no connection in time") from error
             raise attempt.broken("timeout", "no complete answer in time") from error
         except Exception as error:
-            # httpx also lets errors of h11 and of the operating system through: whatever
-            # it was, what counts is whether a byte had left.
+            # Whatever it was, what counts is whether a byte had left.
             if not attempt.sent:
                 raise Unsent(f"{type(error).__name__}: no connection") from error
             detail = f"{type(error).__name__} before the answer was complete"
             raise attempt.broken("failed", detail) from error
-        self._rotation.answered(key, answer.status, answer.retry_after_seconds, _now())
-        return replace(answer, upstream_ms=(_now() - started) * 1000)
+        asked_seconds = retry_after_seconds(reception.headers, time.time())
+        self._rotation.answered(key, reception.status, asked_seconds, _now())
+        return Answer(
+            status=reception.status,
+            content_type=reception.headers.get("content-type", ""),
+            body=reception.body,
+            request_id=attempt.request_id,
+            retry_after_seconds=asked_seconds,
+            credential=attempt.credential,
+            upstream_ms=(_now() - started) * 1000,
+            last=reception.last,
+            went_wrong=reception.went_wrong,
+        )
 
     @property
     def rest_seconds(self) -> float:
@@ -127,34 +128,20 @@ class Upstream:
         hint = credential_hint(self._keys[key])
         return hint if len(self._keys) == 1 else f"{key + 1}:{hint}"
 
+    def _head(self, method: str, path: str, key: int, *lines: tuple[str, str]) -> bytes:
+        target = self._dialler.prefix + path.encode("ascii")
+        authorization = ("authorization", f"Bearer {self._keys[key]}")
+        return head_of(method, target, (*self._lines, authorization, *lines))
+
     async def _exchange(
-        self, request: httpx.Request, attempt: Attempt, listener: Listener | None
-    ) -> Answer:
-        response = await self._client.send(request, stream=True)
-        attempt.request_id = _printable(response.headers.get("x-request-id", ""))[:200]
-        last, went_wrong = None, False
-        try:
-            async with aclosing(bounded(response, self._max_answer_bytes, attempt)) as chunks:
-                if listener and is_stream(response):
-                    last, went_wrong = await last_event(
-                        chunks, listener, self._max_answer_bytes, attempt
-                    )
-                    body = last.data
-                    await read_tail(chunks)
-                else:
-                    body = b"".join([chunk async for chunk in chunks])
-        finally:
-            await response.aclose()
-        return Answer(
-            status=response.status_code,
-            content_type=response.headers.get("content-type", ""),
-            body=body,
-            request_id=attempt.request_id,
-            retry_after_seconds=retry_after_seconds(response.headers, time.time()),
-            credential=attempt.credential,
-            last=last,
-            went_wrong=went_wrong,
-        )
+        self, head: bytes, payload: Payload, attempt: Attempt, listener: Listener | None = None
+    ) -> Reception:
+        connection = await self._pool.take()
+        reception = Reception(attempt, self._max_answer_bytes, listener)
+        await connection.ask(head, payload, reception, attempt, self._read_timeout_seconds)
+        if reception.reusable:
+            self._pool.give_back(connection)
+        return reception
 
     @property
     def keys(self) -> int:
@@ -186,22 +173,23 @@ class Upstream:
         return found
 
     async def _models(self, key: int) -> bytes:
-        headers = {"authorization": f"Bearer {self._keys[key]}", "accept": "application/json"}
+        attempt = Attempt(self._hint(key))
         try:
-            response = await self._client.get("/models", headers=headers, timeout=CATALOGUE_SECONDS)
-            response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            status = error.response.status_code
-            if status != 429:  # how often the catalogue may be read is no matter of edits
-                self._rotation.answered(key, status, None, _now())
-            raise CatalogueUnavailable(f"GET /models answered {status}", status=status) from error
-        except (httpx.HTTPError, OSError) as error:
+            head = self._head("GET", "/models", key)
+            async with asyncio.timeout(CATALOGUE_SECONDS):
+                reception = await self._exchange(head, nothing(), attempt)
+        except Exception as error:
             said = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise CatalogueUnavailable(f"GET /models: {said}") from error
-        return response.content
+        status = reception.status
+        if status // 100 != 2:
+            if status != 429:  # how often the catalogue may be read is no matter of edits
+                self._rotation.answered(key, status, None, _now())
+            raise CatalogueUnavailable(f"GET /models answered {status}", status=status)
+        return reception.body
 
     async def close(self) -> None:
-        await self._client.aclose()
+        self._pool.close()
 
 
 class CatalogueUnavailable(Exception):
@@ -214,11 +202,6 @@ class CatalogueUnavailable(Exception):
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _printable(value: str) -> str:
-    """What can stand in a header of ours; an upstream may send bytes of any kind."""
-    return "".join(character for character in value if " " <= character <= "~")
 
 
 def credential_hint(key: str) -> str:

@@ -1,0 +1,189 @@
+"""One HTTP/1.1 connection to the upstream: a call at a time, its answer read as it comes.
+
+What can't be had from a client library: nothing is written before `Attempt.sent` says so, an
+answer of megabytes is read into its place at once, and a call costs some dozen Python calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import ssl
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import cast
+
+from gateway.edges.upstream.attempt import Attempt, Payload
+from gateway.edges.upstream.receiving import Incomplete, Reception
+
+READ_BYTES = 1 << 18
+_TAIL_SECONDS = 0.1
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Between a socket and the receptions of its answers.
+
+    `buffer` is what is read into; connections of one event loop may share it. `lost` is told
+    when it has ended.
+    """
+
+    def __init__(self, buffer: memoryview, lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._buffer = buffer
+        self._lost = lost
+        self._transport: asyncio.Transport | None = None
+        self._reception: Reception | None = None
+        self._placing = False
+        self._drained: asyncio.Future[None] | None = None
+        self._moved = 0.0
+        """When a byte came or went, by the loop's clock."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll = select.poll()
+
+    # --- the transport's side ---------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from it
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        place = self._reception.room() if self._reception else None
+        self._placing = place is not None
+        return self._buffer if place is None else place
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._moved = self._loop.time()
+        reception = self._reception
+        if reception is None:
+            self.abort()  # nobody has asked for it
+        elif self._placing:
+            reception.placed(nbytes)
+        else:
+            reception.take(self._buffer[:nbytes])
+        if reception and reception.answered.done():
+            self._drain()  # whoever writes need not go on
+
+    def eof_received(self) -> None:
+        self._ended(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(exc)
+        self._transport = None
+        self._lost(self)
+
+    def _ended(self, error: Exception | None) -> None:
+        if self._reception:
+            self._reception.closed(error)
+        self._drain()
+
+    def pause_writing(self) -> None:
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        self._moved = self._loop.time()
+        self._drain()
+
+    def _drain(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained and not drained.done():
+            drained.set_result(None)
+
+    # --- the caller's side ------------------------------------------------------------
+
+    @property
+    def fresh(self) -> bool:
+        """May it be used again? Not where something has come unasked, such as its end."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and not self._poll.poll(0)
+
+    def close_after(self, seconds: float) -> None:
+        """Be closed unless it is used within so long."""
+        self._timer = self._loop.call_later(seconds, self.abort)
+
+    def abort(self) -> None:
+        """End it now, whatever is under way."""
+        if self._transport:
+            self._transport.abort()
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """TLS from here on."""
+        if self._transport is None:
+            raise Incomplete("the connection was closed")
+        self._transport = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=host
+        )
+
+    async def ask(
+        self,
+        head: bytes,
+        payload: Payload,
+        reception: Reception,
+        attempt: Attempt,
+        silence_seconds: float,
+    ) -> None:
+        """One exchange, until the reception's `answered`. Raises what went wrong.
+
+        TimeoutError where no byte moves for `silence_seconds`. Afterwards the connection is
+        closed, unless the reception is `reusable`.
+        """
+        self._begin(reception, silence_seconds)
+        try:
+            attempt.sent = True
+            sent = await self._send(head, payload, reception)
+            await reception.answered
+            await reception.rest(_TAIL_SECONDS)  # usually it is there already
+            reception.reusable &= sent and reception.over and self._flushed
+        except BaseException:
+            reception.reusable = False
+            raise
+        finally:
+            self._end(reception)
+
+    def _begin(self, reception: Reception, silence_seconds: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._reception, self._moved = reception, self._loop.time()
+        self._watch(reception, silence_seconds)
+
+    def _watch(self, reception: Reception, seconds: float) -> None:
+        quiet = self._loop.time() - self._moved
+        if quiet >= seconds:
+            reception.fail(TimeoutError("nothing was heard"))
+            self._drain()
+        else:
+            self._timer = self._loop.call_later(seconds - quiet, self._watch, reception, seconds)
+
+    def _end(self, reception: Reception) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._reception, self._timer = None, None
+        reception.leave()
+        if not reception.reusable:
+            self.abort()
+
+    @property
+    def _flushed(self) -> bool:
+        return self._transport is not None and not self._transport.get_write_buffer_size()
+
+    async def _send(self, head: bytes, payload: Payload, reception: Reception) -> bool:
+        """Write all of it, unless the answer is there before: False."""
+        self._write(head)
+        left = payload.length
+        async with aclosing(payload.chunks) as chunks:
+            async for chunk in chunks:
+                left -= len(chunk)
+                if left < 0:
+                    break
+                if self._drained:
+                    await self._drained
+                if reception.answered.done():
+                    return False
+                self._write(chunk)
+        if left:
+            raise Incomplete("the body is not as long as its head says")
+        return True
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._transport is None:
+            raise Incomplete("the connection was closed")
+        self._transport.write(data)
