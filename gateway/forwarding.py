@@ -33,6 +33,8 @@ from gateway.tower import Clearance
 
 _SPREAD_SECONDS = 0.25
 """Those who wait for the same moment do not all go in it."""
+_READ_AT_ONCE_BYTES = 4 << 20
+"""An answer of so many bytes is read in 0.2 ms; a thread for it would take as long."""
 Reason = Literal["", "unreachable", "busy", "unavailable", "key"]
 
 
@@ -189,7 +191,7 @@ class Forwarder:
                 answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
         except ValueError:
             return NotBought(failures.refusal_of_break("garbage"), settlement)
-        answered = await asyncio.to_thread(read_answer, answer.body, self._settings.cost_path)
+        answered = await self._understood(answer.body)
         bound = self._settings.implausible_cost_usd * order.edit.n
         cost = plausible(answered.cost_nanos, bound)
         settlement = replace(settlement, cost_nanos=cost)
@@ -198,6 +200,12 @@ class Forwarder:
         if not answered.valid:
             return NotBought(failures.refusal_of_break("garbage"), settlement)
         return Bought(settlement, answer, answered)
+
+    async def _understood(self, body: bytes) -> Answered:
+        """Off the event loop where it is large: its quotes are looked for in all of it."""
+        if len(body) <= _READ_AT_ONCE_BYTES:
+            return read_answer(body, self._settings.cost_path)
+        return await asyncio.to_thread(read_answer, body, self._settings.cost_path)
 
     def _refused(self, answer: Answer, settlement: Settlement) -> NotBought:
         """What an answer that is not a 200 means: for the money, the circuit, and another try."""
@@ -243,11 +251,11 @@ def _request(order: Order) -> tuple[str, Payload]:
     return path, Payload(encoded.content_type, encoded.content_length, _pieces(encoded, order))
 
 
-async def _whole(document: bytes) -> AsyncGenerator[bytes, None]:
+async def _whole(document: bytes) -> AsyncGenerator[bytes | memoryview, None]:
     yield document
 
 
-async def _pieces(encoded: Encoded, order: Order) -> AsyncGenerator[bytes, None]:
+async def _pieces(encoded: Encoded, order: Order) -> AsyncGenerator[bytes | memoryview, None]:
     for segment in encoded.segments:
         if isinstance(segment, bytes):
             yield segment

@@ -119,11 +119,12 @@ class Edit:
     """A JSON request's own bytes (generations); empty for multipart."""
     body_bytes: int = 0
     n: int = 1
+    references: tuple[Upload, ...] = field(init=False, compare=False, repr=False)
+    """The reference images, in order: every `image`, `image[]` or `image[N]`."""
 
-    @property
-    def references(self) -> tuple[Upload, ...]:
-        """The reference images, in order: every `image`, `image[]` or `image[N]`."""
-        return tuple(u for u in self.uploads if is_reference(u.field))
+    def __post_init__(self) -> None:
+        found = tuple(upload for upload in self.uploads if is_reference(upload.field))
+        object.__setattr__(self, "references", found)
 
 
 def is_reference(field_name: str) -> bool:

@@ -29,11 +29,11 @@ class Order:
     directives: Directives
     relay: Relay = field(default_factory=Relay)
     """Hears of the call on its way, if this order's is the one that is made."""
+    asking: Asking = field(init=False)
+    """How it is to be bought, as far as other flights of the same edit are concerned."""
 
-    @property
-    def asking(self) -> Asking:
-        """How it is to be bought, as far as other flights of the same edit are concerned."""
-        return Asking.of(self.fingerprint, self.directives)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asking", Asking.of(self.fingerprint, self.directives))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from gateway.announcements import Announcements
 from gateway.edges.journal import Journal
@@ -24,7 +24,7 @@ from gateway.forwarding import Bought, Call, Forwarder, NotBought
 from gateway.leasing import Blocked, Leases, Leasing
 from gateway.model import CallFacts, Entry, Reservation, Settled, Settlement
 from gateway.orders import Crash, Flown, Landing, Order, Picture
-from gateway.results import Results, Stored
+from gateway.results import Draft, Results, Stored
 from gateway.rules.answers import Answered
 from gateway.rules.entries import may_serve
 from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
@@ -53,13 +53,6 @@ class Paid:
     clearance: Clearance
     counted: bool = False
     """Is what it cost in the metrics?"""
-
-
-class Shared(NamedTuple):
-    """The body for everybody who did not pay, and its hash."""
-
-    body: bytes
-    digest: str
 
 
 class Buyer:
@@ -127,6 +120,7 @@ class Buyer:
         self._meters.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
         call = await self._call(order, paid.clearance, stages)
         remembered = self._note(order, paid.leasing, call)
+        drafting = self._draft(order, paid, call) if isinstance(call, Bought) else None
         with stages.time("settle"):
             settled = await self.settle(order, paid, call)
         flown = Flown(
@@ -134,13 +128,15 @@ class Buyer:
             upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
             stages=stages.seconds,
         )
-        if isinstance(call, NotBought) or settled is None:
+        if isinstance(call, NotBought) or settled is None or drafting is None:
             refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
             return Crash(refusal, remembered=remembered, aside=order.fingerprint.aside, flown=flown)
-        shared = await asyncio.to_thread(self._share, call.answered, settled.cost_nanos)
-        picture = self._picture(order, call, shared, flown)
         with stages.time("store"):
-            return await self.store(order, paid, picture)
+            draft = await drafting
+            if settled.cost_nanos != _booked_nanos(paid.reservation, call.settlement):
+                draft = await asyncio.to_thread(self._share, call.answered, settled.cost_nanos)
+            picture = self._picture(order, call, draft, flown)
+            return await self.store(order, paid, picture, draft.place)
 
     async def _lead(self, order: Order, stages: Stages) -> Paid | Landing:
         """Money for the call, unless there turns out to be a picture, or somebody else's call."""
@@ -308,12 +304,23 @@ class Buyer:
                 ceiling_usd=usd(reservation.ceiling_nanos),
             )
 
-    def _share(self, answered: Answered, cost_nanos: int) -> Shared:
-        """Off the event loop: there are megabytes to copy and to hash."""
-        body = answered.for_sharing(cost_nanos)
-        return Shared(body, self._digest(body))
+    def _draft(self, order: Order, paid: Paid, call: Bought) -> asyncio.Future[Draft]:
+        """The body for everybody who did not pay, made and written while its cost is booked.
 
-    def _picture(self, order: Order, call: Bought, shared: Shared, flown: Flown) -> Picture:
+        Its row is not, which comes after the settlement; and off the event loop, for there are
+        megabytes to copy and to hash.
+        """
+        cost_nanos = _booked_nanos(paid.reservation, call.settlement)
+        make = functools.partial(self._share, call.answered, cost_nanos)
+        if _why_not_stored(order, call.answered):
+            return asyncio.ensure_future(asyncio.to_thread(make))
+        return asyncio.ensure_future(self._results.draft(make))
+
+    def _share(self, answered: Answered, cost_nanos: int) -> Draft:
+        body = answered.for_sharing(cost_nanos)
+        return Draft(body, self._digest(body))
+
+    def _picture(self, order: Order, call: Bought, shared: Draft, flown: Flown) -> Picture:
         now_ms = self._now_ms()
         entry = Entry(
             key=order.fingerprint.key,
@@ -340,10 +347,12 @@ class Buyer:
 
     # --- store ------------------------------------------------------------------------
 
-    async def store(self, order: Order, paid: Paid, picture: Picture) -> Picture:
+    async def store(
+        self, order: Order, paid: Paid, picture: Picture, place: object = None
+    ) -> Picture:
         """Keep the result, unless there is a reason not to. A broken store is only a miss."""
         if not picture.not_stored_because:
-            if await self._results.put(picture.entry, picture.shared_body):
+            if await self._results.put(picture.entry, picture.shared_body, place):
                 if order.directives.may_replace:
                     self._announcements.replaced(picture.entry.key, picture.entry.created_ms)
                 return replace(picture, stored=True)
@@ -369,6 +378,12 @@ class Stages:
         finally:
             spent = time.perf_counter() - started
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+def _booked_nanos(reservation: Reservation, settlement: Settlement) -> int:
+    """What will be booked, if all goes as usual."""
+    cost_nanos = settlement.cost_nanos
+    return reservation.ceiling_nanos if cost_nanos is None else cost_nanos
 
 
 def _why_not_stored(order: Order, answered: Answered) -> str:

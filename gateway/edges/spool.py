@@ -8,7 +8,7 @@ import errno
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import IO
 
 from gateway.errors import Refusal
@@ -127,17 +127,31 @@ class Spool:
             at += 1
         return b"".join(parts)
 
+    def _view(self, start: int, size: int) -> memoryview:
+        """At most `size` bytes of a piece in memory, from `start` on."""
+        if self.closed:
+            raise ValueError("this spool is closed")
+        at = bisect.bisect_right(self._starts, start) - 1
+        if at < 0:
+            return memoryview(b"")
+        start -= self._starts[at]
+        return memoryview(self._pieces[at])[start : start + size]
+
     async def chunks(
-        self, offset: int, size: int, chunk_bytes: int = CHUNK_BYTES
-    ) -> AsyncIterator[bytes]:
-        """The bytes of a range, in order; what lies in the file is read off the loop."""
+        self, offset: int, size: int, chunk_bytes: int = BLOCK_BYTES
+    ) -> AsyncGenerator[bytes | memoryview, None]:
+        """The bytes of a range, in order; what lies in the file is read off the loop.
+
+        What lies in memory comes as it lies there, and is no copy.
+        """
         end = offset + size
         while offset < end:
             wanted = min(chunk_bytes, end - offset)
+            chunk: bytes | memoryview
             if offset < self._file_bytes:
                 chunk = await asyncio.to_thread(self.read, offset, wanted)
             else:
-                chunk = self.read(offset, wanted)
+                chunk = self._view(offset - self._file_bytes, wanted)
             if not chunk:
                 raise EOFError("the spool ends before the range does")
             offset += len(chunk)

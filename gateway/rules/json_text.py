@@ -15,6 +15,8 @@ from typing import Any
 Segment = bytes | memoryview
 Pairs = Callable[[list[tuple[str, Any]]], Mapping[str, Any]]
 
+_quoted = json.encoder.encode_basestring_ascii
+"""A text as JSON, as `json.dumps` has it."""
 _BACKSLASH = 0x5C
 _DEEPEST = 64
 
@@ -200,31 +202,41 @@ def plain_parse(text: bytes) -> Any:
     return _loads(text, "\0", dict, Number)
 
 
-def write(value: Any, holes: Sequence[Segment], depth: int = 0) -> Iterator[Segment]:
+def write(value: Any, holes: Sequence[Segment]) -> list[Segment]:
     """Compact JSON text of a parsed document, every hole filled with its own bytes.
 
     Raises ValueError beyond 64 levels.
     """
+    text: list[Segment] = []
+    _write(value, holes, text, 0)
+    return text
+
+
+def _write(value: Any, holes: Sequence[Segment], text: list[Segment], depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
-    if isinstance(value, Hole):
-        yield from (b'"', holes[value.index], b'"')
-    elif isinstance(value, Number):
-        yield value.encode("ascii")
+    if isinstance(value, Number):
+        text.append(value.encode("ascii"))
+    elif isinstance(value, str):
+        text.append(_quoted(value).encode("ascii"))
+    elif isinstance(value, Hole):
+        text += (b'"', holes[value.index], b'"')
     elif isinstance(value, Mapping):
-        yield b"{"
-        for place, (name, member) in enumerate(value.items()):
-            yield (b"," if place else b"") + json.dumps(name).encode("ascii") + b":"
-            yield from write(member, holes, depth + 1)
-        yield b"}"
+        comma = b"{"
+        for name, member in value.items():
+            text.append(comma + _quoted(name).encode("ascii") + b":")
+            _write(member, holes, text, depth + 1)
+            comma = b","
+        text.append(b"}" if value else b"{}")
     elif isinstance(value, list):
-        yield b"["
-        for place, member in enumerate(value):
-            yield b"," if place else b""
-            yield from write(member, holes, depth + 1)
-        yield b"]"
+        comma = b"["
+        for member in value:
+            text.append(comma)
+            _write(member, holes, text, depth + 1)
+            comma = b","
+        text.append(b"]" if value else b"[]")
     else:
-        yield json.dumps(value).encode("ascii")
+        text.append(json.dumps(value).encode("ascii"))
 
 
 def compact(value: Any) -> str:

@@ -57,8 +57,9 @@ def outgoing_uploads(edit: Edit) -> tuple[Upload, ...]:
 
 
 def _as_sent(reference: Upload, place: int) -> Upload:
-    usual = reference.field in {"image", REFERENCES, f"image[{place}]"}
-    return replace(reference, field=REFERENCES) if usual else reference
+    if reference.field in ("image", f"image[{place}]"):
+        return replace(reference, field=REFERENCES)
+    return reference
 
 
 def encode(edit: Edit, boundary: str) -> Encoded:

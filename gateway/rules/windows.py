@@ -6,6 +6,7 @@ on Monday. The window "total" is everything there ever was and never resets.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
@@ -39,6 +40,7 @@ def day_of(now_ms: int, zone: tzinfo) -> str:
     return (_EPOCH + now_ms * _MILLISECOND).astimezone(zone).date().isoformat()
 
 
+@functools.lru_cache(256)
 def window(period: Period, day: str, zone: tzinfo) -> Window:
     """The window of this period that holds `day`."""
     if period == "total":

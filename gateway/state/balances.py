@@ -114,14 +114,23 @@ async def balances_of(
 
 def _balance(account: Account, row: Row, day: str, zone: tzinfo) -> Balance:
     period: Period = row["budget_period"] or TOTAL
-    limits = replace(
-        account.limits,
-        budget_nanos=row["budget_nanos"],
-        budget_period=row["budget_period"],
-        paid_images_per_day=row["paid_images_per_day"],
-    )
+    budget, images, paused = row["budget_nanos"], row["paid_images_per_day"], bool(row["paused"])
+    was = account.limits
+    if (was.budget_nanos, was.budget_period, was.paid_images_per_day, account.paused) != (
+        budget,
+        row["budget_period"],
+        images,
+        paused,
+    ):
+        limits = replace(
+            was,
+            budget_nanos=budget,
+            budget_period=row["budget_period"],
+            paid_images_per_day=images,
+        )
+        account = replace(account, limits=limits, paused=paused)
     return Balance(
-        account=replace(account, limits=limits, paused=bool(row["paused"])),
+        account=account,
         spent_nanos=row["spent_nanos"],
         held_nanos=row["held_nanos"],
         images=row["images"],

@@ -7,6 +7,8 @@ ones 32 + 8.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterable, Sequence
 
 from gateway.state.database import Row, Transaction, Value
@@ -16,6 +18,7 @@ _MOST_VALUES = 240
 a row costs more in a larger statement than in its own (measured)."""
 
 
+@functools.lru_cache(1_000)
 def placeholders(count: int, first: int = 1) -> str:
     """`($1, $2, …)`, from `first` on."""
     return "(" + ", ".join(f"${number}" for number in range(first, first + count)) + ")"
@@ -37,11 +40,16 @@ async def insert_rows(
         width = len(rows[done])
         size = _portion(min(len(rows) - done, max(1, _MOST_VALUES // width)))
         part = rows[done : done + size]
-        tuples = ", ".join(placeholders(width, 1 + width * index) for index in range(size))
-        values = [value for row in part for value in row]
-        returned.extend(await tx.fetch(f"{head} VALUES {tuples} {tail}", *values))
+        values = itertools.chain.from_iterable(part)
+        returned.extend(await tx.fetch(_insert(head, width, size, tail), *values))
         done += size
     return returned
+
+
+@functools.lru_cache(1_000)
+def _insert(head: str, width: int, size: int, tail: str) -> str:
+    tuples = ", ".join(placeholders(width, 1 + width * index) for index in range(size))
+    return f"{head} VALUES {tuples} {tail}"
 
 
 def _portion(count: int) -> int:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from hashlib import blake2b
+from operator import attrgetter
 from typing import NamedTuple
 
 from gateway.state.database import Transaction
@@ -50,6 +51,7 @@ class Sums:
 
 
 COLUMNS = tuple(column.name for column in fields(Sums))
+_values = attrgetter(*COLUMNS)
 
 _HEAD = f"INSERT INTO rollups (day, dimensions, {', '.join(Dimensions._fields + COLUMNS)})"
 _ADD = "ON CONFLICT (day, dimensions) DO UPDATE SET " + ", ".join(
@@ -70,7 +72,7 @@ async def add(tx: Transaction, parts: Iterable[tuple[str, Dimensions, Sums]]) ->
     for day, dimensions, sums in parts:
         totals[day, dimensions].add(sums)
     rows = [
-        (day, _digest(dimensions), *dimensions, *astuple(total))
+        (day, _digest(dimensions), *dimensions, *_values(total))
         for (day, dimensions), total in totals.items()
     ]
     await insert_rows(tx, _HEAD, sorted(rows), _ADD)

@@ -16,7 +16,7 @@ from gateway.edges.disk import DiskResults
 from gateway.model import Entry
 from gateway.results import Failure, Results, ResultsUnavailable
 from tests.edges.buckets import make_bucket, s3_server, url_of
-from tests.edges.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, entry_of
+from tests.edges.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, draft_of, entry_of
 
 MAX_BYTES = 50_000_000
 
@@ -95,6 +95,23 @@ async def test_a_result_comes_back_as_it_was_stored(bench: Bench, body: bytes) -
     entry = entry_of(body)
     assert await bench.results.put(entry, body)
     assert await bench.results.get(entry.key) == (entry, body)
+
+
+@pytest.mark.parametrize("body", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
+async def test_a_draft_is_no_result_until_it_is_put(bench: Bench, body: bytes) -> None:
+    entry = entry_of(body)
+    draft = await bench.results.draft(lambda: draft_of(body))
+    assert (draft.body, draft.digest) == (body, entry.body_digest)
+    assert await bench.results.get(entry.key) is None
+    assert await keys_of(bench.results) == set()
+    assert await bench.results.put(entry, draft.body, draft.place)
+    assert await bench.results.get(entry.key) == (entry, body)
+
+
+async def test_a_draft_is_made_where_no_store_works(unreachable: Results) -> None:
+    draft = await unreachable.draft(lambda: draft_of(LARGE))
+    assert draft == draft_of(LARGE)
+    assert not await unreachable.put(entry_of(LARGE), draft.body, draft.place)
 
 
 async def test_an_unknown_key_is_a_miss_and_no_trouble(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from gateway.edges.bucket.opening import open_bucket
 from gateway.model import Entry
 from gateway.results import (
     Counts,
+    Draft,
     Failure,
     Matches,
     Progress,
@@ -88,11 +89,15 @@ class BucketResults:
             fetch.add_done_callback(lambda done: self._fetched(key, done))
         return await asyncio.shield(fetch)
 
-    async def put(self, entry: Entry, body: bytes) -> bool:
+    async def draft(self, make: Callable[[], Draft]) -> Draft:
+        """On this machine alone: an object is written with its entry."""
+        return await self._local.draft(make)
+
+    async def put(self, entry: Entry, body: bytes, place: object = None) -> bool:
         """True where either holds it: at worst, other machines buy it again."""
         self._fetching.pop(entry.key, None)  # what it brings is older
         shared = self._attempt("put", self._upload(entry, body))
-        return any(await asyncio.gather(self._local.put(entry, body), shared))
+        return any(await asyncio.gather(self._local.put(entry, body, place), shared))
 
     async def delete(self, key: str) -> bool:
         gone = await self._attempt("delete", self._objects.remove([key]))

@@ -21,6 +21,7 @@ from gateway.rules.entries import DamagedEntry
 
 _NAME = re.compile(rb"[0-9a-f]{2}/[0-9a-f]{30}\.val")
 _FOLDER = re.compile(r"[0-9a-f]{2}")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _RAW, _FILE = 1, 2
 """diskcache's modes for a value that lies in the index itself, and for one in a binary file."""
 
@@ -121,8 +122,11 @@ def make_private_folder(path: Path) -> None:
 
 
 def _write_whole(path: str, body: bytes) -> None:
-    make_private_folder(Path(path).parent)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, _NEW, 0o600)
+    except FileNotFoundError:
+        make_private_folder(Path(path).parent)
+        descriptor = os.open(path, _NEW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)  # whatever the umask left of it
         rest = memoryview(body)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import diskcache
 
-from gateway.edges.disk.files import Files
+from gateway.edges.disk.files import Files, Written
 
 INLINE_BELOW_BYTES = 16_384
 """Smaller bodies lie in the index: measured, a file's read is as fast from here on."""
@@ -95,6 +95,7 @@ class Index:
         self.files: Files = self._cache.disk
         for statement in _INDEXES:
             self._sql(statement)
+        self._page_bytes = self._pragma("page_size")
         self._identity = self._file.stat().st_ino
 
     @property
@@ -117,9 +118,8 @@ class Index:
         select = f"SELECT {_COLUMNS} FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
         return [Row(*row) for row in self._sql(select, (rowid, limit))]
 
-    def insert(self, key: str, header: bytes, body: bytes, moments: Moments) -> None:
-        """Keep a body under its key, in place of any other."""
-        written = self.files.store(body, False)
+    def insert(self, key: str, header: bytes, written: Written, moments: Moments) -> None:
+        """Keep a body that has been written under its key, in place of any other."""
         try:
             with self._transaction() as sql:
                 old = sql(
@@ -224,7 +224,7 @@ class Index:
 
     def _index_bytes(self) -> int:
         used_pages = self._pragma("page_count") - self._pragma("freelist_count")
-        return used_pages * self._pragma("page_size")
+        return used_pages * self._page_bytes
 
     def _pragma(self, name: str) -> int:
         return int(self._sql(f"PRAGMA {name}").fetchone()[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -17,6 +19,8 @@ _UNIQUE = {
     sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
     sqlite3.SQLITE_CONSTRAINT_ROWID,
 }
+
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 def _primary(error: sqlite3.Error) -> int:
@@ -32,6 +36,12 @@ def _translated(error: sqlite3.Error, path: Path) -> Exception:
     if isinstance(error, sqlite3.ProgrammingError) or "syntax error" in str(error):
         return error
     return StateUnavailable(f"the state's database {path} cannot be used: {error}")
+
+
+@functools.lru_cache(1_000)
+def _numbered(sql: str) -> str:
+    """`$1` would be a parameter of that name to SQLite, to be looked up; `?1` is the first."""
+    return _PARAMETER.sub(r"?\1", sql)
 
 
 def create(path: Path) -> None:
@@ -70,12 +80,11 @@ class Connection:
 
     def fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]:
         try:
-            # `$1` is a parameter named "1" to SQLite.
-            named = {str(number): value for number, value in enumerate(values, 1)}
-            cursor = self._in_use().execute(sql, named)
-            names = [column[0] for column in cursor.description or ()]
+            cursor = self._in_use().execute(_numbered(sql), values)
             # Fetched whole: a RETURNING that isn't keeps its statement, and the lock, open.
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            rows = cursor.fetchall()
+            names = [column[0] for column in cursor.description] if rows else ()
+            return [dict(zip(names, row, strict=True)) for row in rows]
         except sqlite3.Error as error:
             translated = _translated(error, self._path)
             self._broken |= isinstance(translated, StateUnavailable)
