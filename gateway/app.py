@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import ipaddress
 import json
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from gateway.edges.journal import Journal, quiet_servers
 from gateway.edges.meters import take_seat
 from gateway.errors import Refusal
 from gateway.exchange import Disconnected, Exchange
+from gateway.ids import new_id
 from gateway.lifespan import running
 from gateway.model import Route
 from gateway.openapi import document
@@ -90,7 +90,7 @@ class Gateway:
             scope,
             receive,
             send,
-            request_id=f"req_{uuid.uuid4().hex}",
+            request_id=new_id("req_"),
             stall_seconds=server.upload_stall_seconds,
             upload_seconds=server.upload_seconds,
             drain_bytes=DRAINED_BODIES * self.parts.settings.limits.max_body_bytes,

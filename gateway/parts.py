@@ -259,7 +259,10 @@ def open_results(settings: Settings) -> Results:
     folder = cache.url.removeprefix("disk:") if on_disk else cache.local_folder
     try:
         local = DiskResults(
-            Path(folder), max_bytes=cache.max_bytes, timeout_seconds=cache.timeout_seconds
+            Path(folder),
+            max_bytes=cache.max_bytes,
+            timeout_seconds=cache.timeout_seconds,
+            memory_bytes=cache.memory_bytes,
         )
         return local if on_disk else _open_bucket(cache, local)
     except ValueError as error:

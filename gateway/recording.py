@@ -7,7 +7,6 @@ loses at most a batch of those, and never money: what was paid is in the ledger 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -181,7 +180,7 @@ def _line(trace: Trace, seconds: float) -> dict[str, object]:
 
 def _row(trace: Trace, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.UsageRow:
     return usage.UsageRow(
-        id=f"use_{uuid.uuid4().hex}",
+        id=trace.request_id.replace("req_", "use_", 1),
         at_ms=now_ms,
         day=day_of(now_ms, zone),
         request_id=trace.request_id,

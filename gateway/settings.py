@@ -194,6 +194,7 @@ class Cache(Section):
     url: str = Field(default="disk:var/cache", pattern=r"(disk|s3|gs|az):.+")
     local_folder: str = Field(default="var/cache", min_length=1)
     max_bytes: ByteSize = 20 * 10**9
+    memory_bytes: ByteSize = 32 * 10**6
     ttl: Seconds = 30 * 86400.0
     scope: Literal["key", "team", "organisation"] = "team"
     generations: bool = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from gateway.errors import Refusal
 from gateway.model import Caller, Entry, Outcome, Pace, Route
@@ -13,11 +13,38 @@ from gateway.rules.headers import CacheStatus
 from gateway.rules.money import NANOS
 from gateway.spans import NO_SPANS, Facts, Spans
 
+Raised = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 WAITING = ("join", "follow", "queue", "forward")
 """The stages in which a request waits for what is not the gateway."""
 
 
-@dataclass
+class Stage:
+    """A stretch of a request under its name: its seconds are added to those of that name.
+
+    A class: a function that yields takes several times as long, and a request has many.
+    """
+
+    __slots__ = ("_begun", "_name", "_seconds", "_span")
+
+    def __init__(self, name: str, seconds: dict[str, float], spans: Spans) -> None:
+        self._name, self._seconds = name, seconds
+        self._span = None if spans is NO_SPANS else spans.stage(name)
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+        if self._span:
+            self._span.__enter__()
+
+    def __exit__(self, *raised: *Raised) -> None:
+        try:
+            if self._span:
+                self._span.__exit__(*raised)
+        finally:
+            spent = time.perf_counter() - self._begun
+            self._seconds[self._name] = self._seconds.get(self._name, 0.0) + spent
+
+
+@dataclass(slots=True)
 class Trace:
     """One request's record, filled in by its stages, read when it has ended."""
 
@@ -54,15 +81,9 @@ class Trace:
     trace_id: str = ""
     """Of the trace that its spans are kept in, if any."""
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Stage:
         """Time one stage under its name."""
-        begun = time.perf_counter()
-        try:
-            with self.spans.stage(name):
-                yield
-        finally:
-            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begun
+        return Stage(name, self.stages, self.spans)
 
     def save(self, outcome: Outcome, entry: Entry, *, retry: bool) -> None:
         """Take down a picture that somebody else's purchase, or an earlier one, has brought."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from gateway.errors import Refusal
+from gateway.ids import new_id
 from gateway.model import Caller, CallFacts, Reservation, Settled, Settlement
 from gateway.rules import prices
 from gateway.rules.budgets import OverBudget, SpendingPaused
@@ -189,7 +189,7 @@ class Treasury:
         along: Along | None,
     ) -> ledger.Granted:
         now_ms = self._now_ms()
-        reservation_id = f"rsv_{uuid.uuid4().hex}"
+        reservation_id = new_id("rsv_")
         since = day_of(now_ms - SEEN_DAYS_MS, self._zone)
 
         async def hold(tx: Transaction) -> ledger.Granted:

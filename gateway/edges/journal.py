@@ -8,6 +8,7 @@ settlement that is written late.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -27,7 +28,8 @@ class Journal:
         stream = out or sys.stderr
         readable = format == "console" or (format == "auto" and stream.isatty())
         self._out = None if readable or LEVELS[level] > LEVELS["info"] else stream
-        """Where lines of requests go at once, as JSON."""
+        """Where lines of requests go as JSON, past structlog's chain."""
+        self._lines: list[str] = []
         last: Any = (
             structlog.dev.ConsoleRenderer(colors=stream.isatty())
             if readable
@@ -47,6 +49,13 @@ class Journal:
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         )
 
+    def flush(self) -> None:
+        """Write the lines of requests that wait."""
+        lines, self._lines = self._lines, []
+        if self._out and lines:
+            self._out.write("".join(lines))
+            self._out.flush()
+
     def about(self, **facts: str) -> None:
         """What this task, and every one that it begins from now on, is about."""
         structlog.contextvars.bind_contextvars(**facts)
@@ -55,7 +64,7 @@ class Journal:
         """The one line of a request that ended.
 
         As JSON it is written without structlog's chain, which says the same in several times
-        the time.
+        the time, and together with those of requests that end in the same turn of the event loop.
         """
         if self._out is None:
             self._log.info("request", **facts)
@@ -63,17 +72,25 @@ class Journal:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         about = structlog.contextvars.get_contextvars()
         line = {**about, **facts, "event": "request", "level": "info", "timestamp": now}
-        self._out.write(json.dumps(line) + "\n")
-        self._out.flush()
+        self._lines.append(json.dumps(line) + "\n")
+        if len(self._lines) > 1:
+            return  # the first of them has seen to it
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:
+            self.flush()  # nobody would call back
 
     def note(self, event: str, **facts: object) -> None:
+        self.flush()
         self._log.info(event, **facts)
 
     def warn(self, event: str, **facts: object) -> None:
+        self.flush()
         self._log.warning(event, **facts)
 
     def fault(self, event: str, error: BaseException, **facts: object) -> None:
         """A fault of our own, with where it happened but without the values in hand."""
+        self.flush()
         self._log.error(event, **_facts_of(error), **facts)
 
     def hear_libraries(self) -> None:

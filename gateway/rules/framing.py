@@ -8,6 +8,7 @@ next one; nothing else is kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.errors import Refusal
@@ -15,8 +16,6 @@ from gateway.errors import Refusal
 LONGEST_BOUNDARY = 256
 """RFC 2046 allows 70."""
 _LONGEST_PADDING = 256
-_WINDOW_BYTES = 29_999
-"""In longer texts CPython searches in another way, which takes half as long again (measured)."""
 MOST_LOOKALIKES = 1_000
 """How often a body's contents may hold its boundary with something behind it. No client's do,
 and each costs a look: a body of nothing else would take a hundred times as long as a picture."""
@@ -24,11 +23,15 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+Find = Callable[[bytes, bytes, int], int]
+"""Where in a text a word first is from a place on, or -1: what `bytes.find` does."""
+
+
 class Parts(Protocol):
     """Who is told of the parts. Any method may raise Refusal."""
 
-    def begin(self, headers: dict[bytes, bytes]) -> None:
-        """A part begins; its headers by their lower-case names."""
+    def begin(self, head: bytes) -> None:
+        """A part begins; `head` is its lines of headers, for `headers_of`."""
         ...
 
     def data(self, piece: bytes | memoryview) -> None:
@@ -43,7 +46,9 @@ class Parts(Protocol):
 class Framing:
     """Where a multipart body has got to."""
 
-    def __init__(self, boundary: bytes, parts: Parts, max_header_bytes: int) -> None:
+    def __init__(
+        self, boundary: bytes, parts: Parts, max_header_bytes: int, find: Find = bytes.find
+    ) -> None:
         """Raises Refusal for a boundary that can't be one."""
         if not 0 < len(boundary) <= LONGEST_BOUNDARY:
             raise broken("the boundary in Content-Type is too long")
@@ -51,6 +56,7 @@ class Framing:
         self._parts = parts
         self._max_header_bytes = max_header_bytes
         self._waiting = b""
+        self._find = find
         self._lookalikes = 0
         self._step = Framing._start  # unbound: a cycle would keep all of it until a collection
         self.ended = False
@@ -96,13 +102,13 @@ class Framing:
                 raise _bad_part(f"has more than {self._max_header_bytes} bytes of headers")
             self._waiting = data[at:]
             return None
-        self._parts.begin(_parsed(data[at:end]))
+        self._parts.begin(data[at:end])
         self._step = Framing._content
         return after
 
     def _content(self, data: bytes, at: int) -> int | None:
         """A part's bytes, up to the next delimiter."""
-        found = self._find(data, at)
+        found = self._find(data, self._delimiter, at)
         while found >= 0:
             behind = found + len(self._delimiter)
             after = self._after_delimiter(data, behind, found, within=True, since=at)
@@ -111,18 +117,9 @@ class Framing:
             self._lookalikes += 1
             if self._lookalikes > MOST_LOOKALIKES:
                 raise broken("its contents are full of its own boundary")
-            found = self._find(data, found + 1)
+            found = self._find(data, self._delimiter, found + 1)
         self._keep_from(data, self._may_begin(data, at), at)
         return None
-
-    def _find(self, data: bytes, at: int) -> int:
-        """Where the next delimiter begins; -1 where there is none."""
-        step = _WINDOW_BYTES - len(self._delimiter) + 1
-        for start in range(at, len(data), step):
-            found = data.find(self._delimiter, start, start + _WINDOW_BYTES)
-            if found >= 0:
-                return found
-        return -1
 
     def _after_delimiter(
         self, data: bytes, behind: int, found: int, *, within: bool, since: int = 0
@@ -186,9 +183,10 @@ class Framing:
             self._parts.data(data if whole else memoryview(data)[start:end])
 
 
-def _parsed(block: bytes) -> dict[bytes, bytes]:
+def headers_of(head: bytes) -> dict[bytes, bytes]:
+    """A part's headers by their lower-case names. Raises Refusal."""
     headers: dict[bytes, bytes] = {}
-    for line in block.split(b"\r\n") if block else ():
+    for line in head.split(b"\r\n") if head else ():
         name, colon, value = line.partition(b":")
         if not colon or not _NAME.fullmatch(name):
             raise broken("a header of a part is none")

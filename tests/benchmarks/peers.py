@@ -16,7 +16,15 @@ from pathlib import Path
 import click
 
 from gateway.settings import load
-from tests.benchmarks.measuring import FLOOR, FORWARDER, GATEWAY, LITELLM, NGINX, TWO_WORKERS
+from tests.benchmarks.measuring import (
+    FLOOR,
+    FORWARDER,
+    GATEWAY,
+    LITELLM,
+    NGINX,
+    SKETCH,
+    TWO_WORKERS,
+)
 from tests.benchmarks.processes import NotStarted, Process, free_port
 from tests.benchmarks.work import KEY
 from tests.serving import make_key
@@ -50,6 +58,10 @@ def start_constant(folder: Path) -> Process:
 
 def start_floor(site: Site) -> Process:
     return start_constant(site.folder)
+
+
+def start_sketch(site: Site) -> Process:
+    return _uvicorn("sketch", site.folder, {"BENCH_FOLDER": str(site.folder / "results")})
 
 
 def start_forwarder(site: Site) -> Process:
@@ -176,6 +188,7 @@ class Peer:
 
 PEERS = (
     Peer(FLOOR, start_floor),
+    Peer(SKETCH, start_sketch),
     Peer(GATEWAY, start_gateway),
     Peer(TWO_WORKERS, start_two_workers),
     Peer(NGINX, start_nginx),

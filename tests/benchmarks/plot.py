@@ -12,12 +12,14 @@ from tests.benchmarks.measuring import (
     GATEWAY,
     LITELLM,
     NGINX,
+    SKETCH,
     Measured,
 )
 
 COLOURS = {
     FLOOR: "#9aa5b1",
     GATEWAY: "#0b6e4f",
+    SKETCH: "#7d8f69",
     NGINX: "#d98e04",
     FORWARDER: "#6b7fd7",
     LITELLM: "#b23a48",

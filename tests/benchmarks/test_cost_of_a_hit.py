@@ -23,9 +23,9 @@ from gateway.settings import Settings
 from tests.bodies import file, form, form_type, text
 from tests.serving import KEY, PHOTOGRAPH
 
-MOST_CALLS = 950
+MOST_CALLS = 800
 """Python functions that are called on the event loop's thread for a hit of four pieces."""
-MOST_CALLS_A_PIECE = 45
+MOST_CALLS_A_PIECE = 44
 """For each further piece of an upload."""
 PIECE_BYTES = 256 * 1024
 

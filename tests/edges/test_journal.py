@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from gateway.edges.journal import Journal
 from gateway.emulator import EmulatorServer
 from tests.serving import (
     KEY,
@@ -140,3 +143,29 @@ def test_a_process_s_log_is_json_from_its_first_line_to_its_last(
     assert f"the gateway serves at {process.url} until it is told to stop" in events
     assert "request" in events
     assert {line["level"] for line in written} == {"info"}
+
+
+async def test_requests_that_end_together_are_written_together_and_before_what_comes_later() -> (
+    None
+):
+    class Counted(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            Counted.writes += 1
+            return super().write(text)
+
+    out = Counted()
+    journal = Journal(format="json", level="info", out=out)
+    journal.request(request_id="one")
+    journal.request(request_id="two")
+    assert out.getvalue() == ""
+    await asyncio.sleep(0)
+    assert Counted.writes == 1
+
+    journal.request(request_id="three")
+    journal.note("later")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line.get("request_id", line["event"]) for line in lines] == [
+        "one", "two", "three", "later"
+    ]  # fmt: skip

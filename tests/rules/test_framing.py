@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 
 from gateway.errors import Refusal
-from gateway.rules.framing import MOST_LOOKALIKES, Framing
+from gateway.rules.framing import MOST_LOOKALIKES, Framing, headers_of
 
 BOUNDARY = b"b0undary"
 HEADERS = b'Content-Disposition: form-data; name="a"\r\n\r\n'
@@ -23,7 +23,8 @@ class Heard:
         self.parts: list[Content] = []
         self.open = False
 
-    def begin(self, headers: dict[bytes, bytes]) -> None:
+    def begin(self, head: bytes) -> None:
+        headers = headers_of(head)
         assert not self.open
         self.open = True
         self.parts.append((headers, b""))

@@ -55,6 +55,10 @@ class Access:
         """Run work that writes; one piece at a time, in the order asked for."""
         return await self._run(self._writers, work, patience)
 
+    def mark_of(self, key: str) -> bytes:
+        """The mark of a key now, at once; empty where it is not known."""
+        return self._index.marks.read(key) if self._index else b""
+
     async def renew(self) -> None:
         """Let go of an index that was deleted or replaced under our feet."""
         index = self._index

@@ -22,10 +22,12 @@ from typing import Any, NamedTuple
 import diskcache
 
 from gateway.edges.disk.files import Files, Written
+from gateway.edges.disk.marks import Marks
 
 INLINE_BELOW_BYTES = 16_384
 """Smaller bodies lie in the index: measured, a file's read is as fast from here on."""
 INDEX = "cache.db"
+MARKS = "marks"
 _SETTINGS: Mapping[str, object] = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -97,6 +99,7 @@ class Index:
             self._sql(statement)
         self._page_bytes = self._pragma("page_size")
         self._identity = self._file.stat().st_ino
+        self.marks = Marks(folder / MARKS)
 
     @property
     def in_place(self) -> bool:
@@ -129,6 +132,8 @@ class Index:
         except BaseException:
             self._unlink([written.filename])
             raise
+        if old:
+            self.marks.change(key.encode())
         self._unlink(filename for (filename,) in old)
 
     def remove(self, rows: Sequence[Row]) -> int:
@@ -138,6 +143,9 @@ class Index:
             for row in rows:
                 if sql(_DELETE_SAME, (row.rowid, row.filename, row.header)).rowcount:
                     gone.append(row)
+        for row in gone:
+            if isinstance(row.key, bytes):
+                self.marks.change(row.key)
         self._unlink(row.filename for row in gone)
         return len(gone)
 

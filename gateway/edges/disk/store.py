@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from gateway.edges.disk.access import Access, StoreFault, Work
 from gateway.edges.disk.files import Written
+from gateway.edges.disk.hot import Hot
 from gateway.edges.disk.index import Index, Moments, Row
 from gateway.edges.disk.reading import Damage, Seen, entry_of, look
 from gateway.edges.disk.upkeep import BATCH, Upkeep
@@ -35,7 +36,7 @@ from gateway.results import (
     Tally,
     Verified,
 )
-from gateway.rules.entries import DamagedEntry, encode
+from gateway.rules.entries import DamagedEntry, encode, may_serve
 
 Result = TypeVar("Result")
 
@@ -68,8 +69,12 @@ class DiskResults:
         max_bytes: int,
         timeout_seconds: float = 2.0,
         now_ms: Callable[[], int] = _now_ms,
+        memory_bytes: int = 0,
     ) -> None:
-        """Touches nothing yet. Raises ValueError for a path that diskcache would change."""
+        """Touches nothing yet; keeps up to `memory_bytes` of what is asked for often in memory.
+
+        Raises ValueError for a path that diskcache would change.
+        """
         if "$" in str(folder):
             raise ValueError(f"the results' folder {folder} may not have a $ in its name")
         self._max_bytes = max_bytes
@@ -79,6 +84,7 @@ class DiskResults:
         path = Path(folder).absolute()
         self._access = Access(path, timeout_seconds, partial(self._tally.count, "damaged"))
         self._upkeep = Upkeep(self._access, self._tally, max_bytes, now_ms)
+        self._hot = Hot(memory_bytes)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -97,8 +103,12 @@ class DiskResults:
         await self._upkeep.sweep()
 
     async def get(self, key: str) -> Stored | None:
+        mark, now_ms = self._access.mark_of(key), self._now_ms()
+        hot = self._hot.find(key, mark)
+        if hot and may_serve(hot.entry, now_ms):
+            return hot
         reading: Work[Stored | Damage | None] = partial(
-            look, seen=self._seen, key=key, now_ms=self._now_ms()
+            look, seen=self._seen, key=key, now_ms=now_ms
         )
         found = await self._attempt("get", self._access.read(reading), None)
         if isinstance(found, Damage):
@@ -106,6 +116,7 @@ class DiskResults:
             return None
         if found:
             self._upkeep.used(key)
+            self._hot.note(key, mark, found)
         return found
 
     async def draft(self, make: Callable[[], Draft]) -> Draft:

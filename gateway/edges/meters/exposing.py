@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Self
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -13,12 +16,39 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.edges.meters.families import Family
 from gateway.edges.meters.told import Told
 from gateway.edges.meters.workers import Seat, Shared
 
 OPENMETRICS = "application/openmetrics-text"
+
+
+class _Remembering(MetricWrapperBase):
+    """Finds a series again by its labels as they are given; the library makes texts of them
+    and takes a lock first, every time.
+    """
+
+    def labels(self, *values: object, **named: object) -> Self:
+        if named:
+            return super().labels(*values, **named)
+        series: Self | None = self._remembered.get(values)
+        if series is None:
+            series = self._remembered[values] = super().labels(*values)
+        return series
+
+    @functools.cached_property
+    def _remembered(self) -> dict[tuple[object, ...], Self]:
+        return {}
+
+
+class _Counter(_Remembering, Counter):
+    pass
+
+
+class _Histogram(_Remembering, Histogram):
+    pass
 
 
 class Exposition:
@@ -43,7 +73,7 @@ class Exposition:
             GCCollector(registry=self._own)
 
     def counter(self, family: Family) -> Counter:
-        return Counter(family.name, family.meaning, family.labels, registry=self._own)
+        return _Counter(family.name, family.meaning, family.labels, registry=self._own)
 
     def gauge(self, family: Family) -> Gauge:
         """A gauge of this process's own; what is told has no such gauge."""
@@ -55,7 +85,7 @@ class Exposition:
         )
 
     def histogram(self, family: Family) -> Histogram:
-        return Histogram(
+        return _Histogram(
             family.name,
             family.meaning,
             family.labels,

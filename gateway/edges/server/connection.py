@@ -12,7 +12,6 @@ import asyncio
 import fcntl
 import json
 import termios
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,10 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.edges.server.joining import Joining
 from gateway.edges.server.receiving import READ_BYTES, Receiver
 from gateway.errors import Refusal, Retry
+from gateway.ids import new_id
 
 SPOKEN = frozenset({"1.0", "1.1"})
 SINGLE = frozenset({b"host", b"authorization", b"content-type"})
@@ -161,6 +162,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._check_head()
         super().on_headers_complete()
+        # The cycle writes, asks whether it still can, and closes: that is all it does with it.
+        self.cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
         self._cancel_head_timer()
         self._in_body = True
         self._bare_bytes = self._frame_bytes = 0
@@ -279,7 +282,7 @@ class Connection(HttpToolsProtocol):
             "content-type": "application/json",
             "content-length": str(len(body)),
             "connection": "close",
-            "x-request-id": f"req_{uuid.uuid4().hex}",
+            "x-request-id": new_id("req_"),
             "x-gateway-error-source": refusal.source,
         }
         if refusal.kind.retry is Retry.YES:
@@ -293,9 +296,18 @@ class Connection(HttpToolsProtocol):
         """End our side, and theirs soon after: closing at once would lose what was written."""
         if self.transport.is_closing():
             return
+        self._flush()
         self.flow.resume_reading()
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def shutdown(self) -> None:
+        self._flush()
+        super().shutdown()
+
+    def _flush(self) -> None:
+        if self.cycle is not None and isinstance(self.cycle.transport, Joining):
+            self.cycle.transport.flush()
 
     # --- answers that nobody takes --------------------------------------------------------
 

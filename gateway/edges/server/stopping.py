@@ -8,6 +8,7 @@ nothing at all. Here the app knows first, and answers until what has begun is do
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -62,6 +63,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._on_started = on_started
         self._hurried = False
+        self._own_process = False
         self.retiring = False
         """Others accept on the same socket: this one accepts no more while it drains."""
 
@@ -73,10 +75,13 @@ class Server(uvicorn.Server):
             signal.signal(number, lambda *_: None)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
             signal.signal(signal.SIGHUP, self.handle_exit)
+        self._own_process = True
         self.run(sockets=[listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.started and self._own_process:
+            _spare_what_stays()
         if self.started and self._on_started:
             self._on_started()
 
@@ -120,6 +125,15 @@ class Server(uvicorn.Server):
     def _accept_no_more(self) -> None:
         for server in self.servers:
             server.close()
+
+
+def _spare_what_stays() -> None:
+    """Have the garbage collector pass over what a started process keeps for good.
+
+    To go through all of that took it some 40 ms, every few thousand requests (measured).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _dismiss(waiting: set[asyncio.Task[None]]) -> None:
