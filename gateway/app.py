@@ -332,7 +332,7 @@ def create_app(
     `metrics_folder` is where several such processes keep their metrics together.
     """
     quiet_servers()
-    keep_large_blocks()
+    keep_large_blocks()  # of a worker's process, which no command has begun
     written = journal
     if written is None:
         written = Journal(format=settings.log.format, level=settings.log.level)

@@ -22,12 +22,14 @@ from gateway.cli.results import cache
 from gateway.cli.serving import check, demo, emulate, serve
 from gateway.cli.state import state
 from gateway.cli.usage import usage
+from gateway.edges.allocator import keep_large_blocks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="image-edit-gateway", prog_name="gateway")
 def main() -> None:
     """A shared endpoint for image edits: cached, budgeted, accounted for."""
+    keep_large_blocks()  # before there is any thread: `serve` asks the state before it serves
 
 
 for command in (

@@ -16,7 +16,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def keep_large_blocks() -> bool:
-    """Have freed blocks used again. Of the whole process; False where the C library can't."""
+    """Have freed blocks used again. Of the whole process; False where the C library can't.
+
+    To be called before there is a second thread: an arena that is there by then stays in use.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

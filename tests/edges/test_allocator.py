@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from gateway.emulator import EmulatorServer
+from tests.serving import GatewayProcess, tables_of
 
 PROGRAM = """
 import resource
@@ -26,10 +31,40 @@ print(before, faults())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+ARENA_BYTES = 64 << 20
+"""glibc maps each further arena at a multiple of its full size."""
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+
+
+def arenas(pid: int) -> list[str]:
+    """The arenas that a process has beside its first: what is in use of each, then its rest."""
+    found = []
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    for start, end in re.findall(r"^(\w+)-(\w+) rw-p 00000000 00:00 0 *$", maps, re.MULTILINE):
+        rest = re.search(rf"^{end}-(\w+) ---p 00000000 00:00 0 *$", maps, re.MULTILINE)
+        if rest and int(rest[1], 16) - int(start, 16) == ARENA_BYTES:
+            found.append(start)
+    return found
+
+
 def test_memory_that_was_freed_is_used_again() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     before, after = map(int, done.stdout.split())
     assert after < before / 10
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_threads_of_a_gateway_share_one_arena(
+    tmp_path: Path, emulator: EmulatorServer, workers: int
+) -> None:
+    more = {"server": {"workers": workers}}
+    with GatewayProcess(tables_of(tmp_path, emulator, more), tmp_path) as gateway:
+        pid = gateway.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        pids = [pid, *map(int, children)]
+        assert len(pids) >= workers
+        assert [arenas(pid) for pid in pids] == [[] for _ in pids]
+        assert gateway.stop() == 0
