@@ -8,10 +8,8 @@ goes through `settle`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -33,6 +31,7 @@ from gateway.settings import Settings
 from gateway.spans import Spans
 from gateway.state.booking import paid_images
 from gateway.tower import Clearance, Tower
+from gateway.trace import Stage
 from gateway.treasury import Treasury
 
 LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
@@ -369,15 +368,8 @@ class Stages:
         self._spans = spans
         self.seconds: dict[str, float] = {}
 
-    @contextlib.contextmanager
-    def time(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            with self._spans.stage(name):
-                yield
-        finally:
-            spent = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+    def time(self, name: str) -> Stage:
+        return Stage(name, self.seconds, self._spans)
 
 
 def _booked_nanos(reservation: Reservation, settlement: Settlement) -> int:

@@ -139,7 +139,10 @@ def images_asked(text: str) -> int:
 
 def value_of(fields: Iterable[tuple[str, str]], name: str) -> str | None:
     """The text of a field, None where it was not sent."""
-    return next((text for field, text in fields if field == name), None)
+    for field, text in fields:
+        if field == name:
+            return text
+    return None
 
 
 def prompt_of(edit: Edit) -> str:

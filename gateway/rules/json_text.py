@@ -85,6 +85,11 @@ class Cutter:
                 position = stop + 1
                 continue
             quote = data.find(b'"', position)
+            close = data.find(b'"', quote + 1, quote + self._longest + 2) if quote >= 0 else -1
+            if close >= 0 and data[close - 1] != _BACKSLASH:  # a whole string, and a short one
+                self._text += view[position : close + 1]
+                position = close + 1
+                continue
             stop = len(data) if quote < 0 else quote
             self._text += view[position:stop]
             position = stop + 1

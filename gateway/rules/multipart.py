@@ -50,7 +50,9 @@ def outgoing_uploads(edit: Edit) -> tuple[Upload, ...]:
     `image`, `image[]` and `image[0]` first are the same; `image[1]` before `image[0]` is not
     the same as `image[]` twice, for an upstream may put them in the order of their numbers.
     """
-    references = (_as_sent(upload, place) for place, upload in enumerate(edit.references))
+    references = tuple([_as_sent(upload, at) for at, upload in enumerate(edit.references)])
+    if len(references) == len(edit.uploads):
+        return references
     masks = (upload for upload in edit.uploads if upload.field == MASK)
     others = (upload for upload in edit.uploads if not is_picture(upload.field))
     return (*references, *masks, *sorted(others, key=lambda upload: root_of(upload.field)))

@@ -20,9 +20,13 @@ class Rotation:
         self._busy_until = [float("-inf")] * count
         self._refused_until = [float("-inf")] * count
         self._last = count - 1
+        self._all_well = True
+        """No key was ever told to wait, nor refused."""
 
     def rest_seconds(self, now: float) -> float:
         """For how long no key may be used; 0 where one may."""
+        if self._all_well:
+            return 0.0
         return max(0.0, min(self._busy_until[key] for key in self._good(now)) - now)
 
     def has_good(self, now: float) -> bool:
@@ -35,8 +39,11 @@ class Rotation:
 
     def take(self, now: float) -> int:
         """The key whose turn it is; of keys that all rest, the one that may be used first."""
-        good = self._good(now)
         count = len(self._busy_until)
+        if self._all_well:
+            self._last = (self._last + 1) % count
+            return self._last
+        good = self._good(now)
         awake = [key for key in good if self._busy_until[key] <= now]
         if awake:
             self._last = min(awake, key=lambda key: (key - self._last - 1) % count)
@@ -46,6 +53,7 @@ class Rotation:
 
     def answered(self, key: int, status: int, retry_after: float | None, now: float) -> None:
         """Take in what the upstream said to this key; `retry_after` in seconds, if it said."""
+        self._all_well = self._all_well and status not in (401, 403, 429)
         if status == 429:
             rest = BUSY_SECONDS if retry_after is None else retry_after
             self._busy_until[key] = now + min(rest, LONGEST_REST_SECONDS)

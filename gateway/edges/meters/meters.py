@@ -41,6 +41,8 @@ class Meters:
                 if names := self._names.get(label):
                     names.known(name)
 
+        self._expected: set[tuple[tuple[str, str], tuple[str, str]]] = set()
+        """Whose costs are there at 0; as bounded as the names are."""
         self.requests = shown.counter(families.REQUESTS)
         self.refusals = shown.counter(families.REFUSALS)
         self.request_seconds = shown.histogram(families.REQUEST_SECONDS)
@@ -153,6 +155,9 @@ class Meters:
         # A model that nobody has heard of is not to take a label's place before it is bought.
         account = self.team(team), self._names["model"].if_known(model)
         key = self._key(team, key_id)
+        if (account, key) in self._expected:
+            return
+        self._expected.add((account, key))
         for counter in (self.cost, self.estimated, self.pictures, self.overruns):
             counter.labels(*account)
         for cause in SAVING:
