@@ -38,10 +38,10 @@ async def app(settings: Settings) -> AsyncIterator[Gateway]:
         yield app
 
 
-def body_of(pieces: int) -> list[bytes]:
+def body_of(pieces: int, prompt: str = "make it grey") -> list[bytes]:
     """An edit whose picture comes in so many pieces."""
     picture = PHOTOGRAPH.ljust(PIECE_BYTES * pieces - 2048, b"\0")
-    fields = [text("model", "deepshi-image-1"), text("prompt", "make it grey")]
+    fields = [text("model", "deepshi-image-1"), text("prompt", prompt)]
     body = form([*fields, file("image[]", picture)])
     return [body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES)]
 
