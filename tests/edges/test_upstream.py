@@ -20,6 +20,7 @@ from gateway.rules.events import Event, kind_of
 from gateway.settings import load
 from tests.serving import PHOTOGRAPH
 from tests.upstreams import recording_upstream
+from tests.waiting import let_go
 
 PATH = "/images/edits"
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -235,7 +236,7 @@ async def test_a_silent_connection_is_kept_alive(emulator: EmulatorServer) -> No
         async with asyncio.timeout(10):
             while "keepalive" not in (timers := timers_to(port)):
                 await asyncio.sleep(0.05)
-        emulator.release()
+        await asyncio.to_thread(let_go, emulator)
         await call
 
     assert timers.count("keepalive") == 1

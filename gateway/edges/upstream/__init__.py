@@ -1,4 +1,4 @@
-"""The upstream image API over HTTP/1.1: one attempt, told apart by what may have been charged.
+"""The upstream image API over httpx: one attempt, told apart by what may have been charged.
 
 `Unsent` means that no byte of the request left (so nothing can have been charged);
 `Broken` means that it may have been. Whether to try again is decided elsewhere.

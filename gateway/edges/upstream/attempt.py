@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from gateway.rules.events import Event
 
+SENDING = "http11.send_request_headers.started"
+"""What httpcore's trace calls the moment from which bytes of a request may have left."""
 Why = Literal["timeout", "failed", "too_large"]
 
 
@@ -73,14 +75,19 @@ class Payload:
 
 
 class Attempt:
-    """What is known of one attempt while it runs."""
+    """What is known of one attempt while it runs; listens to its connection as httpx's trace."""
 
     def __init__(self, credential: str) -> None:
         self.credential = credential
         self.sent = False
-        """The head of the request has begun to leave. To ask a proxy for a tunnel is none of it."""
+        """The head of the request has begun to leave."""
         self.request_id = ""
         """What the upstream calls it, once its answer has begun."""
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        # A proxy is asked for a tunnel first: nothing of the call has left by that.
+        if event == SENDING and info["request"].method not in ("CONNECT", b"CONNECT"):
+            self.sent = True
 
     def broken(self, why: Why, detail: str) -> Broken:
         return Broken(why, detail, request_id=self.request_id, credential=self.credential)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from types import MappingProxyType
+from typing import cast
+
+import httpx
 
 from gateway.edges.upstream.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
-from gateway.edges.upstream.dialling import Dialler, head_of, nothing
-from gateway.edges.upstream.pool import IDLE_SECONDS, Pool
-from gateway.edges.upstream.receiving import Reception
+from gateway.edges.upstream.receiving import bounded, is_stream, last_event, read_tail
+from gateway.edges.upstream.transport import IDLE_SECONDS, open_transport
 from gateway.rules.retry_after import retry_after_seconds
 from gateway.rules.rotation import Rotation
 
@@ -43,17 +47,25 @@ class Upstream:
         self._rotation = Rotation(len(self._keys))
         self._timeout_seconds = timeout_seconds
         self._max_answer_bytes = max_answer_bytes
-        self._read_timeout_seconds = read_timeout_seconds
-        self._dialler = Dialler(base_url, proxy=proxy, ca_bundle=ca_bundle)
-        self._pool = Pool(
-            self._dialler, connect_seconds=connect_timeout_seconds, idle_seconds=idle_seconds
-        )
-        self._lines = (
-            ("host", self._dialler.authority.decode("ascii")),
-            ("user-agent", USER_AGENT),
-            ("accept", "application/json"),
-            ("accept-encoding", "identity"),
-            *self._dialler.lines,
+        self._base_url = base_url.rstrip("/")
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = {
+            "user-agent": USER_AGENT,
+            "accept": "application/json",
+            "accept-encoding": "identity",
+        }
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
+            transport=open_transport(
+                idle_seconds=idle_seconds,
+                proxy=proxy,
+                ca_bundle=ca_bundle,
+                most_in_place=max_answer_bytes,
+            ),
+            trust_env=False,
+            follow_redirects=False,
+            headers=self._headers,
         )
 
     async def send(
@@ -74,44 +86,46 @@ class Upstream:
         """
         key = self._rotation.take(_now())
         attempt = Attempt(self._hint(key))
+        headers = {
+            "authorization": f"Bearer {self._keys[key]}",
+            **self._headers,
+            "content-type": payload.content_type,
+            "content-length": str(payload.length),
+            "x-client-request-id": request_id,
+            **context,
+        }
+        body = cast(AsyncIterator[bytes], payload.chunks)  # httpx passes views through as well
+        # Not built by the client: it would spend as long on merging it with its defaults as on
+        # sending it.
+        extensions = {"trace": attempt, "timeout": self._client.timeout.as_dict()}
+        request = httpx.Request(
+            "POST", self._url(path), content=body, headers=headers, extensions=extensions
+        )
         started = _now()
         try:
-            head = self._head(
-                "POST",
-                path,
-                key,
-                ("content-type", payload.content_type),
-                ("content-length", str(payload.length)),
-                ("x-client-request-id", request_id),
-                *context.items(),
-            )
-            async with asyncio.timeout(self._timeout_seconds):
-                reception = await self._exchange(head, payload, attempt, listener)
+            async with asyncio.timeout(self._timeout_seconds), aclosing(payload.chunks):
+                answer = await self._exchange(request, attempt, listener)
         except Broken:
             raise
-        except TimeoutError as error:
+        except (TimeoutError, httpx.TimeoutException) as error:
             if not attempt.sent:
                 raise Unsent("no connection in time") from error
             raise attempt.broken("timeout", "no complete answer in time") from error
         except Exception as error:
-            # Whatever it was, what counts is whether a byte had left.
+            # httpx also lets errors of h11 and of the operating system through: whatever
+            # it was, what counts is whether a byte had left.
             if not attempt.sent:
                 raise Unsent(f"{type(error).__name__}: no connection") from error
             detail = f"{type(error).__name__} before the answer was complete"
             raise attempt.broken("failed", detail) from error
-        asked_seconds = retry_after_seconds(reception.headers, time.time())
-        self._rotation.answered(key, reception.status, asked_seconds, _now())
-        return Answer(
-            status=reception.status,
-            content_type=reception.headers.get("content-type", ""),
-            body=reception.body,
-            request_id=attempt.request_id,
-            retry_after_seconds=asked_seconds,
-            credential=attempt.credential,
-            upstream_ms=(_now() - started) * 1000,
-            last=reception.last,
-            went_wrong=reception.went_wrong,
-        )
+        self._rotation.answered(key, answer.status, answer.retry_after_seconds, _now())
+        return replace(answer, upstream_ms=(_now() - started) * 1000)
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(self._base_url + path)
+        return url
 
     @property
     def rest_seconds(self) -> float:
@@ -128,20 +142,34 @@ class Upstream:
         hint = credential_hint(self._keys[key])
         return hint if len(self._keys) == 1 else f"{key + 1}:{hint}"
 
-    def _head(self, method: str, path: str, key: int, *lines: tuple[str, str]) -> bytes:
-        target = self._dialler.prefix + path.encode("ascii")
-        authorization = ("authorization", f"Bearer {self._keys[key]}")
-        return head_of(method, target, (*self._lines, authorization, *lines))
-
     async def _exchange(
-        self, head: bytes, payload: Payload, attempt: Attempt, listener: Listener | None = None
-    ) -> Reception:
-        connection = await self._pool.take()
-        reception = Reception(attempt, self._max_answer_bytes, listener)
-        await connection.ask(head, payload, reception, attempt, self._read_timeout_seconds)
-        if reception.reusable:
-            self._pool.give_back(connection)
-        return reception
+        self, request: httpx.Request, attempt: Attempt, listener: Listener | None
+    ) -> Answer:
+        response = await self._client.send(request, stream=True)
+        attempt.request_id = _printable(response.headers.get("x-request-id", ""))[:200]
+        last, went_wrong = None, False
+        try:
+            async with aclosing(bounded(response, self._max_answer_bytes, attempt)) as chunks:
+                if listener and is_stream(response):
+                    last, went_wrong = await last_event(
+                        chunks, listener, self._max_answer_bytes, attempt
+                    )
+                    body = last.data
+                    await read_tail(chunks)
+                else:
+                    body = b"".join([chunk async for chunk in chunks])
+        finally:
+            await response.aclose()
+        return Answer(
+            status=response.status_code,
+            content_type=response.headers.get("content-type", ""),
+            body=body,
+            request_id=attempt.request_id,
+            retry_after_seconds=retry_after_seconds(response.headers, time.time()),
+            credential=attempt.credential,
+            last=last,
+            went_wrong=went_wrong,
+        )
 
     @property
     def keys(self) -> int:
@@ -173,23 +201,22 @@ class Upstream:
         return found
 
     async def _models(self, key: int) -> bytes:
-        attempt = Attempt(self._hint(key))
+        headers = {"authorization": f"Bearer {self._keys[key]}"}
         try:
-            head = self._head("GET", "/models", key)
-            async with asyncio.timeout(CATALOGUE_SECONDS):
-                reception = await self._exchange(head, nothing(), attempt)
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise CatalogueUnavailable(f"GET /models: {said}") from error
-        status = reception.status
-        if status // 100 != 2:
+            response = await self._client.get("/models", headers=headers, timeout=CATALOGUE_SECONDS)
+            response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
             if status != 429:  # how often the catalogue may be read is no matter of edits
                 self._rotation.answered(key, status, None, _now())
-            raise CatalogueUnavailable(f"GET /models answered {status}", status=status)
-        return reception.body
+            raise CatalogueUnavailable(f"GET /models answered {status}", status=status) from error
+        except (httpx.HTTPError, OSError) as error:
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise CatalogueUnavailable(f"GET /models: {said}") from error
+        return response.content
 
     async def close(self) -> None:
-        self._pool.close()
+        await self._client.aclose()
 
 
 class CatalogueUnavailable(Exception):
@@ -202,6 +229,11 @@ class CatalogueUnavailable(Exception):
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _printable(value: str) -> str:
+    """What can stand in a header of ours; an upstream may send bytes of any kind."""
+    return "".join(character for character in value if " " <= character <= "~")
 
 
 def credential_hint(key: str) -> str:

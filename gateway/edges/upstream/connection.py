@@ -1,23 +1,19 @@
 """One HTTP/1.1 connection to the upstream: a call at a time, its answer read as it comes.
 
-What can't be had from a client library: nothing is written before `Attempt.sent` says so, an
-answer of megabytes is read into its place at once, and a call costs some dozen Python calls.
+What makes it quick: an answer of megabytes is read into its place at once, and a call costs some
+dozen Python calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
-import ssl
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Callable
 from typing import cast
 
-from gateway.edges.upstream.attempt import Attempt, Payload
-from gateway.edges.upstream.receiving import Incomplete, Reception
+from gateway.edges.upstream.reception import Incomplete, Reception
 
 READ_BYTES = 1 << 18
-_TAIL_SECONDS = 0.1
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -34,6 +30,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._reception: Reception | None = None
         self._placing = False
+        self._sent = False
+        """Is the whole of the request written?"""
         self._drained: asyncio.Future[None] | None = None
         self._moved = 0.0
         """When a byte came or went, by the loop's clock."""
@@ -60,7 +58,7 @@ class Connection(asyncio.BufferedProtocol):
             reception.placed(nbytes)
         else:
             reception.take(self._buffer[:nbytes])
-        if reception and reception.answered.done():
+        if reception and reception.begun.done():
             self._drain()  # whoever writes need not go on
 
     def eof_received(self) -> None:
@@ -105,45 +103,46 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport:
             self._transport.abort()
 
-    async def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """TLS from here on."""
-        if self._transport is None:
-            raise Incomplete("the connection was closed")
-        self._transport = await self._loop.start_tls(
-            self._transport, self, context, server_hostname=host
-        )
-
-    async def ask(
-        self,
-        head: bytes,
-        payload: Payload,
-        reception: Reception,
-        attempt: Attempt,
-        silence_seconds: float,
-    ) -> None:
-        """One exchange, until the reception's `answered`. Raises what went wrong.
-
-        TimeoutError where no byte moves for `silence_seconds`. Afterwards the connection is
-        closed, unless the reception is `reusable`.
-        """
-        self._begin(reception, silence_seconds)
-        try:
-            attempt.sent = True
-            sent = await self._send(head, payload, reception)
-            await reception.answered
-            await reception.rest(_TAIL_SECONDS)  # usually it is there already
-            reception.reusable &= sent and reception.over and self._flushed
-        except BaseException:
-            reception.reusable = False
-            raise
-        finally:
-            self._end(reception)
-
-    def _begin(self, reception: Reception, silence_seconds: float) -> None:
+    def begin(self, reception: Reception, silence_seconds: float) -> None:
+        """An exchange; every one has an `end`. It fails where no byte moves for so long."""
         if self._timer:
             self._timer.cancel()
         self._reception, self._moved = reception, self._loop.time()
+        self._sent = False
         self._watch(reception, silence_seconds)
+
+    async def send(self, head: bytes, body: AsyncIterable[bytes | memoryview], length: int) -> None:
+        """Write a request, up to where its answer is there before all of it has left.
+
+        Raises Incomplete for a body that is not `length` bytes long.
+        """
+        self._write(head)
+        left = length
+        async for chunk in body:
+            left -= len(chunk)
+            if left < 0:
+                break
+            if self._drained:
+                await self._drained
+            if self._reception is None or self._reception.begun.done():
+                return
+            self._write(chunk)
+        if left:
+            raise Incomplete("the body is not as long as its head says")
+        self._sent = True
+
+    def end(self, reception: Reception) -> bool:
+        """The exchange is over. True where another may follow, else the connection is closed."""
+        if self._reception is not reception:
+            return False  # it has ended before
+        if self._timer:
+            self._timer.cancel()
+        self._reception, self._timer = None, None
+        reception.leave()
+        reusable = reception.reusable and reception.over and self._sent and self._flushed
+        if not reusable:
+            self.abort()
+        return reusable
 
     def _watch(self, reception: Reception, seconds: float) -> None:
         quiet = self._loop.time() - self._moved
@@ -153,35 +152,9 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._timer = self._loop.call_later(seconds - quiet, self._watch, reception, seconds)
 
-    def _end(self, reception: Reception) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._reception, self._timer = None, None
-        reception.leave()
-        if not reception.reusable:
-            self.abort()
-
     @property
     def _flushed(self) -> bool:
         return self._transport is not None and not self._transport.get_write_buffer_size()
-
-    async def _send(self, head: bytes, payload: Payload, reception: Reception) -> bool:
-        """Write all of it, unless the answer is there before: False."""
-        self._write(head)
-        left = payload.length
-        async with aclosing(payload.chunks) as chunks:
-            async for chunk in chunks:
-                left -= len(chunk)
-                if left < 0:
-                    break
-                if self._drained:
-                    await self._drained
-                if reception.answered.done():
-                    return False
-                self._write(chunk)
-        if left:
-            raise Incomplete("the body is not as long as its head says")
-        return True
 
     def _write(self, data: bytes | memoryview) -> None:
         if self._transport is None:

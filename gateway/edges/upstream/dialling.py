@@ -1,21 +1,17 @@
-"""How a connection to the upstream comes about: addresses, TLS, and a proxy in between."""
+"""How a connection to the upstream comes about: addresses, and TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 
-from gateway.edges.upstream.attempt import Attempt, Payload
 from gateway.edges.upstream.connection import Connection
-from gateway.edges.upstream.receiving import Reception
 
 _Info = tuple[int, int, int, str, Any]
 _NEXT_ADDRESS_SECONDS = 0.25
@@ -33,66 +29,32 @@ if hasattr(socket, "TCP_KEEPIDLE"):
 
 
 class Dialler:
-    """Makes connections to the host of `base_url`, by way of `proxy` where one is given.
+    """Makes connections; `context` is for those that are secure."""
 
-    `prefix` is what every request's target begins with, and `lines` are what a proxy wants in
-    each head. `ca_bundle` is trusted in place of the usual authorities.
-    """
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._context.set_alpn_protocols(["http/1.1"])
 
-    def __init__(self, base_url: str, *, proxy: str, ca_bundle: str) -> None:
-        url = httpx.URL(base_url)
-        self.authority = url.netloc
-        self.prefix = url.raw_path.rstrip(b"/")
-        self.lines: tuple[tuple[str, str], ...] = ()
-        self._url = url
-        self._proxy = httpx.URL(proxy) if proxy else None
-        self._context = _context(ca_bundle) if url.scheme == "https" else None
-        to_proxy = self._proxy is not None and self._proxy.scheme == "https"
-        self._proxy_context = _context("") if to_proxy else None
-        if self._proxy and url.scheme == "http":
-            self.prefix = b"http://" + url.netloc + self.prefix
-            self.lines = _credentials(self._proxy)
+    async def dial(
+        self, url: httpx.URL, make: Callable[[], Connection], seconds: float
+    ) -> Connection:
+        """A connection to a URL's host that a request may be sent on.
 
-    async def dial(self, make: Callable[[], Connection], seconds: float) -> Connection:
-        """A connection that a request may be sent on. Raises OSError, TimeoutError and others."""
-        async with asyncio.timeout(seconds):
-            connection = await self._connect(make, self._proxy or self._url)
-            if self._proxy and self._context:
-                try:
-                    await self._tunnel(connection, self._proxy, self._context, seconds)
-                except BaseException:
-                    connection.abort()
-                    raise
-        return connection
-
-    async def _connect(self, make: Callable[[], Connection], url: httpx.URL) -> Connection:
+        Raises OSError, TimeoutError and others.
+        """
         host = url.raw_host.decode("ascii")
-        ending = await _reach(host, url.port or _PORTS[url.scheme])
-        secure: dict[str, Any] = {}
-        if url.scheme == "https":
-            context = self._context if url is self._url else self._proxy_context
-            secure = {"ssl": context, "server_hostname": host}
         loop = asyncio.get_running_loop()
-        try:
-            _, connection = await loop.create_connection(make, sock=ending, **secure)
-        except BaseException:
-            ending.close()
-            raise
+        async with asyncio.timeout(seconds):
+            ending = await _reach(host, url.port or _PORTS[url.scheme])
+            secure: dict[str, Any] = {}
+            if url.scheme == "https":
+                secure = {"ssl": self._context, "server_hostname": host}
+            try:
+                _, connection = await loop.create_connection(make, sock=ending, **secure)
+            except BaseException:
+                ending.close()
+                raise
         return connection
-
-    async def _tunnel(
-        self, connection: Connection, proxy: httpx.URL, context: ssl.SSLContext, seconds: float
-    ) -> None:
-        host = self._url.raw_host.decode("ascii")
-        target = f"{host}:{self._url.port or _PORTS['https']}"
-        lines = (("host", target), *_credentials(proxy))
-        head = head_of("CONNECT", target.encode("ascii"), lines)
-        asked = Attempt("")
-        reception = Reception(asked, 0, of_tunnel=True)
-        await connection.ask(head, nothing(), reception, asked, seconds)
-        if reception.status // 100 != 2:
-            raise ConnectionError(f"the proxy answered {reception.status}")
-        await connection.secure(context, host)
 
 
 async def _reach(host: str, port: int) -> socket.socket:
@@ -146,41 +108,3 @@ async def _open(family: int, kind: int, number: int, address: Any) -> socket.soc
         ending.close()
         raise
     return ending
-
-
-def _context(ca_bundle: str) -> ssl.SSLContext:
-    context = (
-        ssl.create_default_context(cafile=ca_bundle)
-        if ca_bundle
-        else httpx.create_ssl_context(trust_env=False)
-    )
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _credentials(proxy: httpx.URL) -> tuple[tuple[str, str], ...]:
-    if not proxy.userinfo:
-        return ()
-    name, _, password = proxy.userinfo.decode("ascii").partition(":")
-    plain = f"{unquote(name)}:{unquote(password)}".encode()
-    return (("proxy-authorization", f"Basic {base64.b64encode(plain).decode('ascii')}"),)
-
-
-def head_of(method: str, target: bytes, lines: tuple[tuple[str, str], ...]) -> bytes:
-    """A request's head. Raises ValueError for what no header can hold."""
-    head = bytearray(b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), target))
-    for name, value in lines:
-        if not value.isascii() or not value.isprintable():
-            raise ValueError(f"the header {name} can't hold such characters")
-        head += f"{name}: {value}\r\n".encode("ascii")
-    return bytes(head + b"\r\n")
-
-
-async def _no_chunks() -> AsyncGenerator[bytes | memoryview, None]:
-    for _ in ():
-        yield b""
-
-
-def nothing() -> Payload:
-    """No body."""
-    return Payload("", 0, _no_chunks())

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from weakref import WeakSet
 
+import httpx
+
 from gateway.edges.upstream.connection import READ_BYTES, Connection
 from gateway.edges.upstream.dialling import Dialler
 
-IDLE_SECONDS = 2.0
-"""After which a connection is not used again. Many servers close theirs after 5 seconds: a call
-that crosses such a close has left, and would have to be booked though nobody has read it."""
-
 
 class Pool:
-    """A call takes a connection to itself; how many calls there are is bounded by who calls."""
+    """A call takes a connection to itself; all of them are to one host."""
 
-    def __init__(self, dialler: Dialler, *, connect_seconds: float, idle_seconds: float) -> None:
+    def __init__(self, dialler: Dialler, *, idle_seconds: float) -> None:
         self._dialler = dialler
-        self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._idle: list[Connection] = []
         self._open = WeakSet[Connection]()
         self._closed = False
 
-    async def take(self) -> Connection:
+    async def take(self, url: httpx.URL, connect_seconds: float) -> Connection:
         """The connection that was used last, or a new one. Raises what dialling does."""
         while self._idle:
             connection = self._idle.pop()
             if connection.fresh:
                 return connection
             connection.abort()
-        connection = await self._dialler.dial(self._make, self._connect_seconds)
+        connection = await self._dialler.dial(url, self._make, connect_seconds)
         if self._closed:
             connection.abort()
             raise ConnectionError("the upstream's connections are closed")
