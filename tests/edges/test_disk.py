@@ -440,6 +440,19 @@ async def test_a_draft_that_is_never_put_is_swept_and_counts_no_longer(
     await results.close()
 
 
+async def test_a_draft_that_was_swept_before_it_was_put_is_written_again(
+    folder: Path, results: DiskResults
+) -> None:
+    draft = await results.draft(lambda: draft_of(LARGE))
+    for file in files_in(folder):
+        file.unlink()
+
+    assert await results.put(entry_of(LARGE), draft.body, draft.place)
+    found = await results.get("v1-00")
+    assert found
+    assert found.body == LARGE
+
+
 async def test_a_draft_of_an_index_that_is_gone_is_written_again(
     folder: Path, results: DiskResults
 ) -> None:

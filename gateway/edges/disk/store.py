@@ -195,7 +195,7 @@ class DiskResults:
 
     def _write(self, index: Index, entry: Entry, header: bytes, body: bytes, place: object) -> bool:
         moments = Moments(entry.created_ms / 1000, entry.expires_ms / 1000, self._now_ms() / 1000)
-        if isinstance(place, _Place) and place.index is index:
+        if isinstance(place, _Place) and place.index is index and index.files.has(place.written):
             written = place.written
         else:
             self._upkeep.make_room(index, len(header) + len(body))
