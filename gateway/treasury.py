@@ -210,7 +210,7 @@ class Treasury:
 
         with self._refusals():
             try:
-                granted = await self._database.write(hold)
+                granted = await self._database.write(hold, together=True)
             except CommitUnknown:
                 # It may have been written: what it held must not stay held.
                 self._in_background(self._void(reservation_id, along))
@@ -265,7 +265,7 @@ class Treasury:
             )
 
         try:
-            settled = await self._database.write(book)
+            settled = await self._database.write(book, together=True)
         except StateUnavailable as error:
             self._on_trouble("settle", error)
         else:
@@ -290,7 +290,7 @@ class Treasury:
             return await ledger.void(tx, reservation_id)
 
         try:
-            await self._database.write(release)
+            await self._database.write(release, together=True)
         except StateUnavailable as error:
             self._on_trouble("void", error)
             self._in_background(self._until_written(release))

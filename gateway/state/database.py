@@ -48,8 +48,14 @@ class Conflict(Exception):
 class Database(Protocol):
     """An engine. Every method raises StateUnavailable where the database is out of reach."""
 
-    async def write(self, operation: Operation[Result], *, urgent: bool = True) -> Result:
-        """Run in one durable read-write transaction; urgent (money) goes before batches."""
+    async def write(
+        self, operation: Operation[Result], *, urgent: bool = True, together: bool = False
+    ) -> Result:
+        """Run in one durable read-write transaction; urgent (money) goes before batches.
+
+        `together`: it is short, may be run again, and may become durable at the same moment as
+        others that wait; each of them succeeds or fails by itself all the same.
+        """
         ...
 
     async def read(self, operation: Operation[Result]) -> Result:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.edges.sqlite import SqliteDatabase
-from gateway.state.database import Operation, StateUnavailable, Transaction
+from gateway.state.database import Conflict, Operation, StateUnavailable, Transaction
 
 WRITER = """
 import asyncio, sys
@@ -54,6 +57,43 @@ asyncio.run(main())
 """
 
 
+CROWD = """
+import asyncio, sys
+from gateway.edges.sqlite import SqliteDatabase
+from tests.edges.test_sqlite import create, numbered
+
+async def main():
+    database = SqliteDatabase(sys.argv[1])
+    await database.write(create)
+
+    async def write(first):
+        for number in range(first, 100_000, 8):
+            print(await database.write(numbered(number), together=True), flush=True)
+
+    await asyncio.gather(*(write(first) for first in range(8)))
+
+asyncio.run(main())
+"""
+
+CRAMPED_CROWD = """
+import asyncio, resource, sys
+from gateway.edges.sqlite import SqliteDatabase
+from gateway.state.database import StateUnavailable
+from tests.edges.test_sqlite import create, numbered, roomy
+
+async def main():
+    database = SqliteDatabase(sys.argv[1])
+    await database.write(create)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    writes = (database.write(roomy(number), together=True) for number in range(60))
+    for number, told in enumerate(await asyncio.gather(*writes, return_exceptions=True)):
+        print(number if told == number else type(told).__name__)
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
 async def create(tx: Transaction) -> None:
     await tx.fetch("CREATE TABLE IF NOT EXISTS numbers (value BIGINT PRIMARY KEY, body TEXT)")
 
@@ -75,6 +115,14 @@ class numbered:  # noqa: N801 - it stands for a function with its argument
 
     async def __call__(self, tx: Transaction) -> int:
         await tx.fetch("INSERT INTO numbers VALUES ($1, '')", self._number)
+        return self._number
+
+
+class roomy(numbered):  # noqa: N801
+    """The same, with some room."""
+
+    async def __call__(self, tx: Transaction) -> int:
+        await tx.fetch("INSERT INTO numbers VALUES ($1, $2)", self._number, "x" * 10_000)
         return self._number
 
 
@@ -204,6 +252,108 @@ async def _keep_writing(engine: SqliteDatabase, until: asyncio.Future[None]) -> 
         await engine.write(nothing)
 
 
+# --- together -------------------------------------------------------------------------
+
+
+async def crowd(engine: SqliteDatabase, *operations: Operation[Any]) -> tuple[list[Any], list[int]]:
+    """What becomes of operations that wait in line at once, and how many numbers each finds when
+    it is told."""
+    holding, go_on = threading.Event(), threading.Event()
+
+    async def holds(tx: Transaction) -> None:
+        holding.set()
+        go_on.wait(10)
+
+    first = asyncio.ensure_future(engine.write(holds))
+    await asyncio.to_thread(holding.wait, 10)
+    seen: list[int] = []
+
+    async def told(write: Awaitable[Any]) -> Any:
+        try:
+            return await write
+        finally:
+            seen.append(len(await engine.read(values)))
+
+    writes = [asyncio.ensure_future(told(engine.write(o, together=True))) for o in operations]
+    await asyncio.sleep(0)
+    go_on.set()
+    await first
+    return list(await asyncio.gather(*writes, return_exceptions=True)), seen
+
+
+async def test_short_writes_that_wait_are_committed_together(engine: SqliteDatabase) -> None:
+    await engine.write(create)
+    results, seen = await crowd(engine, *(numbered(number) for number in range(8)))
+    assert results == list(range(8))
+    assert seen == [8] * 8, "whoever is told first finds all of them"
+
+
+async def test_one_that_fails_undoes_itself_alone(engine: SqliteDatabase) -> None:
+    async def fails(tx: Transaction) -> None:
+        await tx.fetch("INSERT INTO numbers VALUES (100, '')")
+        raise LookupError("of its own")
+
+    await engine.write(create)
+    results, _ = await crowd(engine, numbered(1), fails, numbered(2), numbered(2), numbered(3))
+    kinds = [type(result) for result in results]
+    assert kinds == [int, LookupError, int, Conflict, int]
+    assert await engine.read(values) == [1, 2, 3]
+
+
+async def test_what_ends_the_whole_transaction_is_told_to_who_caused_it(
+    engine: SqliteDatabase,
+) -> None:
+    async def finds_no_table(tx: Transaction) -> None:
+        await tx.fetch("INSERT INTO nowhere VALUES (1)")
+
+    async def suspends(tx: Transaction) -> None:
+        await asyncio.sleep(0)
+
+    async def goes_on(tx: Transaction) -> None:
+        with contextlib.suppress(Conflict):
+            await numbered(1)(tx)
+
+    await engine.write(create)
+    results, _ = await crowd(
+        engine, numbered(1), finds_no_table, numbered(2), suspends, goes_on, numbered(3)
+    )
+    kinds = [type(result) for result in results]
+    assert kinds == [int, StateUnavailable, int, RuntimeError, RuntimeError, int]
+    assert await engine.read(values) == [1, 2, 3]
+
+
+async def test_nobody_is_told_what_a_full_disk_has_not_taken(path: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", CRAMPED_CROWD, str(path)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = process.stdout.split()
+    database = SqliteDatabase(path)
+    kept = await database.read(values)
+    await database.close()
+    assert kept == [int(word) for word in told if word.isdecimal()]
+    assert {word for word in told if not word.isdecimal()} <= {"StateUnavailable", "CommitUnknown"}
+    assert 0 < len(kept) < len(told) == 60
+
+
+async def test_a_lock_that_another_process_holds_is_waited_for_once_by_all(
+    engine: SqliteDatabase, path: Path
+) -> None:
+    await engine.write(create)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writes = (engine.write(numbered(number), together=True) for number in range(12))
+        started = time.monotonic()
+        told = await asyncio.gather(*writes, return_exceptions=True)
+        assert time.monotonic() - started < 12 * 0.2
+    assert {type(each) for each in told} == {StateUnavailable}
+
+
 async def test_what_was_committed_survives_a_kill(path: Path) -> None:
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
@@ -220,6 +370,24 @@ async def test_what_was_committed_survives_a_kill(path: Path) -> None:
     await database.close()
     assert kept[: len(seen)] == seen
     assert len(kept) - len(seen) <= 1
+
+
+async def test_what_a_crowd_was_told_survives_a_kill(path: Path) -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CROWD, str(path)], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    seen = [int(process.stdout.readline()) for _ in range(400)]
+    process.send_signal(signal.SIGKILL)
+    seen += [int(line) for line in process.stdout.read().splitlines()]
+    process.wait()
+    process.stdout.close()
+    database = SqliteDatabase(path)
+    kept = await database.read(values)
+    await database.close()
+    assert set(seen) <= set(kept)
+    assert len(kept) - len(seen) <= 8
 
 
 async def test_a_full_disk_keeps_nothing_by_halves(path: Path) -> None:

@@ -65,7 +65,9 @@ class PostgresDatabase:
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def write(self, operation: Operation[Result], *, urgent: bool = True) -> Result:
+    async def write(
+        self, operation: Operation[Result], *, urgent: bool = True, together: bool = False
+    ) -> Result:
         if urgent:
             return await self._to_its_end(self._write(operation, self._command_seconds))
         return await self._to_its_end(self._write_batch(operation))

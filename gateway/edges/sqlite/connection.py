@@ -78,6 +78,15 @@ class Connection:
                 f"the state's database {self._path} cannot be used: {error}"
             ) from error
 
+    def execute(self, statement: str) -> None:
+        """A statement without values or rows, such as those of savepoints."""
+        self.fetch(statement, ())
+
+    @property
+    def holds(self) -> bool:
+        """Is its transaction still what it was, but for statements that failed by themselves?"""
+        return self._open is not None and self._open.in_transaction and not self._broken
+
     def fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]:
         try:
             cursor = self._in_use().execute(_numbered(sql), values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import queue
 import threading
@@ -15,6 +16,10 @@ from typing import Any
 from gateway.edges.sqlite.connection import Connection, create
 from gateway.state.database import Operation, Result, Row, StateUnavailable, Value
 
+MOST_TOGETHER = 16
+"""So many short operations share a commit; none of them waits for more than these."""
+_Ending = tuple[object, BaseException | None]
+"""What an operation has given, or what it has raised."""
 BATCH_PATIENCE_SECONDS = 0.1
 """A batch lets every urgent operation of this long after it go first, and no more."""
 
@@ -44,6 +49,7 @@ class _Job:
     number: int
     operation: Operation[Any] | None = field(compare=False)
     future: asyncio.Future[Any] | None = field(compare=False, default=None)
+    together: bool = field(compare=False, default=False)
 
     def finish(self, result: object, error: BaseException | None) -> None:
         future = self.future
@@ -77,26 +83,94 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         while (job := self._jobs.get()).operation is not None:
-            try:
-                result = self._transact(job.operation)
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
-                job.finish(None, error)
-            else:
-                job.finish(result, None)
+            others = self._waiting() if job.together else []
+            if not others or not self._share([job, *others]):
+                for each in (job, *others):
+                    self._alone(each)
         self._connection.close()
+
+    def _waiting(self) -> list[_Job]:
+        """Those next in line that may be written together with others."""
+        found: list[_Job] = []
+        while len(found) < MOST_TOGETHER - 1 and not self._jobs.empty():
+            job = self._jobs.get()  # nobody else takes from the writer's line
+            if not job.together:
+                self._jobs.put(job)
+                break
+            found.append(job)
+        return found
+
+    def _share(self, jobs: Sequence[_Job]) -> bool:
+        """Run jobs in one transaction, so that one sync of the disk is for all of them.
+
+        Each is in a savepoint: what it raises undoes itself alone. Nobody is told of anything
+        before the commit. False, with nothing done, where each has to be run by itself to know.
+        """
+        try:
+            self._connection.begin(self._begin)
+        except StateUnavailable as error:
+            return self._tell(jobs, [(None, copy.copy(error)) for _ in jobs])
+        try:
+            ended = [self._in_savepoint(job) for job in jobs]
+        except BaseException:  # noqa: BLE001 - whoever has caused it will raise it once more
+            self._connection.roll_back()
+            return False
+        try:
+            self._connection.commit()
+        except BaseException as error:  # noqa: BLE001 - it belongs to everybody who awaits
+            self._connection.roll_back()
+            ended = [(None, copy.copy(error)) for _ in jobs]
+        return self._tell(jobs, ended)
+
+    def _tell(self, jobs: Sequence[_Job], ended: Sequence[_Ending]) -> bool:
+        for job, (result, error) in zip(jobs, ended, strict=True):
+            job.finish(result, error)
+        return True
+
+    def _in_savepoint(self, job: _Job) -> _Ending:
+        """How a job has ended. Raises where that has ended the whole transaction."""
+        self._connection.execute("SAVEPOINT job")
+        try:
+            result = self._operate(_operation_of(job))
+        except BaseException as error:
+            if not self._connection.holds:
+                raise
+            self._connection.execute("ROLLBACK TO job")
+            self._connection.execute("RELEASE job")
+            return None, error
+        self._connection.execute("RELEASE job")
+        return result, None
+
+    def _alone(self, job: _Job) -> None:
+        try:
+            result = self._transact(_operation_of(job))
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
+            job.finish(None, error)
+        else:
+            job.finish(result, None)
 
     def _transact(self, operation: Operation[Any]) -> object:
         self._connection.begin(self._begin)
-        transaction = SqliteTransaction(self._connection)
         try:
-            result = _drive(operation, transaction)
-            if transaction.failed is not None:
-                raise RuntimeError("an operation went on after an error") from transaction.failed
+            result = self._operate(operation)
             self._connection.commit()
         except BaseException:
             self._connection.roll_back()
             raise
         return result
+
+    def _operate(self, operation: Operation[Any]) -> object:
+        transaction = SqliteTransaction(self._connection)
+        result: object = _drive(operation, transaction)
+        if transaction.failed is not None:
+            raise RuntimeError("an operation went on after an error") from transaction.failed
+        return result
+
+
+def _operation_of(job: _Job) -> Operation[Any]:
+    if job.operation is None:
+        raise RuntimeError("the end of a thread is no operation")
+    return job.operation
 
 
 def _drive(operation: Operation[Result], transaction: SqliteTransaction) -> Result:
@@ -132,9 +206,11 @@ class SqliteDatabase:
         self._closed = False
         self._lock = threading.Lock()
 
-    async def write(self, operation: Operation[Result], *, urgent: bool = True) -> Result:
+    async def write(
+        self, operation: Operation[Result], *, urgent: bool = True, together: bool = False
+    ) -> Result:
         patience = 0.0 if urgent else BATCH_PATIENCE_SECONDS
-        result: Result = await self._put(self._writes, operation, patience)
+        result: Result = await self._put(self._writes, operation, patience, together)
         return result
 
     async def read(self, operation: Operation[Result]) -> Result:
@@ -160,7 +236,11 @@ class SqliteDatabase:
             await asyncio.to_thread(thread.join)
 
     def _put(
-        self, jobs: queue.PriorityQueue[_Job], operation: Operation[Any], patience: float
+        self,
+        jobs: queue.PriorityQueue[_Job],
+        operation: Operation[Any],
+        patience: float,
+        together: bool = False,
     ) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._lock:
@@ -169,7 +249,7 @@ class SqliteDatabase:
             if not self._threads:
                 self._start()
             due = time.monotonic() + patience
-            jobs.put(_Job(due, next(self._numbers), operation, future))
+            jobs.put(_Job(due, next(self._numbers), operation, future, together))
         return future
 
     def _start(self) -> None:
