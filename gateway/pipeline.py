@@ -8,8 +8,7 @@ that asked for it, is `purchase.py`; which flights it may join is `boarding.py`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from gateway.boarding import Arrival, Boarding
@@ -122,8 +121,9 @@ class Pipeline:
         A client keeps its place until it has taken its answer, which is held for it so long.
         """
         caller = self.authenticate(incoming, trace)
-        async with self.admit(caller, incoming, trace) as admitted:
-            with self._spool() as spool:
+        admitted = await self.admit(caller, incoming, trace)
+        with self._traffic.waiting(caller):
+            with Spool(self._room, self._settings.server.spool_folder or None) as spool:
                 edit = await self.read(admitted, incoming, spool, trace)
                 address = self.fingerprint(edit, admitted, trace)
                 hit = await self.look_up(address, admitted, trace)
@@ -167,10 +167,7 @@ class Pipeline:
 
     # --- admit ------------------------------------------------------------------------
 
-    @contextlib.asynccontextmanager
-    async def admit(
-        self, caller: Caller, incoming: Incoming, trace: Trace
-    ) -> AsyncIterator[Admitted]:
+    async def admit(self, caller: Caller, incoming: Incoming, trace: Trace) -> Admitted:
         """May its body be read? Decided by its head alone: rates, directives, sizes."""
         with trace.stage("admit"):
             headers = incoming.headers
@@ -188,19 +185,9 @@ class Pipeline:
                 headers.get("content-length", ""), self._settings.limits.max_body_bytes
             )
             trace.pace = await self._traffic.admit(caller, self._now_ms())
-        with self._traffic.waiting(caller):
-            yield Admitted(caller, directives, content_type)
+        return Admitted(caller, directives, content_type)
 
     # --- read -------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _spool(self) -> Iterator[Spool]:
-        """A spool that ends with the request, unless a flight still holds it."""
-        spool = Spool(self._room, self._settings.server.spool_folder or None)
-        try:
-            yield spool
-        finally:
-            spool.close()
 
     async def read(
         self, admitted: Admitted, incoming: Incoming, spool: Spool, trace: Trace

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.errors import Refusal
 from gateway.model import Account, Caller, Pace
@@ -16,30 +14,41 @@ Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
 """(account, minute, want, limit) → what was granted, and what is leased of it in all."""
 
 
+class Waiting:
+    """A place of a waiting client, at each of its accounts, for as long as it is entered."""
+
+    def __init__(self, counts: dict[str, int], accounts: Sequence[str]) -> None:
+        self._counts = counts
+        self._accounts = accounts
+
+    def __enter__(self) -> None:
+        for name in self._accounts:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._accounts:
+            left = self._counts[name] - 1
+            if left:
+                self._counts[name] = left
+            else:
+                del self._counts[name]
+
+
 class Traffic:
     """Counts waiting clients of this process and draws on the shared rate of all."""
 
     def __init__(self, *, lease: Lease) -> None:
         self._lease = lease
         self._leases = RateLeases()
-        self._waiting: Counter[str] = Counter()
+        self._waiting: dict[str, int] = {}
 
-    @contextlib.contextmanager
-    def waiting(self, caller: Caller) -> Iterator[None]:
+    def waiting(self, caller: Caller) -> Waiting:
         """Hold a place for one waiting client. Raises `rate_limit_exceeded` where none is left."""
         for account in caller.accounts:
             limit = account.limits.max_in_flight
-            if limit is not None and self._waiting[account.id] >= limit:
+            if limit is not None and self._waiting.get(account.id, 0) >= limit:
                 raise _too_many_in_flight(account, limit)
-        names = [account.id for account in caller.accounts]
-        self._waiting.update(names)
-        try:
-            yield
-        finally:
-            self._waiting.subtract(names)
-            for name in names:
-                if self._waiting[name] <= 0:
-                    del self._waiting[name]
+        return Waiting(self._waiting, [account.id for account in caller.accounts])
 
     async def admit(self, caller: Caller, now_ms: int) -> Pace | None:
         """Take one request off every rate it is under. Raises `rate_limit_exceeded`."""

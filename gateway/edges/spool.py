@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, Sequence
-from typing import IO
+from typing import IO, Self
 
 from gateway.errors import Refusal
 
@@ -52,6 +52,13 @@ class Spool:
         self._file_bytes = 0
         self._holders = 1
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """One holder less: whoever shares it goes on."""
+        self.close()
 
     @property
     def size(self) -> int:

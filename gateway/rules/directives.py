@@ -46,12 +46,17 @@ class Directives:
         return self.no_cache or self.max_age_seconds is not None
 
 
+_NONE = Directives()
+
+
 def parse(cache_control: str, variant: str, retry_count: str = "") -> Directives:
     """The directives of a request. Raises Refusal for a variant that can't be one.
 
     `retry_count` is what OpenAI's SDKs send as `x-stainless-retry-count`. Directives that are
     unknown here are passed over, as RFC 9111 wants.
     """
+    if not (cache_control or variant or retry_count):
+        return _NONE
     if variant and not _VARIANT.fullmatch(variant):
         raise Refusal(
             "invalid_field",
