@@ -54,15 +54,16 @@ class Upstream:
             "accept": "application/json",
             "accept-encoding": "identity",
         }
+        self._transport = open_transport(
+            idle_seconds=idle_seconds,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+            most_in_place=max_answer_bytes,
+        )
         self._client = httpx.AsyncClient(
             base_url=base_url,
             timeout=httpx.Timeout(read_timeout_seconds, connect=connect_timeout_seconds, pool=None),
-            transport=open_transport(
-                idle_seconds=idle_seconds,
-                proxy=proxy,
-                ca_bundle=ca_bundle,
-                most_in_place=max_answer_bytes,
-            ),
+            transport=self._transport,
             trust_env=False,
             follow_redirects=False,
             headers=self._headers,
@@ -145,7 +146,8 @@ class Upstream:
     async def _exchange(
         self, request: httpx.Request, attempt: Attempt, listener: Listener | None
     ) -> Answer:
-        response = await self._client.send(request, stream=True)
+        # Past the client: it would only see that there is nothing to follow, to keep or to add.
+        response = await self._transport.handle_async_request(request)
         attempt.request_id = _printable(response.headers.get("x-request-id", ""))[:200]
         last, went_wrong = None, False
         try:
