@@ -9,10 +9,13 @@ from __future__ import annotations
 import ctypes
 
 KEPT_BYTES = 16 << 20
-"""So much free memory is kept at the heap's end."""
+"""So much free memory is kept at the heap's end; of more, all but half of this is given back.
+
+By itself glibc would give back everything: under load to have it back at the next request.
+"""
 LARGEST_BYTES = 32 << 20
 """Larger blocks are mapped on their own, as before; glibc takes no higher bound."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 
 def keep_large_blocks() -> bool:
@@ -24,5 +27,10 @@ def keep_large_blocks() -> bool:
     if mallopt is None:
         return False
     # One arena for all threads: they hold Python's lock anyway, and each arena keeps its own.
-    wanted = (_MMAP_THRESHOLD, LARGEST_BYTES), (_TRIM_THRESHOLD, KEPT_BYTES), (_ARENA_MAX, 1)
-    return all(mallopt(option, value) == 1 for option, value in wanted)
+    wanted = {
+        _MMAP_THRESHOLD: LARGEST_BYTES,
+        _TRIM_THRESHOLD: KEPT_BYTES,
+        _TOP_PAD: KEPT_BYTES // 2,
+        _ARENA_MAX: 1,
+    }
+    return all(mallopt(option, value) == 1 for option, value in wanted.items())

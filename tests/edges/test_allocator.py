@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,13 @@ def faults():
 before = faults()
 assert keep_large_blocks()
 faults()
-print(before, faults())
+after = faults()
+
+peak = b"x" * 20_000_000
+del peak
+start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+block = b"x" * 6_000_000
+print(before, after, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
 """
 
 
@@ -52,8 +59,9 @@ def test_memory_that_was_freed_is_used_again() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
-    before, after = map(int, done.stdout.split())
+    before, after, after_a_peak = map(int, done.stdout.split())
     assert after < before / 10
+    assert after_a_peak < 6_000_000 / resource.getpagesize() / 10
 
 
 @pytest.mark.parametrize("workers", [1, 2])
