@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from gateway.edges.allocator import give_back
 from gateway.keyring import keep_fresh, refresh
 from gateway.parts import HEARTBEAT_EXPIRY_MS, VERSION, Parts, longest_flight_ms
 from gateway.rules.money import usd
@@ -128,9 +129,10 @@ async def _keep_books(parts: Parts) -> None:
 
 
 async def _keep_house(parts: Parts) -> None:
-    """Each minute: the state's clock, and what may be forgotten."""
+    """Each minute: free memory, the state's clock, and what may be forgotten."""
     while True:
         await asyncio.sleep(HOUSE_SECONDS)
+        await asyncio.to_thread(give_back)
         try:
             await parts.clock.measure(parts.database)
             await parts.database.write(functools.partial(_forget, parts), urgent=False)

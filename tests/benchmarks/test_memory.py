@@ -79,6 +79,15 @@ async def test_64_uploads_of_20_mb_at_once_take_at_most_300_mb(gateway: Process)
     assert await upload_at_once(gateway, 64, 20 * MB) <= 300 * MB
 
 
+@pytest.mark.long
+async def test_a_minute_after_a_peak_its_memory_is_given_back(gateway: Process) -> None:
+    at_rest = gateway.memory_bytes()
+    await upload_at_once(gateway, 64, 20 * MB)
+    async with asyncio.timeout(120):
+        while gateway.memory_bytes() > at_rest + 50 * MB:
+            await asyncio.sleep(1)
+
+
 class Mix:
     """Traffic of every kind, for as long as it is wanted; counts what it has done."""
 

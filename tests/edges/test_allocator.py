@@ -38,6 +38,25 @@ print(before, after, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start)
 """
 
 
+PEAK = """
+from pathlib import Path
+from gateway.edges.allocator import give_back, keep_large_blocks
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+assert keep_large_blocks()
+peak, small = [], []
+for _ in range(100):
+    peak.append(b"x" * 1_000_000)
+    small.append(bytearray(4_000))
+at_peak = held()
+del peak
+freed = held()
+give_back()
+print(at_peak, freed, held())
+"""
+
 ARENA_BYTES = 64 << 20
 """glibc maps each further arena at a multiple of its full size."""
 
@@ -62,6 +81,14 @@ def test_memory_that_was_freed_is_used_again() -> None:
     before, after, after_a_peak = map(int, done.stdout.split())
     assert after < before / 10
     assert after_a_peak < 6_000_000 / resource.getpagesize() / 10
+
+
+def test_what_a_peak_leaves_between_blocks_in_use_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    at_peak, freed, given_back = map(int, done.stdout.split())
+    pages = 100_000_000 / resource.getpagesize()
+    assert at_peak - freed < pages / 10  # `free` alone gives nothing back here
+    assert at_peak - given_back > pages * 0.8
 
 
 @pytest.mark.parametrize("workers", [1, 2])
