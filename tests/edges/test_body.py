@@ -82,6 +82,7 @@ async def test_a_large_upload_goes_through_the_file_unharmed(tmp_path: Path) -> 
     )
     kept = [hashlib.sha256(spool.read(u.offset, u.size)).digest() for u in edit.uploads]
     assert kept == [hashlib.sha256(image).digest() for image in images]
+    assert [u.digest for u in edit.uploads] == [digest(image) for image in images]
     spool.close()
 
 
