@@ -45,11 +45,6 @@ def digest(data: bytes) -> str:
     return blake3(data).hexdigest()
 
 
-def _hasher() -> blake3:
-    """For uploads: large pieces on every core that is free, so the event loop has less of it."""
-    return blake3(max_threads=blake3.AUTO)
-
-
 async def read_edit(
     chunks: AsyncIterator[bytes],
     content_type: str,
@@ -63,7 +58,7 @@ async def read_edit(
 
     Files go to `spool`, which stays the caller's; errors out of `chunks` pass through.
     """
-    intake = Intake(route, bounds, gatekeeper, spool, _hasher)
+    intake = Intake(route, bounds, gatekeeper, spool, blake3)
     reader = _reader(content_type, route, bounds, intake)
     body_bytes = 0
     async for chunk in chunks:
