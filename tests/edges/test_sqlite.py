@@ -354,13 +354,14 @@ async def test_a_lock_that_another_process_holds_is_waited_for_once_by_all(
     assert {type(each) for each in told} == {StateUnavailable}
 
 
-async def test_what_was_committed_survives_a_kill(path: Path) -> None:
+async def told_and_kept(program: str, path: Path, lines: int) -> tuple[list[int], list[int]]:
+    """What a program has printed until it is killed, some lines on, and what the database has."""
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], cwd=root, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(path)], cwd=root, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    seen = [int(process.stdout.readline()) for _ in range(200)]
+    seen = [int(process.stdout.readline()) for _ in range(lines)]
     process.send_signal(signal.SIGKILL)
     seen += [int(line) for line in process.stdout.read().splitlines()]
     process.wait()
@@ -368,24 +369,17 @@ async def test_what_was_committed_survives_a_kill(path: Path) -> None:
     database = SqliteDatabase(path)
     kept = await database.read(values)
     await database.close()
+    return seen, kept
+
+
+async def test_what_was_committed_survives_a_kill(path: Path) -> None:
+    seen, kept = await told_and_kept(WRITER, path, 200)
     assert kept[: len(seen)] == seen
     assert len(kept) - len(seen) <= 1
 
 
 async def test_what_a_crowd_was_told_survives_a_kill(path: Path) -> None:
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", CROWD, str(path)], cwd=root, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    seen = [int(process.stdout.readline()) for _ in range(400)]
-    process.send_signal(signal.SIGKILL)
-    seen += [int(line) for line in process.stdout.read().splitlines()]
-    process.wait()
-    process.stdout.close()
-    database = SqliteDatabase(path)
-    kept = await database.read(values)
-    await database.close()
+    seen, kept = await told_and_kept(CROWD, path, 400)
     assert set(seen) <= set(kept)
     assert len(kept) - len(seen) <= 8
 
