@@ -154,11 +154,25 @@ def _rest_of(connection: socket.socket) -> bytes:
     return received
 
 
+@contextmanager
+def hangups(handled: signal.Handlers) -> Iterator[None]:
+    """What a process that is begun meanwhile inherits, whether the tests run under nohup or not."""
+    before = signal.signal(signal.SIGHUP, handled)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_where_nothing_runs_the_end_comes_at_once(
     settings: Settings, tmp_path: Path, emulator: EmulatorServer, number: signal.Signals
 ) -> None:
-    with process(tmp_path, emulator) as gateway, gateway.client() as kept:
+    with (
+        hangups(signal.SIG_DFL),
+        process(tmp_path, emulator) as gateway,
+        gateway.client() as kept,
+    ):
         assert kept.get("/healthz").status_code == 200, "and an idle connection is no reason"
         tell(gateway, number)
         assert gateway.process.wait(30) == 0
@@ -169,16 +183,11 @@ def test_a_hangup_ends_nothing_where_it_is_to_be_ignored(
     settings: Settings, tmp_path: Path, emulator: EmulatorServer
 ) -> None:
     """As under nohup, whose children begin with the signal ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with process(tmp_path, emulator) as gateway:
-            signal.signal(signal.SIGHUP, before)
-            tell(gateway, signal.SIGHUP)
-            for number in range(10):
-                assert gateway.edit(f"still there {number}").status_code == 200
-            assert gateway.stop() == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with hangups(signal.SIG_IGN), process(tmp_path, emulator) as gateway:
+        tell(gateway, signal.SIGHUP)
+        for number in range(10):
+            assert gateway.edit(f"still there {number}").status_code == 200
+        assert gateway.stop() == 0
 
 
 def test_the_end_comes_after_drain_seconds_and_every_client_is_told(
