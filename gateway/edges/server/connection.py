@@ -77,7 +77,8 @@ class Connection(HttpToolsProtocol):
         self._door = self.config.door
         self._head_timer: asyncio.TimerHandle | None = None
         self._taking_timer: asyncio.TimerHandle | None = None
-        self._in_body = False
+        self.in_head = True
+        self.coming_bytes = 0
         self._deaf = False
         """Whatever else comes is dropped: the connection is about to end."""
         self._fault: Refusal | None = None
@@ -94,7 +95,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         if self.client and self.client[0].startswith(IPV4_IN_IPV6):
             self.client = self.client[0].removeprefix(IPV4_IN_IPV6), self.client[1]
-        transport.set_protocol(Receiver(self, self.config.read_buffer))
+        transport.set_protocol(Receiver(self, transport, self.config.read_buffer))
         if len(self.connections) > self._door.max_connections:
             self._turn_away()
         else:
@@ -130,7 +131,7 @@ class Connection(HttpToolsProtocol):
         if self._deaf:
             return
         self._unset_keepalive_if_required()
-        if not self._in_body and not self._busy:
+        if self.in_head and not self._busy:
             self._await_head()
         self._bare_bytes += len(data)
         self._frame_bytes += len(data)
@@ -144,6 +145,24 @@ class Connection(HttpToolsProtocol):
         if max(self._bare_bytes, self._frame_bytes) > self._door.max_header_bytes:
             self._refuse(self._too_large())
 
+    def body_received(self, body: bytes, new_bytes: int) -> None:
+        self.coming_bytes -= new_bytes
+        if self._deaf:
+            return
+        self._pass_on(body)
+        if not self.coming_bytes:
+            self.parser = _new_parser(self)  # the old one waits for what it was not shown
+            self.on_message_complete()
+
+    @property
+    def untaken_bytes(self) -> int:
+        return 0 if self.cycle.response_complete else len(self.cycle.body)
+
+    def take_back(self) -> bytes:
+        untaken = bytes(self.cycle.body)
+        self.cycle.body = b""  # type: ignore[assignment]
+        return untaken
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._lines = 0
@@ -156,7 +175,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._lines += 1
         self._count(len(name) + len(value) + len(": \r\n"))
-        if not self._in_body:  # what follows a body in chunks is no part of the head
+        if self.in_head:  # what follows a body in chunks is no part of the head
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -165,10 +184,18 @@ class Connection(HttpToolsProtocol):
         # The cycle writes, asks whether it still can, and closes: that is all it does with it.
         self.cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
         self._cancel_head_timer()
-        self._in_body = True
+        self.in_head = False
+        self.coming_bytes = self._body_bytes()
         self._bare_bytes = self._frame_bytes = 0
         if self.config.closing:
             self.last_answer()
+
+    def _body_bytes(self) -> int:
+        """How long the body is, as its head says; 0 where it comes in chunks."""
+        for name, value in self.headers:
+            if name == b"content-length":
+                return int(value)
+        return 0
 
     def last_answer(self) -> None:
         """Whatever is answered last, or next, says that the connection is closed after it."""
@@ -206,6 +233,11 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._bare_bytes = 0
         self._frame_bytes -= len(body)
+        if self.coming_bytes:
+            self.coming_bytes -= len(body)
+        self._pass_on(body)
+
+    def _pass_on(self, body: bytes) -> None:
         if self.cycle.body or self.cycle.response_complete:
             super().on_body(body)
             return
@@ -219,8 +251,8 @@ class Connection(HttpToolsProtocol):
         self._frame_bytes -= CHUNK_FRAME_BYTES
 
     def on_message_complete(self) -> None:
-        self._in_body = False
-        self._bare_bytes = self._frame_bytes = 0
+        self.in_head = True
+        self.coming_bytes = self._bare_bytes = self._frame_bytes = 0
         super().on_message_complete()
 
     def _count(self, head_bytes: int) -> None:
@@ -376,6 +408,13 @@ def _unacknowledged(transport: asyncio.Transport) -> int:
     except OSError:
         return 0
     return queued[0]
+
+
+def _new_parser(connection: Connection) -> httptools.HttpRequestParser:
+    """As uvicorn has it for a new connection."""
+    parser = httptools.HttpRequestParser(connection)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _malformed() -> Refusal:

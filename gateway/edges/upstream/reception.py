@@ -9,6 +9,8 @@ from typing import Any
 
 import httptools
 
+from gateway.blank import blank
+
 MOST_BETWEEN_BYTES = 100 * 1024
 """Of heads, trailers and framing at a stretch: what is no body is kept by the parser."""
 _LARGE_BYTES = 64 * 1024
@@ -43,6 +45,7 @@ class Reception:
         self._news: asyncio.Future[None] | None = None
         self._between_bytes = 0
         self._came = False
+        self._placed = b""
         self._place: memoryview | None = None
         self._placed_bytes = 0
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -138,7 +141,7 @@ class Reception:
         self._until_close = plain and length is None and status not in (204, 304)
         size = int(length) if length and length.isdigit() else 0
         if plain and not self._compressed and _LARGE_BYTES <= size <= self._most_in_place:
-            self._place = memoryview(bytearray(size))
+            self._placed, self._place = blank(size)
         self.begun.set_result(None)
 
     def on_body(self, data: bytes) -> None:
@@ -158,9 +161,11 @@ class Reception:
             self._end()
 
     def _end(self) -> None:
-        place, self._place = self._place, None  # httpx may hold us until the next collection
-        if place is not None:
-            self._chunks.append(bytes(place))
+        if self._place is not None:
+            if self._placed_bytes < len(self._place):
+                raise RuntimeError("an answer ended before its place was full")
+            self._chunks.append(self._placed)
+            self._placed, self._place = b"", None  # httpx may hold us until the next collection
         self.over = True
         self._tell()
 
