@@ -22,7 +22,7 @@ from gateway.forwarding import Bought, Call, Forwarder, NotBought
 from gateway.leasing import Blocked, Leases, Leasing
 from gateway.model import CallFacts, Entry, Reservation, Settled, Settlement
 from gateway.orders import Crash, Flown, Landing, Order, Picture
-from gateway.results import Draft, Results, Stored
+from gateway.results import Results, Stored
 from gateway.rules.answers import Answered
 from gateway.rules.entries import may_serve
 from gateway.rules.failure_memory import Remembered, failure_of, memory_seconds
@@ -119,7 +119,6 @@ class Buyer:
         self._meters.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
         call = await self._call(order, paid.clearance, stages)
         remembered = self._note(order, paid.leasing, call)
-        drafting = self._draft(order, paid, call) if isinstance(call, Bought) else None
         with stages.time("settle"):
             settled = await self.settle(order, paid, call)
         flown = Flown(
@@ -127,15 +126,11 @@ class Buyer:
             upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
             stages=stages.seconds,
         )
-        if isinstance(call, NotBought) or settled is None or drafting is None:
+        if isinstance(call, NotBought) or settled is None:
             refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
             return Crash(refusal, remembered=remembered, aside=order.fingerprint.aside, flown=flown)
         with stages.time("store"):
-            draft = await drafting
-            if settled.cost_nanos != _booked_nanos(paid.reservation, call.settlement):
-                draft = await asyncio.to_thread(self._share, call.answered, settled.cost_nanos)
-            picture = self._picture(order, call, draft, flown)
-            return await self.store(order, paid, picture, draft.place)
+            return await self.store(order, paid, call, flown)
 
     async def _lead(self, order: Order, stages: Stages) -> Paid | Landing:
         """Money for the call, unless there turns out to be a picture, or somebody else's call."""
@@ -303,62 +298,51 @@ class Buyer:
                 ceiling_usd=usd(reservation.ceiling_nanos),
             )
 
-    def _draft(self, order: Order, paid: Paid, call: Bought) -> asyncio.Future[Draft]:
-        """The body for everybody who did not pay, made and written while its cost is booked.
+    # --- store ------------------------------------------------------------------------
 
-        Its row is not, which comes after the settlement; and off the event loop, for there are
-        megabytes to copy and to hash.
-        """
-        cost_nanos = _booked_nanos(paid.reservation, call.settlement)
-        make = functools.partial(self._share, call.answered, cost_nanos)
-        if _why_not_stored(order, call.answered):
-            return asyncio.ensure_future(asyncio.to_thread(make))
-        return asyncio.ensure_future(self._results.draft(make))
+    async def store(self, order: Order, paid: Paid, call: Bought, flown: Flown) -> Picture:
+        """Keep the result, unless there is a reason not to. A broken store is only a miss."""
+        make = functools.partial(self._shared, order, call, flown)
+        why_not = _why_not_stored(order, call.answered)
+        if why_not:
+            shared, kept = await asyncio.to_thread(make), False
+        else:
+            shared, kept = await self._results.keep(make)
+            why_not = "" if kept else f"results-{self._results.trouble or 'not-kept'}"
+        if not kept:
+            await self._leases.let_go(paid.leasing, paid.reservation.id)
+        elif order.directives.may_replace:
+            self._announcements.replaced(shared.entry.key, shared.entry.created_ms)
+        return Picture(
+            entry=shared.entry,
+            shared_body=shared.body,
+            body=call.answer.body,
+            stored=kept,
+            not_stored_because=why_not,
+            flown=flown,
+        )
 
-    def _share(self, answered: Answered, cost_nanos: int) -> Draft:
-        body = answered.for_sharing(cost_nanos)
-        return Draft(body, self._digest(body))
-
-    def _picture(self, order: Order, call: Bought, shared: Draft, flown: Flown) -> Picture:
+    def _shared(self, order: Order, call: Bought, flown: Flown) -> Stored:
+        """The result for everybody who did not pay; megabytes are copied and hashed for it."""
         now_ms = self._now_ms()
+        cost_nanos = flown.settled.cost_nanos if flown.settled else None
+        body = call.answered.for_sharing(cost_nanos)
         entry = Entry(
             key=order.fingerprint.key,
             team=order.caller.team,
             key_id=order.caller.key_id,
             model=order.edit.model,
-            cost_nanos=flown.settled.cost_nanos if flown.settled else None,
+            cost_nanos=cost_nanos,
             created_ms=now_ms,
             expires_ms=now_ms + int(self._settings.cache.ttl * 1000),
-            body_digest=shared.digest,
-            body_bytes=len(shared.body),
+            body_digest=self._digest(body),
+            body_bytes=len(body),
             content_type="application/json",
             request_id=order.request_id,
             upstream_request_id=call.answer.request_id,
             references=tuple(upload.digest for upload in order.edit.references),
         )
-        return Picture(
-            entry=entry,
-            shared_body=shared.body,
-            body=call.answer.body,
-            not_stored_because=_why_not_stored(order, call.answered),
-            flown=flown,
-        )
-
-    # --- store ------------------------------------------------------------------------
-
-    async def store(
-        self, order: Order, paid: Paid, picture: Picture, place: object = None
-    ) -> Picture:
-        """Keep the result, unless there is a reason not to. A broken store is only a miss."""
-        if not picture.not_stored_because:
-            if await self._results.put(picture.entry, picture.shared_body, place):
-                if order.directives.may_replace:
-                    self._announcements.replaced(picture.entry.key, picture.entry.created_ms)
-                return replace(picture, stored=True)
-            why = f"results-{self._results.trouble or 'not-kept'}"
-            picture = replace(picture, not_stored_because=why)
-        await self._leases.let_go(paid.leasing, paid.reservation.id)
-        return picture
+        return Stored(entry, body)
 
 
 class Stages:
@@ -370,12 +354,6 @@ class Stages:
 
     def time(self, name: str) -> Stage:
         return Stage(name, self.seconds, self._spans)
-
-
-def _booked_nanos(reservation: Reservation, settlement: Settlement) -> int:
-    """What will be booked, if all goes as usual."""
-    cost_nanos = settlement.cost_nanos
-    return reservation.ceiling_nanos if cost_nanos is None else cost_nanos
 
 
 def _why_not_stored(order: Order, answered: Answered) -> str:

@@ -27,15 +27,6 @@ class Stored(NamedTuple):
     body: bytes
 
 
-class Draft(NamedTuple):
-    """A body whose entry is not known yet, and its digest."""
-
-    body: bytes
-    digest: str
-    place: object = None
-    """Where a store holds it already; the store's own affair."""
-
-
 class Failure(StrEnum):
     """Why a store could not do what it was asked; a label of its metrics."""
 
@@ -101,18 +92,14 @@ class Results(Protocol):
         """An entry that has not expired and whose digest is right. Never raises."""
         ...
 
-    async def draft(self, make: Callable[[], Draft]) -> Draft:
-        """Make a body in a thread, and write it to where `put` will find it.
-
-        So it can be under way before the entry is known, or may be kept at all. What is not put
-        is swept. Raises what `make` does; a store that does not work leaves it without a place.
-        """
+    async def put(self, entry: Entry, body: bytes) -> bool:
+        """Keep a result, in place of any under its key. False where it is not kept."""
         ...
 
-    async def put(self, entry: Entry, body: bytes, place: object = None) -> bool:
-        """Keep a result, in place of any under its key. False where it is not kept.
+    async def keep(self, make: Callable[[], Stored]) -> tuple[Stored, bool]:
+        """Make a result in a thread, where megabytes may be copied and hashed, and put it.
 
-        `place` is that of its draft, if it had one.
+        What was made, whether or not it is kept. Raises what `make` does; it may be called twice.
         """
         ...
 

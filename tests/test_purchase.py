@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,6 @@ from gateway.edges.meters import Meters
 from gateway.emulator import EmulatorServer
 from tests.exposition import scrape, total
 from tests.serving import make_key, serving, settings_for
-from tests.upstreams import png
-from tests.waiting import let_go, until
 
 
 def test_what_a_request_waits_for_others_is_not_the_gateway_s_overhead(
@@ -33,28 +29,6 @@ def test_what_a_request_waits_for_others_is_not_the_gateway_s_overhead(
     for outcome in ("coalesced", "miss"):
         whole = total(text, "gateway_request_seconds_sum", outcome=outcome)
         assert whole - total(text, "gateway_overhead_seconds_sum", outcome=outcome) > 4
-
-
-def test_the_body_is_written_while_its_cost_is_booked_and_its_row_after_that(
-    tmp_path: Path, emulator: EmulatorServer
-) -> None:
-    settings = settings_for(tmp_path, emulator)
-    make_key(settings)
-    emulator.order({"hang": True})
-    with serving(settings) as gateway, ThreadPoolExecutor(1) as pool:
-        large = [png(200, 200, noise=True)]
-        asked = pool.submit(gateway.edit, images=large)
-        until(lambda: emulator.stats()["in_flight"] == 1)
-        with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as state:
-            state.execute("BEGIN IMMEDIATE")
-            let_go(emulator)
-            until(lambda: len(list((tmp_path / "cache").glob("??/*.val"))) == 1)
-            with closing(sqlite3.connect(tmp_path / "cache" / "cache.db")) as index:
-                assert index.execute("SELECT COUNT(*) FROM Cache").fetchone() == (0,)
-            assert not asked.done()
-            state.execute("ROLLBACK")
-        assert asked.result(60).headers["x-gateway-cache"] == "MISS"
-        assert gateway.edit(images=large).headers["x-gateway-cache"] == "HIT"
 
 
 def test_a_flight_that_crashes_before_its_call_leaves_its_seat_to_others(

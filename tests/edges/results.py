@@ -10,7 +10,6 @@ from typing import Any
 from blake3 import blake3
 
 from gateway.model import Entry
-from gateway.results import Draft
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -39,11 +38,6 @@ def entry_of(body: bytes, key: str = "v1-00", **facts: Any) -> Entry:
     """The entry of a body, right in digest and length."""
     digest = blake3(body).hexdigest()
     return replace(PLAIN, key=key, body_digest=digest, body_bytes=len(body), **facts)
-
-
-def draft_of(body: bytes) -> Draft:
-    """A body that is to be a result's, nowhere yet."""
-    return Draft(body, blake3(body).hexdigest())
 
 
 class Clock:

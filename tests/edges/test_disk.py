@@ -24,7 +24,6 @@ from tests.edges.results import (
     NOW_MS,
     SMALL,
     Clock,
-    draft_of,
     entry_of,
     program,
     run,
@@ -405,64 +404,6 @@ async def test_the_size_bound_holds_after_every_put(
     assert results.counts().evicted > 0
     await results.close()
     assert used_on_disk(folder) < 600_000 + 100_000  # free pages of the index come on top
-
-
-async def test_drafts_count_as_what_is_kept_does(folder: Path, clock: Clock) -> None:
-    results = DiskResults(folder, 700_000, now_ms=clock)
-    for number in range(5):
-        clock.now_ms += 1_000
-        await results.put(entry_of(LARGE, f"v1-{number}"), LARGE)
-    drafts = [await results.draft(lambda: draft_of(LARGE)) for _ in range(4)]
-    assert used_on_disk(folder) < 700_000 + 100_000
-    for number, draft in enumerate(drafts):
-        assert await results.put(entry_of(LARGE, f"v2-{number}"), draft.body, draft.place)
-    assert {f"v2-{number}" for number in range(4)} <= {e.key async for e in results.entries()}
-    await results.close()
-
-
-async def test_a_draft_that_is_never_put_is_swept_and_counts_no_longer(
-    folder: Path, clock: Clock
-) -> None:
-    results = DiskResults(folder, 700_000, now_ms=clock)
-    for _ in range(5):
-        await results.draft(lambda: draft_of(LARGE))
-    assert len(files_in(folder)) == 5
-    clock.now_ms += DAY_MS
-    for file in files_in(folder):
-        os.utime(file, (NOW_MS / 1000, NOW_MS / 1000))
-    await results.tend()
-    assert files_in(folder) == []
-    kept = {"expires_ms": NOW_MS + 2 * DAY_MS}
-    for number in range(5):
-        assert await results.put(entry_of(LARGE, f"v1-{number}", **kept), LARGE)
-    assert results.counts().evicted == 0
-    assert results.counts().swept == 5
-    await results.close()
-
-
-async def test_a_draft_that_was_swept_before_it_was_put_is_written_again(
-    folder: Path, results: DiskResults
-) -> None:
-    draft = await results.draft(lambda: draft_of(LARGE))
-    for file in files_in(folder):
-        file.unlink()
-
-    assert await results.put(entry_of(LARGE), draft.body, draft.place)
-    found = await results.get("v1-00")
-    assert found
-    assert found.body == LARGE
-
-
-async def test_a_draft_of_an_index_that_is_gone_is_written_again(
-    folder: Path, results: DiskResults
-) -> None:
-    draft = await results.draft(lambda: draft_of(LARGE))
-    shutil.rmtree(folder)
-    await results.tend()
-    assert await results.put(entry_of(LARGE), draft.body, draft.place)
-    stored = await results.get("v1-00")
-    assert stored
-    assert stored.body == LARGE
 
 
 async def test_the_least_recently_used_goes_first(folder: Path, clock: Clock) -> None:

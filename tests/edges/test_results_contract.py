@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from obstore.store import ObjectStore
 from gateway.edges.bucket import BucketResults, open_bucket
 from gateway.edges.disk import DiskResults
 from gateway.model import Entry
-from gateway.results import Failure, Results, ResultsUnavailable
+from gateway.results import Failure, Results, ResultsUnavailable, Stored
 from tests.edges.buckets import make_bucket, s3_server, url_of
-from tests.edges.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, draft_of, entry_of
+from tests.edges.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, entry_of
 
 MAX_BYTES = 50_000_000
 
@@ -98,20 +99,32 @@ async def test_a_result_comes_back_as_it_was_stored(bench: Bench, body: bytes) -
 
 
 @pytest.mark.parametrize("body", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
-async def test_a_draft_is_no_result_until_it_is_put(bench: Bench, body: bytes) -> None:
+async def test_a_result_is_made_in_a_thread_and_kept(bench: Bench, body: bytes) -> None:
     entry = entry_of(body)
-    draft = await bench.results.draft(lambda: draft_of(body))
-    assert (draft.body, draft.digest) == (body, entry.body_digest)
-    assert await bench.results.get(entry.key) is None
-    assert await keys_of(bench.results) == set()
-    assert await bench.results.put(entry, draft.body, draft.place)
+    threads = set[str]()
+
+    def make() -> Stored:
+        threads.add(threading.current_thread().name)
+        return Stored(entry, body)
+
+    assert await bench.results.keep(make) == ((entry, body), True)
+    assert threading.current_thread().name not in threads
     assert await bench.results.get(entry.key) == (entry, body)
 
 
-async def test_a_draft_is_made_where_no_store_works(unreachable: Results) -> None:
-    draft = await unreachable.draft(lambda: draft_of(LARGE))
-    assert draft == draft_of(LARGE)
-    assert not await unreachable.put(entry_of(LARGE), draft.body, draft.place)
+async def test_a_result_is_made_where_no_store_works(unreachable: Results) -> None:
+    stored = Stored(entry_of(LARGE), LARGE)
+    assert await unreachable.keep(lambda: stored) == (stored, False)
+    assert unreachable.trouble
+
+
+async def test_what_goes_wrong_in_making_a_result_is_no_trouble_of_the_store(bench: Bench) -> None:
+    def make() -> Stored:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await bench.results.keep(make)
+    assert bench.results.trouble is None
 
 
 async def test_an_unknown_key_is_a_miss_and_no_trouble(bench: Bench) -> None:

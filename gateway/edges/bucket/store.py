@@ -19,7 +19,6 @@ from gateway.edges.bucket.opening import open_bucket
 from gateway.model import Entry
 from gateway.results import (
     Counts,
-    Draft,
     Failure,
     Matches,
     Progress,
@@ -89,15 +88,15 @@ class BucketResults:
             fetch.add_done_callback(lambda done: self._fetched(key, done))
         return await asyncio.shield(fetch)
 
-    async def draft(self, make: Callable[[], Draft]) -> Draft:
-        """On this machine alone: an object is written with its entry."""
-        return await self._local.draft(make)
-
-    async def put(self, entry: Entry, body: bytes, place: object = None) -> bool:
+    async def put(self, entry: Entry, body: bytes) -> bool:
         """True where either holds it: at worst, other machines buy it again."""
         self._fetching.pop(entry.key, None)  # what it brings is older
         shared = self._attempt("put", self._upload(entry, body))
-        return any(await asyncio.gather(self._local.put(entry, body, place), shared))
+        return any(await asyncio.gather(self._local.put(entry, body), shared))
+
+    async def keep(self, make: Callable[[], Stored]) -> tuple[Stored, bool]:
+        stored = await asyncio.to_thread(make)
+        return stored, await self.put(*stored)
 
     async def delete(self, key: str) -> bool:
         gone = await self._attempt("delete", self._objects.remove([key]))

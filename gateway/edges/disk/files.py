@@ -92,10 +92,6 @@ class Files(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         with contextlib.suppress(DamagedEntry, FileNotFoundError):
             os.unlink(self._path(file_path))
 
-    def has(self, written: Written) -> bool:
-        """Is it still there? A file that no row names is swept after a while."""
-        return written.filename is None or os.path.exists(self._path(written.filename))
-
     def folders(self) -> list[str]:
         """The sub-folders that hold bodies."""
         return sorted(name for name in os.listdir(self._directory) if _FOLDER.fullmatch(name))

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from gateway.edges.disk.access import Access, StoreFault, Work
-from gateway.edges.disk.files import Written
 from gateway.edges.disk.hot import Hot
 from gateway.edges.disk.index import Index, Moments, Row
 from gateway.edges.disk.reading import Damage, Seen, entry_of, look
@@ -26,7 +23,6 @@ from gateway.edges.disk.upkeep import BATCH, Upkeep
 from gateway.model import Entry
 from gateway.results import (
     Counts,
-    Draft,
     Failure,
     Matches,
     Progress,
@@ -46,14 +42,6 @@ PATIENCE = 15
 """A step of a listing, purge or check may take so many time-outs."""
 INDEX_BYTES = 131_072
 """Room for an index that knows one entry."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Place:
-    """A body's file, and the index whose row is to name it."""
-
-    index: Index
-    written: Written
 
 
 def _now_ms() -> int:
@@ -119,19 +107,19 @@ class DiskResults:
             self._hot.note(key, mark, found)
         return found
 
-    async def draft(self, make: Callable[[], Draft]) -> Draft:
-        try:
-            return await self._access.write(partial(self._draft, make=make))
-        except StoreFault:
-            return await asyncio.to_thread(make)  # that it is not kept is told by `put`
-
-    async def put(self, entry: Entry, body: bytes, place: object = None) -> bool:
-        header = encode(entry).encode("ascii")
-        if len(header) + len(body) + INDEX_BYTES > self._max_bytes:
-            self._tally.failed("put", Failure.TOO_LARGE)
-            return False
-        writing = partial(self._write, entry=entry, header=header, body=body, place=place)
+    async def put(self, entry: Entry, body: bytes) -> bool:
+        writing = partial(self._write, stored=Stored(entry, body))
         return await self._attempt("put", self._access.write(writing), False)
+
+    async def keep(self, make: Callable[[], Stored]) -> tuple[Stored, bool]:
+        made: list[Stored] = []
+
+        def write(index: Index) -> bool:
+            made.append(make())
+            return self._write(index, made[0])
+
+        kept = await self._attempt("put", self._access.write(write), False)
+        return made[0] if made else await asyncio.to_thread(make), kept
 
     async def delete(self, key: str) -> bool:
         return await self._attempt("delete", self._access.write(partial(_delete, key=key)), False)
@@ -180,30 +168,15 @@ class DiskResults:
     def trouble(self) -> Failure | None:
         return self._tally.trouble
 
-    def _draft(self, index: Index, make: Callable[[], Draft]) -> Draft:
-        draft = make()
-        size = len(draft.body)
+    def _write(self, index: Index, stored: Stored) -> bool:
+        entry, body = stored
+        header = encode(entry).encode("ascii")
+        size = len(header) + len(body)
         if size + INDEX_BYTES > self._max_bytes:
-            return draft
-        try:
-            self._upkeep.make_room(index, size)
-            place = _Place(index, index.files.store(draft.body, False))
-        except (sqlite3.Error, OSError):
-            return draft
-        self._upkeep.drafted(place, place.written.size)
-        return draft._replace(place=place)
-
-    def _write(self, index: Index, entry: Entry, header: bytes, body: bytes, place: object) -> bool:
+            raise StoreFault(Failure.TOO_LARGE, f"{size} bytes are more than it may hold")
+        self._upkeep.make_room(index, size)
         moments = Moments(entry.created_ms / 1000, entry.expires_ms / 1000, self._now_ms() / 1000)
-        if isinstance(place, _Place) and place.index is index and index.files.has(place.written):
-            written = place.written
-        else:
-            self._upkeep.make_room(index, len(header) + len(body))
-            written = index.files.store(body, False)
-        try:
-            index.insert(entry.key, header, written, moments)
-        finally:
-            self._upkeep.put(place)
+        index.insert(entry.key, header, index.files.store(body, False), moments)
         self._upkeep.make_room(index, 0)  # the index has grown, and others write as well
         return True
 

@@ -40,7 +40,6 @@ class Upkeep:
         self._lock = threading.Lock()
         self._uses: dict[str, float] = {}
         self._many = asyncio.Event()
-        self._drafts: dict[object, tuple[int, int]] = {}
         """Bytes of files that no row names yet, and when they were written."""
 
     def used(self, key: str) -> None:
@@ -89,26 +88,8 @@ class Upkeep:
         else:
             self._tally.worked("sweep")
 
-    def drafted(self, place: object, size: int) -> None:
-        """A body has been written ahead of its row."""
-        self._drafts[place] = (size, self._now_ms())
-
-    def put(self, place: object) -> None:
-        """It has its row, or none is to come."""
-        self._drafts.pop(place, None)
-
-    def _draft_bytes(self) -> int:
-        """What drafts take up; one that is never put is the sweep's after a while."""
-        if not self._drafts:
-            return 0
-        since_ms = self._now_ms() - int(GRACE_SECONDS * 1000)
-        for place in [place for place, (_, at_ms) in self._drafts.items() if at_ms < since_ms]:
-            del self._drafts[place]
-        return sum(size for size, _ in self._drafts.values())
-
     def make_room(self, index: Index, needed_bytes: int) -> None:
         """Delete the expired, then the least recently used, until so much fits the bound."""
-        needed_bytes += self._draft_bytes()
         while (over_bytes := index.used_bytes() + needed_bytes - self._max_bytes) > 0:
             self.flush(index)
             if self._expire(index):
