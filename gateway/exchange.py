@@ -179,9 +179,7 @@ class Exchange:
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Headers as they are sent. Raises ValueError for what can't stand in one."""
-    raw = []
-    for name, value in headers.items():
-        if not PRINTABLE.fullmatch(value):
-            raise ValueError(f"what the header {name} is to say can't be sent")
-        raw.append((name.encode("latin-1"), value.encode("latin-1")))
-    return raw
+    if not PRINTABLE.fullmatch("".join(headers.values())):
+        name = next(name for name, value in headers.items() if not PRINTABLE.fullmatch(value))
+        raise ValueError(f"what the header {name} is to say can't be sent")
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

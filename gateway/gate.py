@@ -14,19 +14,26 @@ class Gate:
         self._caller = caller
         self._catalogue = catalogue
         self._route = route
-        listing = catalogue.listing
-        largest = listing.largest_cap if listing else None
-        facts = ModelFacts("any model", max_reference_images=largest)
-        self._cap = caps.reference_cap(facts, caller.accounts)
+        self._model = ""
+        self._cap: caps.Cap | None = None
+        self._reckoned = False
 
     def model_known(self, model: str) -> None:
         """The model has come: may it be used, can it edit, and how many references?"""
         caps.check_model_allowed(model, self._caller.accounts)
         facts = self._catalogue.facts(model)
         caps.check_model(facts, route=self._route, n=1)
-        if facts or self._catalogue.listing is None:
-            self._cap = caps.reference_cap(facts, self._caller.accounts)
+        self._model, self._reckoned = model, False
 
     def reference_seen(self, count: int) -> None:
-        """The head of the count-th reference has come."""
+        """The head of the count-th reference has come; the model may be yet to come."""
+        if not self._reckoned:
+            facts = self._catalogue.facts(self._model) or self._any_model()
+            self._cap = caps.reference_cap(facts, self._caller.accounts)
+            self._reckoned = True
         caps.check_references(count, self._cap)
+
+    def _any_model(self) -> ModelFacts:
+        listing = self._catalogue.listing
+        largest = listing.largest_cap if listing else None
+        return ModelFacts("any model", max_reference_images=largest)

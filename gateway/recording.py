@@ -158,6 +158,7 @@ def _line(trace: Trace, seconds: float) -> dict[str, object]:
     caller = trace.caller
     line: dict[str, object] = {
         "request_id": trace.request_id,
+        "trace_id": trace.trace_id or None,
         "route": trace.route,
         "outcome": trace.outcome.value,
         "status": trace.status,

@@ -63,15 +63,15 @@ class Journal:
     def request(self, **facts: object) -> None:
         """The one line of a request that ended.
 
-        As JSON it is written without structlog's chain, which says the same in several times
-        the time, and together with those of requests that end in the same turn of the event loop.
+        `facts` say all of it. As JSON it is written without structlog's chain, which says the
+        same in several times the time, and together with those of requests that end in the same
+        turn of the event loop.
         """
         if self._out is None:
             self._log.info("request", **facts)
             return
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        about = structlog.contextvars.get_contextvars()
-        line = {**about, **facts, "event": "request", "level": "info", "timestamp": now}
+        line = {**facts, "event": "request", "level": "info", "timestamp": now}
         self._lines.append(json.dumps(line) + "\n")
         if len(self._lines) > 1:
             return  # the first of them has seen to it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.errors import Refusal
@@ -40,17 +40,16 @@ class Part:
     name: str
     file_name: str | None = None
     media_type: str = ""
+    is_file: bool = field(init=False)
+    """Pictures sent without a file name count, and so does what calls itself binary."""
+    may_be_empty_input: bool = field(init=False)
+    """A form sends `filename=""` for a file input that was left empty."""
 
-    @property
-    def is_file(self) -> bool:
-        """Pictures sent without a file name count, and so does what calls itself binary."""
+    def __post_init__(self) -> None:
         binary = self.media_type.startswith(("image/", "video/", "audio/", OCTETS))
-        return bool(self.file_name) or binary or is_picture(self.name)
-
-    @property
-    def may_be_empty_input(self) -> bool:
-        """A form sends `filename=""` for a file input that was left empty."""
-        return self.file_name == ""
+        is_file = bool(self.file_name) or binary or is_picture(self.name)
+        object.__setattr__(self, "is_file", is_file)
+        object.__setattr__(self, "may_be_empty_input", self.file_name == "")
 
 
 class Arriving:

@@ -79,10 +79,10 @@ class Receiver(asyncio.BufferedProtocol):
         coming = reader.coming_bytes
         if not coming:
             return self._head_buffer if reader.in_head else self._buffer
-        size = min(coming, _readable_bytes(self._fileno), READ_BYTES)
+        self._before = reader.untaken_bytes
+        size = min(coming, _readable_bytes(self._fileno), READ_BYTES - self._before)
         if size < HEAD_BYTES:
             return self._buffer[:coming]
-        self._before = reader.untaken_bytes
         self._body, self._room = blank(self._before + size)
         return self._room[self._before :]
 
