@@ -6,12 +6,16 @@ cost that the gateway reads and the token counts without which LiteLLM answers 5
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import random
+import sqlite3
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import diskcache
 import httpx
@@ -97,6 +101,46 @@ def forwarder() -> Starlette:
 
     routes = [Route("/v1/images/edits", edit, methods=["POST"]), _models()]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def booked() -> Starlette:
+    """The forwarder, which books each call before and after it and keeps its answer in a file.
+
+    The least that can be done so that no money and no picture is lost: two commits that are on
+    the disk when they are said to be, by one writer, and a file under the hash of the body. No
+    key, no budget, no form, no look-up, no metrics; BENCH_FOLDER holds what it writes.
+    """
+    url = os.environ["BENCH_UPSTREAM"] + "/images/edits"
+    folder = Path(os.environ["BENCH_FOLDER"])
+    client = httpx.AsyncClient(timeout=60, trust_env=False)
+    writer = ThreadPoolExecutor(1)
+    state = sqlite3.connect(folder / "booked.db", isolation_level=None, check_same_thread=False)
+    state.execute("PRAGMA journal_mode = WAL")
+    state.execute("PRAGMA synchronous = FULL")
+    state.execute("CREATE TABLE calls (id INTEGER PRIMARY KEY, held_nanos INT, cost_nanos INT)")
+
+    def reserve() -> int | None:
+        return state.execute("INSERT INTO calls (held_nanos) VALUES (10000000)").lastrowid
+
+    def settle(call: int | None) -> None:
+        values = (10_000_000, call)
+        state.execute("UPDATE calls SET held_nanos = 0, cost_nanos = ? WHERE id = ?", values)
+
+    def keep(call: int | None, body: bytes, answered: bytes) -> None:
+        name = f"{blake3(body).hexdigest()}-{call}"
+        (folder / name).write_bytes(blake3(answered).digest() + answered)
+
+    async def edit(request: Request) -> Response:
+        run = asyncio.get_running_loop().run_in_executor
+        body = await request.body()
+        headers = {"content-type": request.headers["content-type"]}
+        call = await run(writer, reserve)
+        answered = await client.post(url, content=body, headers=headers)
+        await run(writer, settle, call)
+        await asyncio.to_thread(keep, call, body, answered.content)
+        return Response(answered.content, answered.status_code, media_type="application/json")
+
+    return Starlette(routes=[Route("/v1/images/edits", edit, methods=["POST"]), _models()])
 
 
 def _models() -> Route:

@@ -104,12 +104,12 @@ def measure_round(
 
 
 FLOOR, GATEWAY, TWO_WORKERS = "bare Starlette", "gateway", "gateway, 2 workers"
-SKETCH = "Starlette + diskcache"
+SKETCH, BOOKED = "Starlette + diskcache", "Starlette + httpx, booked"
 NGINX, FORWARDER, LITELLM, DIRECT = (
     "nginx + Lua", "Starlette + httpx", "LiteLLM", "the upstream itself",
 )  # fmt: skip
 HITS = (FLOOR, GATEWAY, NGINX, LITELLM)
-MISSES = (DIRECT, FORWARDER, GATEWAY, LITELLM)
+MISSES = (DIRECT, FORWARDER, BOOKED, GATEWAY, LITELLM)
 SCENES = (
     *(
         Scene(

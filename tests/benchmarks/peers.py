@@ -17,6 +17,7 @@ import click
 
 from gateway.settings import load
 from tests.benchmarks.measuring import (
+    BOOKED,
     FLOOR,
     FORWARDER,
     GATEWAY,
@@ -66,6 +67,11 @@ def start_sketch(site: Site) -> Process:
 
 def start_forwarder(site: Site) -> Process:
     return _uvicorn("forwarder", site.folder, {"BENCH_UPSTREAM": site.upstream})
+
+
+def start_booked(site: Site) -> Process:
+    environment = {"BENCH_UPSTREAM": site.upstream, "BENCH_FOLDER": str(site.folder)}
+    return _uvicorn("booked", site.folder, environment)
 
 
 def start_gateway(site: Site, workers: int = 1) -> Process:
@@ -193,5 +199,6 @@ PEERS = (
     Peer(TWO_WORKERS, start_two_workers),
     Peer(NGINX, start_nginx),
     Peer(FORWARDER, start_forwarder),
+    Peer(BOOKED, start_booked),
     Peer(LITELLM, start_litellm),
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from tests.benchmarks.measuring import (
+    BOOKED,
     DIRECT,
     FLOOR,
     FORWARDER,
@@ -22,6 +23,7 @@ COLOURS = {
     SKETCH: "#7d8f69",
     NGINX: "#d98e04",
     FORWARDER: "#6b7fd7",
+    BOOKED: "#a3b0ea",
     LITELLM: "#b23a48",
 }
 WIDTH, BAR, GAP, LABEL, LEFT = 760, 16, 14, 150, 20
