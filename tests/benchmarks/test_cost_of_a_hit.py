@@ -23,7 +23,7 @@ from gateway.settings import Settings
 from tests.bodies import file, form, form_type, text
 from tests.serving import KEY, PHOTOGRAPH
 
-MOST_CALLS = 800
+MOST_CALLS = 700
 """Python functions that are called on the event loop's thread for a hit of four pieces."""
 MOST_CALLS_A_PIECE = 44
 """For each further piece of an upload."""
