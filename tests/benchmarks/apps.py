@@ -27,6 +27,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 MODEL = "deepshi-image-1"
+KEPT_ANSWERS = 350
+"""By a peer that keeps them: as many as fit the gateway's cache."""
 PICTURE_BYTES = 1_050_000
 """As base64: 1.4 MB."""
 
@@ -107,8 +109,8 @@ def booked() -> Starlette:
     """The forwarder, which books each call before and after it and keeps its answer in a file.
 
     The least that can be done so that no money and no picture is lost: two commits that are on
-    the disk when they are said to be, by one writer, and a file under the hash of the body. No
-    key, no budget, no form, no look-up, no metrics; BENCH_FOLDER holds what it writes.
+    the disk when they are said to be, by one writer, and a file, of which the oldest are written
+    over. No key, no budget, no form, no look-up, no metrics; BENCH_FOLDER holds what it writes.
     """
     url = os.environ["BENCH_UPSTREAM"] + "/images/edits"
     folder = Path(os.environ["BENCH_FOLDER"])
@@ -127,8 +129,8 @@ def booked() -> Starlette:
         state.execute("UPDATE calls SET held_nanos = 0, cost_nanos = ? WHERE id = ?", values)
 
     def keep(call: int | None, body: bytes, answered: bytes) -> None:
-        name = f"{blake3(body).hexdigest()}-{call}"
-        (folder / name).write_bytes(blake3(answered).digest() + answered)
+        hashed = blake3(body).digest() + blake3(answered).digest()
+        (folder / f"{(call or 0) % KEPT_ANSWERS}").write_bytes(hashed + answered)
 
     async def edit(request: Request) -> Response:
         run = asyncio.get_running_loop().run_in_executor

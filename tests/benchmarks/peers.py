@@ -75,7 +75,10 @@ def start_booked(site: Site) -> Process:
 
 
 def start_gateway(site: Site, workers: int = 1) -> Process:
-    """The gateway as it is installed: SQLite, results on the disk, money, metrics, the journal."""
+    """The gateway as it is installed: SQLite, results on the disk, money, metrics, the journal.
+
+    Its cache is soon full, as one is in the long run: new results take the places of old ones.
+    """
     port = free_port()
     environment = {
         "GATEWAY_SERVER__PORT": str(port),
@@ -83,7 +86,7 @@ def start_gateway(site: Site, workers: int = 1) -> Process:
         "GATEWAY_UPSTREAM__BASE_URL": site.upstream,
         "GATEWAY_UPSTREAM__API_KEY": "sk-upstream",
         "GATEWAY_CACHE__URL": f"disk:{site.folder / 'results'}",
-        "GATEWAY_CACHE__MAX_BYTES": "3GB",
+        "GATEWAY_CACHE__MAX_BYTES": "500MB",
         "GATEWAY_STATE__URL": f"sqlite:{site.folder / 'state.db'}",
     }
     terms = {"budget_usd": "1000000", "budget_period": "month", "requests_per_minute": 10_000_000}

@@ -40,7 +40,6 @@ class Upkeep:
         self._lock = threading.Lock()
         self._uses: dict[str, float] = {}
         self._many = asyncio.Event()
-        """Bytes of files that no row names yet, and when they were written."""
 
     def used(self, key: str) -> None:
         """Note that an entry was served now; written with the next batch."""
