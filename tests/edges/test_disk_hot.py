@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.edges.disk import DiskResults
+from gateway.edges.disk.access import Access
 from gateway.edges.disk.hot import LARGEST_SHARE, REMEMBERED_KEYS, Hot
 from gateway.results import Stored
 from tests.edges.results import DAY_MS, LARGE, NOW_MS, Clock, entry_of, run
@@ -99,6 +101,29 @@ async def test_without_memory_everything_is_read_from_the_disk(folder: Path, clo
     await results.close()
 
 
+async def test_what_is_asked_for_all_the_time_is_renewed_and_nobody_waits_for_it(
+    results: DiskResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight at once, over several times of what is kept: one read of the disk for each."""
+    monkeypatch.setattr(results, "_hot", Hot(1_000_000, kept_seconds=0.4))
+    await heat(results)
+    reads, read = 0, Access.read
+
+    async def counted(self: Access, work: Any, patience: float = 1) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(self, work, patience)
+
+    monkeypatch.setattr(Access, "read", counted)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() - began < 1.5:
+        assert set(await asyncio.gather(*(body_in(results) for _ in range(8)))) == {LARGE}
+        await asyncio.sleep(0.01)
+
+    assert 2 <= reads <= 8
+
+
 # --- never out of date --------------------------------------------------------------------
 
 
@@ -182,6 +207,20 @@ async def test_what_is_kept_is_let_go_of_by_itself() -> None:
     async with asyncio.timeout(30):
         while hot.find("a", b"mark"):
             await asyncio.sleep(0.01)
+
+
+async def test_a_renewal_is_asked_for_once_and_not_before_half_its_time() -> None:
+    hot = Hot(max_bytes=1000, kept_seconds=30)
+    assert not hot.is_due("a")
+    assert await kept(hot, "a", 10)
+    assert not hot.is_due("a")
+
+    hot = Hot(max_bytes=1000, kept_seconds=0.2)
+    assert await kept(hot, "a", 10)
+    await asyncio.sleep(0.11)
+    assert [hot.is_due("a") for _ in range(3)] == [True, False, False]
+    assert await kept(hot, "a", 10)
+    assert not hot.is_due("a")
 
 
 async def test_keys_asked_for_once_are_not_remembered_for_ever() -> None:

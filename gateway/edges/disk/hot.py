@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from gateway.results import Stored
 
@@ -11,6 +12,14 @@ KEPT_SECONDS = 2.0
 LARGEST_SHARE = 4
 """A result that would take more than one in so many bytes is not kept."""
 REMEMBERED_KEYS = 4_096
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    mark: bytes
+    stored: Stored
+    since: float
+    renewing: bool = False
 
 
 class Hot:
@@ -24,14 +33,25 @@ class Hot:
         self._max_bytes = max_bytes
         self._kept_seconds = kept_seconds
         self._bytes = 0
-        self._kept: dict[str, tuple[bytes, Stored]] = {}
+        self._kept: dict[str, _Kept] = {}
         self._read: dict[str, float] = {}
         """When keys were last read from the disk, in the event loop's seconds."""
 
     def find(self, key: str, mark: bytes) -> Stored | None:
         """What is kept under this key, unless it has changed since."""
         kept = self._kept.get(key)
-        return kept[1] if kept and mark and kept[0] == mark else None
+        return kept.stored if kept and mark and kept.mark == mark else None
+
+    def is_due(self, key: str) -> bool:
+        """Is half of its time over? Said once: whoever is told reads it anew and notes it.
+
+        Else all who ask for it at once would go to the disk together when it is let go of.
+        """
+        kept, now = self._kept.get(key), asyncio.get_running_loop().time()
+        if kept is None or kept.renewing or now - kept.since < self._kept_seconds / 2:
+            return False
+        kept.renewing = True
+        return True
 
     def note(self, key: str, mark: bytes, stored: Stored) -> None:
         """It was just read from the disk; `mark` was the key's before that. Keep it?"""
@@ -47,15 +67,15 @@ class Hot:
         self._let_go(key)
         while self._kept and self._bytes + size > self._max_bytes:
             self._let_go(next(iter(self._kept)))
-        kept = self._kept[key] = (mark, stored)
+        kept = self._kept[key] = _Kept(mark, stored, now)
         self._bytes += size
         loop.call_later(self._kept_seconds, self._overdue, key, kept)
 
-    def _overdue(self, key: str, kept: tuple[bytes, Stored]) -> None:
+    def _overdue(self, key: str, kept: _Kept) -> None:
         if self._kept.get(key) is kept:
             self._let_go(key)
 
     def _let_go(self, key: str) -> None:
         kept = self._kept.pop(key, None)
         if kept:
-            self._bytes -= len(kept[1].body)
+            self._bytes -= len(kept.stored.body)

@@ -74,11 +74,14 @@ class DiskResults:
         self._upkeep = Upkeep(self._access, self._tally, max_bytes, now_ms)
         self._hot = Hot(memory_bytes)
         self._task: asyncio.Task[None] | None = None
+        self._renewals = set[asyncio.Task[Stored | None]]()
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._upkeep.run(), name="upkeep of results")
 
     async def close(self) -> None:
+        for renewal in self._renewals:
+            renewal.cancel()
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -94,7 +97,13 @@ class DiskResults:
         mark, now_ms = self._access.mark_of(key), self._now_ms()
         hot = self._hot.find(key, mark)
         if hot and may_serve(hot.entry, now_ms):
+            if self._hot.is_due(key):
+                self._renewals.add(renewal := asyncio.create_task(self._read(key, mark, now_ms)))
+                renewal.add_done_callback(self._renewals.discard)
             return hot
+        return await self._read(key, mark, now_ms)
+
+    async def _read(self, key: str, mark: bytes, now_ms: int) -> Stored | None:
         reading: Work[Stored | Damage | None] = partial(
             look, seen=self._seen, key=key, now_ms=now_ms
         )
