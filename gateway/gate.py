@@ -28,7 +28,8 @@ class Gate:
     def reference_seen(self, count: int) -> None:
         """The head of the count-th reference has come; the model may be yet to come."""
         if not self._reckoned:
-            facts = self._catalogue.facts(self._model) or self._any_model()
+            known = self._catalogue.facts(self._model) if self._model else None
+            facts = known or self._any_model()
             self._cap = caps.reference_cap(facts, self._caller.accounts)
             self._reckoned = True
         caps.check_references(count, self._cap)

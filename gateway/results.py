@@ -99,7 +99,8 @@ class Results(Protocol):
     async def keep(self, make: Callable[[], Stored]) -> tuple[Stored, bool]:
         """Make a result in a thread, where megabytes may be copied and hashed, and put it.
 
-        What was made, whether or not it is kept. Raises what `make` does; it may be called twice.
+        What was made, whether or not it is kept. Raises what `make` does. It is called again
+        where the store's time is over before it is done: what is stored late is the first one's.
         """
         ...
 

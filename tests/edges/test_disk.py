@@ -16,7 +16,7 @@ import pytest
 
 from gateway.edges.disk import DiskResults
 from gateway.edges.disk.lane import Lane
-from gateway.results import Failure
+from gateway.results import Failure, Stored
 from gateway.rules.entries import encode
 from tests.edges.results import (
     DAY_MS,
@@ -483,8 +483,10 @@ async def test_a_result_larger_than_the_store_is_refused_and_nothing_evicted(
     results = DiskResults(folder, 700_000, now_ms=clock)
     await results.put(entry_of(LARGE), LARGE)
     huge = bytes(700_000)
-    assert not await results.put(entry_of(huge, "v1-huge"), huge)
-    assert results.counts().failures == {Failure.TOO_LARGE: 1}
+    stored = Stored(entry_of(huge, "v1-huge"), huge)
+    assert not await results.put(*stored)
+    assert await results.keep(lambda: stored) == (stored, False)
+    assert results.counts().failures == {Failure.TOO_LARGE: 2}
     assert results.trouble is None
     assert await results.get("v1-00")
     await results.close()

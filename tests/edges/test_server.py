@@ -165,8 +165,9 @@ def test_a_client_that_still_sends_sees_that_its_head_was_too_large() -> None:
         b"GET / HTTP/1.1\r\nno header\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\nhost: x\r\n\r\n",
         POST + b"transfer-encoding: chunked\r\n\r\nno chunk\r\n",
+        POST + b"content-length: " + b"0" * 5_000 + b"1\r\n\r\n1",
     ],
-    ids=["line", "header", "url", "chunk"],
+    ids=["line", "header", "url", "chunk", "length"],
 )
 def test_what_is_no_http_gets_the_envelope(request_bytes: bytes) -> None:
     with served() as app:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import pytest
+
 from gateway.edges.server.joining import SMALL_BYTES, Joining
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -75,10 +77,13 @@ async def test_what_waits_leaves_before_the_connection_closes() -> None:
     assert line.calls == [HEAD]
 
 
-async def test_nothing_is_written_to_a_connection_that_was_closed_meanwhile() -> None:
+@pytest.mark.parametrize("further", [b"", b"small", bytes(SMALL_BYTES)])
+async def test_nothing_is_written_to_a_connection_that_was_closed_meanwhile(further: bytes) -> None:
     line = Line()
-    joined(line).write(HEAD)
+    writer = joined(line)
+    writer.write(HEAD)
     line.close()
+    writer.write(further)
     await asyncio.sleep(0)
 
     assert line.calls == []

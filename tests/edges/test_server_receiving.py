@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import threading
@@ -17,16 +18,20 @@ from gateway.blank import blank
 from gateway.edges.server import Door, configured, listen
 from gateway.edges.server.receiving import HEAD_BYTES, READ_BYTES
 
+MUCH = 3_000_000
 SIZES = (0, 1, 100, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 70_000, READ_BYTES, 3_000_001)
 
 
 class Hashing:
-    """Answers each body with its hash; `/slow` takes nothing of it until it is told to."""
+    """Answers each body with its hash; `/late` after a moment, with a lot behind it.
+
+    `/wait` has read its body and waits for its client to leave.
+    """
 
     def __init__(self) -> None:
-        self.go_on = threading.Event()
         self.kinds: set[type] = set()
         self.pieces = 0
+        self.left = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hasher, more = blake3(), True
@@ -38,10 +43,16 @@ class Hashing:
             self.kinds.add(type(body))
             self.pieces += bool(body)
             more = message["more_body"]
-        digest = hasher.hexdigest().encode()
-        headers = [(b"content-length", b"64")]
+        answer = hasher.hexdigest().encode()
+        if scope["path"] == "/wait":
+            assert (await receive())["type"] == "http.disconnect"
+            self.left.set()
+        if scope["path"] == "/late":
+            await asyncio.sleep(0.01)
+            answer = answer.ljust(MUCH)
+        headers = [(b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": digest})
+        await send({"type": "http.response.body", "body": answer})
 
 
 @pytest.fixture
@@ -146,6 +157,39 @@ def test_what_came_before_a_body_was_taken_stands_before_the_rest(
         connection.sendall(sent[:cut])
         connection.sendall(sent[cut:])
         check_answers(connection, [body])
+
+
+@pytest.mark.parametrize("last", [b"HTTP/1.1\r\nconnection: close", b"HTTP/1.0\r\nhost: x"])
+@pytest.mark.parametrize("behind", [b"\r\n", b"POST /hash HTTP/1.1\r\nhost: x\r\n"])
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_what_follows_a_last_request_does_not_take_back_its_answer(
+    connection: socket.socket, last: bytes, behind: bytes, size: int
+) -> None:
+    """To close with something unread would have the system drop what was not taken yet."""
+    body = body_of(size)
+    head = b"POST /late %b\r\ncontent-length: %d\r\n\r\n" % (last, size)
+    connection.sendall(head + body + behind)
+    threading.Event().wait(0.1)  # nothing of it is taken until all of it was written
+
+    received = b""
+    while piece := connection.recv(65_536):
+        received += piece
+    assert received.count(b"HTTP/1.1 200 OK") == 1
+    assert received.partition(b"\r\n\r\n")[2] == blake3(body).hexdigest().encode().ljust(MUCH)
+
+
+@pytest.mark.parametrize(
+    ("kept", "size"), [(b"close", 10), (b"close", 300_000), (b"keep-alive", 10)]
+)
+def test_a_client_that_leaves_is_noticed_whatever_it_has_sent_behind(
+    connection: socket.socket, app: Hashing, kept: bytes, size: int
+) -> None:
+    head = b"POST /wait HTTP/1.1\r\nconnection: %b\r\ncontent-length: %d\r\n\r\n" % (kept, size)
+    connection.sendall(head + body_of(size) + request_of(b"another"))
+    threading.Event().wait(0.1)
+    connection.close()
+
+    assert app.left.wait(20)
 
 
 def test_blank_bytes_hold_what_is_written_into_them() -> None:

@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import json
 import termios
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,11 @@ from typing import Any
 import httptools
 import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.edges.server.joining import Joining
 from gateway.edges.server.receiving import READ_BYTES, Receiver
@@ -27,6 +32,8 @@ from gateway.errors import Refusal, Retry
 from gateway.ids import new_id
 
 SPOKEN = frozenset({"1.0", "1.1"})
+LENGTH = b"content-length"
+LONGEST_LENGTH = 20
 SINGLE = frozenset({b"host", b"authorization", b"content-type"})
 """What says something else to who reads the first than to who reads the last."""
 LINGER_SECONDS = 1.0
@@ -79,6 +86,8 @@ class Connection(HttpToolsProtocol):
         self._taking_timer: asyncio.TimerHandle | None = None
         self.in_head = True
         self.coming_bytes = 0
+        self._unanswered: deque[RequestResponseCycle] = deque()
+        """More than one where a client sends further requests before it is answered."""
         self._deaf = False
         """Whatever else comes is dropped: the connection is about to end."""
         self._fault: Refusal | None = None
@@ -105,6 +114,9 @@ class Connection(HttpToolsProtocol):
         self.config.turned_away.discard(self)
         self._cancel_head_timer()
         self._cancel_taking_timer()
+        for cycle in self._unanswered:  # uvicorn tells the last one alone
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def _turn_away(self) -> None:
@@ -149,9 +161,13 @@ class Connection(HttpToolsProtocol):
         self.coming_bytes -= new_bytes
         if self._deaf:
             return
-        self._pass_on(body)
+        self._unset_keepalive_if_required()
+        self._pass_on(body, whole=not self.coming_bytes)
         if not self.coming_bytes:
             self.parser = _new_parser(self)  # the old one waits for what it was not shown
+            # What follows a last request is nobody's. It is read all the same: to close with
+            # something unread would take the answer back.
+            self._deaf = not self.cycle.keep_alive
             self.on_message_complete()
 
     @property
@@ -183,6 +199,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         # The cycle writes, asks whether it still can, and closes: that is all it does with it.
         self.cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
+        self._unanswered.append(self.cycle)
         self._cancel_head_timer()
         self.in_head = False
         self.coming_bytes = self._body_bytes()
@@ -193,7 +210,7 @@ class Connection(HttpToolsProtocol):
     def _body_bytes(self) -> int:
         """How long the body is, as its head says; 0 where it comes in chunks."""
         for name, value in self.headers:
-            if name == b"content-length":
+            if name == LENGTH:
                 return int(value)
         return 0
 
@@ -217,6 +234,8 @@ class Connection(HttpToolsProtocol):
             why = "HTTP/1.1 and HTTP/1.0 are spoken here."
         elif encodings and (encodings != [b"chunked"] or version == "1.0"):
             why = "A body is sent with Transfer-Encoding: chunked by HTTP/1.1, or with its length."
+        elif any(len(value) > LONGEST_LENGTH for name, value in self.headers if name == LENGTH):
+            why = "The request's Content-Length is no length; send the number of its body's bytes."
         elif twice := SINGLE & _repeated(name for name, _ in self.headers):
             why = f"The request has the header {min(twice).decode()} more than once; send it once."
         else:
@@ -237,13 +256,13 @@ class Connection(HttpToolsProtocol):
             self.coming_bytes -= len(body)
         self._pass_on(body)
 
-    def _pass_on(self, body: bytes) -> None:
+    def _pass_on(self, body: bytes, *, whole: bool = False) -> None:
         if self.cycle.body or self.cycle.response_complete:
             super().on_body(body)
             return
         # What nothing waits before is passed on as it came; uvicorn would copy it twice.
         self.cycle.body = body  # type: ignore[assignment]
-        if len(body) > HIGH_WATER_LIMIT:
+        if len(body) > HIGH_WATER_LIMIT and not whole:
             self.flow.pause_reading()
         self.cycle.message_event.set()
 
@@ -352,6 +371,7 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def on_response_complete(self) -> None:
+        self._unanswered.popleft()
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
             self._watch_taking()

@@ -23,7 +23,9 @@ class Joining:
         self._waiting = b""
 
     def write(self, data: bytes) -> None:
-        if self._waiting:
+        if self._transport.is_closing():
+            self._waiting = b""
+        elif self._waiting:
             both, self._waiting = (self._waiting, data), b""
             self._transport.writelines(both)
         elif len(data) < SMALL_BYTES:

@@ -139,13 +139,17 @@ class Reception:
         plain = b"transfer-encoding" not in said
         length = said.get(b"content-length")
         self._until_close = plain and length is None and status not in (204, 304)
-        size = int(length) if length and length.isdigit() else 0
+        size = int(length) if length and length.isdigit() and len(length) < 20 else 0
+        if status in (204, 304):
+            size = 0
         if plain and not self._compressed and _LARGE_BYTES <= size <= self._most_in_place:
             self._placed, self._place = blank(size)
         self.begun.set_result(None)
 
     def on_body(self, data: bytes) -> None:
         self._came = True
+        if self.over:
+            return  # of a second answer, which nobody has asked for
         if self._place is not None:
             start, self._placed_bytes = self._placed_bytes, self._placed_bytes + len(data)
             self._place[start : self._placed_bytes] = data
@@ -157,7 +161,7 @@ class Reception:
         self._tell()
 
     def on_message_complete(self) -> None:
-        if self.status:
+        if self.status and not self.over:
             self._end()
 
     def _end(self) -> None:

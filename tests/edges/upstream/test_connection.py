@@ -161,18 +161,21 @@ async def test_an_answer_is_bounded_however_it_comes(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "body"),
     [
-        pytest.param(answer() + answer(), id="a second answer"),
-        pytest.param(answer(b"{}") + b"!", id="bytes too many"),
-        pytest.param(answer(BODY, b"connection: close"), id="that says so"),
-        pytest.param(answer(b"{}").replace(b"1.1", b"1.0"), id="of the old kind"),
+        pytest.param(answer(BODY) + answer(b"abc"), BODY, id="a second answer"),
+        pytest.param(answer(b"{}") + answer(b"abc"), b"{}", id="a second small answer"),
+        pytest.param(answer(b"{}") + b"!", b"{}", id="bytes too many"),
+        pytest.param(answer(BODY, b"connection: close"), BODY, id="that says so"),
+        pytest.param(answer(b"{}").replace(b"1.1", b"1.0"), b"{}", id="of the old kind"),
     ],
 )
-async def test_a_connection_is_not_used_again_after_an_answer_with(sent: bytes) -> None:
+async def test_a_connection_is_not_used_again_after_an_answer_with(
+    sent: bytes, body: bytes
+) -> None:
     scripted = Scripted(sent, answer(b"last"))
     async with peer(scripted) as url, upstream_at(url) as upstream:
-        await upstream.send(PATH, small(), request_id="r")
+        assert (await upstream.send(PATH, small(), request_id="r")).body == body
         assert (await upstream.send(PATH, small(), request_id="r")).body == b"last"
 
     assert scripted.connections == 2
