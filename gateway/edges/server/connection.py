@@ -7,9 +7,7 @@ answer that nobody takes until the connection breaks. Each of these is bounded h
 
 from __future__ import annotations
 
-import array
 import asyncio
-import fcntl
 import json
 import termios
 from collections import deque
@@ -27,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from gateway.edges.server.joining import Joining
-from gateway.edges.server.receiving import READ_BYTES, Receiver
+from gateway.edges.server.receiving import READ_BYTES, Receiver, queued_bytes
 from gateway.errors import Refusal, Retry
 from gateway.ids import new_id
 
@@ -405,7 +403,9 @@ class Connection(HttpToolsProtocol):
         That buffer takes megabytes at a time, so that ours alone may stand still for minutes
         while a slow client takes its answer steadily.
         """
-        return self.transport.get_write_buffer_size() + _unacknowledged(self.transport)
+        fileno = self.transport.get_extra_info("socket").fileno()
+        unacknowledged = queued_bytes(fileno, termios.TIOCOUTQ)
+        return self.transport.get_write_buffer_size() + unacknowledged
 
     def _cancel_taking_timer(self) -> None:
         if self._taking_timer is not None:
@@ -418,16 +418,6 @@ def _repeated(names: Iterable[bytes]) -> set[bytes]:
     for name in names:
         (again if name in seen else seen).add(name)
     return again
-
-
-def _unacknowledged(transport: asyncio.Transport) -> int:
-    """What the system holds of this connection's output; 0 where it does not tell."""
-    queued = array.array("i", [0])
-    try:
-        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
-    except OSError:
-        return 0
-    return queued[0]
 
 
 def _new_parser(connection: Connection) -> httptools.HttpRequestParser:

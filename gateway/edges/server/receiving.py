@@ -80,7 +80,7 @@ class Receiver(asyncio.BufferedProtocol):
         if not coming:
             return self._head_buffer if reader.in_head else self._buffer
         self._before = reader.untaken_bytes
-        size = min(coming, _readable_bytes(self._fileno), READ_BYTES - self._before)
+        size = min(coming, queued_bytes(self._fileno, termios.FIONREAD), READ_BYTES - self._before)
         if size < HEAD_BYTES:
             return self._buffer[:coming]
         self._body, self._room = blank(self._before + size)
@@ -100,11 +100,14 @@ class Receiver(asyncio.BufferedProtocol):
             reader.data_received(self._buffer[:nbytes])
 
 
-def _readable_bytes(fileno: int) -> int:
-    """How much can be read at once; 0 where the system does not tell."""
+def queued_bytes(fileno: int, which: int) -> int:
+    """What the system holds of a connection, by `FIONREAD` or `TIOCOUTQ`; 0 where it does not tell.
+
+    That can be read at once, or that the other side has not acknowledged.
+    """
     found = array.array("i", [0])
     try:
-        fcntl.ioctl(fileno, termios.FIONREAD, found)
+        fcntl.ioctl(fileno, which, found)
     except OSError:
         return 0
     return found[0]
