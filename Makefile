@@ -24,7 +24,7 @@ pictures: $(VENV)/.test
 	$(BIN)/python -m tests.dashboards.pictures
 
 docs: $(VENV)/.test
-	$(BIN)/python -m tests.documents
+	$(BIN)/python -m tests.support.documents
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long -v --durations=0

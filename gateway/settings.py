@@ -32,10 +32,10 @@ from pydantic import (
     field_validator,
 )
 
-from gateway.model import Limits, Period
-from gateway.rules.money import nanos_of
-from gateway.rules.statements import Columns
-from gateway.rules.units import bytes_of, seconds_of
+from gateway.ledger.rules.statement_lines import Columns
+from gateway.model.money import nanos_of
+from gateway.model.units import bytes_of, seconds_of
+from gateway.model.values import Limits, Period
 
 PREFIX = "GATEWAY_"
 _PLACEHOLDER = "CHANGE-ME"

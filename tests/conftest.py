@@ -9,7 +9,13 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
-from tests.serving import Running, make_key, serving, settings_for
+from tests.support.databases import (  # noqa: F401
+    database,
+    database_url,
+    empty_database,
+    postgres_url,
+)
+from tests.support.serving import Running, make_key, serving, settings_for
 
 
 @pytest.fixture(scope="session")

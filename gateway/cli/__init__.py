@@ -14,15 +14,15 @@ from gateway.cli.accounts import (
     tokens,
 )
 from gateway.cli.apply import apply
-from gateway.cli.books import ledger
-from gateway.cli.closing import close
-from gateway.cli.export import export
-from gateway.cli.reconcile import reconcile
-from gateway.cli.results import cache
-from gateway.cli.serving import check, demo, emulate, serve
+from gateway.cli.cache import cache
+from gateway.cli.ledger import ledger
+from gateway.cli.ledger_close import close
+from gateway.cli.ledger_export import export
+from gateway.cli.ledger_reconcile import reconcile
+from gateway.cli.serve import check, demo, emulate, serve
 from gateway.cli.state import state
 from gateway.cli.usage import usage
-from gateway.edges.allocator import keep_large_blocks
+from gateway.server.allocator import keep_large_blocks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

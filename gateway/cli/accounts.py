@@ -8,6 +8,13 @@ from typing import Any
 
 import click
 
+from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.tables import audit as audits
+from gateway.accounts.tables import keys as key_state
+from gateway.accounts.tables import organisation as organisation_state
+from gateway.accounts.tables import teams as team_state
+from gateway.accounts.tables import tokens as token_state
+from gateway.accounts.tables.audit import AuditRow
 from gateway.cli.context import (
     author,
     config_option,
@@ -20,16 +27,9 @@ from gateway.cli.context import (
     settings_of,
     told_change,
 )
-from gateway.cli.terms import given_terms, term_options
-from gateway.rules.units import seconds_of
-from gateway.showing import Facts, audit_facts, key_facts, team_facts, token_facts
-from gateway.state import audit as audits
-from gateway.state import keys as key_state
-from gateway.state import organisation as organisation_state
-from gateway.state import teams as team_state
-from gateway.state import tokens as token_state
-from gateway.state.audit import AuditRow
-from gateway.state.terms import Terms, amended
+from gateway.cli.limit_options import given_terms, term_options
+from gateway.model.units import seconds_of
+from gateway.queries.serializers import Facts, audit_facts, key_facts, team_facts, token_facts
 
 TEAM_COLUMNS = (
     "name", "budget_usd", "budget_period", "unlimited", "paused", "owner", "cost_centre",

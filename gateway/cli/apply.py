@@ -11,6 +11,12 @@ from pathlib import Path
 
 import click
 
+from gateway.accounts.rules.declared import Declared, declared
+from gateway.accounts.rules.errors import BadValue
+from gateway.accounts.tables import apply as applying
+from gateway.accounts.tables.apply import Applied, Rehearsed, Step
+from gateway.accounts.tables.audit import Author
+from gateway.accounts.tables.keys import NewKey
 from gateway.cli.context import (
     config_option,
     in_database,
@@ -21,15 +27,9 @@ from gateway.cli.context import (
     term_text,
     told_change,
 )
-from gateway.clock import now_ms
+from gateway.database.clock import now_ms
+from gateway.queries.serializers import key_facts
 from gateway.settings import Settings
-from gateway.showing import key_facts
-from gateway.state import applying
-from gateway.state.applying import Applied, Rehearsed, Step
-from gateway.state.audit import Author
-from gateway.state.declared import Declared, declared
-from gateway.state.faults import BadValue
-from gateway.state.keys import NewKey
 
 _MARKS = {"create": "+", "change": "~", "revoke": "-", "archive": "-"}
 

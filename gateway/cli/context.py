@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from gateway.cli.tables import laid_out
-from gateway.clock import now_ms
-from gateway.parts import open_database
+from gateway.accounts.rules.errors import AccountError
+from gateway.accounts.tables.audit import Author
+from gateway.cli.table_layout import laid_out
+from gateway.database.clock import now_ms
+from gateway.database.database import Database, Operation, StateUnavailable
+from gateway.database.migrate import SchemaTooNew, migrate
+from gateway.runtime.container import open_database
 from gateway.settings import Settings, SettingsError, load
-from gateway.state.audit import Author
-from gateway.state.database import Database, Operation, StateUnavailable
-from gateway.state.faults import AccountError
-from gateway.state.migrate import SchemaTooNew, migrate
 
 Result = TypeVar("Result")
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from gateway.cli.context import config_option, in_database, settings_of, with_database
-from gateway.cli.days import working
-from gateway.edges.backup import BackupWriter, open_backup
+from gateway.cli.date_range import working
+from gateway.database import copying
+from gateway.database.backup import BackupWriter, open_backup
+from gateway.database.database import Database
+from gateway.ledger.tables import verify
 from gateway.settings import Settings
-from gateway.state import copying, verifying
-from gateway.state.database import Database
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -77,7 +78,7 @@ async def _write_in(database: Database, file: Path) -> dict[str, int]:
 
 def _prove(settings: Settings) -> None:
     with working("adding up the ledger"):
-        found = in_database(settings, verifying.verify, read=True)
+        found = in_database(settings, verify.verify, read=True)
     if found.differences:
         raise click.ClickException("the ledger does not add up; gateway ledger verify says where")
     click.echo("Every balance is what the ledger and the open reservations add up to.")

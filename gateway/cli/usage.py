@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gateway.accounts.tables.keys import list_keys
+from gateway.accounts.tables.teams import show_team
 from gateway.cli.context import (
     config_option,
     in_database,
@@ -16,14 +18,12 @@ from gateway.cli.context import (
     print_rows,
     settings_of,
 )
-from gateway.cli.days import Range, csv_option, range_of, range_options
+from gateway.cli.date_range import Range, csv_option, range_of, range_options
+from gateway.database.database import Transaction
+from gateway.ledger.tables import reports
+from gateway.ledger.tables.reports import Borrowing, UsageLine
+from gateway.queries.serializers import borrowing_facts, usage_facts
 from gateway.settings import Settings
-from gateway.showing import borrowing_facts, usage_facts
-from gateway.state import reports
-from gateway.state.database import Transaction
-from gateway.state.keys import list_keys
-from gateway.state.reports import Borrowing, UsageLine
-from gateway.state.teams import show_team
 
 MOST_KEYS = 1_000_000
 OUTCOMES = {

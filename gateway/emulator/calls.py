@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from gateway.emulator import answers, stream
-from gateway.emulator.asking import Route, read_call
 from gateway.emulator.delivery import Delivery, HangUp, Pieces
 from gateway.emulator.emulator import Emulator, Job
 from gateway.emulator.pixels import Work, work
 from gateway.emulator.refusals import told_to_fail
+from gateway.emulator.request_body import Route, read_call
 from gateway.emulator.sockets import hang_up
 
 _TRICKLES = 20

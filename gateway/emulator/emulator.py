@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gateway.emulator.asking import Asked
 from gateway.emulator.billing import Books, Charge, billed_nanos
 from gateway.emulator.catalogue import Model
 from gateway.emulator.faults import Faults, Knobs
 from gateway.emulator.files import Files
+from gateway.emulator.latency import Waits
 from gateway.emulator.refusals import Refused
+from gateway.emulator.request_body import Asked
 from gateway.emulator.settings import EmulatorSettings
-from gateway.emulator.waiting import Waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
-from gateway.emulator.asking import Asked
 from gateway.emulator.operations import Picture, carried_out, coarse, colour_of, tinted
 from gateway.emulator.refusals import Refused
+from gateway.emulator.request_body import Asked
 from gateway.emulator.sizing import Size
 
 GENERATED_SIZE: Size = (1024, 1024)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from gateway.emulator.answers import GARBAGE, base64_of, with_usage
-from gateway.emulator.asking import Asked
 from gateway.emulator.emulator import Job
 from gateway.emulator.pixels import Encoded
 from gateway.emulator.refusals import Refused
+from gateway.emulator.request_body import Asked
 
 _NAMES = {"edits": "image_edit", "generations": "image_generation"}
 

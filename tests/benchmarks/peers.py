@@ -28,7 +28,7 @@ from tests.benchmarks.measuring import (
 )
 from tests.benchmarks.processes import NotStarted, Process, free_port
 from tests.benchmarks.work import KEY
-from tests.serving import make_key
+from tests.support.serving import make_key
 
 HERE = Path(__file__).parent
 MODULES = Path("/usr/lib/nginx/modules")

@@ -16,12 +16,12 @@ from types import FrameType
 import pytest
 from starlette.types import Message
 
-from gateway.app import Gateway, create_app
-from gateway.edges.journal import Journal
-from gateway.lifespan import running
+from gateway.api.app import Gateway, create_app
+from gateway.runtime.lifespan import running
 from gateway.settings import Settings
-from tests.bodies import file, form, form_type, text
-from tests.serving import KEY, PHOTOGRAPH
+from gateway.telemetry.log import Journal
+from tests.support.bodies import file, form, form_type, text
+from tests.support.serving import KEY, PHOTOGRAPH
 
 MOST_CALLS = 700
 """Python functions that are called on the event loop's thread for a hit of four pieces."""

@@ -13,11 +13,11 @@ from types import FrameType
 
 import pytest
 
-from gateway.app import Gateway, create_app
-from gateway.edges.journal import Journal
-from gateway.edges.sqlite.connection import Connection
-from gateway.lifespan import running
+from gateway.api.app import Gateway, create_app
+from gateway.database.sqlite.connection import Connection
+from gateway.runtime.lifespan import running
 from gateway.settings import Settings
+from gateway.telemetry.log import Journal
 from tests.benchmarks.test_cost_of_a_hit import ask, body_of
 
 MOST_CALLS = 2_100

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.edges.sqlite import SqliteDatabase
+from gateway.cache.rules.entry import encode
+from gateway.database.migrate import migrate
+from gateway.database.sqlite import SqliteDatabase
 from gateway.emulator import EmulatorServer
-from gateway.rules.entries import encode
-from gateway.state.migrate import migrate
-from tests.edges.results import SMALL, entry_of
-from tests.serving import Running, make_key, serving, settings_for
-from tests.state.funds import CENT, Till
-from tests.state.test_growth import ROLLED_UP, calls
+from tests.ledger.test_growth import ROLLED_UP, calls
+from tests.support.funds import CENT, Till
+from tests.support.results import SMALL, entry_of
+from tests.support.serving import Running, make_key, serving, settings_for
 
 pytestmark = pytest.mark.long
 

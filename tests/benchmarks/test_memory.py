@@ -17,7 +17,7 @@ import pytest
 from tests.benchmarks.peers import Site, start_constant, start_gateway
 from tests.benchmarks.processes import Process
 from tests.benchmarks.work import BOUNDARY, HEADERS, MB, PATH, Work
-from tests.bodies import file, form, text
+from tests.support.bodies import file, form, text
 
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 """How long `make test-long` soaks; SOAK_SECONDS=180 is its shortest form."""

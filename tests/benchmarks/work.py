@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.apps import MODEL
-from tests.bodies import file, form, form_type, png, text
+from tests.support.bodies import file, form, form_type, png, text
 
 MB = 1_000_000
 KEY = "sk-bench-0123456789abcdef"

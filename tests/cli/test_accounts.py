@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from gateway.emulator import EmulatorServer
-from tests.serving import serving, settings_for
+from tests.support.serving import serving, settings_for
 
 Run = Callable[..., Result]
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.accounts.rules.terms import NAMES
 from gateway.cli import main
 from gateway.emulator import EmulatorServer
-from gateway.state.terms import NAMES
-from tests.serving import serving, settings_for
+from tests.support.serving import serving, settings_for
 
 EXAMPLE = Path("config/organisation.example.toml")
 FILE = """

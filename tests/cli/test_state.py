@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.database.migrate import known_migrations
 from gateway.emulator import EmulatorServer
-from gateway.state.migrate import known_migrations
-from tests.engines import fresh_schema, postgres_url
-from tests.serving import GatewayProcess, make_key, settings_for, tables_of
-from tests.waiting import until
+from tests.support.engines import fresh_schema, postgres_url
+from tests.support.serving import GatewayProcess, make_key, settings_for, tables_of
+from tests.support.waiting import until
 
 __all__ = ["postgres_url"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.emulator import EmulatorServer
 from tests.clients import python_client
 from tests.clients.pictures import is_grey_photograph
-from tests.serving import KEY, Overrides, Running, Served, make_key, serving, settings_for
+from tests.support.serving import KEY, Overrides, Running, Served, make_key, serving, settings_for
 
 PHOTO = [{"file": "photo.jpg", "as": "bytes"}]
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from tests.clients import pictures as files
 from tests.clients import refusals
-from tests.serving import GatewayProcess, Served, make_key, settings_for, tables_of
+from tests.support.serving import GatewayProcess, Served, make_key, settings_for, tables_of
 
 Prompt = Callable[[], str]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.serving import KEY, Served
+from tests.support.serving import KEY, Served
 
 CHUNKED = ("-H", "Transfer-Encoding: chunked")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from tests.serving import PHOTOGRAPH
-from tests.upstreams import png
+from tests.support.serving import PHOTOGRAPH
+from tests.support.upstreams import png
 
 SIZE = (16, 12)
 WHITE, BLACK = 255, 0

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from gateway.clock import now_ms
+from gateway.accounts.rules.terms import Terms
+from gateway.accounts.tables import keys, organisation
+from gateway.accounts.tables.audit import Author
+from gateway.database.clock import now_ms
+from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
-from gateway.state import keys, organisation
-from gateway.state.audit import Author
-from gateway.state.database import Transaction
-from gateway.state.terms import Terms
-from tests.serving import (
+from tests.support.serving import (
     KEY,
     GatewayProcess,
     Overrides,

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.serving import KEY, Served
+from tests.support.serving import KEY, Served
 
 ANSWER_SECONDS = 40.0
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from gateway.accounts.rules.guess_throttle import MOST_FAILURES
 from gateway.emulator import EmulatorServer
-from gateway.rules.throttle import MOST_FAILURES
 from tests.clients.asking import patient
-from tests.serving import Overrides, Running
-from tests.upstreams import recording_upstream
-from tests.waiting import let_go, until
+from tests.support.serving import Overrides, Running
+from tests.support.upstreams import recording_upstream
+from tests.support.waiting import let_go, until
 
 Made = AbstractContextManager[Running]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -89,7 +89,7 @@ def without_money(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
         pytest.MonkeyPatch.context() as patched,
         patient(folder, emulator, {}, budget_usd="0.01") as gateway,
     ):
-        patched.setattr("gateway.treasury.HELD_WAIT_SECONDS", 0.1)
+        patched.setattr("gateway.ledger.budget_service.HELD_WAIT_SECONDS", 0.1)
         with _in_the_air(gateway, emulator, "another"):
             yield gateway
 

@@ -11,7 +11,7 @@ from gateway.emulator import EmulatorServer
 from tests.clients.conftest import Prompt
 from tests.clients.curl import CHUNKED, Curl
 from tests.clients.pictures import halves, is_grey_photograph, opened
-from tests.serving import Served
+from tests.support.serving import Served
 
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from tests.clients.conftest import Prompt
 from tests.clients.curl import CHUNKED, Curl
-from tests.serving import Served
+from tests.support.serving import Served
 
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl here")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from tests.serving import KEY, Served
+from tests.support.serving import KEY, Served
 
 
 def test_a_body_is_never_taken_for_another_request(lasting: Served) -> None:

@@ -20,7 +20,7 @@ from tests.clients import python_client
 from tests.clients.environments import node_with_openai
 from tests.clients.pictures import is_grey_photograph
 from tests.clients.scripts import Script
-from tests.serving import KEY, Overrides, make_key, serving, settings_for
+from tests.support.serving import KEY, Overrides, make_key, serving, settings_for
 
 FASTER = 25
 EDIT_SECONDS = 150 / FASTER

@@ -13,7 +13,7 @@ from tests.clients.environments import node_with_openai
 from tests.clients.pictures import halves, is_grey_photograph, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
-from tests.serving import Served, make_key, serving, settings_for
+from tests.support.serving import Served, make_key, serving, settings_for
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.clients.environments import python_with
 from tests.clients.pictures import halves, is_grey_photograph, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
-from tests.serving import Served
+from tests.support.serving import Served
 
 RELEASES = ["1.109.1", "2.54.0"]
 CASES = [case for case in (*OWN, *UPSTREAM) if not (case.may_retry and case.status == 503)]

@@ -16,7 +16,7 @@ from openai.types import ImagesResponse
 from gateway.emulator import EmulatorServer
 from tests.clients.conftest import Prompt
 from tests.clients.pictures import halves, is_grey_photograph, opened
-from tests.serving import KEY, Served
+from tests.support.serving import KEY, Served
 
 MODEL = "deepshi-image-1"
 Give = Callable[[Path, ExitStack], Any]

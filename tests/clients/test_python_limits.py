@@ -15,15 +15,15 @@ import pytest
 from gateway.emulator import EmulatorServer
 from tests.clients.asking import check_picture, edit, patient
 from tests.clients.conftest import Prompt
-from tests.serving import KEY, PHOTOGRAPH
-from tests.waiting import let_go, until
+from tests.support.serving import KEY, PHOTOGRAPH
+from tests.support.waiting import let_go, until
 
 
 def test_money_that_is_held_by_another_edit_is_said_to_be(
     tmp_path: Path, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("gateway.treasury.HELD_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.ledger.budget_service.HELD_WAIT_SECONDS", 0.2)
     emulator.order({"hang": True})
     with (
         patient(tmp_path, emulator, {}, budget_usd="0.01") as gateway,

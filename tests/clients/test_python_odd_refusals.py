@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from gateway.emulator import EmulatorServer
-from tests.serving import KEY, Served
+from tests.support.serving import KEY, Served
 
 
 @pytest.fixture

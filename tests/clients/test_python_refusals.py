@@ -12,7 +12,7 @@ from gateway.emulator import EmulatorServer
 from tests.clients import python_client
 from tests.clients.conftest import Prompt
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
-from tests.serving import Served
+from tests.support.serving import Served
 
 ALL = [pytest.param(case, id=case.name) for case in (*OWN, *UPSTREAM)]
 QUICK = [param for param, case in zip(ALL, (*OWN, *UPSTREAM), strict=True) if not case.may_retry]

@@ -11,7 +11,7 @@ from gateway.emulator import EmulatorServer
 from tests.clients.asking import check_picture, edit, patient
 from tests.clients.conftest import Prompt
 from tests.clients.pictures import is_grey_photograph
-from tests.serving import KEY, PHOTOGRAPH, Served
+from tests.support.serving import KEY, PHOTOGRAPH, Served
 
 
 @pytest.mark.parametrize("headers", [{}, {"cache-control": "no-cache"}])

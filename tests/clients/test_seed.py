@@ -14,8 +14,8 @@ from openai import OpenAI
 from PIL import Image
 
 from gateway.emulator import EmulatorServer
-from tests.serving import KEY, PHOTOGRAPH, Running
-from tests.upstreams import png
+from tests.support.serving import KEY, PHOTOGRAPH, Running
+from tests.support.upstreams import png
 
 ONE_REFERENCE = """curl {base_url}/images/edits \\
   -H "Authorization: Bearer $DEEPSHI_API_KEY" \\

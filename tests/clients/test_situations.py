@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from gateway.emulator import EmulatorServer
-from gateway.errors import KINDS, Retry
+from gateway.model.errors import KINDS, Retry
 from tests.clients import python_client
 from tests.clients.environments import node_with_openai
 from tests.clients.refusals import ODD, OWN, UPSTREAM, Odd, Refused, check, odd_command_of
 from tests.clients.scripts import Script
 from tests.clients.situations import SITUATIONS, Situation
-from tests.serving import KEY, Served
+from tests.support.serving import KEY, Served
 
 BY_TESTS_OF_THEIR_OWN = {
     "body_too_large": "test_python_odd_refusals.py and test_node.py: while it is uploaded",

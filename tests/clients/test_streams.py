@@ -10,7 +10,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types import ImageEditCompletedEvent
 
 from gateway.emulator import EmulatorServer
-from tests.serving import KEY, PHOTOGRAPH, Running
+from tests.support.serving import KEY, PHOTOGRAPH, Running
 
 PARTIALS = ["image_edit.partial_image"] * 2
 COMPLETED = "image_edit.completed"

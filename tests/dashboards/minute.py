@@ -10,15 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.database.database import Row, Transaction
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
-from gateway.state.database import Row, Transaction
 from tests.dashboards import organisation
 from tests.dashboards.asking import Window
 from tests.dashboards.prometheus import Prometheus, scraping
 from tests.dashboards.traffic import Crowd
-from tests.serving import GatewayProcess, in_state
-from tests.waiting import until
+from tests.support.serving import GatewayProcess, in_state
+from tests.support.waiting import until
 
 
 @dataclass

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gateway.accounts.rules.terms import amended
+from gateway.accounts.tables.organisation import update_organisation
+from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
-from gateway.state.database import Transaction
-from gateway.state.organisation import update_organisation
-from gateway.state.terms import amended
 from tests.dashboards.prometheus import TOKEN
-from tests.serving import Overrides, author, in_state, make_key, settings_for, tables_of
+from tests.support.serving import Overrides, author, in_state, make_key, settings_for, tables_of
 
 BASIC, SOLO, COLLAGE = "deepshi-image-1", "deepshi-solo-1", "deepshi-collage-14"
 PRICES_USD = {BASIC: "0.01", SOLO: "0.005", COLLAGE: "0.04"}

@@ -15,8 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.serving import Served
-from tests.waiting import until
+from tests.support.serving import Served
+from tests.support.waiting import until
 
 SHIPPED = Path("deploy/prometheus")
 TOKEN = "metrics-0123456789abcdef"

@@ -15,7 +15,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.__main__ import dashboards
-from gateway.edges.meters.families import FAMILIES
+from gateway.telemetry.metrics.families import FAMILIES
 from tests.dashboards.asking import FOLDER, dashboard, marks, names, panels, queries, variables
 
 GRAFANA = FOLDER.parent

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from gateway.rules.money import NANOS
+from gateway.model.money import NANOS
 from tests.dashboards.asking import Query, Window, marks, names, queries, variables
 from tests.dashboards.minute import Minute, a_minute
 from tests.dashboards.organisation import TEAMS

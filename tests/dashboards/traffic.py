@@ -21,8 +21,8 @@ import httpx
 
 from gateway.emulator import EmulatorServer
 from tests.dashboards.organisation import BASIC, COLLAGE, SOLO, secret
-from tests.serving import Served
-from tests.upstreams import png
+from tests.support.serving import Served
+from tests.support.upstreams import png
 
 PICTURES = [png(side, side, noise=True) for side in (64, 80, 96)]
 LARGE = png(256, 256, noise=True)

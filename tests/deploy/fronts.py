@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from tests.serving import KEY, Served
-from tests.test_readme import free_port
-from tests.waiting import until
+from tests.project.test_readme import free_port
+from tests.support.serving import KEY, Served
+from tests.support.waiting import until
 
 NGINX = Path("deploy/nginx/image-edit-gateway.conf")
 CADDY = Path("deploy/caddy/Caddyfile")

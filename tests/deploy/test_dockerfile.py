@@ -17,9 +17,9 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from tests.deploy import dockerfile
-from tests.serving import Served, make_key, settings_for
-from tests.test_readme import free_port
-from tests.waiting import until
+from tests.project.test_readme import free_port
+from tests.support.serving import Served, make_key, settings_for
+from tests.support.waiting import until
 
 HOME = "/opt/image-edit-gateway"
 STATE = "/var/lib/image-edit-gateway"

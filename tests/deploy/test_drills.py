@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from gateway.cli import main
 from gateway.emulator import EmulatorServer
 from tests.deploy.test_guide import GUIDE, blocks_of
-from tests.edges.buckets import make_bucket, s3_server, url_of
-from tests.engines import fresh_schema, postgres_url
-from tests.serving import GatewayProcess, make_key, settings_for, tables_of
-from tests.waiting import until
+from tests.support.buckets import make_bucket, s3_server, url_of
+from tests.support.engines import fresh_schema, postgres_url
+from tests.support.serving import GatewayProcess, make_key, settings_for, tables_of
+from tests.support.waiting import until
 
 __all__ = ["postgres_url"]
 

@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
+from gateway.accounts.rules.guess_throttle import MOST_FAILURES
 from gateway.emulator import EmulatorServer
-from gateway.rules.throttle import MOST_FAILURES
-from gateway.rules.units import bytes_of
+from gateway.model.units import bytes_of
 from gateway.settings import Settings, load
 from tests.deploy.fronts import (
     CADDY,
@@ -30,16 +30,9 @@ from tests.deploy.fronts import (
     nginx_files,
     program,
 )
-from tests.serving import (
-    KEY,
-    PHOTOGRAPH,
-    GatewayProcess,
-    make_key,
-    settings_for,
-    tables_of,
-)
-from tests.streams import stream
-from tests.test_readme import free_port
+from tests.project.test_readme import free_port
+from tests.support.serving import KEY, PHOTOGRAPH, GatewayProcess, make_key, settings_for, tables_of
+from tests.support.streams import stream
 
 MOST_BYTES = 2_000_000
 TRUSTED = {"nginx": "127.0.0.1", "caddy": "127.0.0.0/31"}

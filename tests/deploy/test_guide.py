@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.cli import main
-from gateway.edges.postgres import PostgresDatabase
+from gateway.database.postgres import PostgresDatabase
 from gateway.settings import Settings
 
 GUIDES = [Path("deploy/README.md"), Path("deploy/RUNBOOK.md")]

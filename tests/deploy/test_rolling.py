@@ -12,9 +12,9 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from tests.deploy.fronts import Front, front, missing
-from tests.serving import PHOTOGRAPH, GatewayProcess, make_key, settings_for, tables_of
-from tests.test_readme import free_port
-from tests.waiting import until
+from tests.project.test_readme import free_port
+from tests.support.serving import PHOTOGRAPH, GatewayProcess, make_key, settings_for, tables_of
+from tests.support.waiting import until
 
 CLIENTS = 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.rules.units import seconds_of
+from gateway.model.units import seconds_of
 from gateway.settings import load
 from tests.deploy.manifests import ROOT, container, pod
 from tests.deploy.test_kubernetes import unread

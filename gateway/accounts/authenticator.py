@@ -1,0 +1,193 @@
+"""Every key in memory: whose request is it, without asking the state.
+
+The state is polled for changes a few times a second, so that a revoked key or a lowered
+limit is in force within one; while it can't be read, known keys go on for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.accounts.credentials import hash_secret
+from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.secrets import KeyringUpdate, SecretRecord, load_since
+from gateway.database.database import Database, Transaction
+from gateway.model.errors import Refusal
+from gateway.model.units import time_text
+from gateway.model.values import ORGANISATION, Caller
+
+
+class Problem(StrEnum):
+    """Why a key is not valid."""
+
+    UNKNOWN = "unknown"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    ROTATED_OUT = "rotated_out"
+    TEAM_ARCHIVED = "team_archived"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProblem:
+    """A secret that opens nothing, and what to tell its holder."""
+
+    problem: Problem
+    message: str
+
+
+_UNKNOWN = KeyProblem(
+    Problem.UNKNOWN, "This API key is not known here: check it, or ask for a new one."
+)
+
+
+class Keyring:
+    """Keys by the hashes of their secrets, with the accounts above them.
+
+    `stale_seconds` is how long what was read last may be relied on.
+    """
+
+    def __init__(self, stale_seconds: float) -> None:
+        self._stale_ms = int(stale_seconds * 1000)
+        self._accounts: dict[str, AccountRecord] = {}
+        self._secrets: dict[str, SecretRecord] = {}
+        self._hashes: dict[str, list[str]] = {}
+        self._callers: dict[str, Caller] = {}
+        self.change = 0
+        self.loaded_ms: int | None = None
+
+    @property
+    def key_count(self) -> int:
+        """How many keys it holds, those that no longer work included."""
+        return len(self._hashes)
+
+    def is_stale(self, now_ms: int) -> bool:
+        """Was the state last read too long ago to rely on, or never?"""
+        return self.loaded_ms is None or now_ms - self.loaded_ms > self._stale_ms
+
+    def authenticate(self, authorization: str, now_ms: int) -> Caller:
+        """Whose is this `Authorization` header? Raises Refusal.
+
+        `invalid_api_key` says what is wrong with the key; `state_unavailable` that nothing
+        is known recently enough to tell.
+        """
+        scheme, _, secret = authorization.strip().partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise Refusal(
+                "invalid_api_key",
+                "Send your API key in the header `Authorization: Bearer YOUR_KEY`.",
+            )
+        if self.is_stale(now_ms):
+            raise Refusal(
+                "state_unavailable",
+                "The gateway can't read its database, so it can't check API keys: try again.",
+            )
+        found = self.find(hash_secret(secret.strip()), now_ms)
+        if isinstance(found, KeyProblem):
+            raise Refusal("invalid_api_key", found.message)
+        return found
+
+    def find(self, secret_hash: str, now_ms: int) -> Caller | KeyProblem:
+        """The caller whose secret has that hash, or why there is none.
+
+        A plain look-up tells no secret by its timing: what is compared is a digest, and who
+        could learn some of its digits would know nothing of a secret that has it.
+        """
+        secret = self._secrets.get(secret_hash)
+        if secret is None:
+            return _UNKNOWN
+        key = self._accounts[f"key:{secret.key_id}"]
+        problem = self._problem_of(key, secret, now_ms)
+        return problem or self._caller_of(secret.key_id, key)
+
+    def apply(self, update: KeyringUpdate, now_ms: int) -> None:
+        """Take in what was read of the state at `now_ms`."""
+        self.loaded_ms = max(now_ms, self.loaded_ms or 0)
+        if update.whole:
+            self._accounts, self._secrets, self._hashes = {}, {}, {}
+        elif update.change <= self.change:
+            return  # nothing new, or overtaken by a read that began later
+        for account in update.accounts:
+            self._accounts[account.id] = account
+            if account.level == "key":
+                self._forget_secrets(account.id.removeprefix("key:"))
+        for secret in update.secrets:
+            self._secrets[secret.hash] = secret
+            self._hashes[secret.key_id].append(secret.hash)
+        self._callers.clear()  # made again when next asked for
+        self.change = update.change
+
+    def _forget_secrets(self, key_id: str) -> None:
+        for secret_hash in self._hashes.get(key_id, ()):
+            del self._secrets[secret_hash]
+        self._hashes[key_id] = []
+
+    def _problem_of(
+        self, key: AccountRecord, secret: SecretRecord, now_ms: int
+    ) -> KeyProblem | None:
+        name = f"The API key {key.name!r}"
+        expires_ms, until_ms = key.terms.expires_ms, secret.valid_until_ms
+        if key.ended_ms is not None:
+            return KeyProblem(Problem.REVOKED, f"{name} is revoked: ask for a new one.")
+        if expires_ms is not None and expires_ms <= now_ms:
+            when = time_text(expires_ms)
+            return KeyProblem(Problem.EXPIRED, f"{name} expired at {when}: ask for a new one.")
+        if until_ms is not None and until_ms <= now_ms:
+            when = time_text(until_ms)
+            return KeyProblem(
+                Problem.ROTATED_OUT,
+                f"{name} was given a new secret, and this one ended at {when}: use the new one.",
+            )
+        team = self._accounts[key.parent or ""]
+        if team.ended_ms is not None:
+            return KeyProblem(
+                Problem.TEAM_ARCHIVED,
+                f"{name} belongs to the team {team.name!r}, which is archived: "
+                "ask for a key of another team.",
+            )
+        return None
+
+    def _caller_of(self, key_id: str, key: AccountRecord) -> Caller:
+        caller = self._callers.get(key_id)
+        if caller is None:
+            team = self._accounts[key.parent or ""]
+            caller = self._callers[key_id] = Caller(
+                key_id=key_id,
+                key_name=key.name,
+                team=team.name,
+                organisation_account=self._accounts[ORGANISATION].account,
+                team_account=team.account,
+                key_account=key.account,
+                owner=team.terms.owner,
+                cost_centre=team.terms.cost_centre,
+                tags=key.terms.tags,
+            )
+        return caller
+
+
+async def refresh(keyring: Keyring, database: Database, now_ms: Callable[[], int]) -> None:
+    """Read what changed since the keyring was last read. Raises StateUnavailable."""
+    began_ms = now_ms()
+
+    async def load(tx: Transaction) -> KeyringUpdate:
+        return await load_since(tx, keyring.change)
+
+    keyring.apply(await database.read(load), began_ms)
+
+
+async def keep_fresh(
+    keyring: Keyring,
+    database: Database,
+    now_ms: Callable[[], int],
+    interval_seconds: float,
+    on_error: Callable[[Exception], None],
+) -> None:
+    """Refresh for ever; what goes wrong is told to `on_error`, and tried again."""
+    while True:
+        await asyncio.sleep(interval_seconds)
+        try:
+            await refresh(keyring, database, now_ms)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next poll may mend it
+            on_error(error)

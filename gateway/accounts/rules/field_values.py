@@ -1,0 +1,147 @@
+"""One value of an account's terms at a time: from what a person or a file gave.
+
+Each function takes the field's name, for its complaint, and the value: text, a number, or
+what JSON and TOML make of them. None means that there is none. All raise BadValue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from gateway.accounts.rules.errors import BadValue
+from gateway.model.money import nanos_of
+from gateway.model.values import PERIODS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LARGEST_COUNT = 10**12
+_TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MOST_MODELS = 200
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, which a terminal obeys
+    r"\u2028\u2029"  # breaks of lines and paragraphs
+    r"\u202a-\u202e\u2066-\u2069"  # what turns the direction: text that reads as another
+    r"\ud800-\udfff]"  # halves of letters
+)
+
+
+def is_text(value: object) -> bool:
+    """Is it one line that every engine can store and that prints as what it is?
+
+    No control characters, none that turn the direction of writing, no half letters.
+    """
+    return isinstance(value, str) and len(value) <= 200 and not _CONTROL.search(value)
+
+
+def money_of(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    nanos = nanos_of(value)
+    if nanos is None:
+        raise BadValue(f"{name} takes an amount in dollars, such as 0.37 or 250.", name)
+    return nanos
+
+
+def period_of(name: str, value: object) -> object:
+    if value is not None and value not in PERIODS:
+        raise BadValue(f"{name} is one of {', '.join(PERIODS)}.", name)
+    return value
+
+
+def count_of(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:20])
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_COUNT:
+        raise BadValue(f"{name} takes a whole number of at least 0.", name)
+    return value
+
+
+def flag_of(name: str, value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise BadValue(f"{name} is true or false.", name)
+    return value
+
+
+def text_of(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not is_text(value):
+        raise BadValue(
+            f"{name} takes one line of at most 200 characters, no control characters.", name
+        )
+    return value
+
+
+def models_of(name: str, value: object) -> frozenset[str] | None:
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple, frozenset)):
+        raise BadValue(f"{name} takes a list of model names.", name)
+    if len(names) > MOST_MODELS:
+        raise BadValue(f"{name} takes at most {MOST_MODELS} model names.", name)
+    models = frozenset(text_of(name, each).strip() for each in names)
+    if "" in models:
+        raise BadValue(f"{name} takes a list of model names, and one of these is empty.", name)
+    return models
+
+
+def tags_of(name: str, value: object) -> Mapping[str, str]:
+    tags = {} if value is None else value
+    if not isinstance(tags, Mapping) or len(tags) > 32:
+        raise BadValue(f"{name} takes at most 32 names with their texts.", name)
+    for tag, text in tags.items():
+        if not isinstance(tag, str) or not _TAG.fullmatch(tag):
+            raise BadValue(f"{name}: a tag's name is 1 to 64 of A-Z a-z 0-9 . _ -", name)
+        if not isinstance(text, str):
+            raise BadValue(f"{name}: the tag {tag} takes a text.", name)
+        text_of(name, text)
+    return MappingProxyType(dict(tags))
+
+
+def moment_of(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime) or not 1970 <= moment.year <= 9000:
+        raise BadValue(f"{name} takes a time such as 2027-01-31T18:00:00Z.", name)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def url_of(name: str, value: object) -> str:
+    url = text_of(name, value)
+    if url and not (re.fullmatch(r"https?://[^\s/]+\S*", url) and _has_host(url)):
+        raise BadValue(
+            f"{name} takes a URL with a host that begins with https:// or http://.", name
+        )
+    return url
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:  # such as a bracket without its other half
+        return False
+
+
+def percents_of(name: str, value: object) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or len(parts) > 10:
+        raise BadValue(f"{name} takes up to 10 percentages, such as 50, 80, 100.", name)
+    numbers = {count_of(name, part.strip() if isinstance(part, str) else part) for part in parts}
+    percents = tuple(sorted(number for number in numbers if number is not None))
+    if any(not 1 <= percent <= 100 for percent in percents):
+        raise BadValue(f"{name} takes percentages from 1 to 100.", name)
+    return percents

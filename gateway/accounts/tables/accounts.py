@@ -1,0 +1,105 @@
+"""The accounts table: read, added to and changed, each change with its audit row.
+
+Every change goes the same way: take the change's number, read, decide, write, append to
+the audit. The number's lock makes that one after the other, over every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from gateway.accounts.rules.errors import Ended, NotFound
+from gateway.accounts.rules.field_values import is_text
+from gateway.accounts.rules.terms import Terms
+from gateway.accounts.tables.account_rows import COLUMNS, AccountRecord, record_of, values_of
+from gateway.accounts.tables.audit import Author, append, next_change
+from gateway.database.database import Transaction
+from gateway.model.values import Level
+
+Edit = Callable[[Terms], Terms]
+
+
+async def account_by_id(tx: Transaction, account_id: str) -> AccountRecord:
+    """The account of that id. Raises NotFound."""
+    if is_text(account_id):  # an engine takes no other text
+        sql = f"SELECT {COLUMNS} FROM accounts WHERE id = $1"
+        for row in await tx.fetch(sql, account_id):
+            return record_of(row)
+    level, _, name = account_id.partition(":")
+    raise NotFound(f"There is no {level} {name!r}.", level)
+
+
+async def team_in_use(tx: Transaction, name: str) -> AccountRecord:
+    """The team of that name. Raises NotFound, and Ended where it is archived."""
+    record = await account_by_id(tx, f"team:{name}")
+    if record.ended_ms is not None:
+        raise Ended(f"The team {name!r} is archived, and an archived team doesn't change.", "team")
+    return record
+
+
+async def list_accounts(
+    tx: Transaction, level: Level, *, parent: str | None, ended: bool, after: str, limit: int
+) -> Sequence[AccountRecord]:
+    """Accounts of a level in the order of their ids, from above the id `after`."""
+    rows = await tx.fetch(
+        f"SELECT {COLUMNS} FROM accounts "
+        "WHERE level = $1 AND (parent = $2 OR $2 = '') AND (ended_ms IS NULL OR $3 = 'ended') "
+        "AND id > $4 ORDER BY id LIMIT $5",
+        *(level, parent or "", "ended" if ended else "", after, limit),
+    )
+    return [record_of(row) for row in rows]
+
+
+async def insert(tx: Transaction, new: AccountRecord, action: str, by: Author) -> AccountRecord:
+    """Add an account. Raises Conflict where its id or its name is taken."""
+    change = await next_change(tx)
+    made = replace(new, change=change, created_ms=by.now_ms)
+    places = ", ".join(f"${number}" for number in range(1, 24))
+    await tx.fetch(
+        f"INSERT INTO accounts ({COLUMNS}) VALUES ({places})",
+        *(made.id, made.level, made.parent, made.name, change, made.created_ms, made.ended_ms),
+        *values_of(made),
+    )
+    await append(tx, by, action, made.id, {}, {"name": made.name, **told(made.facts())})
+    return made
+
+
+async def save(
+    tx: Transaction, old: AccountRecord, new: AccountRecord, action: str, by: Author
+) -> AccountRecord:
+    """Write what has changed of an account; where nothing has, nothing is written."""
+    if new == old:
+        return old
+    change = await next_change(tx)
+    await tx.fetch(
+        "UPDATE accounts SET change = $2, ended_ms = $3, paused = $4, expires_ms = $5, "
+        "unlimited = $6, owner = $7, cost_centre = $8, tags = $9, budget_nanos = $10, "
+        "budget_period = $11, paid_images_per_day = $12, requests_per_minute = $13, "
+        "max_in_flight = $14, max_reference_images = $15, models = $16, "
+        "may_bypass_cache = $17, webhook_url = $18, warn_percents = $19 WHERE id = $1",
+        *(new.id, change, new.ended_ms),
+        *values_of(new),
+    )
+    await append(tx, by, action, new.id, _audited(old), _audited(new))
+    return replace(new, change=change)
+
+
+async def touch(tx: Transaction, record: AccountRecord) -> AccountRecord:
+    """Stamp an account with the coming change: something that belongs to it has changed."""
+    change = await next_change(tx)
+    await tx.fetch("UPDATE accounts SET change = $2 WHERE id = $1", record.id, change)
+    return replace(record, change=change)
+
+
+def _audited(record: AccountRecord) -> dict[str, object]:
+    return {**record.facts(), "ended": record.ended_ms is not None}
+
+
+def told(facts: Mapping[str, object]) -> dict[str, object]:
+    """What is worth telling of a new account: what is set. A limit of 0 is."""
+    return {
+        name: value
+        for name, value in facts.items()
+        if value is not None and value is not False and value not in ("", {})
+    }

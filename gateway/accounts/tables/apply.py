@@ -1,0 +1,201 @@
+"""Make the state match what a file declares, in one transaction, saying what was done.
+
+Without `prune` the file changes what it names and leaves everything else alone. With it the
+file is the whole truth: teams and keys that it doesn't name end, and terms that it doesn't
+name become those of a new team or key. Of the organisation it is so where the file has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from gateway.accounts.rules.declared import Declared, DeclaredTeam, GivenTerms
+from gateway.accounts.rules.errors import AccountError, NotFound
+from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.tables import keys, organisation, teams
+from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import Edit, told
+from gateway.accounts.tables.audit import Author, next_change, shown
+from gateway.accounts.tables.keys import KeyRecord, NewKey
+from gateway.database.database import Transaction
+from gateway.model.values import Level, Limits
+
+EVERY = 10**9
+
+Action = Literal["create", "change", "archive", "revoke"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change. `subject` is "organisation", "team NAME" or "key TEAM/NAME".
+
+    `old` and `new` hold what differs, by the names of terms.
+    """
+
+    action: Action
+    subject: str
+    old: Mapping[str, object]
+    new: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was changed, in order, and the keys that were made, with their secrets."""
+
+    steps: tuple[Step, ...]
+    made: tuple[NewKey, ...]
+
+
+class Rehearsed(Exception):
+    """Everything would go as `steps` say; raised to take it all back."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__("rehearsed")
+        self.steps = tuple(steps)
+
+
+class PlanChanged(AccountError):
+    """The state has changed since the plan was made; nothing was applied."""
+
+
+async def rehearse(
+    tx: Transaction, wanted: Declared, by: Author, *, defaults: Limits, prune: bool = False
+) -> NoReturn:
+    """Apply it, and take everything back by raising Rehearsed. Else raises as `apply`."""
+    applied = await apply(tx, wanted, by, defaults=defaults, prune=prune)
+    raise Rehearsed(applied.steps)
+
+
+async def apply(
+    tx: Transaction,
+    wanted: Declared,
+    by: Author,
+    *,
+    defaults: Limits,
+    prune: bool = False,
+    planned: Sequence[Step] | None = None,
+) -> Applied:
+    """Make the state match. `defaults` are the limits that a new team gets.
+
+    Raises AccountError, whose message begins with the table that it is about; PlanChanged
+    where something else would be done than what was `planned`.
+    """
+    await next_change(tx)
+    work = _Work(tx, by, Terms(limits=defaults), prune)
+    # A team may be bounded by the organisation's budget alone: what bounds comes first, and
+    # is taken away last.
+    last = wanted.organisation is not None and wanted.organisation.get("budget_usd") is None
+    if not last:
+        await work.match_organisation(wanted.organisation)
+    if prune:
+        await work.archive_others(wanted.teams)
+    for name, team in wanted.teams.items():
+        await work.match_team(name, team)
+    if last:
+        await work.match_organisation(wanted.organisation)
+    if planned is not None and tuple(planned) != tuple(work.steps):
+        raise PlanChanged("The state has changed since the plan was made: look at a new one.")
+    return Applied(tuple(work.steps), tuple(work.made))
+
+
+class _Work:
+    """One run: what it does, and what it has done."""
+
+    def __init__(self, tx: Transaction, by: Author, new_team: Terms, prune: bool) -> None:
+        self._tx, self._by, self._new_team, self._prune = tx, by, new_team, prune
+        self.steps: list[Step] = []
+        self.made: list[NewKey] = []
+
+    async def match_organisation(self, given: GivenTerms | None) -> None:
+        if given is None:
+            return
+        with _at("organisation"):
+            old = await organisation.show_organisation(self._tx)
+            edit = self._edit("organisation", Terms(), given)
+            new = await organisation.update_organisation(self._tx, edit, self._by)
+        self._note_change("organisation", old, new)
+
+    async def archive_others(self, named: Mapping[str, object]) -> None:
+        for team in await teams.list_teams(self._tx, limit=EVERY):
+            if team.name not in named:
+                present = await keys.list_keys(self._tx, team=team.name, limit=EVERY)
+                await teams.archive_team(self._tx, team.name, self._by)
+                ended = {"keys": sorted(key.name for key in present)}
+                self.steps.append(Step("archive", f"team {team.name}", {}, ended))
+
+    async def match_team(self, name: str, wanted: DeclaredTeam) -> None:
+        with _at(f"teams.{name}"):
+            old = await self._team(name)
+            edit = self._edit("team", self._new_team, wanted.terms)
+            if old is None:
+                made = await teams.create_team(self._tx, name, edit(self._new_team), self._by)
+                self.steps.append(Step("create", f"team {name}", {}, _set_facts(made)))
+            else:
+                new = await teams.update_team(self._tx, name, edit, self._by)
+                self._note_change(f"team {name}", old, new)
+        await self._match_keys(name, wanted.keys)
+
+    async def _match_keys(self, team: str, wanted: Mapping[str, GivenTerms]) -> None:
+        found = await keys.list_keys(self._tx, team=team, limit=EVERY)
+        present = {key.name: key for key in found}
+        for name in sorted(present.keys() - wanted.keys() if self._prune else ()):
+            await keys.revoke_key(self._tx, present[name].id, self._by)
+            self.steps.append(Step("revoke", f"key {team}/{name}", {}, {}))
+        for name, given in wanted.items():
+            with _at(f"teams.{team}.keys.{name}"):
+                await self._match_key(team, name, present.get(name), given)
+
+    async def _match_key(
+        self, team: str, name: str, old: KeyRecord | None, given: GivenTerms
+    ) -> None:
+        edit = self._edit("key", Terms(), given)
+        subject = f"key {team}/{name}"
+        if old is None:
+            made = await keys.create_key(self._tx, team, name, edit(Terms()), self._by)
+            self.made.append(made)
+            self.steps.append(Step("create", subject, {}, _set_facts(made.key.account)))
+        else:
+            new = await keys.update_key(self._tx, old.id, edit, self._by)
+            self._note_change(subject, old.account, new.account)
+
+    async def _team(self, name: str) -> AccountRecord | None:
+        """The team of that name; None where there is none, or only an archived one."""
+        try:
+            found = await teams.show_team(self._tx, name)
+        except NotFound:
+            return None
+        return found if found.ended_ms is None else None
+
+    def _edit(self, level: Level, fresh: Terms, given: GivenTerms) -> Edit:
+        """What makes an account's terms those that the file says."""
+        return lambda terms: amended(fresh if self._prune else terms, level, given)
+
+    def _note_change(self, subject: str, old: AccountRecord, new: AccountRecord) -> None:
+        before, after = old.facts(), new.facts()
+        names = [name for name in after if before[name] != after[name]]
+        if names:
+            self.steps.append(
+                Step(
+                    "change",
+                    subject,
+                    {name: shown(name, before[name]) for name in names},
+                    {name: shown(name, after[name]) for name in names},
+                )
+            )
+
+
+def _set_facts(record: AccountRecord) -> dict[str, object]:
+    """What is set of a new account."""
+    return {name: shown(name, value) for name, value in told(record.facts()).items()}
+
+
+@contextlib.contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Says of a complaint which table it is about."""
+    try:
+        yield
+    except AccountError as error:
+        raise type(error)(f"[{place}] {error.message}", error.param) from None

@@ -1,0 +1,123 @@
+"""Who changed what, when and why: appended with every change, in its transaction.
+
+The number of a change is its place in the audit and what pollers ask by. It comes from one
+counter, whose row stays locked until the commit: changes become visible in their order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from gateway.accounts.rules.field_values import text_of
+from gateway.database.database import Row, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who makes a change, when (unix milliseconds), and why if they say."""
+
+    actor: str
+    now_ms: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One change; `old` and `new` hold what differed, by the names that terms go by."""
+
+    id: int
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    old: Mapping[str, object]
+    new: Mapping[str, object]
+    reason: str
+
+
+async def next_change(tx: Transaction) -> int:
+    """The number of the change that this transaction makes; nobody else changes meanwhile.
+
+    Call it before reading what is to be changed. It stays the same until `append`.
+    """
+    rows = await tx.fetch(
+        "UPDATE counters SET value = value WHERE name = 'changes' RETURNING value"
+    )
+    return int(rows[0]["value"]) + 1
+
+
+async def append(
+    tx: Transaction,
+    by: Author,
+    action: str,
+    subject: str,
+    old: Mapping[str, object],
+    new: Mapping[str, object],
+) -> int:
+    """Add a row with what differs between `old` and `new`; gives the change's number.
+
+    Raises BadValue for a reason that is no line of text.
+    """
+    reason = text_of("reason", by.reason)
+    change = await next_change(tx)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    await tx.fetch("UPDATE counters SET value = $1 WHERE name = 'changes'", change)
+    await tx.fetch(
+        "INSERT INTO audit (id, at_ms, actor, action, subject, old, new, reason) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        *(change, by.now_ms, by.actor, action, subject),
+        *(_document(old, names), _document(new, names), reason),
+    )
+    return change
+
+
+async def list_audit(
+    tx: Transaction,
+    *,
+    since_ms: int = 0,
+    after: int = 0,
+    subject: str | None = None,
+    limit: int = 1000,
+) -> Sequence[AuditRow]:
+    """Changes made at `since_ms` or later and numbered above `after`, oldest first.
+
+    `subject` narrows it to "organisation", "team:NAME", "key:ID" or "token:ID".
+    """
+    rows = await tx.fetch(
+        "SELECT id, at_ms, actor, action, subject, old, new, reason FROM audit "
+        "WHERE at_ms >= $1 AND id > $2 AND (subject = $3 OR $3 = '') ORDER BY id LIMIT $4",
+        *(since_ms, after, subject or "", limit),
+    )
+    return [_audit_row(row) for row in rows]
+
+
+def _audit_row(row: Row) -> AuditRow:
+    return AuditRow(
+        id=row["id"],
+        at_ms=row["at_ms"],
+        actor=row["actor"],
+        action=row["action"],
+        subject=row["subject"],
+        old=json.loads(row["old"]),
+        new=json.loads(row["new"]),
+        reason=row["reason"],
+    )
+
+
+def _document(facts: Mapping[str, object], names: Sequence[str]) -> str:
+    document = {name: shown(name, facts[name]) for name in names if name in facts}
+    return json.dumps(document, ensure_ascii=False)
+
+
+def shown(name: str, value: object) -> object:
+    """A term's value as it may be kept and printed.
+
+    A webhook's address is a secret in itself: its path is what lets one post to it.
+    """
+    if name != "webhook_url" or not value:
+        return value
+    parts = urlsplit(str(value))
+    return f"{parts.scheme}://{parts.hostname}/…"

@@ -1,0 +1,221 @@
+"""Keys: made, changed, rotated, revoked. A secret is shown once and kept as a digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gateway.accounts.credentials import (
+    KEY_PREFIX,
+    check_given,
+    hash_secret,
+    hint_of,
+    new_id,
+    new_secret,
+)
+from gateway.accounts.rules.errors import AlreadyExists, BadValue, Ended, NotFound
+from gateway.accounts.rules.field_values import is_text
+from gateway.accounts.rules.terms import Terms, completed
+from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import (
+    Edit,
+    account_by_id,
+    insert,
+    list_accounts,
+    save,
+    team_in_use,
+    touch,
+)
+from gateway.accounts.tables.audit import Author, append, next_change
+from gateway.database.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as listings show it.
+
+    `hint` is the beginning and end of its present secret; `rotated_until_ms` is until when
+    the one before it is, or was, valid.
+    """
+
+    account: AccountRecord
+    hint: str
+    rotated_until_ms: int | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id as people use it, such as `key_4k9d…`."""
+        return self.account.id.removeprefix("key:")
+
+    @property
+    def team(self) -> str:
+        return (self.account.parent or "").removeprefix("team:")
+
+    @property
+    def name(self) -> str:
+        return self.account.name
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key and its secret, this once."""
+
+    key: KeyRecord
+    secret: str
+
+
+async def create_key(
+    tx: Transaction, team: str, name: str, terms: Terms, by: Author, *, secret: str | None = None
+) -> NewKey:
+    """A new key of a team, with a secret of the caller's if one is given (a demo's).
+
+    Raises NotFound and Ended for the team, AlreadyExists for the name or the secret, BadValue.
+    """
+    _check_name(name)
+    text = new_secret(KEY_PREFIX) if secret is None else check_given(secret)
+    await next_change(tx)
+    owner = await team_in_use(tx, team)
+    await _check_free(tx, owner, name)
+    settled = completed(terms, "key")
+    if settled.expires_ms is not None and settled.expires_ms <= by.now_ms:
+        raise BadValue("expires_at has passed already.", "expires_at")
+    key_id = new_id("key_")
+    new = AccountRecord(id=f"key:{key_id}", level="key", parent=owner.id, name=name, terms=settled)
+    await _add_secret(tx, key_id, text, by.now_ms)
+    made = await insert(tx, new, "key.create", by)
+    return NewKey(KeyRecord(made, hint_of(text)), text)
+
+
+async def update_key(tx: Transaction, reference: str, edit: Edit, by: Author) -> KeyRecord:
+    """Change a key's terms to what `edit` makes of them. Raises NotFound, Ended, BadValue."""
+    await next_change(tx)
+    old = await _key_in_use(tx, reference)
+    new = replace(old.account, terms=completed(edit(old.account.terms), "key"))
+    return replace(old, account=await save(tx, old.account, new, "key.update", by))
+
+
+async def revoke_key(tx: Transaction, reference: str, by: Author) -> KeyRecord:
+    """End a key and every secret of it, for good. Raises NotFound.
+
+    A key that is revoked already stays as it is.
+    """
+    await next_change(tx)
+    old = await show_key(tx, reference)
+    if old.account.ended_ms is not None:
+        return old
+    new = replace(old.account, ended_ms=by.now_ms)
+    return replace(old, account=await save(tx, old.account, new, "key.revoke", by))
+
+
+async def rotate_key(tx: Transaction, reference: str, by: Author, *, grace_ms: int) -> NewKey:
+    """Give a key a new secret; the one before it stays valid for `grace_ms` more.
+
+    Raises NotFound, Ended (also where its team is archived), BadValue.
+    """
+    if grace_ms < 0:
+        raise BadValue("A grace is 0 or more.", "grace")
+    await next_change(tx)
+    old = await _key_in_use(tx, reference)
+    await team_in_use(tx, old.team)
+    until_ms = by.now_ms + grace_ms
+    await tx.fetch(
+        "UPDATE secrets SET valid_until_ms = $2 WHERE key_id = $1 AND valid_until_ms IS NULL",
+        old.id,
+        until_ms,
+    )
+    text = new_secret(KEY_PREFIX)
+    await _add_secret(tx, old.id, text, by.now_ms)
+    account = await touch(tx, old.account)
+    new = KeyRecord(account, hint_of(text), until_ms)
+    before, now = {"hint": old.hint}, {"hint": new.hint, "old_secret_valid_until_ms": until_ms}
+    await append(tx, by, "key.rotate", account.id, before, now)
+    return NewKey(new, text)
+
+
+async def show_key(tx: Transaction, reference: str) -> KeyRecord:
+    """A key by its id or as TEAM/NAME, revoked or not. Raises NotFound."""
+    return (await _with_secrets(tx, [await _account(tx, reference)]))[0]
+
+
+async def list_keys(
+    tx: Transaction,
+    *,
+    team: str | None = None,
+    revoked: bool = False,
+    after: str = "",
+    limit: int = 1000,
+) -> Sequence[KeyRecord]:
+    """Keys in the order of their ids, from above the account id `after`; revoked ones too
+    where asked for. Raises NotFound for a team that isn't there."""
+    parent = None if team is None else (await account_by_id(tx, f"team:{team}")).id
+    found = await list_accounts(tx, "key", parent=parent, ended=revoked, after=after, limit=limit)
+    return await _with_secrets(tx, found)
+
+
+async def _account(tx: Transaction, reference: str) -> AccountRecord:
+    team, slash, name = reference.partition("/")
+    if not slash:
+        return await account_by_id(tx, f"key:{reference.removeprefix('key:')}")
+    if is_text(reference):
+        rows = await tx.fetch(
+            "SELECT id FROM accounts WHERE level = 'key' AND parent = $1 AND name = $2 "
+            "ORDER BY ended_ms IS NOT NULL, created_ms DESC LIMIT 1",
+            *(f"team:{team}", name),
+        )
+        if rows:
+            return await account_by_id(tx, rows[0]["id"])
+    raise NotFound(f"There is no key {name!r} in a team {team!r}.", "key")
+
+
+async def _key_in_use(tx: Transaction, reference: str) -> KeyRecord:
+    found = await show_key(tx, reference)
+    if found.account.ended_ms is not None:
+        raise Ended(f"The key {reference!r} is revoked: make a new one.", "key")
+    return found
+
+
+async def _with_secrets(tx: Transaction, accounts: Sequence[AccountRecord]) -> Sequence[KeyRecord]:
+    """Those keys, which are in the order of their ids, with the hints of their secrets."""
+    ids = [account.id.removeprefix("key:") for account in accounts]
+    rows = await tx.fetch(
+        "SELECT key_id, hint, valid_until_ms FROM secrets WHERE key_id BETWEEN $1 AND $2 "
+        "ORDER BY created_ms",
+        *(ids[0] if ids else "", ids[-1] if ids else ""),
+    )
+    hints: dict[str, str] = {}
+    until: dict[str, int] = {}
+    for row in rows:
+        if row["valid_until_ms"] is None:
+            hints[row["key_id"]] = row["hint"]
+        else:
+            until[row["key_id"]] = max(row["valid_until_ms"], until.get(row["key_id"], 0))
+    pairs = zip(accounts, ids, strict=True)
+    return [KeyRecord(account, hints.get(key, ""), until.get(key)) for account, key in pairs]
+
+
+async def _check_free(tx: Transaction, team: AccountRecord, name: str) -> None:
+    rows = await tx.fetch(
+        "SELECT id FROM accounts WHERE level = 'key' AND parent = $1 AND name = $2 "
+        "AND ended_ms IS NULL",
+        *(team.id, name),
+    )
+    if rows:
+        raise AlreadyExists(
+            f"The team {team.name!r} has a key {name!r} already: rotate it, or revoke it first.",
+            "name",
+        )
+
+
+async def _add_secret(tx: Transaction, key_id: str, secret: str, now_ms: int) -> None:
+    added = await tx.fetch(
+        "INSERT INTO secrets (hash, key_id, hint, created_ms) VALUES ($1, $2, $3, $4) "
+        "ON CONFLICT (hash) DO NOTHING RETURNING key_id",
+        *(hash_secret(secret), key_id, hint_of(secret), now_ms),
+    )
+    if not added:
+        raise AlreadyExists("That secret is or was another key's: take another.", "secret")
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or name != name.strip() or not is_text(name) or len(name) > 100:
+        raise BadValue("A key's name is one line of 1 to 100 characters.", "name")

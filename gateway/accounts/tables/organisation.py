@@ -1,0 +1,64 @@
+"""The organisation's own terms, and the pause of everybody's or a team's spending."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.accounts.rules.errors import BadValue
+from gateway.accounts.rules.terms import completed
+from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import Edit, account_by_id, save, team_in_use
+from gateway.accounts.tables.audit import Author, next_change
+from gateway.database.database import Transaction
+from gateway.model.values import ORGANISATION
+
+
+async def show_organisation(tx: Transaction) -> AccountRecord:
+    """The organisation: it is always there."""
+    return await account_by_id(tx, ORGANISATION)
+
+
+async def update_organisation(tx: Transaction, edit: Edit, by: Author) -> AccountRecord:
+    """Change the organisation's terms to what `edit` makes of them.
+
+    Raises BadValue for a bad limit, and where it takes away the only budget of a team.
+    """
+    await next_change(tx)
+    old = await show_organisation(tx)
+    new = replace(old, terms=completed(edit(old.terms), "organisation"))
+    if old.terms.limits.budget_nanos is not None and new.terms.limits.budget_nanos is None:
+        await _check_teams_have_budgets(tx)
+    return await save(tx, old, new, "organisation.update", by)
+
+
+async def pause(tx: Transaction, by: Author, team: str | None = None) -> AccountRecord:
+    """Stop paid calls of a team, or of everybody; hits go on. Raises NotFound, Ended."""
+    return await _set_paused(tx, by, team, paused=True)
+
+
+async def resume(tx: Transaction, by: Author, team: str | None = None) -> AccountRecord:
+    """Let paid calls go on again. Raises NotFound, Ended."""
+    return await _set_paused(tx, by, team, paused=False)
+
+
+async def _set_paused(
+    tx: Transaction, by: Author, team: str | None, *, paused: bool
+) -> AccountRecord:
+    await next_change(tx)
+    old = await (show_organisation(tx) if team is None else team_in_use(tx, team))
+    action = f"{old.level}.{'pause' if paused else 'resume'}"
+    return await save(tx, old, replace(old, paused=paused), action, by)
+
+
+async def _check_teams_have_budgets(tx: Transaction) -> None:
+    rows = await tx.fetch(
+        "SELECT name FROM accounts WHERE level = 'team' AND ended_ms IS NULL "
+        "AND unlimited = 0 AND budget_nanos IS NULL ORDER BY name"
+    )
+    if rows:
+        names = ", ".join(row["name"] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+        raise BadValue(
+            f"Without the organisation's budget nothing would bound these teams: {names}. "
+            "Give each a budget, or say that it is unlimited, first.",
+            "budget_usd",
+        )

@@ -1,0 +1,62 @@
+"""Rates: how many requests of a minute the processes have leased."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.database.database import Transaction
+from gateway.database.multirow import placeholders
+
+# `granted` keeps what the last lease got, because RETURNING sees only the row as it is now.
+_LEASE = """
+INSERT INTO rate_minutes (account, minute, used, granted)
+VALUES ($1, $2, CAST($3 AS BIGINT), CAST($3 AS BIGINT))
+ON CONFLICT (account, minute) DO UPDATE SET
+  used = rate_minutes.used + CASE
+    WHEN rate_minutes.used + CAST($4 AS BIGINT) <= CAST($5 AS BIGINT) THEN CAST($4 AS BIGINT)
+    WHEN rate_minutes.used < CAST($5 AS BIGINT) THEN CAST($5 AS BIGINT) - rate_minutes.used
+    ELSE 0 END,
+  granted = CASE
+    WHEN rate_minutes.used + CAST($4 AS BIGINT) <= CAST($5 AS BIGINT) THEN CAST($4 AS BIGINT)
+    WHEN rate_minutes.used < CAST($5 AS BIGINT) THEN CAST($5 AS BIGINT) - rate_minutes.used
+    ELSE 0 END
+RETURNING used, granted
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What was granted, and what all processes together have leased of this minute."""
+
+    granted: int
+    leased: int
+
+
+async def lease(tx: Transaction, account: str, minute: int, want: int, limit: int) -> Lease:
+    """Debit up to `want` requests of this account's minute, never past `limit` in all.
+
+    The debit is before the use, and nothing is ever given back: a limit holds whatever the
+    number of processes, and what a dead one had leased runs out with the minute. Several
+    accounts of one transaction are to be leased in the order organisation, team, key.
+    """
+    if want < 1 or limit < 0:
+        raise ValueError(f"cannot lease {want} requests of a limit of {limit}")
+    rows = await tx.fetch(_LEASE, account, minute, min(want, limit), want, limit)
+    return Lease(granted=rows[0]["granted"], leased=rows[0]["used"])
+
+
+async def leased(tx: Transaction, accounts: Sequence[str], minute: int) -> Mapping[str, int]:
+    """What all processes have leased of this minute, of those accounts that have leased any."""
+    rows = await tx.fetch(
+        "SELECT account, used FROM rate_minutes WHERE minute = $1 AND account IN "
+        + placeholders(len(accounts), 2),
+        minute,
+        *accounts,
+    )
+    return {row["account"]: row["used"] for row in rows}
+
+
+async def sweep(tx: Transaction, before_minute: int) -> None:
+    """Drop the counters of the minutes before this one."""
+    await tx.fetch("DELETE FROM rate_minutes WHERE minute < $1", before_minute)

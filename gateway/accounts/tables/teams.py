@@ -1,0 +1,117 @@
+"""Teams: made, changed, archived; never renamed, never deleted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.accounts.rules.errors import AlreadyExists, BadValue, NotFound
+from gateway.accounts.rules.terms import Terms, completed
+from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import (
+    Edit,
+    account_by_id,
+    insert,
+    list_accounts,
+    save,
+    team_in_use,
+)
+from gateway.accounts.tables.audit import Author, next_change
+from gateway.database.database import Transaction
+from gateway.model.values import ORGANISATION, Limits
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+async def create_team(tx: Transaction, name: str, terms: Terms, by: Author) -> AccountRecord:
+    """A new team. `terms` are what was asked for, over the defaults of new teams.
+
+    Raises BadValue (also where nothing would bound its spending), AlreadyExists.
+    """
+    _check_name(name)
+    await next_change(tx)
+    await _check_free(tx, name)
+    settled = completed(terms, "team")
+    await _check_bounded(tx, name, settled)
+    new = AccountRecord(
+        id=f"team:{name}", level="team", parent=ORGANISATION, name=name, terms=settled
+    )
+    return await insert(tx, new, "team.create", by)
+
+
+async def update_team(tx: Transaction, name: str, edit: Edit, by: Author) -> AccountRecord:
+    """Change a team's terms to what `edit` makes of them.
+
+    Raises NotFound, Ended for an archived team, BadValue.
+    """
+    await next_change(tx)
+    old = await team_in_use(tx, name)
+    terms = completed(edit(old.terms), "team")
+    await _check_bounded(tx, name, terms)
+    return await save(tx, old, replace(old, terms=terms), "team.update", by)
+
+
+async def archive_team(tx: Transaction, name: str, by: Author) -> AccountRecord:
+    """End a team: its keys stop working, what it spent stays booked. Raises NotFound.
+
+    A team that is archived already stays as it is.
+    """
+    await next_change(tx)
+    old = await show_team(tx, name)
+    if old.ended_ms is not None:
+        return old
+    return await save(tx, old, replace(old, ended_ms=by.now_ms), "team.archive", by)
+
+
+async def show_team(tx: Transaction, name: str) -> AccountRecord:
+    """The team of that name, archived or not. Raises NotFound."""
+    return await account_by_id(tx, f"team:{name}")
+
+
+async def list_teams(
+    tx: Transaction, *, archived: bool = False, after: str = "", limit: int = 1000
+) -> Sequence[AccountRecord]:
+    """Teams by name, from above the id `after`; archived ones too where asked for."""
+    return await list_accounts(tx, "team", parent=None, ended=archived, after=after, limit=limit)
+
+
+async def unlimited_teams(tx: Transaction) -> Sequence[str]:
+    """The names of the teams whose own terms set no budget, for `gateway check`."""
+    rows = await tx.fetch(
+        "SELECT name FROM accounts WHERE level = 'team' AND ended_ms IS NULL "
+        "AND budget_nanos IS NULL ORDER BY name"
+    )
+    return [str(row["name"]) for row in rows]
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise BadValue("A team's name is 1 to 64 of A-Z a-z 0-9 . _ -", "name")
+
+
+async def _check_free(tx: Transaction, name: str) -> None:
+    try:
+        taken = await show_team(tx, name)
+    except NotFound:
+        return
+    if taken.ended_ms is not None:
+        raise AlreadyExists(
+            f"The team {name!r} is archived, and its name stays its own: take another.", "name"
+        )
+    raise AlreadyExists(f"The team {name!r} is there already: update it instead.", "name")
+
+
+async def _check_bounded(tx: Transaction, name: str, terms: Terms) -> None:
+    if terms.unlimited or terms.limits.budget_nanos is not None:
+        return
+    if (await _organisation_limits(tx)).budget_nanos is None:
+        raise BadValue(
+            f"Nothing would bound what the team {name!r} spends: give it a budget "
+            "(budget_usd), or say that it is unlimited.",
+            "budget_usd",
+        )
+
+
+async def _organisation_limits(tx: Transaction) -> Limits:
+    return (await account_by_id(tx, ORGANISATION)).terms.limits

@@ -1,9 +1,0 @@
-"""`/admin/v1`: the organisation, its teams, keys and books, as JSON over HTTP.
-
-`routes` is the table of what there is, `access` the table of who may do it, `door` the way in.
-"""
-
-from gateway.admin.door import PREFIX, Admin
-from gateway.admin.routes import PATHS
-
-__all__ = ["PATHS", "PREFIX", "Admin"]

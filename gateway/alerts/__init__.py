@@ -1,0 +1,6 @@
+"""Warnings before the wall: each mark of a budget is told once, off the path of requests."""
+
+from gateway.alerts.budget_monitor import Watch
+from gateway.alerts.webhook_delivery import Courier
+
+__all__ = ["Courier", "Watch"]

@@ -1,0 +1,49 @@
+"""A warning in words and in facts."""
+
+from __future__ import annotations
+
+from gateway.alerts.rules.thresholds import Passed, sentence
+from gateway.alerts.tables.outbox import Due
+from gateway.model.money import usd
+from gateway.model.units import time_text
+
+EVENT = "budget.mark_passed"
+
+
+def message_of(due: Due) -> dict[str, object]:
+    """A warning as it is posted: `text` for people and chat programs, the rest for machines.
+
+    `id` is the same at every attempt. Money is exact decimal text in dollars, times are
+    ISO 8601 in UTC, `window` is the first day of the budget's window. What does not apply is
+    absent: `team` where the budget is the organisation's, `resets_at` where it never does.
+    """
+    resets_ms = due.passed.resets_ms
+    return {
+        "text": sentence(due.passed, None if resets_ms is None else time_text(resets_ms)),
+        "event": EVENT,
+        "id": due.id,
+        "at": time_text(due.at_ms),
+        **facts_of(due.passed),
+    }
+
+
+def facts_of(passed: Passed) -> dict[str, object]:
+    """What journal and webhook alike say of a mark."""
+    resets_ms = passed.resets_ms
+    left_nanos = passed.limit_nanos - passed.spent_nanos - passed.held_nanos
+    facts: dict[str, object] = {
+        "level": passed.level,
+        "account": passed.account,
+        "name": passed.name,
+        "team": passed.team or None,
+        "percent": passed.percent,
+        "limit_usd": usd(passed.limit_nanos),
+        "spent_usd": usd(passed.spent_nanos),
+        "held_usd": usd(passed.held_nanos),
+        "left_usd": usd(max(0, left_nanos)),
+        "period": passed.period,
+        "window": passed.first_day,
+        "resets_at": None if resets_ms is None else time_text(resets_ms),
+        "refused": passed.refused,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,99 @@
+"""Warnings before the wall: which parts of a budget are newly passed, and how to say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from gateway.model.money import usd
+from gateway.model.values import Level, Period
+
+FULL = 100
+MOST_ATTEMPTS = 10
+_LONGEST_WAIT_MS = 3_600_000
+# A key's name is any line of text: what chat programs take for a link or a mention is not told.
+_NOT_TOLD = re.compile(r"[^\w .,()+-]")
+_IN_PERIOD = {"day": " today", "week": " this week", "month": " this month", "total": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A part of an account's budget that was passed in one window. It is told once.
+
+    `name` is the account's, `team` that of a team or of a key's team, "" for the
+    organisation. `first_day` is the window's; `resets_ms` None where it never ends. `refused`
+    says that an edit was refused because what is left does not cover it.
+    """
+
+    account: str
+    level: Level
+    name: str
+    team: str
+    percent: int
+    limit_nanos: int
+    spent_nanos: int
+    held_nanos: int
+    period: Period
+    first_day: str
+    resets_ms: int | None
+    refused: bool = False
+
+
+def newly_passed(
+    *,
+    spent_nanos: int,
+    limit_nanos: int,
+    percents: Collection[int],
+    told: Collection[int] = (),
+    refused: bool = False,
+) -> tuple[int, ...]:
+    """The percentages that spending has reached and nobody was told of, lowest first.
+
+    `told` are those of this window and this very limit: with another limit every
+    percentage counts anew. What is held does not count, for it may be given back. A budget
+    that had to refuse an edit (`refused`) is as good as used up, so 100 is passed: what is
+    left seldom covers a ceiling to the last cent. Where nothing is spent nor refused,
+    nothing is passed, even of a budget of 0.
+    """
+    if spent_nanos <= 0 and not refused:
+        return ()
+    return tuple(
+        percent
+        for percent in sorted(set(percents) - set(told))
+        if spent_nanos * 100 >= percent * limit_nanos or (refused and percent == FULL)
+    )
+
+
+def sentence(passed: Passed, resets_at: str | None) -> str:
+    """The warning as people read it."""
+    spent, limit = usd(passed.spent_nanos), usd(passed.limit_nanos)
+    text = f"{_who(passed)} has spent ${spent} of ${limit}{_IN_PERIOD[passed.period]}"
+    if passed.limit_nanos > 0:
+        text += f" ({passed.spent_nanos * 100 // passed.limit_nanos} %)"
+    text += f": the {passed.percent} % mark is passed."
+    if passed.refused and passed.spent_nanos < passed.limit_nanos:
+        text += " What is left did not cover an edit, which was refused."
+    elif passed.percent >= FULL:
+        text += " New edits are refused; stored pictures are still served."
+    return text + (f" The budget resets at {resets_at}." if resets_at else "")
+
+
+def next_wait_ms(attempt: int, first_wait_ms: int) -> int | None:
+    """How long to wait after the `attempt`th failed delivery; None to give it up.
+
+    Each wait is four times the one before. With a first one of a second, ten attempts take
+    about three and a half hours.
+    """
+    if attempt >= MOST_ATTEMPTS:
+        return None
+    return min(_LONGEST_WAIT_MS, first_wait_ms << 2 * (attempt - 1))
+
+
+def _who(passed: Passed) -> str:
+    name = _NOT_TOLD.sub("·", passed.name)
+    if passed.level == "organisation":
+        return "The organisation"
+    if passed.level == "team":
+        return f"The team {name}"
+    return f"The key {name} of the team {_NOT_TOLD.sub('·', passed.team)}"

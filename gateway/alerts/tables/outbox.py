@@ -1,0 +1,86 @@
+"""The queue of warnings that are to be posted to a webhook.
+
+To take one is a lease: it goes back to the queue if the process dies before it has said how
+it went. So a warning is posted at least once, and twice only where a process dies in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.alerts.rules.thresholds import Passed
+from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
+from gateway.database.database import Row, Transaction
+from gateway.database.multirow import placeholders
+
+# The condition stands twice: who waited here for another process looks at the row again.
+_TAKE = (
+    "UPDATE warnings SET next_try_ms = $2, attempts = attempts + 1 WHERE next_try_ms <= $1 "
+    "AND id IN (SELECT id FROM warnings WHERE next_try_ms <= $1 ORDER BY at_ms, id LIMIT $3) "
+    "RETURNING id"
+)
+_DUE = (
+    "SELECT w.account, w.period, w.first_day, w.limit_nanos, w.percent, w.id, w.at_ms, "
+    "w.spent_nanos, w.held_nanos, w.resets_ms, w.refused, w.attempts, a.level, a.name, "
+    f"COALESCE(p.name, '') AS parent, {NEAREST_URL} "
+    f"FROM warnings w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A warning that is to be posted now, for the `attempt`th time; `webhook_url` may be ""."""
+
+    id: str
+    passed: Passed
+    at_ms: int
+    attempt: int
+    webhook_url: str
+
+
+async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -> Sequence[Due]:
+    """Take warnings that are to be posted, oldest first; nobody else gets them for `lease_ms`."""
+    taken = [row["id"] for row in await tx.fetch(_TAKE, now_ms, now_ms + lease_ms, limit)]
+    if not taken:
+        return ()
+    order = " ORDER BY w.at_ms, w.account, w.percent"
+    rows = await tx.fetch(_DUE + placeholders(len(taken)) + order, *taken)
+    return [Due(row["id"], _passed(row), row["at_ms"], row["attempts"], row["url"]) for row in rows]
+
+
+async def delivered(tx: Transaction, warning_id: str, now_ms: int) -> None:
+    """It was posted: never again."""
+    await tx.fetch(
+        "UPDATE warnings SET delivered_ms = $2, next_try_ms = NULL WHERE id = $1",
+        *(warning_id, now_ms),
+    )
+
+
+async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
+    """It could not be posted: again then, or never (None).
+
+    Nothing happens where another has taken it meanwhile, for the lease had run out.
+    """
+    await tx.fetch(
+        "UPDATE warnings SET next_try_ms = $3 "
+        "WHERE id = $1 AND attempts = $2 AND delivered_ms IS NULL",
+        *(due.id, due.attempt, next_try_ms),
+    )
+
+
+def _passed(row: Row) -> Passed:
+    return Passed(
+        account=row["account"],
+        level=row["level"],
+        name=row["name"],
+        team=team_of(row),
+        percent=row["percent"],
+        limit_nanos=row["limit_nanos"],
+        spent_nanos=row["spent_nanos"],
+        held_nanos=row["held_nanos"],
+        period=row["period"],
+        first_day=row["first_day"],
+        resets_ms=row["resets_ms"],
+        refused=bool(row["refused"]),
+    )

@@ -1,0 +1,129 @@
+"""Posts warnings to webhooks, beside everything else and never for long at one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from gateway.alerts.message import message_of
+from gateway.alerts.rules.thresholds import next_wait_ms
+from gateway.alerts.tables import outbox
+from gateway.alerts.tables.outbox import Due
+from gateway.alerts.webhook import TIMEOUT_SECONDS, Undelivered, Webhook
+from gateway.database.database import Database, Transaction
+from gateway.model.units import time_text
+from gateway.telemetry.log import Journal
+from gateway.telemetry.metrics import Meters
+
+FIRST_WAIT_MS = 1_000
+CLOSE_SECONDS = 2.0
+MOST_POSTING = 8
+MOST_TAKEN = 8
+LEASE_MS = int(1000 * TIMEOUT_SECONDS * MOST_TAKEN) + 40_000
+"""Longer than it can take to post all that is taken at once, should it go to one address."""
+
+
+class Courier:
+    """Takes what is due out of the state's queue, and posts it or puts it back.
+
+    `webhook_url` is where warnings go of those who have none of their own, or "".
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        webhook: Webhook,
+        webhook_url: str,
+        meters: Meters,
+        journal: Journal,
+        now_ms: Callable[[], int],
+        on_trouble: Callable[[str, BaseException], None],
+        first_wait_ms: int = FIRST_WAIT_MS,
+    ) -> None:
+        self._database = database
+        self._webhook = webhook
+        self.webhook_url = webhook_url
+        self._meters = meters
+        self._journal = journal
+        self._now_ms = now_ms
+        self._on_trouble = on_trouble
+        self._first_wait_ms = first_wait_ms
+        self._posting: set[asyncio.Task[None]] = set()
+
+    async def send_due(self) -> None:
+        """Take what is due, as far as there is room, and begin to post it.
+
+        What goes to one address goes one after the other, so that marks come in their order.
+        Raises StateUnavailable.
+        """
+        if len(self._posting) >= MOST_POSTING:
+            return
+        now_ms = self._now_ms()
+
+        async def take(tx: Transaction) -> Sequence[Due]:
+            return await outbox.take_due(tx, now_ms=now_ms, lease_ms=LEASE_MS, limit=MOST_TAKEN)
+
+        taken = sorted(await self._database.write(take, urgent=False), key=self._url_of)
+        for url, dues in itertools.groupby(taken, key=self._url_of):
+            task = asyncio.create_task(self._post_all(url, list(dues)))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+
+    async def close(self) -> None:
+        """Give what is being posted a moment; the rest is left to whoever takes it next."""
+        if self._posting:
+            await asyncio.wait(self._posting, timeout=CLOSE_SECONDS)
+        left = list(self._posting)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._webhook.close()
+
+    def _url_of(self, due: Due) -> str:
+        return due.webhook_url or self.webhook_url
+
+    async def _post_all(self, url: str, dues: Sequence[Due]) -> None:
+        try:
+            for due in dues:
+                await self._post(url, due)
+        except Exception as error:  # noqa: BLE001 - the lease runs out, and it is taken again
+            self._on_trouble("webhook", error)
+
+    async def _post(self, url: str, due: Due) -> None:
+        try:
+            if not url:
+                raise Undelivered("no webhook is set any more")
+            await self._webhook.post(url, message_of(due), delivery=due.id, now_ms=self._now_ms())
+        except Undelivered as error:
+            await self._put_back(url, due, error)
+            return
+        self._count(due, "delivered")
+        self._journal.note("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
+        now_ms = self._now_ms()
+        await self._database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
+
+    async def _put_back(self, url: str, due: Due, error: Undelivered) -> None:
+        """To be tried again later, unless it has been tried often enough."""
+        wait_ms = next_wait_ms(due.attempt, self._first_wait_ms) if url else None
+        again_ms = None if wait_ms is None else self._now_ms() + wait_ms
+        self._count(due, "given_up" if again_ms is None else "failed")
+        self._journal.warn(
+            "webhook failed",
+            id=due.id,
+            host=_host(url),
+            error=str(error),
+            attempt=due.attempt,
+            next_try_at=None if again_ms is None else time_text(again_ms),
+        )
+        await self._database.write(lambda tx: outbox.postpone(tx, due, again_ms))
+
+    def _count(self, due: Due, result: str) -> None:
+        self._meters.warnings.labels(str(due.passed.percent), result).inc()
+
+
+def _host(url: str) -> str | None:
+    """What may be written down of a webhook's address: the rest is a secret."""
+    return urlsplit(url).hostname

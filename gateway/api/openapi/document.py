@@ -1,0 +1,90 @@
+"""The whole document: what this gateway serves, by its settings and the code's own tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from gateway.api.openapi import admin, admin_answers, answers, images, read_routes
+from gateway.api.openapi.refusals import HEADERS
+from gateway.api.openapi.shapes import Operation, Schema
+from gateway.model.errors import KINDS
+from gateway.runtime.container import VERSION
+from gateway.settings import Settings
+from gateway.uploads.rules.upload_limits import Bounds
+
+_ABOUT = """\
+A shared endpoint for image edits that speaks the OpenAI image API: it never pays twice for the \
+same picture, and never lets a team spend more than it has.
+
+Every GET is answered to HEAD as well. A path that is none of these is `not_found`, a method \
+that is none of its path's `method_not_allowed`; `x-refusals` has every code with its status."""
+
+
+def document(settings: Settings) -> Mapping[str, object]:
+    """OpenAPI 3.1. `/admin/v1` is in it where it is switched on."""
+    administered = bool(settings.admin.token.get_secret_value())
+    limits = settings.limits
+    bounds = Bounds(max_body_bytes=limits.max_body_bytes, max_image_bytes=limits.max_image_bytes)
+    shared = Shared()
+    served: dict[str, Mapping[str, Operation]] = {
+        **images.operations(bounds),
+        **read_routes.OPERATIONS,
+        **(admin.operations() if administered else {}),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Image-edit gateway", "version": VERSION, "description": _ABOUT},
+        "servers": [{"url": "/"}],
+        "paths": {
+            path: {method: shared.without(each) for method, each in operations.items()}
+            for path, operations in served.items()
+        },
+        "components": {
+            "securitySchemes": {**_SCHEMES, **(_ADMIN if administered else {})},
+            "headers": HEADERS,
+            "responses": shared.responses,
+            "schemas": {**answers.SCHEMAS, **(admin_answers.SCHEMAS if administered else {})},
+        },
+        "x-refusals": {
+            code: {"status": kind.status, "type": kind.type, "retry": kind.retry.value}
+            for code, kind in KINDS.items()
+        },
+    }
+
+
+class Shared:
+    """Responses of refusals that several operations have: each stands in the document once."""
+
+    def __init__(self) -> None:
+        self.responses: dict[str, object] = {}
+        self._names: dict[str, str] = {}
+
+    def without(self, operation: Operation) -> Operation:
+        """The operation with references in place of its refusals."""
+        kept = {
+            status: response if status.startswith("2") else self._shared(status, response)
+            for status, response in operation["responses"].items()
+        }
+        return {**operation, "responses": kept}
+
+    def _shared(self, status: str, response: object) -> Schema:
+        text = json.dumps(response, sort_keys=True)
+        if text not in self._names:
+            alike = sum(name.startswith(f"Refused{status}") for name in self.responses)
+            self._names[text] = f"Refused{status}" + (f"-{alike + 1}" if alike else "")
+            self.responses[self._names[text]] = response
+        return {"$ref": f"#/components/responses/{self._names[text]}"}
+
+
+def _bearer(description: str) -> Schema:
+    return {"type": "http", "scheme": "bearer", "description": description}
+
+
+_SCHEMES: Mapping[str, Schema] = {
+    "key": _bearer("A team's API key."),
+    "metrics": _bearer("The token of [metrics] token; without one, loopback alone may read."),
+}
+_ADMIN: Mapping[str, Schema] = {
+    "admin": _bearer("The root token, or one made by `gateway tokens create`.")
+}

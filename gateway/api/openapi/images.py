@@ -1,0 +1,174 @@
+"""The operations that make pictures: edits and generations, plain and as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.api.openapi.refusals import MONEY, OF_A_PICTURES_ERROR, RATES, headers, refusals
+from gateway.api.openapi.shapes import TEXT, Operation, Schema, listed, ref, told
+from gateway.uploads.rules.upload_limits import Bounds
+from gateway.wire.events import CONTENT_TYPE
+from gateway.wire.fields import LONGEST_MODEL, MOST_IMAGES
+
+_REFUSED = (
+    "invalid_api_key", "too_many_failures", "model_not_allowed", "bypass_not_allowed",
+    "model_not_found", "unsupported_n", "missing_field", "duplicate_field",
+    "unsupported_image_source", "invalid_field", "invalid_multipart", "invalid_json",
+    "body_too_large", "unsupported_media_type", "upload_timeout",
+    "insufficient_quota", "budget_held", "rate_limit_exceeded", "spending_paused", "not_cached",
+    "still_running", "state_unavailable", "storage_full", "shutting_down", "upstream_unreachable",
+    "upstream_timeout", "upstream_failed", "upstream_account", "upstream_busy", "upstream_refused",
+)  # fmt: skip
+_OF_EDITS = ("edit_not_supported", "too_many_reference_images", "invalid_image", "image_too_large")
+
+_ANSWERED = (
+    "X-Request-Id", "Server-Timing", "Cache-Status", "Age", "X-Gateway-Cache", *MONEY,
+    "X-Gateway-Cost-Estimated", "X-Gateway-Reference-Images", "X-Gateway-Upstream-Request-Id",
+    *RATES, "Cache-Control", "X-Accel-Buffering",
+)  # fmt: skip
+
+_DIRECTIVES: list[Schema] = [
+    {
+        "name": "Cache-Control",
+        "in": "header",
+        "schema": TEXT,
+        "description": "`no-cache` buys anew and replaces, `no-store` buys and keeps nothing, "
+        "`max-age=SECONDS` takes nothing older, `only-if-cached` buys nothing.",
+    },
+    {
+        "name": "X-Gateway-Variant",
+        "in": "header",
+        "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._-]{0,64}$"},
+        "description": "Another picture of the same edit, stored beside the first.",
+    },
+    {
+        "name": "X-Stainless-Retry-Count",
+        "in": "header",
+        "schema": TEXT,
+        "description": "What SDKs send: above 0, the request joins the attempt before it.",
+    },
+]
+
+_FIELD_NAME: Schema = {"pattern": r'^[^"\\\x00-\x1f\x7f]+$'}
+_PASSED_ON = (
+    "Every other field is passed on to the upstream as it is, and is part of what makes the edit "
+    "another one, unless it can't change the picture."
+)
+
+
+def operations(bounds: Bounds) -> Mapping[str, Mapping[str, Operation]]:
+    """By path and method."""
+    edits = {
+        "multipart/form-data": {"schema": _edit_form(bounds), "encoding": _AS_PICTURES},
+        "application/json": {"schema": _edit_document(bounds)},
+    }
+    made = {
+        "application/json": {"schema": _document(bounds)},
+        "multipart/form-data": {"schema": _form(bounds)},
+    }
+    edit = _operation("editImage", "Edit pictures", (*_REFUSED, *_OF_EDITS), edits)
+    generation = _operation("generateImage", "Make pictures", _REFUSED, made)
+    return {"/v1/images/edits": {"post": edit}, "/v1/images/generations": {"post": generation}}
+
+
+def _operation(
+    name: str, summary: str, codes: tuple[str, ...], content: Mapping[str, object]
+) -> Operation:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["images"],
+        "security": [{"key": []}],
+        "parameters": _DIRECTIVES,
+        "requestBody": {"required": True, "content": dict(content)},
+        "responses": {
+            "200": {
+                "description": "The pictures; with `stream=true` as events, the last of which "
+                "says what it cost. A stream that fails ends in an error event and breaks.",
+                "headers": headers(_ANSWERED),
+                "content": {
+                    "application/json": {"schema": ref("Images")},
+                    CONTENT_TYPE: {"schema": ref("Event")},
+                },
+            },
+            **refusals(codes, OF_A_PICTURES_ERROR),
+        },
+    }
+
+
+def _fields(bounds: Bounds) -> Mapping[str, Schema]:
+    """What both routes know, and may be left out unless it is required."""
+    text: Schema = {"type": "string", "minLength": 1}
+    return {
+        "model": {**text, "maxLength": LONGEST_MODEL, "examples": ["deepshi-image-1"]},
+        "prompt": {**text, "maxLength": bounds.max_field_bytes // 4, "examples": ["make it grey"]},
+        "n": {"type": "integer", "minimum": 1, "maximum": MOST_IMAGES},
+        "stream": {"type": "boolean"},
+        "partial_images": {"type": "integer", "minimum": 0, "maximum": 3},
+    }
+
+
+def _object(bounds: Bounds, properties: Mapping[str, Schema], others: Schema) -> Schema:
+    return {
+        "type": "object",
+        "required": list(_REQUIRED),
+        "properties": dict(properties),
+        "propertyNames": _FIELD_NAME,
+        "maxProperties": bounds.max_fields,
+        "additionalProperties": told(others, _PASSED_ON),
+    }
+
+
+def _form(bounds: Bounds, more: Mapping[str, Schema] | None = None) -> Schema:
+    return _object(bounds, {**_fields(bounds), **(more or {})}, TEXT)
+
+
+def _document(bounds: Bounds, more: Mapping[str, Schema] | None = None) -> Schema:
+    """In JSON, what is null counts as left out, and known values may be given as text."""
+    known = dict(_fields(bounds))
+    known["prompt"] = {**known["prompt"], "type": ["string", "number", "boolean"]}
+    for name, text in _AS_TEXT.items():
+        known[name] = {"anyOf": [known[name], text, {"type": "null"}]}
+    return _object(bounds, {**known, **(more or {})}, {})
+
+
+_AS_TEXT: Mapping[str, Schema] = {
+    "n": {"type": "string", "pattern": "^([1-9][0-9]{0,2}|1000)$"},
+    "stream": {"enum": ["true", "false", "1", "0", 1, 0]},
+    "partial_images": {"type": "string", "pattern": "^[0-3]$"},
+}
+
+
+def _edit_form(bounds: Bounds) -> Schema:
+    picture: Schema = {"type": "string", "format": "binary"}
+    form = _form(
+        bounds,
+        {
+            "image": told(picture, "A reference image: the bytes of a PNG, JPEG or WebP."),
+            "image[]": told({**listed(picture), "minItems": 1}, "Several, in their order."),
+            "mask": told(picture, "A PNG whose transparent parts are edited."),
+        },
+    )
+    return {**form, "anyOf": [{"required": ["image"]}, {"required": ["image[]"]}]}
+
+
+def _edit_document(bounds: Bounds) -> Schema:
+    url: Schema = {
+        "type": "string",
+        "pattern": r"^data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}$",
+        "maxLength": bounds.max_data_url_chars,
+    }
+    picture: Schema = {
+        "type": "object",
+        "required": ["image_url"],
+        "properties": {"image_url": url},
+    }
+    document = _document(bounds, {"images": {**listed(picture), "minItems": 1}, "mask": picture})
+    return {**document, "required": [*_REQUIRED, "images"]}
+
+
+_REQUIRED = ("model", "prompt")
+_AS_PICTURES: Schema = {
+    name: {"contentType": "image/png, image/jpeg, image/webp"}
+    for name in ("image", "image[]", "mask")
+}

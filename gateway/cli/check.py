@@ -1,0 +1,172 @@
+"""`gateway check`: is everything there that a start needs?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.accounts.tables import keys, teams
+from gateway.database.clock import now_ms
+from gateway.database.database import StateUnavailable, Transaction
+from gateway.database.migrate import SchemaTooNew, migrate
+from gateway.model.values import Entry
+from gateway.runtime.container import open_database, open_results, open_spans, open_upstream
+from gateway.settings import Settings, SettingsError
+from gateway.uploads.reader import digest
+from gateway.upstream.http import CatalogueUnavailable
+from gateway.upstream.rules.model_catalogue import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: `good` is None where it is only worth knowing."""
+
+    part: str
+    good: bool | None
+    text: str
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """Everything that was looked at, in the order in which a start needs it."""
+
+    async def look() -> list[Finding]:
+        return [
+            *await _state(settings),
+            *await _results(settings),
+            *_spool(settings),
+            *await _upstream(settings),
+            *_tracing(settings),
+            *_access(settings),
+        ]
+
+    return asyncio.run(look())
+
+
+async def _state(settings: Settings) -> list[Finding]:
+    try:
+        database = open_database(settings.state.url)
+    except SettingsError as error:
+        return [Finding("state", False, str(error))]
+    try:
+        version = await migrate(database)
+        unlimited = await database.read(teams.unlimited_teams)
+        some = await database.read(_counts)
+    except (StateUnavailable, SchemaTooNew) as error:
+        return [Finding("state", False, str(error))]
+    finally:
+        await database.close()
+    found = [Finding("state", True, f"schema {version}, teams: {some[0]}, keys: {some[1]}")]
+    if not some[1]:
+        found.append(
+            Finding("state", None, "no key yet: gateway teams create, then gateway keys create")
+        )
+    if unlimited:
+        names = ", ".join(unlimited)
+        found.append(Finding("budgets", None, f"teams without a budget of their own: {names}"))
+    return found
+
+
+async def _counts(tx: Transaction) -> tuple[int, int]:
+    return len(await teams.list_teams(tx)), len(await keys.list_keys(tx))
+
+
+async def _results(settings: Settings) -> list[Finding]:
+    cache = settings.cache
+    if cache.url.startswith("disk:"):
+        return [_folder("results", Path(cache.url.removeprefix("disk:")))]
+    local = _folder("results", Path(cache.local_folder))
+    return [local, await _bucket(settings)] if local.good else [local]
+
+
+async def _bucket(settings: Settings) -> Finding:
+    """Put a small object where results will lie, and delete it."""
+    url = settings.cache.url
+    try:
+        results = open_results(settings)
+    except SettingsError as error:
+        return Finding("results", False, str(error))
+    try:
+        probe, body = _probe()
+        await results.put(probe, body)
+        await results.delete(probe.key)
+        trouble = results.trouble
+    finally:
+        await results.close()
+    if trouble:
+        return Finding("results", False, f"{url} can't be written: {trouble}")
+    return Finding("results", True, f"{url} can be written")
+
+
+def _probe() -> tuple[Entry, bytes]:
+    """An entry that no edit has and that has run out already."""
+    body, now = b"{}", now_ms()
+    return Entry(
+        key=f"check-{uuid.uuid4().hex}",
+        team="",
+        key_id="",
+        model="",
+        cost_nanos=None,
+        created_ms=now,
+        expires_ms=now,
+        body_digest=digest(body),
+        body_bytes=len(body),
+        content_type="application/json",
+        request_id="",
+        upstream_request_id="",
+    ), body
+
+
+def _spool(settings: Settings) -> list[Finding]:
+    folder = settings.server.spool_folder
+    return [_folder("spool", Path(folder))] if folder else []
+
+
+def _folder(part: str, folder: Path) -> Finding:
+    nearest = folder
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(part, False, f"{folder} can't be written: {nearest} is in the way")
+    space = os.statvfs(nearest)
+    free_gb = space.f_bavail * space.f_frsize / 10**9
+    return Finding(part, True, f"{folder} can be written, {free_gb:.1f} GB free")
+
+
+async def _upstream(settings: Settings) -> list[Finding]:
+    found = []
+    if not settings.upstream.api_key:
+        found.append(Finding("upstream", False, "no API key: set DEEPSHI_API_KEY"))
+    upstream = open_upstream(settings)
+    try:
+        listing = parse(await upstream.models())
+    except (CatalogueUnavailable, ValueError) as error:
+        found.append(Finding("upstream", False, f"{settings.upstream.base_url}: {error}"))
+    else:
+        editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
+        text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
+        found.append(Finding("upstream", True, text))
+        found += [Finding("upstream", False, text) for text in await upstream.unusable_keys()]
+    finally:
+        await upstream.close()
+    return found
+
+
+def _tracing(settings: Settings) -> list[Finding]:
+    try:
+        open_spans(settings).close()
+    except SettingsError as error:
+        return [Finding("tracing", False, str(error))]
+    return []
+
+
+def _access(settings: Settings) -> list[Finding]:
+    found = []
+    if settings.server.host not in ("127.0.0.1", "::1", "localhost"):
+        text = f"{settings.server.host} is reachable from elsewhere; put TLS in front of it"
+        found.append(Finding("listening", None, text))
+    if not settings.admin.token.get_secret_value():
+        found.append(Finding("admin", None, "/admin is off: GATEWAY_ADMIN_TOKEN is not set"))
+    return found

@@ -1,0 +1,145 @@
+"""`gateway ledger export`: the books of some days, for a sheet or for a FinOps tool."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from datetime import tzinfo
+from pathlib import Path
+from typing import Literal, TextIO, cast
+from zoneinfo import ZoneInfo
+
+import click
+
+from gateway.cli.context import config_option, csv_cell, in_database, settings_of
+from gateway.cli.date_range import Range, range_of, working
+from gateway.cli.ledger import LEDGER_COLUMNS
+from gateway.database.database import Transaction
+from gateway.ledger.focus import COLUMNS, NUMBERS, Issuer, focus_rows
+from gateway.ledger.tables.close_month import closings
+from gateway.ledger.tables.closed_days import closed_through
+from gateway.ledger.tables.reports import every_row
+from gateway.model.windows import month_days
+from gateway.queries.serializers import ledger_facts
+from gateway.settings import Settings
+
+Form = Literal["csv", "json", "focus"]
+Facts = Mapping[str, object]
+
+
+@click.command("export")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "focus"]),
+    default="csv",
+    help="The ledger's own rows as CSV or as JSON lines, or FOCUS 1.2 as CSV.",
+)
+@click.option("--period", default=None, help="A month, whole: 2026-11.")
+@click.option("--from", "since", default=None, help="The first day, where it is no month.")
+@click.option("--to", "to", default=None, help="The last day.")
+@click.option(
+    "--output",
+    "output",
+    default="-",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="The file that is written (default: standard output).",
+)
+@config_option
+def export(
+    config: Path | None,
+    form: str,
+    period: str | None,
+    since: str | None,
+    to: str | None,
+    output: Path,
+) -> None:
+    """Write what is booked in a month, or from one day to another.
+
+    All of it as of one moment, always in the same order: a closed month is the same file each
+    time. Days are those of [server] timezone; times are UTC.
+    """
+    settings = settings_of(config)
+    days = _days(settings, period, since, to)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
+        with working("reading the ledger"):
+            closed = in_database(
+                settings,
+                lambda tx: _write(tx, cast(Form, form), days, settings, cast(TextIO, file)),
+                read=True,
+            )
+        _deliver(cast(TextIO, file), output)
+    if not closed:
+        click.echo(
+            f"{days.first_day} to {days.last_day} is not closed: what is booked in it can change.",
+            err=True,
+        )
+
+
+def _days(settings: Settings, period: str | None, since: str | None, to: str | None) -> Range:
+    if period is None:
+        return range_of(settings, since, to)
+    if since or to:
+        raise click.UsageError("give --period, or --from and --to")
+    try:
+        return Range(*month_days(period))
+    except ValueError:
+        raise click.BadParameter(f"{period!r} is no month; write 2026-11") from None
+
+
+async def _write(
+    tx: Transaction, form: Form, days: Range, settings: Settings, file: TextIO
+) -> bool:
+    """Write all of it, from the start where it is run again; is all of it closed?"""
+    file.seek(0)
+    file.truncate()
+    if form == "focus":
+        issuer = Issuer(settings.upstream.name, await _zone(tx, days, settings))
+        rows: AsyncIterator[Facts] = focus_rows(tx, days.first_day, days.last_day, issuer)
+        await _write_csv(rows, COLUMNS, NUMBERS, file)
+    elif form == "csv":
+        await _write_csv(_ledger(tx, days), LEDGER_COLUMNS, frozenset(), file)
+    else:
+        async for row in _ledger(tx, days):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return days.last_day <= (await closed_through(tx) or "")
+
+
+async def _zone(tx: Transaction, days: Range, settings: Settings) -> tzinfo:
+    """Where these days lie: a month stays where it was closed, whatever is set since."""
+    for closing in await closings(tx):
+        if closing.first_day <= days.first_day and days.last_day <= closing.last_day:
+            return ZoneInfo(closing.timezone)
+    return settings.zone
+
+
+async def _ledger(tx: Transaction, days: Range) -> AsyncIterator[Facts]:
+    async for row in every_row(tx, days.first_day, days.last_day):
+        yield ledger_facts(row)
+
+
+async def _write_csv(
+    rows: AsyncIterator[Facts], columns: tuple[str, ...], numbers: frozenset[str], file: TextIO
+) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    async for row in rows:
+        writer.writerow(csv_cell(name, row.get(name), number=name in numbers) for name in columns)
+
+
+def _deliver(file: TextIO, output: Path) -> None:
+    file.seek(0)
+    if str(output) == "-":
+        shutil.copyfileobj(file, sys.stdout)
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as whole:
+            shutil.copyfileobj(file, whole)
+        part.replace(output)
+    except OSError as error:
+        raise click.ClickException(f"{output} can't be written: {error.strerror}") from None

@@ -1,0 +1,91 @@
+"""Flights: one upstream call per fingerprint, owned by the app and not by any request.
+
+Whoever asks first leads; who asks for the same while it is in the air follows and shares
+how it ends. A client that leaves abandons its wait, never the flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gateway.coalescing.broadcast import Relay
+from gateway.telemetry.spans import NO_SPAN, Span
+
+Landing = TypeVar("Landing")
+
+
+class ClientGone(Exception):
+    """The client left while it waited; its flight goes on."""
+
+
+@dataclass(eq=False)
+class Flight(Generic[Landing]):
+    """One call in the air. `task` ends with its landing and never raises a refusal."""
+
+    key: str
+    task: asyncio.Task[Landing]
+    relay: Relay
+    span: Span = NO_SPAN
+    followers: int = field(default=0)
+
+
+class Flights(Generic[Landing]):
+    """Every flight of this process."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Flight[Landing]] = {}
+        self._in_air: set[asyncio.Task[Landing]] = set()
+
+    def is_in_air(self, key: str) -> bool:
+        """Is there a flight for this key that could be followed?"""
+        return key in self._by_key
+
+    def follow(self, key: str) -> Flight[Landing] | None:
+        """Follow the flight for this key, if there is one in the air."""
+        flight = self._by_key.get(key)
+        if flight:
+            flight.followers += 1
+        return flight
+
+    def start(
+        self,
+        fly: Callable[[], Awaitable[Landing]],
+        key: str = "",
+        relay: Relay | None = None,
+        span: Span = NO_SPAN,
+    ) -> Flight[Landing]:
+        """Start a flight; with an empty key nobody can join it. `relay` tells of it on its way."""
+        task: asyncio.Task[Landing] = asyncio.ensure_future(_run(fly))
+        flight = Flight(key, task, relay or Relay(), span)
+        self._in_air.add(task)
+        if key:
+            self._by_key[key] = flight
+        task.add_done_callback(lambda _: self._landed(flight))
+        return flight
+
+    def _landed(self, flight: Flight[Landing]) -> None:
+        self._in_air.discard(flight.task)
+        if self._by_key.get(flight.key) is flight:
+            del self._by_key[flight.key]
+
+    @property
+    def in_air(self) -> int:
+        return len(self._in_air)
+
+    @property
+    def followers(self) -> int:
+        """How many requests follow another's flight in the air."""
+        return sum(flight.followers for flight in self._by_key.values())
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for every flight, at most so long; how many were still in the air then."""
+        if self._in_air:
+            await asyncio.wait(set(self._in_air), timeout=seconds)
+        return len(self._in_air)
+
+
+async def _run(fly: Callable[[], Awaitable[Landing]]) -> Landing:
+    return await fly()

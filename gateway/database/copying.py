@@ -1,0 +1,169 @@
+"""The whole state as rows: read out of one database and written into another, of either engine.
+
+Which tables there are is what the migrations say, so that none can be forgotten. Rows are read
+as of one moment, in parts, in the order of their primary keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.database.database import Transaction, Value
+from gateway.database.migrate import (
+    Migration,
+    SchemaTooNew,
+    apply_missing,
+    begun_version,
+    known_migrations,
+    schema_version,
+)
+from gateway.database.multirow import insert_rows, placeholders
+
+PART_ROWS = 2000
+_CREATED = re.compile(r"CREATE TABLE (\w+)\s*(.*)", re.DOTALL)
+_DROPPED = re.compile(r"DROP TABLE (\w+)")
+_KEY_OF_TABLE = re.compile(r"PRIMARY KEY \(([^)]*)\)")
+_KEY_OF_COLUMN = re.compile(r"(\w+) \w+ PRIMARY KEY")
+_HISTORY = frozenset({"audit", "ledger", "reservations", "usage_rows"})
+"""Where these are empty, nobody has been given a key, and nothing was asked or bought."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class NotEmpty(Exception):
+    """The database has a state in it already; nothing was changed."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"There is a state in that database already (its schema is at version {version}), and "
+            "something has happened in it. Restore into a new file, or an empty database or schema."
+        )
+
+
+class NotWhole(Exception):
+    """What is to be written in is not what was read out; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the state and the columns of its primary key."""
+
+    name: str
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of one table, each in the order of `columns`."""
+
+    table: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+
+
+class Sink(Protocol):
+    """Where the rows go. `begin` is called again where all of it is read anew."""
+
+    def begin(self, schema: int) -> None: ...
+
+    def add(self, part: Part) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What was read out: the schema's version, the parts, and how many rows each table had."""
+
+    schema: int
+    parts: Callable[[], Iterable[Part]]
+    rows: Callable[[], dict[str, int]]
+
+
+def tables_of(migrations: Sequence[Migration]) -> tuple[Table, ...]:
+    """The tables that are there once these migrations have been applied, by their names."""
+    found: dict[str, Table] = {}
+    for statement in (each for step in migrations for each in step.statements):
+        if created := _CREATED.match(statement):
+            found[created[1]] = Table(created[1], _key_of(created[2]))
+        elif dropped := _DROPPED.match(statement):
+            found.pop(dropped[1], None)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _key_of(columns: str) -> tuple[str, ...]:
+    if found := _KEY_OF_TABLE.search(columns):
+        return tuple(name.strip() for name in found[1].split(","))
+    return tuple(_KEY_OF_COLUMN.findall(columns))
+
+
+async def read_out(tx: Transaction, sink: Sink) -> dict[str, int]:
+    """Give every row of the state to `sink`; gives the number of rows by table.
+
+    Raises SchemaTooNew where the state has tables that this version knows nothing of.
+    """
+    version, known = await schema_version(tx), known_migrations()
+    if version > len(known):
+        raise SchemaTooNew(version, len(known))
+    sink.begin(version)
+    return {table.name: await _read(tx, table, sink) for table in tables_of(known[:version])}
+
+
+async def _read(tx: Transaction, table: Table, sink: Sink) -> int:
+    """In parts, each from the key on that the one before has ended with."""
+    key, last, count = ", ".join(table.key), (), 0
+    while True:
+        after = f"WHERE ({key}) > {placeholders(len(last))}" if last else ""
+        rows = await tx.fetch(
+            f"SELECT * FROM {table.name} {after} ORDER BY {key} LIMIT {PART_ROWS}", *last
+        )
+        if not rows:
+            return count
+        count += len(rows)
+        columns = list(rows[0])
+        sink.add(Part(table.name, columns, [[row[name] for name in columns] for row in rows]))
+        last = tuple(rows[-1][name] for name in table.key)
+
+
+async def write_in(tx: Transaction, backup: Backup) -> dict[str, int]:
+    """Make a state of a backup in an empty database, then bring it to this version's schema.
+
+    Gives the number of rows by table. Raises NotEmpty, NotWhole, SchemaTooNew.
+    """
+    known = known_migrations()
+    await _make_empty(tx, known)
+    if backup.schema > len(known):
+        raise SchemaTooNew(backup.schema, len(known))
+    await apply_missing(tx, known[: backup.schema])
+    names = [table.name for table in tables_of(known[: backup.schema])]
+    for name in names:  # migrations put first rows into some
+        await tx.fetch(f"DELETE FROM {name}")
+    written = Counter(dict.fromkeys(names, 0))
+    for part in backup.parts():
+        await _write(tx, part, names)
+        written[part.table] += len(part.rows)
+    if written != backup.rows():
+        raise NotWhole("the backup does not hold as many rows as were read out")
+    await apply_missing(tx, known)
+    return dict(written)
+
+
+async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
+    """Drop a state in which nothing has happened yet, as a mere `gateway check` makes one."""
+    version = await begun_version(tx)
+    if version > len(known):
+        raise NotEmpty(version)
+    tables = tables_of(known[:version])
+    for table in tables:
+        if table.name in _HISTORY and await tx.fetch(f"SELECT 1 AS one FROM {table.name} LIMIT 1"):
+            raise NotEmpty(version)
+    for table in tables:
+        await tx.fetch(f"DROP TABLE {table.name}")
+    await tx.fetch("DELETE FROM schema_migrations")
+
+
+async def _write(tx: Transaction, part: Part, names: Sequence[str]) -> None:
+    if part.table not in names or not all(map(_NAME.fullmatch, part.columns)):
+        raise NotWhole(f"the backup names {part.table!r}, which is no table of its version")
+    await insert_rows(tx, f"INSERT INTO {part.table} ({', '.join(part.columns)})", part.rows)

@@ -1,0 +1,30 @@
+"""Notes: small documents that outlive a restart, such as the last good model catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.database.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A document and when it was written."""
+
+    body: str
+    at_ms: int
+
+
+async def keep_note(tx: Transaction, name: str, body: str, now_ms: int) -> None:
+    """Write a note over the one before it."""
+    await tx.fetch(
+        "INSERT INTO notes (name, body, at_ms) VALUES ($1, $2, $3) ON CONFLICT (name) "
+        "DO UPDATE SET body = excluded.body, at_ms = excluded.at_ms",
+        *(name, body, now_ms),
+    )
+
+
+async def read_note(tx: Transaction, name: str) -> Note | None:
+    """The note of that name, or None."""
+    rows = await tx.fetch("SELECT body, at_ms FROM notes WHERE name = $1", name)
+    return Note(rows[0]["body"], rows[0]["at_ms"]) if rows else None

@@ -1,0 +1,207 @@
+"""Operations on PostgreSQL: connections for writers, others for readers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from gateway.database.database import Operation, Result, StateUnavailable, Transaction
+from gateway.database.postgres.transaction import (
+    AGAIN,
+    BROKEN,
+    PostgresTransaction,
+    boundary,
+    commit,
+    give_back,
+    roll_back,
+    unavailable,
+)
+
+ATTEMPTS = 6
+WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+CLOCK = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms"
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+ALONE = (
+    "SELECT pg_advisory_xact_lock("
+    "hashtextextended('image-edit-gateway ' || COALESCE(current_schema(), ''), 0))"
+)
+PATIENT_SECONDS = 3600.0
+NAME = {"application_name": "image-edit-gateway"}
+# A frozen process must not hold everybody's rows for ever.
+FROZEN_FOR = "SET idle_in_transaction_session_timeout = '15s'"
+
+
+class PostgresDatabase:
+    """The state in PostgreSQL, at a URL as libpq writes them.
+
+    `writers` and `readers` are connections of their own, so that money waiting for rows
+    never keeps the key poll waiting. A server that is down at start, or goes down, raises
+    StateUnavailable from each call until it is back.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        writers: int = 8,
+        readers: int = 4,
+        connect_seconds: float = 5.0,
+        command_seconds: float = 30.0,
+    ) -> None:
+        self._url = url
+        self._size = writers + readers
+        self._connect_seconds = connect_seconds
+        self._command_seconds = command_seconds
+        self._writers = asyncio.Semaphore(writers)
+        self._batches = asyncio.Semaphore(1)
+        self._readers = asyncio.Semaphore(readers)
+        self._opening = asyncio.Lock()
+        self._pool: Any = None
+        self._closed = False
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def write(
+        self, operation: Operation[Result], *, urgent: bool = True, together: bool = False
+    ) -> Result:
+        if urgent:
+            return await self._to_its_end(self._write(operation, self._command_seconds))
+        return await self._to_its_end(self._write_batch(operation))
+
+    async def exclusive(self, operation: Operation[Result]) -> Result:
+        async def alone(transaction: Transaction) -> Result:
+            await transaction.fetch(ALONE)
+            return await operation(transaction)
+
+        return await self._to_its_end(self._write(alone, PATIENT_SECONDS))
+
+    async def read(self, operation: Operation[Result]) -> Result:
+        if self._closed:
+            raise StateUnavailable("the state's database is closed")
+        async with self._turn(self._readers):
+            return await self._repeated(READ, operation, self._command_seconds)
+
+    async def clock_ms(self) -> int:
+        async def ask(transaction: Transaction) -> int:
+            rows = await transaction.fetch(CLOCK)
+            return int(rows[0]["now_ms"])
+
+        return await self.read(ask)
+
+    async def close(self) -> None:
+        """Finish what runs, if it ends within a command's time, then close every connection."""
+        self._closed = True
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=self._command_seconds)
+            for task in late:
+                task.cancel()
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                await pool.close()
+        except (TimeoutError, *BROKEN, asyncpg.PostgresError):
+            pool.terminate()
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Await `work`, which goes on when its caller is cancelled."""
+        if self._closed:
+            work.close()
+            raise StateUnavailable("the state's database is closed")
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _write_batch(self, operation: Operation[Result]) -> Result:
+        # One batch at a time, so that batches never take the connections of money.
+        async with self._turn(self._batches):
+            return await self._write(operation, self._command_seconds)
+
+    async def _write(self, operation: Operation[Result], timeout_seconds: float) -> Result:
+        async with self._turn(self._writers):
+            return await self._repeated(WRITE, operation, timeout_seconds)
+
+    @asynccontextmanager
+    async def _turn(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._command_seconds):
+                await places.acquire()
+        except TimeoutError as error:
+            raise StateUnavailable("every connection to the state's PostgreSQL is busy") from error
+        try:
+            yield
+        finally:
+            places.release()
+
+    async def _repeated(
+        self, begin: str, operation: Operation[Result], timeout_seconds: float
+    ) -> Result:
+        """Run in a transaction, again where the server picked it as a deadlock's victim."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(random.uniform(0.001, 0.005 * 2**attempt))
+            try:
+                return await self._once(begin, operation, timeout_seconds)
+            except AGAIN as error:
+                last = error
+        raise unavailable(last) from last
+
+    async def _once(
+        self, begin: str, operation: Operation[Result], timeout_seconds: float
+    ) -> Result:
+        async with self._connection() as connection:
+            transaction = PostgresTransaction(connection, timeout_seconds)
+            try:
+                with boundary():
+                    await connection.execute(begin)
+                result = await operation(transaction)
+                if transaction.failed is not None:
+                    raise RuntimeError(
+                        "an operation went on after an error"
+                    ) from transaction.failed
+            except BaseException as error:
+                await roll_back(connection, error)
+                raise
+            await commit(connection)
+            return result
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        with boundary():
+            pool = await self._opened()
+            connection = await pool.acquire(timeout=self._connect_seconds)
+        try:
+            yield connection
+        finally:
+            await give_back(pool, connection, self._connect_seconds)
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                # No connection is made before one is needed: a server that is down now
+                # fails the call, not the pool.
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=self._size,
+                    timeout=self._connect_seconds,
+                    command_timeout=self._command_seconds,
+                    server_settings=NAME,
+                    init=_set_up,
+                    reset=_leave_as_it_is,
+                )
+            return self._pool
+
+
+async def _set_up(connection: Any) -> None:
+    await connection.execute(FROZEN_FOR)
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """Every transaction here ends itself and sets nothing: save the round trip of a reset."""

@@ -1,0 +1,121 @@
+"""A transaction on an asyncpg connection: begun, ended, and its errors translated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+
+from gateway.database.database import CommitUnknown, Conflict, Row, StateUnavailable, Value
+
+# What may succeed when the whole operation is run again: nothing of it has been kept.
+AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+)
+BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# Classes of SQLSTATE that say the server, not the statement, is the trouble: connection,
+# authorisation, no such database, resources, operator, system, internal.
+_SERVER_TROUBLE = ("08", "28", "3D", "53", "57", "58", "XX")
+_STATE_TROUBLE = ("25006", "42P01", "55P03")  # a read-only standby, no such table, lock
+
+
+def _is_trouble(error: asyncpg.PostgresError) -> bool:
+    state = error.sqlstate or "XX000"
+    return state[:2] in _SERVER_TROUBLE or state in _STATE_TROUBLE
+
+
+def unavailable(error: BaseException) -> StateUnavailable:
+    """What the state knows an error as that keeps the server from being used."""
+    said = str(error) or type(error).__name__
+    return StateUnavailable(f"the state's PostgreSQL cannot be used: {said}")
+
+
+@contextmanager
+def boundary() -> Iterator[None]:
+    """Translate what asyncpg raises; what may be run again, and mistakes, stay as they are."""
+    try:
+        yield
+    except AGAIN:
+        raise
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict(error.args[0]) from error  # its text names columns, not values
+    except asyncpg.PostgresError as error:
+        if _is_trouble(error):
+            raise unavailable(error) from error
+        raise
+    except asyncpg.DataError:
+        raise  # a value of the wrong type: the caller's mistake
+    except BROKEN as error:
+        raise unavailable(error) from error
+
+
+class PostgresTransaction:
+    """One open transaction on one connection."""
+
+    def __init__(self, connection: Any, timeout_seconds: float) -> None:
+        self._connection = connection
+        self._timeout_seconds = timeout_seconds
+        self.failed: Exception | None = None
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        if self.failed is not None:
+            raise RuntimeError("this transaction has failed already") from self.failed
+        try:
+            with boundary():
+                records = await self._connection.fetch(sql, *values, timeout=self._timeout_seconds)
+        except Exception as error:
+            self.failed = error
+            raise
+        return [dict(record) for record in records]
+
+
+async def roll_back(connection: Any, error: BaseException) -> None:
+    """End a failed transaction; a connection that can't do that is thrown away."""
+    if not isinstance(error, Exception) or isinstance(error, StateUnavailable):
+        _throw_away(connection)  # cancelled, timed out or broken: the server rolls back
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, *BROKEN):
+        _throw_away(connection)
+
+
+async def give_back(pool: Any, connection: Any, timeout_seconds: float) -> None:
+    """Return a connection to its pool.
+
+    Trouble with that is the connection's alone: what was committed stays committed.
+    """
+    try:
+        await pool.release(connection, timeout=timeout_seconds)
+    except (asyncpg.PostgresError, *BROKEN):
+        _throw_away(connection)
+
+
+def _throw_away(connection: Any) -> None:
+    try:
+        connection.terminate()
+    except asyncpg.InterfaceError:  # it broke, and the pool has dropped it already
+        return
+
+
+async def commit(connection: Any) -> None:
+    """Commit; raises CommitUnknown where the answer never came."""
+    try:
+        status = await connection.execute("COMMIT")
+    except asyncpg.PostgresError as error:
+        if _is_trouble(error):
+            raise CommitUnknown(f"the commit's answer was {error}") from error
+        raise
+    except asyncio.CancelledError:
+        _throw_away(connection)
+        raise
+    except BROKEN as error:
+        _throw_away(connection)
+        raise CommitUnknown(f"the connection broke during a commit: {error}") from error
+    if status != "COMMIT":
+        raise RuntimeError(f"the transaction ended as {status}")

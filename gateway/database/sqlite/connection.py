@@ -1,0 +1,157 @@
+"""One thread's SQLite connection: how it is opened, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import re
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.database.database import CommitUnknown, Conflict, Row, StateUnavailable, Value
+
+_UNIQUE = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+}
+
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The error's primary result code: SQLITE_BUSY_SNAPSHOT and its like are SQLITE_BUSY."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
+def _translated(error: sqlite3.Error, path: Path) -> Exception:
+    """What the state knows an error of SQLite as; a programming error stays what it is."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict(str(error)) if error.sqlite_errorcode in _UNIQUE else error
+    if isinstance(error, sqlite3.ProgrammingError) or "syntax error" in str(error):
+        return error
+    return StateUnavailable(f"the state's database {path} cannot be used: {error}")
+
+
+@functools.lru_cache(1_000)
+def _numbered(sql: str) -> str:
+    """`$1` would be a parameter of that name to SQLite, to be looked up; `?1` is the first."""
+    return _PARAMETER.sub(r"?\1", sql)
+
+
+def create(path: Path) -> None:
+    """An empty database file of 0600 in a folder of 0700, where there is none yet.
+
+    SQLite gives its log and index files the permissions of the database's own file. A file
+    that is there is never opened: closing any descriptor of it would drop every lock that
+    this process's connections hold on it, and another process could then throw away the log
+    under them.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+class Connection:
+    """One thread's connection: opened when first needed, and again after it failed."""
+
+    def __init__(self, path: Path, busy_seconds: float, *, read_only: bool) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._read_only = read_only
+        self._open: sqlite3.Connection | None = None
+        self._broken = False
+
+    def begin(self, statement: str) -> None:
+        try:
+            if self._open is None:
+                self._open = self._connect()
+            self._open.execute(statement)
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise StateUnavailable(
+                f"the state's database {self._path} cannot be used: {error}"
+            ) from error
+
+    def execute(self, statement: str) -> None:
+        """A statement without values or rows, such as those of savepoints."""
+        self.fetch(statement, ())
+
+    @property
+    def holds(self) -> bool:
+        """Is its transaction still what it was, but for statements that failed by themselves?"""
+        return self._open is not None and self._open.in_transaction and not self._broken
+
+    def fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]:
+        try:
+            cursor = self._in_use().execute(_numbered(sql), values)
+            # Fetched whole: a RETURNING that isn't keeps its statement, and the lock, open.
+            rows = cursor.fetchall()
+            names = [column[0] for column in cursor.description] if rows else ()
+            return [dict(zip(names, row, strict=True)) for row in rows]
+        except sqlite3.Error as error:
+            translated = _translated(error, self._path)
+            self._broken |= isinstance(translated, StateUnavailable)
+            raise translated from error
+
+    def commit(self) -> None:
+        try:
+            self._in_use().execute("COMMIT")
+        except sqlite3.Error as error:
+            self._broken = True
+            # A failed fsync leaves what was written to the log: recovery may still find it.
+            if _primary(error) == sqlite3.SQLITE_IOERR:
+                raise CommitUnknown(f"{self._path}: {error}") from error
+            raise _translated(error, self._path) from error
+
+    def roll_back(self) -> None:
+        if self._open is None:
+            return
+        try:
+            if self._open.in_transaction:
+                self._open.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._broken = True  # closing it rolls back as well
+        if self._broken:
+            self.close()
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open, self._broken = None, False
+
+    def _in_use(self) -> sqlite3.Connection:
+        if self._open is None:
+            raise RuntimeError("a transaction is used outside of its operation")
+        return self._open
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=500)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")
+            self._write_ahead(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute(f"PRAGMA query_only = {int(self._read_only)}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _write_ahead(self, connection: sqlite3.Connection) -> None:
+        """Switch a new file to WAL; here SQLite itself doesn't wait for who does the same."""
+        give_up = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            except sqlite3.OperationalError as error:
+                if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(random.uniform(0.0005, 0.003))
+            else:
+                return

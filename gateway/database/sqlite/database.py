@@ -1,0 +1,268 @@
+"""Operations on SQLite: a queue for the writer thread, another for the readers."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.database.database import Operation, Result, Row, StateUnavailable, Value
+from gateway.database.sqlite.connection import Connection, create
+
+MOST_TOGETHER = 16
+"""So many short operations share a commit; none of them waits for more than these."""
+_Ending = tuple[object, BaseException | None]
+"""What an operation has given, or what it has raised."""
+BATCH_PATIENCE_SECONDS = 0.1
+"""A batch lets every urgent operation of this long after it go first, and no more."""
+
+
+class SqliteTransaction:
+    """One open transaction; its `fetch` never suspends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.failed: Exception | None = None
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        if self.failed is not None:
+            raise RuntimeError("this transaction has failed already") from self.failed
+        try:
+            return self._connection.fetch(sql, values)
+        except Exception as error:
+            self.failed = error
+            raise
+
+
+@dataclass(order=True, slots=True)
+class _Job:
+    """One operation in the queue, and where its result goes; None ends a thread."""
+
+    due: float
+    number: int
+    operation: Operation[Any] | None = field(compare=False)
+    future: asyncio.Future[Any] | None = field(compare=False, default=None)
+    together: bool = field(compare=False, default=False)
+
+    def finish(self, result: object, error: BaseException | None) -> None:
+        future = self.future
+        if future is None:
+            return
+
+        def settle() -> None:
+            if future.cancelled():  # its caller left; the operation has run all the same
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        try:
+            future.get_loop().call_soon_threadsafe(settle)
+        except RuntimeError:  # the caller's event loop is closed: nobody is left to tell
+            return
+
+
+class _Worker(threading.Thread):
+    """A thread with a connection of its own that works off a queue of jobs."""
+
+    def __init__(
+        self, name: str, jobs: queue.PriorityQueue[_Job], connection: Connection, begin: str
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._jobs = jobs
+        self._connection = connection
+        self._begin = begin
+
+    def run(self) -> None:
+        while (job := self._jobs.get()).operation is not None:
+            others = self._waiting() if job.together else []
+            if not others or not self._share([job, *others]):
+                for each in (job, *others):
+                    self._alone(each)
+        self._connection.close()
+
+    def _waiting(self) -> list[_Job]:
+        """Those next in line that may be written together with others."""
+        found: list[_Job] = []
+        while len(found) < MOST_TOGETHER - 1 and not self._jobs.empty():
+            job = self._jobs.get()  # nobody else takes from the writer's line
+            if not job.together:
+                self._jobs.put(job)
+                break
+            found.append(job)
+        return found
+
+    def _share(self, jobs: Sequence[_Job]) -> bool:
+        """Run jobs in one transaction, so that one sync of the disk is for all of them.
+
+        Each is in a savepoint: what it raises undoes itself alone. Nobody is told of anything
+        before the commit. False, with nothing done, where each has to be run by itself to know.
+        """
+        try:
+            self._connection.begin(self._begin)
+        except StateUnavailable as error:
+            return self._tell(jobs, [(None, copy.copy(error)) for _ in jobs])
+        try:
+            ended = [self._in_savepoint(job) for job in jobs]
+        except BaseException:  # noqa: BLE001 - whoever has caused it will raise it once more
+            self._connection.roll_back()
+            return False
+        try:
+            self._connection.commit()
+        except BaseException as error:  # noqa: BLE001 - it belongs to everybody who awaits
+            self._connection.roll_back()
+            ended = [(None, copy.copy(error)) for _ in jobs]
+        return self._tell(jobs, ended)
+
+    def _tell(self, jobs: Sequence[_Job], ended: Sequence[_Ending]) -> bool:
+        for job, (result, error) in zip(jobs, ended, strict=True):
+            job.finish(result, error)
+        return True
+
+    def _in_savepoint(self, job: _Job) -> _Ending:
+        """How a job has ended. Raises where that has ended the whole transaction."""
+        self._connection.execute("SAVEPOINT job")
+        try:
+            result = self._operate(_operation_of(job))
+        except BaseException as error:
+            if not self._connection.holds:
+                raise
+            self._connection.execute("ROLLBACK TO job")
+            self._connection.execute("RELEASE job")
+            return None, error
+        self._connection.execute("RELEASE job")
+        return result, None
+
+    def _alone(self, job: _Job) -> None:
+        try:
+            result = self._transact(_operation_of(job))
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
+            job.finish(None, error)
+        else:
+            job.finish(result, None)
+
+    def _transact(self, operation: Operation[Any]) -> object:
+        self._connection.begin(self._begin)
+        try:
+            result = self._operate(operation)
+            self._connection.commit()
+        except BaseException:
+            self._connection.roll_back()
+            raise
+        return result
+
+    def _operate(self, operation: Operation[Any]) -> object:
+        transaction = SqliteTransaction(self._connection)
+        result: object = _drive(operation, transaction)
+        if transaction.failed is not None:
+            raise RuntimeError("an operation went on after an error") from transaction.failed
+        return result
+
+
+def _operation_of(job: _Job) -> Operation[Any]:
+    if job.operation is None:
+        raise RuntimeError("the end of a thread is no operation")
+    return job.operation
+
+
+def _drive(operation: Operation[Result], transaction: SqliteTransaction) -> Result:
+    """Run an operation's coroutine to its end, which it reaches without suspending."""
+    steps = operation(transaction).__await__()
+    try:
+        next(steps)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    steps.close()
+    raise RuntimeError(
+        "an operation on the state may await its transaction only, "
+        "and this one awaited something else"
+    )
+
+
+class SqliteDatabase:
+    """The state in one SQLite file.
+
+    The file is made 0600, its folder 0700, where they are missing. `busy_seconds` bounds
+    the wait for another process's lock; after it, StateUnavailable.
+    """
+
+    def __init__(self, path: Path | str, *, readers: int = 3, busy_seconds: float = 20.0) -> None:
+        self._path = Path(path).absolute()
+        self._readers = readers
+        self._busy_seconds = busy_seconds
+        self._writes: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._reads: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._numbers = itertools.count()
+        self._threads: list[_Worker] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    async def write(
+        self, operation: Operation[Result], *, urgent: bool = True, together: bool = False
+    ) -> Result:
+        patience = 0.0 if urgent else BATCH_PATIENCE_SECONDS
+        result: Result = await self._put(self._writes, operation, patience, together)
+        return result
+
+    async def read(self, operation: Operation[Result]) -> Result:
+        result: Result = await self._put(self._reads, operation, 0.0)
+        return result
+
+    async def exclusive(self, operation: Operation[Result]) -> Result:
+        # SQLite has one writer among all processes anyway: a write is alone.
+        return await self.write(operation)
+
+    async def clock_ms(self) -> int:
+        return time.time_ns() // 1_000_000  # a file has no clock but its machine's
+
+    async def close(self) -> None:
+        """Finish what is queued, then end the threads and their connections."""
+        with self._lock:
+            already, self._closed = self._closed, True
+            if not already:
+                self._writes.put(_Job(float("inf"), next(self._numbers), None))
+                for _ in range(self._readers):
+                    self._reads.put(_Job(float("inf"), next(self._numbers), None))
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _put(
+        self,
+        jobs: queue.PriorityQueue[_Job],
+        operation: Operation[Any],
+        patience: float,
+        together: bool = False,
+    ) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._closed:
+                raise StateUnavailable("the state's database is closed")
+            if not self._threads:
+                self._start()
+            due = time.monotonic() + patience
+            jobs.put(_Job(due, next(self._numbers), operation, future, together))
+        return future
+
+    def _start(self) -> None:
+        try:
+            create(self._path)
+        except OSError as error:
+            raise StateUnavailable(
+                f"the state's database {self._path} cannot be made: {error}"
+            ) from error
+        writer = Connection(self._path, self._busy_seconds, read_only=False)
+        self._threads = [_Worker("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
+        for number in range(self._readers):
+            reader = Connection(self._path, self._busy_seconds, read_only=True)
+            self._threads.append(_Worker(f"state-reader-{number}", self._reads, reader, "BEGIN"))
+        for thread in self._threads:
+            thread.start()

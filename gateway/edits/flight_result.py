@@ -1,0 +1,115 @@
+"""What is to be bought, and how a flight that buys it can land."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.coalescing.broadcast import Relay
+from gateway.coalescing.rules.failure_memory import Remembered
+from gateway.coalescing.rules.lease import Asking
+from gateway.model.errors import Refusal
+from gateway.model.money import NANOS, usd
+from gateway.model.values import Caller, Edit, Entry, Fingerprint, Settled
+from gateway.telemetry.request_record import stages_ms
+from gateway.telemetry.spans import Facts
+from gateway.uploads.spool import Spool
+from gateway.wire.cache_directives import Directives
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be bought, and for whom."""
+
+    request_id: str
+    caller: Caller
+    edit: Edit
+    spool: Spool
+    fingerprint: Fingerprint
+    directives: Directives
+    relay: Relay = field(default_factory=Relay)
+    """Hears of the call on its way, if this order's is the one that is made."""
+    asking: Asking = field(init=False)
+    """How it is to be bought, as far as other flights of the same edit are concerned."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asking", Asking.of(self.fingerprint, self.directives))
+
+
+@dataclass(frozen=True, slots=True)
+class Flown:
+    """What the leader's headers and journal say of a flight, however it ended."""
+
+    settled: Settled | None = None
+    upstream_request_id: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A flight that brought an answer, for everybody who waited on it."""
+
+    entry: Entry
+    shared_body: bytes
+    """With a cost of 0 and what was saved: for followers and for hits."""
+    body: bytes = b""
+    """As the upstream sent it: for the one who paid."""
+    found: bool = False
+    """It was there already when the leader looked again; nothing was bought."""
+    elsewhere: bool = False
+    """Another process bought it while it was waited for; here, everybody followed."""
+    stored: bool = False
+    not_stored_because: str = ""
+    flown: Flown = Flown()
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A flight that brought a refusal.
+
+    `leaders_own` says that it is the leader's own trouble: a follower may try with its own
+    money. `remembered`: whoever asks again gets the same for a while; `recalled`: it was given
+    from that memory, without a call. `aside` is the leader's `Fingerprint.aside`: whoever sends
+    other fields than it did may not be refused for what it was.
+    """
+
+    refusal: Refusal
+    leaders_own: bool = False
+    remembered: Remembered | None = None
+    recalled: bool = False
+    aside: str = ""
+    flown: Flown = Flown()
+
+
+Landing = Picture | Crash
+
+
+def landing_facts(order: Order, landing: Landing) -> dict[str, object]:
+    """What the journal says of a flight whose own request has no line left to say it in."""
+    flown = landing.flown
+    settled = flown.settled
+    return {
+        "code": landing.refusal.code if isinstance(landing, Crash) else None,
+        "stored": isinstance(landing, Picture) and landing.stored,
+        "team": order.caller.team,
+        "key_id": order.caller.key_id,
+        "model": order.edit.model,
+        "fingerprint": order.fingerprint.key,
+        "cost_usd": usd(settled.cost_nanos) if settled else None,
+        "estimated": settled.estimated if settled else None,
+        "upstream_request_id": flown.upstream_request_id or None,
+        "stages_ms": stages_ms(flown.stages),
+    }
+
+
+def span_facts(order: Order, landing: Landing) -> Facts:
+    """What a flight's span says of it when it has landed."""
+    settled = landing.flown.settled
+    return {
+        "gateway.request_id": order.request_id,
+        "gateway.fingerprint": order.fingerprint.key,
+        "gateway.team": order.caller.team,
+        "gateway.stored": isinstance(landing, Picture) and landing.stored,
+        "gateway.cost_usd": settled.cost_nanos / NANOS if settled else None,
+        "gateway.cost_estimated": settled.estimated if settled else None,
+    }

@@ -1,0 +1,364 @@
+"""Buying a picture: what the leader of a flight does, in the order in which it does it.
+
+Look again, reserve (or follow who has it in the air elsewhere), forward, settle, store. It
+runs as a task of the app: a client that leaves does not stop it. After `reserve` every way out
+goes through `settle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from gateway.cache.invalidation import Announcements
+from gateway.cache.result_store import Results, Stored
+from gateway.cache.rules.entry import may_serve
+from gateway.coalescing.lease_transaction import Blocked, Leases, Leasing
+from gateway.coalescing.rules.failure_memory import Remembered, failure_of, memory_seconds
+from gateway.edits.flight_result import Crash, Flown, Landing, Order, Picture
+from gateway.edits.follow_elsewhere import Follower
+from gateway.edits.forward import Bought, Call, Forwarder, NotBought
+from gateway.ledger.budget_service import Treasury
+from gateway.ledger.tables.booking import paid_images
+from gateway.model.errors import Refusal
+from gateway.model.money import usd
+from gateway.model.values import CallFacts, Entry, Reservation, Settled, Settlement
+from gateway.settings import Settings
+from gateway.telemetry.log import Journal
+from gateway.telemetry.metrics import Meters
+from gateway.telemetry.request_record import Stage
+from gateway.telemetry.spans import Spans
+from gateway.upstream.limiter import Clearance, Tower
+from gateway.wire.answer import Answered
+
+LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
+INTERNAL = Refusal(
+    "internal_error",
+    "The gateway made a mistake of its own; it is in its journal under this request's id. "
+    "GET /v1/requests/ID says whether anything was charged.",
+)
+UNKNOWN = Settlement(cost_nanos=None)
+
+
+@dataclass(slots=True)
+class Paid:
+    """A reservation, what goes along with it until it is resolved, and leave to fly."""
+
+    reservation: Reservation
+    leasing: Leasing
+    clearance: Clearance
+    counted: bool = False
+    """Is what it cost in the metrics?"""
+
+
+class Buyer:
+    """Carries out orders."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        treasury: Treasury,
+        leases: Leases,
+        follower: Follower,
+        tower: Tower,
+        forwarder: Forwarder,
+        results: Results,
+        announcements: Announcements,
+        meters: Meters,
+        journal: Journal,
+        digest: Callable[[bytes], str],
+        now_ms: Callable[[], int],
+        spans: Spans,
+    ) -> None:
+        self._settings = settings
+        self._treasury = treasury
+        self._leases = leases
+        self._follower = follower
+        self._tower = tower
+        self._forwarder = forwarder
+        self._results = results
+        self._announcements = announcements
+        self._meters = meters
+        self._journal = journal
+        self._digest = digest
+        self._now_ms = now_ms
+        self._spans = spans
+
+    async def buy(self, order: Order) -> Landing:
+        """The whole of a flight. Never raises: what goes wrong is in the landing."""
+        stages = Stages(self._spans)
+        try:
+            return await self._buy(order, stages)
+        except Refusal as refusal:
+            own = refusal.code in LEADERS_OWN
+            return Crash(refusal, leaders_own=own, flown=Flown(stages=stages.seconds))
+        except Exception as error:  # noqa: BLE001 - a flight must land, or its followers hang
+            self._journal.fault("a flight crashed", error)
+            return Crash(INTERNAL, flown=Flown(stages=stages.seconds))
+        finally:
+            order.spool.close()
+
+    async def _buy(self, order: Order, stages: Stages) -> Landing:
+        paid = await self._lead(order, stages)
+        if not isinstance(paid, Paid):
+            return paid
+        try:
+            return await self._fly(order, paid, stages)
+        except Exception:
+            paid.clearance.release()
+            paid.leasing.lost()  # what is settled stays as it is; else this is the ceiling
+            await self._book(order, paid, UNKNOWN)
+            raise
+
+    async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
+        caller = order.caller
+        self._meters.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
+        call = await self._call(order, paid.clearance, stages)
+        remembered = self._note(order, paid.leasing, call)
+        with stages.time("settle"):
+            settled = await self.settle(order, paid, call)
+        flown = Flown(
+            settled=settled,
+            upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
+            stages=stages.seconds,
+        )
+        if isinstance(call, NotBought) or settled is None:
+            refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
+            return Crash(refusal, remembered=remembered, aside=order.fingerprint.aside, flown=flown)
+        with stages.time("store"):
+            return await self.store(order, paid, call, flown)
+
+    async def _lead(self, order: Order, stages: Stages) -> Paid | Landing:
+        """Money for the call, unless there turns out to be a picture, or somebody else's call."""
+        leasing = self._leases.of(order.asking, order.request_id)
+        while True:
+            if found := await self._look(order, stages):
+                return found
+            try:
+                return await self._line_up(order, leasing, stages)
+            except Blocked as blocked:
+                with stages.time("follow"):
+                    landing = await self._follower.follow(order, leasing, blocked)
+            if landing:
+                return replace(landing, flown=Flown(stages=stages.seconds))
+
+    async def _line_up(self, order: Order, leasing: Leasing, stages: Stages) -> Paid | Picture:
+        """A seat at the upstream first, then the money: none is held by who waits in the line.
+
+        Whoever is not paid for, or is to follow another's flight, takes up no seat, and who has
+        no money is told so without a wait.
+        """
+        if self._tower.is_full:
+            with stages.time("afford"):
+                await self.afford(order)
+        with ExitStack() as stack:
+            with stages.time("queue"):
+                clearance = await self._tower.clear(order.caller.team)
+            stack.callback(clearance.release)
+            if clearance.queued and (found := await self._look(order, stages)):
+                return found
+            with stages.time("reserve"):
+                reservation = await self.reserve(order, leasing, clearance)
+            stack.pop_all()
+        return Paid(reservation, leasing, clearance)
+
+    async def _call(self, order: Order, clearance: Clearance, stages: Stages) -> Call:
+        """The call itself. Who had to wait for money has let others have the seat meanwhile."""
+        try:
+            with stages.time("queue"):
+                await clearance.regain()
+        except Refusal as refusal:
+            return NotBought(refusal, None)
+        try:
+            with stages.time("forward"):
+                return await self._forwarder.forward(order, clearance)
+        finally:
+            clearance.release()
+
+    # --- look again -------------------------------------------------------------------
+
+    async def _look(self, order: Order, stages: Stages) -> Picture | None:
+        with stages.time("look_again"):
+            found = await self.look_again(order)
+        return Picture(found.entry, found.body, found=True, stored=True) if found else None
+
+    async def look_again(self, order: Order) -> Stored | None:
+        """Somebody may have stored it between the first look and this flight."""
+        if not order.directives.may_look or order.fingerprint.uncacheable:
+            return None
+        stored = await self._results.get(order.fingerprint.key)
+        if stored and may_serve(stored.entry, self._now_ms(), order.directives.max_age_seconds):
+            return stored
+        return None
+
+    # --- reserve ----------------------------------------------------------------------
+
+    async def reserve(self, order: Order, leasing: Leasing, clearance: Clearance) -> Reservation:
+        """Hold the most that this call can cost, at every level, and take the edit's lease.
+
+        Raises Refusal, and Blocked where the lease is another flight's.
+        """
+        facts = CallFacts(
+            request_id=order.request_id,
+            model=order.edit.model,
+            route=order.edit.route,
+            fingerprint=order.fingerprint.key,
+            references=len(order.edit.references),
+            body_bytes=order.edit.body_bytes,
+        )
+        granted = await self._treasury.reserve(
+            order.caller,
+            facts,
+            price_nanos=self._price_nanos(order),
+            images=order.edit.n,
+            along=leasing,
+            on_wait=clearance.release,
+        )
+        return granted.reservation
+
+    async def afford(self, order: Order) -> None:
+        """Is there money for this call, or will there be? Raises Refusal where there won't."""
+        await self._treasury.afford(
+            order.caller,
+            order.edit.model,
+            price_nanos=self._price_nanos(order),
+            images=order.edit.n,
+        )
+
+    def _price_nanos(self, order: Order) -> int:
+        """What a picture of this call is reserved at, by the settings."""
+        model = self._settings.models.get(order.edit.model)
+        price = model.price_ceiling_usd if model else None
+        return self._settings.upstream.price_ceiling_usd if price is None else price
+
+    # --- settle -----------------------------------------------------------------------
+
+    def _note(self, order: Order, leasing: Leasing, call: Call) -> Remembered | None:
+        """Have the settlement tell the others how it ended; what is remembered of a failure."""
+        if isinstance(call, Bought):
+            leasing.landed()
+            return None
+        seconds = 0.0
+        if call.settlement:
+            seconds = memory_seconds(
+                call.refusal,
+                call.settlement.cost_nanos,
+                failure_seconds=self._settings.cache.failure_memory_seconds,
+                refusal_seconds=self._settings.cache.refusal_memory_seconds,
+                stores=order.asking.stores,
+            )
+        leasing.failed(failure_of(call.refusal, order.fingerprint.aside), int(seconds * 1000))
+        if not seconds:
+            return None
+        now_ms = self._now_ms()
+        return Remembered(call.refusal, now_ms, now_ms + int(seconds * 1000))
+
+    async def settle(self, order: Order, paid: Paid, call: Call) -> Settled | None:
+        """Book what the call cost, or give the money back where it never left."""
+        if call.settlement is None:
+            await self._treasury.void(paid.reservation, paid.leasing)
+            return None
+        return await self._book(order, paid, call.settlement)
+
+    async def _book(self, order: Order, paid: Paid, settlement: Settlement) -> Settled:
+        """To book twice is to book once, in the ledger and in the metrics."""
+        settled = await self._treasury.settle(
+            order.caller.key_id, paid.reservation, settlement, paid.leasing
+        )
+        if not paid.counted:
+            paid.counted = True
+            self._count(order, paid.reservation, settlement, settled)
+        return settled
+
+    def _count(
+        self, order: Order, reservation: Reservation, settlement: Settlement, settled: Settled
+    ) -> None:
+        cost, images = settled.cost_nanos, reservation.images
+        labels = {"model": order.edit.model, "team": order.caller.team}
+        pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
+        if cost or pictures:
+            self._meters.record_cost(
+                **labels,
+                request_id=order.request_id,
+                key_id=order.caller.key_id,
+                cost_nanos=cost,
+                estimated=settled.estimated,
+                pictures=pictures,
+            )
+        if settled.overrun_nanos:
+            self._meters.record_overrun(**labels)
+            self._journal.warn(
+                "a call cost more than its ceiling",
+                **labels,
+                cost_usd=usd(cost),
+                ceiling_usd=usd(reservation.ceiling_nanos),
+            )
+
+    # --- store ------------------------------------------------------------------------
+
+    async def store(self, order: Order, paid: Paid, call: Bought, flown: Flown) -> Picture:
+        """Keep the result, unless there is a reason not to. A broken store is only a miss."""
+        make = functools.partial(self._shared, order, call, flown)
+        why_not = _why_not_stored(order, call.answered)
+        if why_not:
+            shared, kept = await asyncio.to_thread(make), False
+        else:
+            shared, kept = await self._results.keep(make)
+            why_not = "" if kept else f"results-{self._results.trouble or 'not-kept'}"
+        if not kept:
+            await self._leases.let_go(paid.leasing, paid.reservation.id)
+        elif order.directives.may_replace:
+            self._announcements.replaced(shared.entry.key, shared.entry.created_ms)
+        return Picture(
+            entry=shared.entry,
+            shared_body=shared.body,
+            body=call.answer.body,
+            stored=kept,
+            not_stored_because=why_not,
+            flown=flown,
+        )
+
+    def _shared(self, order: Order, call: Bought, flown: Flown) -> Stored:
+        """The result for everybody who did not pay; megabytes are copied and hashed for it."""
+        now_ms = self._now_ms()
+        cost_nanos = flown.settled.cost_nanos if flown.settled else None
+        body = call.answered.for_sharing(cost_nanos)
+        entry = Entry(
+            key=order.fingerprint.key,
+            team=order.caller.team,
+            key_id=order.caller.key_id,
+            model=order.edit.model,
+            cost_nanos=cost_nanos,
+            created_ms=now_ms,
+            expires_ms=now_ms + int(self._settings.cache.ttl * 1000),
+            body_digest=self._digest(body),
+            body_bytes=len(body),
+            content_type="application/json",
+            request_id=order.request_id,
+            upstream_request_id=call.answer.request_id,
+            references=tuple(upload.digest for upload in order.edit.references),
+        )
+        return Stored(entry, body)
+
+
+class Stages:
+    """The seconds that each stage of a flight took, added up where it came more than once."""
+
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+        self.seconds: dict[str, float] = {}
+
+    def time(self, name: str) -> Stage:
+        return Stage(name, self.seconds, self._spans)
+
+
+def _why_not_stored(order: Order, answered: Answered) -> str:
+    if order.fingerprint.uncacheable:
+        return order.fingerprint.uncacheable
+    if order.directives.no_store:
+        return "no-store"
+    return "url-results" if answered.has_urls else ""

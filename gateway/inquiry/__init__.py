@@ -1,5 +1,0 @@
-"""What became of a request, by our id: what `GET /v1/requests/{id}` answers."""
-
-from gateway.inquiry.inquiry import Inquiry
-
-__all__ = ["Inquiry"]

@@ -1,0 +1,203 @@
+"""The ledger in the columns of FOCUS 1.2, the FinOps Open Cost and Usage Specification.
+
+One row a call, at what it cost with every correction that was booked in its own month. What was
+booked after that month was closed is a row of its own, with the class "Correction"; what is no
+call is a credit or an adjustment. What was had for nothing is a row a day, team, key and model
+that costs nothing: `x_SavedCost` says what it would have cost. `BilledCost` adds up to the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+
+from gateway.database.database import Row, Transaction
+from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.reports import every_row, savings
+from gateway.model.money import usd
+from gateway.model.units import time_text
+from gateway.model.windows import days_before, start_ms, window
+
+CURRENCY = "USD"
+PICTURE = "Images"
+SERVICE_CATEGORY = "AI and Machine Learning"
+SERVICE_SUBCATEGORY = "Generative AI"
+
+COLUMNS = (
+    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
+    "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency",
+    "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
+    "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingCategory", "PricingQuantity",
+    "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
+    "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName",
+    "SubAccountType", "Tags", "x_CostCentre", "x_Corrections", "x_CorrectedLedgerId", "x_Estimated",
+    "x_KeyId", "x_LedgerId", "x_LedgerKind", "x_Owner", "x_ReferenceImages", "x_RequestId",
+    "x_SavedCause", "x_SavedCost", "x_SettledAt", "x_UpstreamRequestId",
+)  # fmt: skip
+NUMBERS = frozenset(
+    ("BilledCost", "ConsumedQuantity", "ContractedCost", "EffectiveCost", "ListCost",
+     "PricingQuantity", "x_Corrections", "x_ReferenceImages", "x_SavedCost")
+)  # fmt: skip
+
+FocusRow = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who bills, and in which time zone our days lie."""
+
+    name: str
+    zone: tzinfo
+
+
+async def focus_rows(
+    tx: Transaction, from_day: str, to_day: str, issuer: Issuer
+) -> AsyncIterator[FocusRow]:
+    """Every row of these days, in the order of their days; first charges, then what was saved."""
+    saved = await savings(tx, from_day, to_day)
+    day: list[LedgerRow] = []
+    async for row in every_row(tx, from_day, to_day):
+        if day and row.day != day[0].day:
+            for each in _charges(day, issuer):
+                yield each
+            day = []
+        day.append(row)
+    for each in _charges(day, issuer):
+        yield each
+    for line in saved:
+        yield _saving(line, issuer)
+
+
+def _charges(day: Iterable[LedgerRow], issuer: Issuer) -> Iterator[FocusRow]:
+    """The rows of one day: calls with their corrections of the same month, and what came late."""
+    calls: dict[str, tuple[LedgerRow, int]] = {}
+    for row in day:
+        call = calls.get(row.corrects or "")
+        if call is None or row.late_for:
+            calls[row.id] = (row, 0)
+            continue
+        first, corrections = call
+        merged = replace(
+            first,
+            cost_nanos=first.cost_nanos + row.cost_nanos,
+            images=first.images + row.images,
+            upstream_request_id=first.upstream_request_id or row.upstream_request_id,
+            estimated=0,
+        )
+        calls[first.id] = (merged, corrections + 1)
+    for row, corrections in calls.values():
+        if row.cost_nanos or row.images:
+            yield _charge(row, corrections, issuer)
+
+
+def _charge(row: LedgerRow, corrections: int, issuer: Issuer) -> FocusRow:
+    usage = row.kind != "adjustment"
+    measured = usage and row.late_for is None
+    sku = f"{row.model or 'unknown'}/{row.route or 'unknown'}"
+    return {
+        **_money(row.cost_nanos),
+        **_periods(row.day, row.late_for or row.day, issuer),
+        **_place(row.team, row.tags, issuer),
+        "ChargeCategory": "Usage" if usage else "Credit" if row.cost_nanos < 0 else "Adjustment",
+        "ChargeClass": "Correction" if row.late_for else None,
+        "ChargeDescription": _description(row),
+        "ChargeFrequency": "Usage-Based" if usage else "One-Time",
+        "PricingCategory": "Standard" if usage else None,
+        **_quantity(max(1, row.images) if measured else None),
+        **(_sku(sku) if usage else {}),
+        "x_CostCentre": row.cost_centre,
+        "x_Corrections": corrections,
+        "x_CorrectedLedgerId": row.corrects,
+        "x_Estimated": "true" if row.estimated else "false",
+        "x_KeyId": row.key_id,
+        "x_LedgerId": row.id,
+        "x_LedgerKind": row.kind,
+        "x_Owner": row.owner,
+        "x_ReferenceImages": row.reference_images if row.kind == "call" else None,
+        "x_RequestId": row.request_id,
+        "x_SettledAt": time_text(row.at_ms),
+        "x_UpstreamRequestId": row.upstream_request_id,
+    }
+
+
+def _saving(line: Row, issuer: Issuer) -> FocusRow:
+    return {
+        **_money(0),
+        **_periods(line["day"], line["day"], issuer),
+        **_place(line["team"], line["tags"], issuer),
+        "ChargeCategory": "Usage",
+        "ChargeDescription": f"Pictures of {line['model']} had for nothing: {line['cause']}",
+        "ChargeFrequency": "Usage-Based",
+        "PricingCategory": "Standard",
+        **_quantity(line["calls"]),
+        **_sku(f"{line['model']}/saved"),
+        "x_CostCentre": line["cost_centre"],
+        "x_KeyId": line["key_id"],
+        "x_LedgerKind": "saving",
+        "x_Owner": line["owner"],
+        "x_SavedCause": line["cause"],
+        "x_SavedCost": usd(line["saved_nanos"]),
+    }
+
+
+def _description(row: LedgerRow) -> str:
+    what = f"{row.route or 'call'} by {row.model or 'an unknown model'}"
+    if row.kind == "adjustment":
+        return "Credit" if row.cost_nanos < 0 else "Charge that belongs to no call"
+    if row.kind == "correction":
+        return f"Correction of {what}, {row.late_for or row.day}"
+    return f"Late charge of {what}, {row.late_for}" if row.late_for else what.capitalize()
+
+
+def _money(nanos: int) -> FocusRow:
+    """There is one price: what was billed."""
+    names = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost")
+    return {**dict.fromkeys(names, usd(nanos)), "BillingCurrency": CURRENCY}
+
+
+def _periods(booked: str, about: str, issuer: Issuer) -> FocusRow:
+    """The month that it is booked in, and the day that it is about."""
+    month = window("month", booked, issuer.zone)
+    return {
+        "BillingPeriodStart": _start(month.first_day, issuer),
+        "BillingPeriodEnd": _start(days_before(month.last_day, -1), issuer),
+        "ChargePeriodStart": _start(about, issuer),
+        "ChargePeriodEnd": _start(days_before(about, -1), issuer),
+    }
+
+
+def _start(day: str, issuer: Issuer) -> str:
+    return time_text(start_ms(day, issuer.zone))
+
+
+def _place(team: str, tags: str, issuer: Issuer) -> FocusRow:
+    known: Mapping[str, str] = json.loads(tags)
+    names = ("BillingAccountId", "BillingAccountName", "InvoiceIssuerName", "ProviderName",
+             "PublisherName")  # fmt: skip
+    return {
+        **dict.fromkeys(names, issuer.name),
+        "ServiceCategory": SERVICE_CATEGORY,
+        "ServiceName": f"{issuer.name} images",
+        "ServiceSubcategory": SERVICE_SUBCATEGORY,
+        "SubAccountId": team,
+        "SubAccountName": team,
+        "SubAccountType": "Team",
+        "Tags": tags if known else None,
+    }
+
+
+def _quantity(pictures: int | None) -> FocusRow:
+    if pictures is None:
+        return {}
+    return {
+        "ConsumedQuantity": pictures,
+        "ConsumedUnit": PICTURE,
+        "PricingQuantity": pictures,
+        "PricingUnit": PICTURE,
+    }
+
+
+def _sku(name: str) -> FocusRow:
+    return {"SkuId": name, "SkuMeter": PICTURE, "SkuPriceId": name}

@@ -1,0 +1,165 @@
+"""Reconciling: the upstream's statement beside the ledger, call by call.
+
+A line and a call are the same by the upstream's request id. Where the ledger has none, because
+the answer never came, they are the same by ours, which was sent along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.ledger.rules.statement_lines import Billed
+
+What = Literal["missing", "extra", "differing", "confirmed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A call as the ledger has it, corrections included.
+
+    `upstream_ids` are those it is known by; `at_ms` is when it was settled, `day` the day that
+    it is about. `estimated` says that its cost was never known.
+    """
+
+    id: str
+    request_id: str
+    upstream_ids: tuple[str, ...]
+    cost_nanos: int
+    estimated: bool
+    at_ms: int
+    day: str
+    team: str = ""
+    key_id: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a statement covers: what was billed from `from_ms` on and before `until_ms`.
+
+    A call was billed at most `edge_ms` before or after it was settled.
+    """
+
+    from_ms: int
+    until_ms: int
+    edge_ms: int = 0
+
+    def surely_covers(self, call: Known) -> bool:
+        """Would the statement have it, if it had been billed at all?"""
+        return (
+            self.from_ms <= call.at_ms - self.edge_ms and call.at_ms + self.edge_ms < self.until_ms
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What does not agree, or is agreed on only now.
+
+    "missing" is billed and not in the ledger, "extra" in the ledger and not billed, "differing"
+    billed at another cost; "confirmed" was an estimate, and right.
+    """
+
+    what: What
+    billed: Billed | None
+    call: Known | None
+
+    @property
+    def before_nanos(self) -> int:
+        return self.call.cost_nanos if self.call else 0
+
+    @property
+    def after_nanos(self) -> int:
+        return self.billed.cost_nanos if self.billed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """All that was found. `agreed` are calls that cost what was billed."""
+
+    findings: tuple[Finding, ...]
+    agreed: tuple[tuple[Billed, Known], ...]
+    undecided: tuple[Known, ...]
+    """Not on the statement, but so near an end of it that they may be on another."""
+
+
+def match(billed: Sequence[Billed], calls: Sequence[Known], span: Span) -> Matching:
+    """Each line's call, each call's line, and what is left on either side."""
+    pairs, lines, left = _by_upstream_id(billed, calls)
+    more, lines, left = _by_our_id(lines, left)
+    findings: list[Finding] = []
+    agreed: list[tuple[Billed, Known]] = []
+    for line, call in (*pairs, *more):
+        if line.cost_nanos != call.cost_nanos:
+            findings.append(Finding("differing", line, call))
+        elif call.estimated:
+            findings.append(Finding("confirmed", line, call))
+        else:
+            agreed.append((line, call))
+    findings += [Finding("missing", line, None) for line in lines if line.cost_nanos]
+    in_doubt = [call for call in left if call.cost_nanos or call.estimated]
+    findings += [Finding("extra", None, call) for call in in_doubt if span.surely_covers(call)]
+    return Matching(
+        findings=tuple(sorted(findings, key=_place)),
+        agreed=tuple(agreed),
+        undecided=tuple(call for call in in_doubt if not span.surely_covers(call)),
+    )
+
+
+_ORDER = ("missing", "extra", "differing", "confirmed")
+
+
+def _place(finding: Finding) -> tuple[int, int, str]:
+    call, billed = finding.call, finding.billed
+    at_ms = billed.line.at_ms if billed else call.at_ms if call else 0
+    return _ORDER.index(finding.what), at_ms, call.id if call else ""
+
+
+Pairs = list[tuple[Billed, Known]]
+
+
+def _by_upstream_id(
+    billed: Iterable[Billed], calls: Sequence[Known]
+) -> tuple[Pairs, list[Billed], list[Known]]:
+    places = {
+        name: place
+        for place, call in reversed(list(enumerate(calls)))
+        for name in call.upstream_ids
+    }
+    pairs: Pairs = []
+    taken: set[int] = set()
+    left: list[Billed] = []
+    for line in billed:
+        place = places.get(line.request_id) if line.request_id else None
+        if place is None or place in taken:
+            left.append(line)
+        else:
+            taken.add(place)
+            pairs.append((line, calls[place]))
+    return pairs, left, [call for place, call in enumerate(calls) if place not in taken]
+
+
+def _by_our_id(
+    billed: Sequence[Billed], calls: Sequence[Known]
+) -> tuple[Pairs, list[Billed], list[Known]]:
+    """Of several of one request, first those that cost the same, then as they came."""
+    waiting: dict[str, list[Known]] = {}
+    for call in sorted(calls, key=lambda each: (each.at_ms, each.id)):
+        if call.request_id and not call.upstream_ids:
+            waiting.setdefault(call.request_id, []).append(call)
+    pairs: Pairs = []
+    lines = list(billed)
+    for same_cost in (True, False):
+        left: list[Billed] = []
+        for line in lines:
+            there = waiting.get(line.client_request_id, [])
+            fits = (c for c in there if not same_cost or c.cost_nanos == line.cost_nanos)
+            if found := next(fits, None):
+                there.remove(found)
+                pairs.append((line, found))
+            else:
+                left.append(line)
+        lines = left
+    taken = {call.id for _, call in pairs}
+    return pairs, lines, [call for call in calls if call.id not in taken]

@@ -1,0 +1,94 @@
+"""The ledger's calls as a statement is matched with them: at what they cost with corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gateway.database.database import Row, Transaction
+from gateway.database.multirow import placeholders, portions
+from gateway.ledger.rules.statement_lines import Billed
+from gateway.ledger.rules.statement_matching import Known
+from gateway.model.windows import days_before
+
+_KNOWN = (
+    "l.id, l.request_id, l.upstream_request_id, l.cost_nanos, l.estimated, l.at_ms, l.team, "
+    "l.key_id, l.model, COALESCE(l.late_for, l.day) AS about, c.corrected_nanos, c.corrected_id"
+)
+
+
+def _calls_where(which: str) -> str:
+    """Calls of which this holds, with their corrections. It stands twice: `k` is a call."""
+    return (
+        f"SELECT {_KNOWN} FROM ledger l LEFT JOIN ("
+        "SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS corrected_nanos, "
+        "MAX(x.upstream_request_id) AS corrected_id FROM ledger k JOIN ledger x "
+        f"ON x.corrects = k.id WHERE k.kind = 'call' AND {which} GROUP BY x.corrects"
+        f") c ON c.corrects = l.id WHERE l.kind = 'call' AND {which.replace('k.', 'l.')}"
+    )
+
+
+_OF_DAY = _calls_where("k.day = $1 AND k.late_for IS NULL")
+_LATE_FOR_DAY = _calls_where("k.late_for = $1")
+_BY_UPSTREAM_ID = (
+    "k.id IN (SELECT COALESCE(corrects, id) FROM ledger "
+    "WHERE upstream_request_id <> '' AND upstream_request_id IN "
+)
+_BY_OUR_ID = "(k.request_id IN "
+
+
+async def known_calls(
+    tx: Transaction, first_day: str, last_day: str, billed: Sequence[Billed]
+) -> list[Known]:
+    """The calls that these days are about, and those of any day that the statement names."""
+    calls: dict[str, Known] = {}
+    day = first_day
+    while day <= last_day:
+        for rows in (await tx.fetch(_OF_DAY, day), await tx.fetch(_LATE_FOR_DAY, day)):
+            calls.update((row["id"], _known(row)) for row in rows)
+        day = days_before(day, -1)
+    met = {name for call in calls.values() for name in call.upstream_ids}
+    elsewhere = [each for each in billed if each.request_id not in met]
+    calls.update((call.id, call) for call in await calls_named(tx, elsewhere))
+    return list(calls.values())
+
+
+async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[Known]:
+    """The calls that these lines name by the upstream's request id or by ours."""
+    calls: dict[str, Known] = {}
+    for names, which in (
+        ([each.request_id for each in billed], _BY_UPSTREAM_ID),
+        ([each.client_request_id for each in billed], _BY_OUR_ID),
+    ):
+        for ids in portions(names):
+            rows = await tx.fetch(_calls_where(which + placeholders(len(ids)) + ")"), *ids)
+            calls.update((row["id"], _known(row)) for row in rows)
+    return list(calls.values())
+
+
+def _known(row: Row) -> Known:
+    """A call with its corrections added up."""
+    ids = {row["upstream_request_id"], row["corrected_id"]}
+    return Known(
+        id=row["id"],
+        request_id=row["request_id"],
+        upstream_ids=tuple(sorted(ids - {"", None})),
+        cost_nanos=row["cost_nanos"] + (row["corrected_nanos"] or 0),
+        estimated=bool(row["estimated"]) and row["corrected_nanos"] is None,
+        at_ms=row["at_ms"],
+        day=row["about"],
+        team=row["team"],
+        key_id=row["key_id"],
+        model=row["model"],
+    )
+
+
+async def held_requests(tx: Transaction, request_ids: Iterable[str]) -> set[str]:
+    """Which of these requests have a call that is not in the ledger yet."""
+    found: set[str] = set()
+    for ids in portions(request_ids):
+        rows = await tx.fetch(
+            f"SELECT request_id FROM reservations WHERE request_id IN {placeholders(len(ids))}",
+            *ids,
+        )
+        found |= {row["request_id"] for row in rows}
+    return found

@@ -1,0 +1,242 @@
+"""Corrections: what became known of a call's cost after it was booked.
+
+The ledger is only added to. The corrections of a call are numbered, and the number is part
+of their id: of two that are written at once, one finds its id taken and looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+
+from gateway.accounts.tables.audit import Author, append
+from gateway.database.database import Row, Transaction
+from gateway.ledger.rules.budget import spendable
+from gateway.ledger.tables.balances import accounts_of, balances_of
+from gateway.ledger.tables.book_corrections import Correction, book_corrections, correction_row
+from gateway.ledger.tables.booking import (
+    LARGEST_NANOS,
+    LEDGER_SELECT,
+    LedgerRow,
+    known_cost,
+    paid_images,
+)
+from gateway.ledger.tables.closed_days import lock_closings
+from gateway.model.money import usd
+from gateway.model.values import Settled, Settlement
+from gateway.model.windows import day_of
+
+
+class UnknownReservation(Exception):
+    """Nothing was ever held under this id, or it was voided; nothing was booked."""
+
+
+class UnknownRequest(Exception):
+    """The ledger has no call of this request; nothing was booked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a request's calls cost in all, as booked before and after."""
+
+    request_id: str
+    before_nanos: int
+    after_nanos: int
+    corrections: int
+    """How many rows were added; 0 where the ledger said so already."""
+    held_nanos: int = 0
+    """What is still held for calls of this request that are not in the ledger yet."""
+    booked_in: str = ""
+    """The first open day, where the calls' own is closed and it was booked there; else ""."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Was an estimate right, and is now known to be?"""
+        return self.corrections > 0 and self.before_nanos == self.after_nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A call and its corrections so far."""
+
+    call: LedgerRow
+    corrections: tuple[LedgerRow, ...]
+
+    @property
+    def cost_nanos(self) -> int:
+        return self.call.cost_nanos + sum(row.cost_nanos for row in self.corrections)
+
+    @property
+    def images(self) -> int:
+        return self.call.images + sum(row.images for row in self.corrections)
+
+    @property
+    def estimate(self) -> LedgerRow | None:
+        """The call, where its cost is still an estimate."""
+        return self.call if self.call.estimated and not self.corrections else None
+
+    def next(
+        self, cost_nanos: int, status: int | None, now_ms: int, closed_through: str | None
+    ) -> Correction:
+        """The correction that brings the call to this cost; never dated before what it corrects."""
+        row = correction_row(
+            self.call,
+            number=len(self.corrections) + 1,
+            cost_nanos=cost_nanos - self.cost_nanos,
+            images=paid_images(cost_nanos, status, self.call.n) - self.images,
+            at_ms=max(now_ms, self.call.at_ms, *(row.at_ms for row in self.corrections)),
+            closed_through=closed_through,
+        )
+        return Correction(row, self.call.day, self.cost_nanos, self.estimate)
+
+
+async def settle_late(
+    tx: Transaction, reservation_id: str, settlement: Settlement, *, now_ms: int, zone: tzinfo
+) -> Settled:
+    """Settle a call that was resolved before: an estimate is corrected, the rest stays.
+
+    A correction made by hand is final too. Raises UnknownReservation.
+    """
+    cost = known_cost(settlement)
+    booked = await booked_call(tx, reservation_id)
+    overrun = 0
+    while cost is not None and booked.estimate:
+        closed_through = await lock_closings(tx)
+        correction = booked.next(cost, settlement.status, now_ms, closed_through)
+        row = replace(
+            correction.row,
+            upstream_request_id=settlement.upstream_request_id,
+            credential=settlement.credential,
+            answer_bytes=settlement.answer_bytes,
+            status=settlement.status,
+        )
+        if await book_corrections(tx, [replace(correction, row=row)]):
+            overrun = max(0, row.cost_nanos)
+        booked = await booked_call(tx, reservation_id)
+    accounts = accounts_of(booked.call.team, booked.call.key_id)
+    balances = await balances_of(tx, accounts, day_of(now_ms, zone), zone)
+    return Settled(
+        reservation_id=reservation_id,
+        cost_nanos=booked.cost_nanos,
+        estimated=booked.estimate is not None,
+        overrun_nanos=overrun,
+        remaining_nanos=spendable(balances),
+    )
+
+
+async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author) -> Corrected:
+    """Correct the ledger by hand, so that all calls of this request cost `cost_nanos`.
+
+    An estimated call takes the difference, else the last one, and of what is taken off no
+    more than it cost; no call of the request counts as estimated afterwards. Written to the
+    audit, unless the ledger says so already. Raises UnknownRequest, and ValueError for a cost
+    that makes no sense.
+    """
+    if not 0 <= cost_nanos <= LARGEST_NANOS:
+        raise ValueError(
+            f"a request can't have cost ${usd(cost_nanos)}: "
+            f"nothing is booked at less than $0 or more than ${usd(LARGEST_NANOS)}"
+        )
+    booked = old = await _known_of_request(tx, request_id)
+    late: set[str] = set()
+    added = 0
+    closed_through = await lock_closings(tx)
+    while pending := _corrections(booked, cost_nanos, by.now_ms, closed_through):
+        late |= {each.row.day for each in pending if each.row.day != each.call_day}
+        added += await book_corrections(tx, pending)
+        booked = await _known_of_request(tx, request_id)
+    if added:
+        await append(tx, by, "ledger.correct", f"request:{request_id}", _facts(old), _facts(booked))
+    held_nanos = await _held_for(tx, request_id)
+    return Corrected(
+        request_id, _total(old), _total(booked), added, held_nanos, booked_in=max(late, default="")
+    )
+
+
+def _facts(booked: Sequence[Booked]) -> dict[str, object]:
+    """What the audit shows of a request's money."""
+    return {
+        "cost_usd": usd(_total(booked)),
+        "estimated_calls": sum(each.estimate is not None for each in booked),
+    }
+
+
+def _total(booked: Sequence[Booked]) -> int:
+    return sum(each.cost_nanos for each in booked)
+
+
+def _corrections(
+    booked: Sequence[Booked], cost_nanos: int, now_ms: int, closed_through: str | None
+) -> list[Correction]:
+    """What is to be added so that the calls cost this in all, and none is an estimate."""
+    costs = _costs(booked, cost_nanos)
+    return [
+        each.next(costs[each.call.id], each.call.status, now_ms, closed_through)
+        for each in booked
+        if each.estimate or costs[each.call.id] != each.cost_nanos
+    ]
+
+
+def _costs(booked: Sequence[Booked], cost_nanos: int) -> dict[str, int]:
+    """What each call is to cost, never less than nothing, so that all cost this together.
+
+    Estimated calls change first, then the last ones.
+    """
+    estimated = [each.call.id for each in booked if each.estimate]
+    known = [each.call.id for each in reversed(booked) if not each.estimate]
+    costs = {each.call.id: max(0, each.cost_nanos) for each in booked}
+    too_much = sum(costs.values()) - cost_nanos
+    for call_id in [*estimated, *known]:
+        taken = min(too_much, costs[call_id])
+        costs[call_id] -= taken  # below 0 it is added, all of it to the first
+        too_much -= taken
+    return costs
+
+
+async def _held_for(tx: Transaction, request_id: str) -> int:
+    rows = await tx.fetch(
+        "SELECT CAST(SUM(ceiling_nanos) AS BIGINT) AS nanos FROM reservations "
+        "WHERE request_id = $1",
+        request_id,
+    )
+    return rows[0]["nanos"] or 0
+
+
+async def booked_call(tx: Transaction, reservation_id: str) -> Booked:
+    """A call by its reservation's id. Raises UnknownReservation."""
+    rows = await tx.fetch(
+        f"SELECT {LEDGER_SELECT} FROM ledger WHERE id = $1 OR corrects = $1", reservation_id
+    )
+    for booked in _grouped(rows):
+        return booked
+    raise UnknownReservation(f"nothing is or was held as {reservation_id}")
+
+
+async def booked_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+    """The calls of a request in the order they were booked in, each with its corrections."""
+    rows = await tx.fetch(f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1", request_id)
+    return _grouped(rows)
+
+
+async def _known_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+    if not request_id:  # as rows are that nobody is known to have asked for
+        raise UnknownRequest("name the request")
+    if booked := await booked_of_request(tx, request_id):
+        return booked
+    if held_nanos := await _held_for(tx, request_id):
+        raise UnknownRequest(
+            f"the ledger has no call of the request {request_id} yet: ${usd(held_nanos)} is held "
+            "for it until it is resolved; correct it then"
+        )
+    raise UnknownRequest(f"the ledger has no call of the request {request_id}")
+
+
+def _grouped(rows: Sequence[Row]) -> list[Booked]:
+    """Calls in the order they were booked in, each with its corrections."""
+    ledger = sorted((LedgerRow(**row) for row in rows), key=lambda row: (row.at_ms, row.id))
+    return [
+        Booked(call, tuple(row for row in ledger if row.corrects == call.id))
+        for call in ledger
+        if call.kind == "call"
+    ]

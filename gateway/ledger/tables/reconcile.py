@@ -1,0 +1,174 @@
+"""Reconciling the ledger with a statement: what is added, until both agree.
+
+Everything that is added has an id that follows from what it says, or brings a call to what was
+billed: whoever breaks off and begins again adds nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from gateway.accounts.tables.audit import Author, append
+from gateway.database.database import Transaction
+from gateway.ledger.rules.statement_lines import Billed, Line
+from gateway.ledger.rules.statement_matching import Finding, Span, match
+from gateway.ledger.tables import rollups
+from gateway.ledger.tables.balances import Move, book
+from gateway.ledger.tables.book_corrections import book_corrections
+from gateway.ledger.tables.booked_calls import calls_named, held_requests
+from gateway.ledger.tables.booking import LedgerRow, add_rows, paid_images
+from gateway.ledger.tables.closed_days import lock_closings, open_day
+from gateway.ledger.tables.correct import booked_call
+from gateway.ledger.tables.payers import Payer, payers
+from gateway.ledger.tables.seen_costs import raise_cost
+from gateway.ledger.tables.statement_comparison import Source, id_of
+from gateway.model.money import usd
+from gateway.model.windows import day_of
+from gateway.pricing.rules.prices import per_image
+
+
+async def correct_calls(
+    tx: Transaction, findings: Sequence[Finding], source: Source, by: Author
+) -> int:
+    """Bring these calls to what was billed for them; how many corrections that took."""
+    through = await lock_closings(tx)
+    corrections = []
+    for finding in sorted(findings, key=lambda each: each.call.id if each.call else ""):
+        if finding.call is None:
+            continue
+        booked = await booked_call(tx, finding.call.id)
+        if booked.cost_nanos == finding.after_nanos and not booked.estimate:
+            continue
+        status = finding.billed.line.status if finding.billed else None
+        status = booked.call.status if status is None else status
+        correction = booked.next(finding.after_nanos, status, by.now_ms, through)
+        if finding.billed and not booked.call.upstream_request_id:
+            named = replace(correction.row, upstream_request_id=finding.billed.request_id)
+            correction = replace(correction, row=named)
+        corrections.append(correction)
+    booked_count = await book_corrections(tx, corrections)
+    if booked_count:
+        nanos = sum(each.row.cost_nanos for each in corrections)
+        await _tell(tx, by, source, {"corrections": booked_count, "cost_usd": usd(nanos)})
+    return booked_count
+
+
+async def add_missing(
+    tx: Transaction,
+    billed: Sequence[Billed],
+    known_ids: Collection[str],
+    source: Source,
+    by: Author,
+) -> int:
+    """Book calls that the upstream has billed and the ledger lacks; how many were new.
+
+    `known_ids` are the calls that the lines were compared with: where one that is in flight, or
+    has been settled since, may be the line's, nothing is booked.
+    """
+    through = await lock_closings(tx)
+    billed = await _still_missing(tx, billed, known_ids)
+    known = await payers(tx, [each.line for each in billed])
+    rows = [_call(each, known.of(each.line), source, through) for each in billed]
+    return await _add(tx, rows, "missing", source, by)
+
+
+async def _still_missing(
+    tx: Transaction, billed: Sequence[Billed], known_ids: Collection[str]
+) -> list[Billed]:
+    """Reservations are read first: a call goes from there into the ledger."""
+    held = await held_requests(tx, [each.client_request_id for each in billed])
+    named = await calls_named(tx, billed)
+    new = [call for call in named if call.id not in known_ids]
+    found = match(billed, new, Span(0, 0)).findings
+    lines = [each.billed for each in found if each.what == "missing" and each.billed]
+    return [line for line in lines if line.client_request_id not in held]
+
+
+async def add_adjustments(
+    tx: Transaction, lines: Mapping[str, Line], source: Source, by: Author
+) -> int:
+    """Book lines of no call, by their ids, to whom they name if anybody; how many were new."""
+    through = await lock_closings(tx)
+    known = await payers(tx, lines.values())
+    rows = [
+        replace(
+            _call(
+                Billed(line, line.cost_nanos),
+                known.of(line),
+                source,
+                through,
+            ),
+            id=name,
+            kind="adjustment",
+            n=0,
+            images=0,
+        )
+        for name, line in lines.items()
+    ]
+    return await _add(tx, rows, "adjustments", source, by)
+
+
+def _call(billed: Billed, payer: Payer, source: Source, through: str | None) -> LedgerRow:
+    line = billed.line
+    about = day_of(line.at_ms, source.zone)
+    day = open_day(about, through)
+    names = ("upstream", line.request_id) if line.request_id else ("ours", line.client_request_id)
+    return LedgerRow(
+        id=id_of("bill", source.upstream, *names),
+        kind="call",
+        corrects=None,
+        at_ms=line.at_ms,
+        day=day,
+        request_id=line.client_request_id,
+        upstream_request_id=line.request_id,
+        credential=line.credential,
+        team=payer.team,
+        key_id=payer.key_id,
+        model=line.model or payer.model,
+        route=line.route,
+        fingerprint="",
+        reference_images=0,
+        body_bytes=0,
+        answer_bytes=0,
+        status=line.status,
+        n=line.n,
+        images=0 if day != about else paid_images(billed.cost_nanos, line.status, line.n),
+        cost_nanos=billed.cost_nanos,
+        estimated=0,
+        owner=payer.owner,
+        cost_centre=payer.cost_centre,
+        tags=payer.tags,
+        late_for=None if day == about else about,
+    )
+
+
+async def _add(
+    tx: Transaction, rows: Sequence[LedgerRow], what: str, source: Source, by: Author
+) -> int:
+    """In the order of `booking`."""
+    new = await add_rows(tx, rows)
+    await rollups.add(tx, [(row.day, row.dimensions, _sums(row)) for row in new])
+    for row in sorted(new, key=lambda row: (row.model, row.day)):
+        if row.kind == "call":
+            await raise_cost(tx, row.model, row.day, per_image(row.cost_nanos, row.n))
+    await book(
+        tx,
+        [
+            Move(row.team, row.key_id, row.day, spent_nanos=row.cost_nanos, images=row.images)
+            for row in new
+        ],
+    )
+    if new:
+        nanos = sum(row.cost_nanos for row in new)
+        await _tell(tx, by, source, {what: len(new), "cost_usd": usd(nanos)})
+    return len(new)
+
+
+def _sums(row: LedgerRow) -> rollups.Sums:
+    paid = int(row.kind == "call" and row.cost_nanos > 0)
+    return rollups.Sums(paid_calls=paid, spent_nanos=row.cost_nanos)
+
+
+async def _tell(tx: Transaction, by: Author, source: Source, told: dict[str, object]) -> None:
+    await append(tx, by, "ledger.reconcile", f"statement:{source.digest[:16]}", {}, told)

@@ -1,0 +1,85 @@
+"""Windows: the days that a budget counts, in one time zone.
+
+A day is its ISO text ("2026-11-23"), so that a window is a range of texts. A week starts
+on Monday. The window "total" is everything there ever was and never resets.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final
+
+from gateway.model.values import Period
+
+TOTAL: Final = "total"
+"""The day under which an account's sum over all days is booked."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE_DAY = timedelta(days=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The days from `first_day` to `last_day`, both within.
+
+    `starts_ms` is its first instant and `resets_ms` the first after. The window of everything
+    has both days "total", and neither instant.
+    """
+
+    first_day: str
+    last_day: str
+    starts_ms: int | None
+    resets_ms: int | None
+
+
+def day_of(now_ms: int, zone: tzinfo) -> str:
+    """The day, in `zone`, that holds this instant."""
+    return (_EPOCH + now_ms * _MILLISECOND).astimezone(zone).date().isoformat()
+
+
+@functools.lru_cache(256)
+def window(period: Period, day: str, zone: tzinfo) -> Window:
+    """The window of this period that holds `day`."""
+    if period == "total":
+        return Window(TOTAL, TOTAL, None, None)
+    first, after = _bounds(period, date.fromisoformat(day))
+    last_day = (after - _ONE_DAY).isoformat()
+    return Window(first.isoformat(), last_day, _start_ms(first, zone), _start_ms(after, zone))
+
+
+def days_before(day: str, days: int) -> str:
+    """The day that lies so many days before this one."""
+    return (date.fromisoformat(day) - days * _ONE_DAY).isoformat()
+
+
+def month_days(month: str) -> tuple[str, str]:
+    """The first and the last day of a calendar month such as "2026-11". Raises ValueError."""
+    if len(month) != len("2026-11"):
+        raise ValueError(f"{month!r} is no month")
+    first, after = _bounds("month", date.fromisoformat(f"{month}-01"))
+    return first.isoformat(), (after - _ONE_DAY).isoformat()
+
+
+def start_ms(day: str, zone: tzinfo) -> int:
+    """The first instant of a day, in unix milliseconds."""
+    return _start_ms(date.fromisoformat(day), zone)
+
+
+def _bounds(period: Period, today: date) -> tuple[date, date]:
+    """The window's first day, and the first day after it."""
+    if period == "day":
+        return today, today + _ONE_DAY
+    if period == "week":
+        monday = today - today.weekday() * _ONE_DAY
+        return monday, monday + 7 * _ONE_DAY
+    first = today.replace(day=1)
+    return first, (first + 31 * _ONE_DAY).replace(day=1)
+
+
+def _start_ms(day: date, zone: tzinfo) -> int:
+    """When a day starts; a midnight that the clocks skip is the instant of the skip."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return (midnight.astimezone(UTC) - _EPOCH) // _MILLISECOND

@@ -1,5 +1,0 @@
-"""`/openapi.json`: what is served, described from the tables that serve it."""
-
-from gateway.openapi.document import document
-
-__all__ = ["document"]

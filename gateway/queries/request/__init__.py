@@ -1,0 +1,5 @@
+"""What became of a request, by our id: what `GET /v1/requests/{id}` answers."""
+
+from gateway.queries.request.request_status import Inquiry
+
+__all__ = ["Inquiry"]

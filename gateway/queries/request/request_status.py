@@ -1,0 +1,160 @@
+"""What became of a request, by our id: what `GET /v1/requests/{id}` answers.
+
+For the key that made it and nobody else: another's request can't be told from one that never
+was. What this process knows goes before what the state says, for rows are written in batches;
+what is booked is the ledger's word alone. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+
+from gateway.cache.result_store import Results
+from gateway.cache.rules.entry import may_serve
+from gateway.coalescing.rules.lease import Asking, Lease
+from gateway.database.database import Database, StateUnavailable, Transaction
+from gateway.edits.coalescer import Awaited, Boarding
+from gateway.model.errors import Refusal
+from gateway.model.values import Caller, Entry
+from gateway.queries.request.lookup import Known
+from gateway.queries.request.serializers import facts
+from gateway.queries.rules.retry_forecast import Ended, Surroundings, Would, outlook
+from gateway.queries.serializers import Facts
+from gateway.queries.tables.request_history import Remains, remains_of
+from gateway.telemetry.usage_recorder import FLUSH_SECONDS, Recorder
+
+_ID = re.compile(r"req_[0-9a-f]{32}")
+LOOK_AGAIN_SECONDS = (1.5 * FLUSH_SECONDS, 3 * FLUSH_SECONDS, 6 * FLUSH_SECONDS)
+"""Another process writes what it has just answered within a batch's time, or soon after."""
+
+
+class Inquiry:
+    """Answers for requests of this process, `owner_id`, and of all that share its state.
+
+    `silent_seconds` is how long a process may show no life until it counts as gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        recorder: Recorder,
+        boarding: Boarding,
+        results: Results,
+        owner_id: str,
+        now_ms: Callable[[], int],
+        silent_seconds: float,
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._boarding = boarding
+        self._results = results
+        self._owner_id = owner_id
+        self._now_ms = now_ms
+        self._silent_ms = int(silent_seconds * 1000)
+
+    async def answer(self, request_id: str, caller: Caller) -> Mapping[str, object]:
+        """What became of this request of the caller's, as JSON can hold it.
+
+        Raises `not_found` and `state_unavailable`. Money is exact decimal text in dollars,
+        times are ISO 8601 in UTC, null is what is not known (yet)::
+
+            {"object": "request", "id": "req_…", "state": "ended", "at": "…Z",
+             "route": "edits", "model": "deepshi-image-1", "fingerprint": "v1-…",
+             "outcome": "miss", "status": 200, "code": null,
+             "ms": 5012.3, "stages_ms": {"authenticate": 0.05, "forward": 5003.1},
+             "charged": true, "cost_usd": "0.01", "estimated": false,
+             "held_usd": "0", "saved_usd": "0", "upstream_request_id": "…",
+             "stored": true, "stored_until": "…Z",
+             "retry": {"safe": true, "would": "hit", "seconds": null, "message": "…"}}
+
+        `state` is "running" while its call is in the air, also for nobody any more; "lost" where
+        the process that made the call is gone, until what is held for it is booked in full;
+        else "ended".
+        """
+        if not _ID.fullmatch(request_id):
+            raise _unknown(request_id)
+        for pause in (*LOOK_AGAIN_SECONDS, None):
+            if known := await self._look(request_id, caller.key_id):
+                return await self._facts(request_id, known, caller)
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise _unknown(request_id)
+
+    async def _look(self, request_id: str, key_id: str) -> Known | None:
+        """What is known of it now; None where that is nothing."""
+        flying = self._boarding.leads(request_id)  # before what it writes at its end is read
+        recorded = self._recorder.find(request_id, key_id)
+        fingerprint = recorded.row.fingerprint if recorded else ""
+
+        async def read(tx: Transaction) -> Remains:
+            return await remains_of(tx, request_id, key_id, fingerprint)
+
+        try:
+            remains = await self._database.read(read)
+        except StateUnavailable:
+            raise Refusal(
+                "state_unavailable",
+                "The gateway can't reach its books now, so it can't say what became of the "
+                "request: try again.",
+                retry_after_seconds=2,
+            ) from None
+        if recorded:
+            return Known(recorded.row, remains, recorded.running, flying)
+        return Known(remains.row, remains, flying=flying) if remains.about else None
+
+    async def _facts(self, request_id: str, known: Known, caller: Caller) -> Facts:
+        now_ms = self._now_ms()
+        stored = await self._stored(known, now_ms)
+        meets = outlook(_ended(known), self._around(known, stored, caller), now_ms)
+        state = known.state(
+            silent_since_ms=now_ms - self._silent_ms, joinable=meets.would is Would.JOIN
+        )
+        return facts(request_id, known, state, stored, meets)
+
+    async def _stored(self, known: Known, now_ms: int) -> Entry | None:
+        """The result of its edit, where it may be somebody's answer."""
+        address = known.address
+        if address is None or not Asking.of(address, known.directives).shared:
+            return None
+        found = await self._results.get(address.key)
+        return found.entry if found and may_serve(found.entry, now_ms) else None
+
+    def _around(self, known: Known, stored: Entry | None, caller: Caller) -> Surroundings:
+        silent_since_ms = self._now_ms() - self._silent_ms
+        leases, awaited = known.remains.leases, Awaited(in_air=False, kept=False)
+        if known.address:
+            asking = Asking.of(known.address, known.directives)
+            awaited = self._boarding.awaits(asking, caller.key_id)
+        return Surroundings(
+            stored=stored,
+            leases=leases,
+            silent=[each.id for each in leases if _is_silent(each, silent_since_ms)],
+            owner_id=self._owner_id,
+            in_air=awaited.in_air,
+            kept=awaited.kept,
+        )
+
+
+def _is_silent(lease: Lease, since_ms: int) -> bool:
+    return lease.ended_ms is None and (lease.heartbeat_ms or 0) < since_ms
+
+
+def _ended(known: Known) -> Ended:
+    return Ended(
+        code=known.row.code if known.row else "",
+        address=known.address,
+        directives=known.directives,
+        paid=known.may_be_paid,
+    )
+
+
+def _unknown(request_id: str) -> Refusal:
+    return Refusal(
+        "not_found",
+        f"This key has made no request {request_id[:40]!r} that is still known; the id is the "
+        "x-request-id of an answer of /v1/images/….",
+        param="id",
+    )

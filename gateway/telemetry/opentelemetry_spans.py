@@ -1,0 +1,145 @@
+"""OpenTelemetry's one home: spans go to a collector by OTLP over HTTP, in batches, off the path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from opentelemetry import trace as api
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from gateway.telemetry.spans import Facts, Span, Value
+
+TRACES_PATH = "/v1/traces"
+EXPORT_SECONDS = 5.0
+"""A stop takes so long where the collector is gone."""
+LONGEST_STATE = 512
+"""Characters of a client's tracestate that go upstream, members whole: as many as W3C wants. With
+16,000 an upstream refuses the call, and so the edit of everybody who follows its flight."""
+
+
+class OpenTelemetrySpans:
+    """A `gateway.telemetry.spans.Spans`.
+
+    `endpoint` is a collector's URL, with or without the path of its traces. `sample_ratio` of the
+    traces that begin here are kept; of others, those that their clients keep.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        headers: Mapping[str, str],
+        service_name: str,
+        version: str,
+        sample_ratio: float,
+    ) -> None:
+        self._provider = TracerProvider(
+            sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
+            resource=Resource({"service.name": service_name, "service.version": version}),
+            shutdown_on_exit=False,
+        )
+        exporter = OTLPSpanExporter(
+            endpoint=_with_path(endpoint), headers=dict(headers), timeout=EXPORT_SECONDS
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("gateway", version)
+        self._context = TraceContextTextMapPropagator()
+
+    @contextmanager
+    def request(self, name: str, headers: Mapping[str, str], facts: Facts) -> Iterator[Span]:
+        span = self._tracer.start_span(
+            name,
+            context=self._context.extract(headers),
+            kind=SpanKind.SERVER,
+            attributes=_known(facts),
+        )
+        with _in(span):
+            yield _Span(span)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[object]:
+        with _in(self._tracer.start_span(name)):
+            yield None
+
+    @contextmanager
+    def call(self, name: str, facts: Facts) -> Iterator[Span]:
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=_known(facts))
+        with _in(span):
+            yield _Span(span)
+
+    def flight(self, name: str) -> Span:
+        return _Span(self._tracer.start_span(name))
+
+    @contextmanager
+    def under(self, flight: Span) -> Iterator[object]:
+        if not isinstance(flight, _Span):
+            raise TypeError("not a span of this tracing")
+        with _in(flight.span):
+            yield None
+
+    def outgoing(self) -> Mapping[str, str]:
+        headers: dict[str, str] = {}
+        self._context.inject(headers)
+        state = headers.pop("tracestate", "")
+        if len(state) > LONGEST_STATE:
+            state = state[: LONGEST_STATE + 1].rpartition(",")[0]
+        return {**headers, "tracestate": state} if state else headers
+
+    @property
+    def trace_id(self) -> str:
+        context = api.get_current_span().get_span_context()
+        return api.format_trace_id(context.trace_id) if context.trace_flags.sampled else ""
+
+    def close(self) -> None:
+        self._provider.shutdown()
+
+
+class _Span:
+    def __init__(self, span: api.Span) -> None:
+        self.span = span
+
+    def note(self, facts: Facts) -> None:
+        self.span.set_attributes(_known(facts))
+
+    def failed(self, why: str) -> None:
+        _fail(self.span, why)
+
+    def link(self) -> None:
+        here = api.get_current_span()
+        here.add_link(self.span.get_span_context())
+        self.span.add_link(here.get_span_context())
+
+
+@contextmanager
+def _in(span: api.Span) -> Iterator[None]:
+    """The task is in the span. What it fails with is named, but its text may hold anything."""
+    with api.use_span(
+        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+    ):
+        try:
+            yield
+        except BaseException as error:
+            _fail(span, str(getattr(error, "code", "") or type(error).__name__))
+            raise
+
+
+def _fail(span: api.Span, why: str) -> None:
+    span.set_attribute("error.type", why)
+    span.set_status(StatusCode.ERROR)
+
+
+def _known(facts: Facts) -> dict[str, Value]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _with_path(endpoint: str) -> str:
+    bare = urlsplit(endpoint).path in ("", "/")
+    return endpoint.rstrip("/") + TRACES_PATH if bare else endpoint

@@ -1,0 +1,137 @@
+"""What is known of one request as it goes along: its stages' times and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from gateway.model.errors import Refusal
+from gateway.model.money import NANOS
+from gateway.model.values import Caller, Entry, Outcome, Pace, Route
+from gateway.telemetry.spans import NO_SPANS, Facts, Spans
+from gateway.wire.response_headers import CacheStatus
+
+Raised = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+WAITING = ("join", "follow", "queue", "forward")
+"""The stages in which a request waits for what is not the gateway."""
+
+
+class Stage:
+    """A stretch of a request under its name: its seconds are added to those of that name.
+
+    A class: a function that yields takes several times as long, and a request has many.
+    """
+
+    __slots__ = ("_begun", "_name", "_seconds", "_span")
+
+    def __init__(self, name: str, seconds: dict[str, float], spans: Spans) -> None:
+        self._name, self._seconds = name, seconds
+        self._span = None if spans is NO_SPANS else spans.stage(name)
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+        if self._span:
+            self._span.__enter__()
+
+    def __exit__(self, *raised: *Raised) -> None:
+        try:
+            if self._span:
+                self._span.__exit__(*raised)
+        finally:
+            spent = time.perf_counter() - self._begun
+            self._seconds[self._name] = self._seconds.get(self._name, 0.0) + spent
+
+
+@dataclass(slots=True)
+class Trace:
+    """One request's record, filled in by its stages, read when it has ended."""
+
+    request_id: str
+    route: Route
+    spans: Spans = NO_SPANS
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+    caller: Caller | None = None
+    model: str = ""
+    outcome: Outcome = Outcome.FAILED
+    status: int = 0
+    code: str = ""
+    fingerprint: str = ""
+    aside: str = ""
+    uncacheable: str = ""
+    asked: str = ""
+    """What was asked of the cache, as `Directives.text`."""
+    references: int = 0
+    reference_cap: int | None = None
+    body_bytes: int = 0
+    cost_nanos: int | None = None
+    estimated: bool = False
+    """The cost is not known: it is what the call was reserved at."""
+    saved_nanos: int = 0
+    remaining_nanos: int | None = None
+    upstream_request_id: str = ""
+    cause: str = ""
+    paid_by: str = ""
+    pace: Pace | None = None
+    cache: CacheStatus | None = None
+    """Of a refusal that was given from memory; an answer carries its own."""
+    age_seconds: int | None = None
+    trace_id: str = ""
+    """Of the trace that its spans are kept in, if any."""
+
+    def stage(self, name: str) -> Stage:
+        """Time one stage under its name."""
+        return Stage(name, self.stages, self.spans)
+
+    def save(self, outcome: Outcome, entry: Entry, *, retry: bool) -> None:
+        """Take down a picture that somebody else's purchase, or an earlier one, has brought."""
+        self.outcome, self.status = outcome, 200
+        self.cost_nanos, self.saved_nanos = 0, entry.cost_nanos or 0
+        self.cause = "reuse" if outcome is Outcome.HIT else "coalesced"
+        if retry:
+            self.cause = "automatic_retry"
+        self.paid_by = entry.team
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Take down how a request that could not go on ended."""
+        self.code, self.status = refusal.code, refusal.status
+        upstream = refusal.source == "upstream" or refusal.code.startswith("upstream_")
+        broke = upstream and refusal.code != "upstream_refused"
+        self.outcome = Outcome.FAILED if broke or refusal.status >= 500 else Outcome.REFUSED
+
+    def leave(self) -> None:
+        """The client left before it was answered; 499 as proxies write it."""
+        self.code, self.status, self.outcome = "client_gone", 499, Outcome.REFUSED
+
+    def facts(self) -> Facts:
+        """What its span says of it; never what was asked for, nor by which secret."""
+        cost = self.cost_nanos
+        return {
+            "http.response.status_code": self.status,
+            "gateway.outcome": self.outcome.value,
+            "gateway.code": self.code or None,
+            "gateway.team": self.caller.team if self.caller else None,
+            "gateway.key_id": self.caller.key_id if self.caller else None,
+            "gen_ai.request.model": self.model or None,
+            "gateway.fingerprint": self.fingerprint or None,
+            "gateway.reference_images": self.references,
+            "gateway.cost_usd": None if cost is None else cost / NANOS,
+            "gateway.saved_usd": self.saved_nanos / NANOS,
+        }
+
+    @property
+    def waited_seconds(self) -> float:
+        """How much of it was waiting: for the upstream, a seat there, or another's flight."""
+        return sum(self.stages.get(name, 0.0) for name in WAITING)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; not how long the client took to take its answer."""
+        return time.perf_counter() - self.started - self.stages.get("send", 0.0)
+
+
+def stages_ms(stages: Mapping[str, float]) -> dict[str, float]:
+    """Stages' seconds as the journal has them."""
+    return {name: round(seconds * 1000, 2) for name, seconds in stages.items()}

@@ -1,0 +1,203 @@
+"""A JSON request as the same request sent by multipart would be: fields and pictures.
+
+`images: [{"image_url": "data:…"}]` and `mask` become files; other members become text fields
+in the way in which the official clients write them into a form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from gateway.model.errors import Refusal
+from gateway.model.values import is_reference
+from gateway.uploads.rules.upload_limits import Bounds
+from gateway.wire.fields import (
+    BOOLEANS,
+    MASK,
+    NUMBERS,
+    REFERENCES,
+    TEXTS,
+    is_mask,
+    is_true,
+    number_text,
+)
+from gateway.wire.json_cutter import Cutter, Hole, Number, compact
+
+Source = Hole | str
+"""A picture's data URL: cut out of the text, or short enough to have stayed in it."""
+
+_FILES = frozenset({MASK, "markup"})
+_DEEPEST_NAME = 8
+_LONGEST_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a JSON edit holds: text fields, and pictures under the names they will have."""
+
+    fields: tuple[tuple[str, str], ...]
+    pictures: tuple[tuple[str, Source], ...]
+
+
+def document_of(cutter: Cutter, bounds: Bounds) -> Mapping[str, Any]:
+    """The object that a JSON request must be. Raises Refusal."""
+    if cutter.members > bounds.max_document_members:
+        raise Refusal("invalid_json", "The JSON body has too many members. Send fewer.")
+    try:
+        document = cutter.parse(pairs=_once_each, constant=_no_constant)
+    except ValueError as error:
+        # The words of the parser's own error name no content, only what was expected where.
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else reason
+        raise Refusal("invalid_json", f"The body is not JSON that is taken: {reason}.") from None
+    if not isinstance(document, Mapping):
+        raise Refusal("invalid_json", 'The body must be a JSON object, e.g. {"model": …}.')
+    return document
+
+
+def plan_edit(document: Mapping[str, Any]) -> Plan:
+    """The fields and pictures of a JSON edit. Raises Refusal."""
+    fields: list[tuple[str, str]] = []
+    pictures: list[tuple[str, Source]] = []
+    for name, value in document.items():
+        if value is None:
+            continue
+        if name == "images" or is_reference(name):
+            items = value if isinstance(value, list) else [value]
+            pictures += ((REFERENCES, _source(name, item)) for item in items)
+        elif name in _FILES or is_mask(name):
+            items = value if isinstance(value, list) and name not in _FILES else [value]
+            pictures += ((name, _source(name, item)) for item in items)
+        else:
+            fields += _form_fields(name, value)
+    return Plan(tuple(fields), tuple(pictures))
+
+
+def plan_generation(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Every member as one text; nested ones as JSON, so that none is lost in flattening."""
+    fields: list[tuple[str, str]] = []
+    for name, value in document.items():
+        if isinstance(value, Mapping | list):
+            if name in TEXTS:
+                raise _invalid(name, "must be text")
+            fields.append((name, _nested(name, value)))
+        elif value is not None:
+            fields.append((name, _scalar(name, value)))
+    return tuple(fields)
+
+
+def sent_document(document: Mapping[str, Any]) -> bytes:
+    """The JSON that goes upstream: members by name, known numbers and booleans canonical.
+
+    Everything else is as it was written: `1` and `"1"`, null and nothing stay different. Raises
+    Refusal where it is nested too deep.
+    """
+    members = {name: _as_sent(name, document[name]) for name in sorted(document)}
+    try:
+        return compact(members).encode("ascii")
+    except ValueError:
+        raise Refusal("invalid_json", "The JSON body is nested too deep.") from None
+
+
+def _as_sent(name: str, value: Any) -> Any:
+    if name in NUMBERS and isinstance(value, Number):
+        return Number(number_text(value))
+    if name in BOOLEANS and isinstance(value, str):
+        return is_true(value)
+    return value
+
+
+def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in members:
+        if name in made:
+            message = f"{_shown(name)} stands more than once in one JSON object. Send it once."
+            raise Refusal("duplicate_field", message, param=_param(name))
+        made[name] = value
+    return made
+
+
+def _no_constant(written: str) -> NoReturn:
+    raise ValueError(f"{written} is no JSON number")
+
+
+def _form_fields(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """`a[b]` for members, `a[]` for each item of a list: as a form carries them.
+
+    Items that have members of their own are numbered: `a[][b]`, `a[][c]` could be one or two.
+    """
+    if depth > _DEEPEST_NAME:
+        raise _invalid(name, "is nested too deep")
+    if isinstance(value, Mapping):
+        for member, inner in value.items():
+            yield from _form_fields(f"{name}[{member}]", inner, depth + 1)
+    elif isinstance(value, list):
+        plain = not any(isinstance(item, Mapping | list) for item in value)
+        for place, item in enumerate(value):
+            yield from _form_fields(f"{name}[{'' if plain else place}]", item, depth + 1)
+    elif value is not None:
+        yield name, _scalar(name, value)
+
+
+def _nested(name: str, value: Any) -> str:
+    try:
+        return compact(value)
+    except ValueError:
+        raise _invalid(name, "is nested too deep") from None
+
+
+def _scalar(name: str, value: Any) -> str:
+    if isinstance(value, Hole):
+        raise _invalid(name, "holds a data URL; only images and mask may")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Number):
+        return number_text(value)
+    text = str(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _invalid(name, "holds half a character (a lone surrogate)") from None
+    return text
+
+
+def _source(name: str, item: Any) -> Source:
+    """The data URL of `{"image_url": "data:…"}`, or of the bare text."""
+    if isinstance(item, Mapping):
+        if item.get("file_id") is not None:
+            raise _unsupported(name)
+        item = item.get("image_url")
+        if isinstance(item, Mapping):
+            item = item.get("url")
+    if isinstance(item, Hole):
+        return item
+    if not isinstance(item, str) or isinstance(item, Number):
+        raise _invalid(name, 'must be given as {"image_url": "data:image/png;base64,…"}')
+    if not item[:5].lower() == "data:":
+        raise _unsupported(name)
+    return item
+
+
+def _unsupported(name: str) -> Refusal:
+    return Refusal(
+        "unsupported_image_source",
+        f"{_shown(name)} names an address or a file id, which are not taken: send the picture "
+        'itself as {"image_url": "data:image/png;base64,…"}, or as multipart/form-data.',
+        param=_param(name),
+    )
+
+
+def _invalid(name: str, why: str) -> Refusal:
+    return Refusal("invalid_field", f"{_shown(name)} {why}.", param=_param(name))
+
+
+def _shown(name: str) -> str:
+    """A member's name for a message, where it is fit to be shown."""
+    return f"`{name}`" if _param(name) else "A member"
+
+
+def _param(name: str) -> str | None:
+    return name if name.isprintable() and 0 < len(name) <= _LONGEST_SHOWN else None

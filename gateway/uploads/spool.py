@@ -1,0 +1,235 @@
+"""The bytes of one request's files: in memory while few, then in a file without a name."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import errno
+import os
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from typing import IO, Self
+
+from gateway.model.errors import Refusal
+
+BLOCK_BYTES = 1 << 20
+CHUNK_BYTES = 256 * 1024
+SMALL_BYTES = 16 * 1024
+"""A smaller piece is copied to its neighbours: an object for each would weigh more than it."""
+_VECTORS = 512
+"""So many pieces are written at once; systems take 1,024."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+Piece = bytes | bytearray | memoryview
+
+
+class Room:
+    """Memory that the spools of a process share; beyond it they write to files."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.taken_bytes = 0
+
+
+class Spool:
+    """Append-only bytes of one request; written by one task, read by any once it is whole.
+
+    `append` never does I/O: a writer awaits `spill` whenever `full` says so. Pieces are kept as
+    they come, not copied: what they lie in must not change. The file has no name, so nothing
+    is left behind however the process ends. Several may hold a spool: `share` once for each
+    further holder, and the last `close` frees it.
+    """
+
+    def __init__(self, room: Room | None = None, folder: str | None = None) -> None:
+        self._room = room or Room(4 << 20)
+        self._folder = folder
+        self._pieces: list[Piece] = []
+        self._starts: list[int] = []
+        """Where each piece begins, behind what is in the file."""
+        self._tail_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._file_bytes = 0
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """One holder less: whoever shares it goes on."""
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes appended so far."""
+        return self._file_bytes + self._tail_bytes
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes that lie in memory."""
+        return self._tail_bytes
+
+    @property
+    def full(self) -> bool:
+        """Is more in memory than should be?"""
+        room = self._room
+        worth_writing = BLOCK_BYTES if self._file_bytes else min(BLOCK_BYTES, room.max_bytes)
+        return self._tail_bytes >= worth_writing and room.taken_bytes >= room.max_bytes
+
+    @property
+    def closed(self) -> bool:
+        return self._holders <= 0
+
+    def append(self, piece: bytes | memoryview) -> None:
+        """Keep some more bytes. Raises ValueError once closed."""
+        if self.closed:
+            raise ValueError("this spool is closed")
+        size = len(piece)
+        last = self._pieces[-1] if self._pieces else None
+        if size >= SMALL_BYTES:
+            self._add(piece)
+        elif isinstance(last, bytearray) and len(last) < CHUNK_BYTES:
+            last += piece
+        else:
+            self._add(bytearray(piece))
+        self._tail_bytes += size
+        self._room.taken_bytes += size
+
+    def _add(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        self._starts.append(self._tail_bytes)
+
+    async def spill(self) -> None:
+        """Write what is in memory to the file, off the loop. Raises `storage_full`."""
+        size = self._tail_bytes
+        await asyncio.to_thread(self._write, self._pieces)
+        if not self.closed:
+            self._file_bytes += size
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._room.taken_bytes -= self._tail_bytes
+        self._pieces, self._starts, self._tail_bytes = [], [], 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` on; blocks where they lie in the file."""
+        if self.closed:
+            raise ValueError("this spool is closed")
+        in_file = max(0, min(size, self._file_bytes - offset))
+        data = self._read_file(offset, in_file) if in_file else b""
+        start = max(0, offset - self._file_bytes)
+        return data + self._read_tail(start, size - in_file)
+
+    def _read_tail(self, start: int, size: int) -> bytes:
+        """At most `size` bytes of what is in memory, from `start` on."""
+        end = min(start + size, self._tail_bytes)
+        parts: list[Piece] = []
+        at = bisect.bisect_right(self._starts, start) - 1
+        while start < end:
+            begins = self._starts[at]
+            part = memoryview(self._pieces[at])[start - begins : end - begins]
+            parts.append(part)
+            start += len(part)
+            at += 1
+        return b"".join(parts)
+
+    def _view(self, start: int, size: int) -> memoryview:
+        """At most `size` bytes of a piece in memory, from `start` on."""
+        if self.closed:
+            raise ValueError("this spool is closed")
+        at = bisect.bisect_right(self._starts, start) - 1
+        if at < 0:
+            return memoryview(b"")
+        start -= self._starts[at]
+        return memoryview(self._pieces[at])[start : start + size]
+
+    async def chunks(
+        self, offset: int, size: int, chunk_bytes: int = BLOCK_BYTES
+    ) -> AsyncGenerator[bytes | memoryview, None]:
+        """The bytes of a range, in order; what lies in the file is read off the loop.
+
+        What lies in memory comes as it lies there, and is no copy.
+        """
+        end = offset + size
+        while offset < end:
+            wanted = min(chunk_bytes, end - offset)
+            chunk: bytes | memoryview
+            if offset < self._file_bytes:
+                chunk = await asyncio.to_thread(self.read, offset, wanted)
+            else:
+                chunk = self._view(offset - self._file_bytes, wanted)
+            if not chunk:
+                raise EOFError("the spool ends before the range does")
+            offset += len(chunk)
+            yield chunk
+
+    def share(self) -> None:
+        """One more holder, who will call `close` too."""
+        if self.closed:
+            raise ValueError("this spool is closed")
+        self._holders += 1
+
+    def close(self) -> None:
+        """One holder less; the last one frees memory and file. Never blocks."""
+        self._holders -= 1
+        if self.closed:
+            self._let_go()
+            self._release()
+
+    def _release(self) -> None:
+        """Close the file, unless a thread is at it: then that thread does on its way out."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._file:
+                self._file.close()
+        finally:
+            self._lock.release()
+
+    def _write(self, pieces: Sequence[Piece]) -> None:
+        try:
+            with self._lock:
+                self._write_all(pieces)
+        except OSError as error:
+            room = "has no room left" if error.errno in _FULL else "could not be written to"
+            raise Refusal(
+                "storage_full",
+                f"The gateway's folder for uploads {room}. Try again later, or send fewer or "
+                "smaller images.",
+                retry_after_seconds=10,
+            ) from error
+        finally:
+            if self.closed:
+                self._release()
+
+    def _write_all(self, pieces: Sequence[Piece]) -> None:
+        if self._file is None:
+            if self._folder is not None:
+                os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            # Closed by whoever releases the spool, which may be another thread.
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
+        left, offset = list(pieces), self._file_bytes
+        while left:
+            written = os.pwritev(self._file.fileno(), left[:_VECTORS], offset)
+            offset += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if left and written:
+                left[0] = memoryview(left[0])[written:]
+
+    def _read_file(self, offset: int, size: int) -> bytes:
+        try:
+            with self._lock:
+                if self._file is None:
+                    raise ValueError("this spool has no file")
+                pieces = bytearray()
+                while len(pieces) < size:
+                    piece = os.pread(self._file.fileno(), size - len(pieces), offset + len(pieces))
+                    if not piece:
+                        raise EOFError("the spool's file is shorter than what was written")
+                    pieces += piece
+                return bytes(pieces)
+        finally:
+            if self.closed:
+                self._release()

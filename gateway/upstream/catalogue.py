@@ -1,0 +1,91 @@
+"""The upstream's models: refreshed in the background, the last good copy never forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from gateway.model.values import ModelFacts
+from gateway.upstream.rules.model_catalogue import Listing, overridden, parse
+
+ABSENT_REFRESH_SECONDS = 60.0
+
+
+class Catalogue:
+    """What is known of the models, kept in memory.
+
+    `fetch` gives the body of `GET /models` or raises; `keep` stores a good one for the next
+    start; `clock` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        fetch: Callable[[], Awaitable[bytes]],
+        keep: Callable[[bytes], Awaitable[None]],
+        overrides: Mapping[str, ModelFacts],
+        clock: Callable[[], float],
+        on_trouble: Callable[[str], None],
+        on_models: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._fetch, self._keep = fetch, keep
+        self._overrides = dict(overrides)
+        self._clock = clock
+        self._on_trouble = on_trouble
+        self._on_models = on_models
+        self._sought_at = float("-inf")
+        self._refreshing: asyncio.Task[bool] | None = None
+        self._body = b""
+        self.listing: Listing | None = None
+
+    def load(self, body: bytes) -> None:
+        """Take a catalogue's body. Raises ValueError where it is none."""
+        self.listing = parse(body, self._overrides)
+        self._body = body
+        self._on_models(self.listing.items)
+
+    async def refresh(self) -> bool:
+        """Fetch the catalogue, once at a time; False where it could not be had."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.ensure_future(self._refresh())
+        return await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> bool:
+        try:
+            body = await self._fetch()
+            changed = body != self._body
+            self.load(body)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the last good copy stands
+            self._on_trouble(f"the model catalogue could not be refreshed: {error}")
+            return False
+        if changed:
+            await self._keep(body)
+        return True
+
+    async def keep_fresh(self, every_seconds: float) -> None:
+        """Refresh for ever; a failed refresh is tried again sooner."""
+        while True:
+            good = await self.refresh()
+            await asyncio.sleep(every_seconds if good else min(every_seconds, 5.0))
+
+    def facts(self, model: str) -> ModelFacts | None:
+        """What is known now of a model; None where nothing is."""
+        if self.listing and model in self.listing.facts:
+            return self.listing.facts[model]
+        override = self._overrides.get(model)
+        return overridden(ModelFacts(model), override) if override else None
+
+    async def exists(self, model: str) -> bool:
+        """Is the model there, as far as can be known?
+
+        An absent one causes one refresh, at most one a minute. With no catalogue ever
+        loaded every model may exist.
+        """
+        if self.listing is None:
+            return True
+        if model in self.listing.items:
+            return True
+        if self._clock() - self._sought_at >= ABSENT_REFRESH_SECONDS:
+            self._sought_at = self._clock()
+            await self.refresh()
+        return model in self.listing.items

@@ -1,0 +1,164 @@
+"""What an upstream call that brought no picture means for the client."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.model.errors import Refusal
+from gateway.wire.answer import upstream_error
+
+_MOST_TOLD_CHARS = 300
+_BUSY_SECONDS = 5.0
+ACCOUNT_STATUSES = frozenset({401, 402, 403})
+_ACCOUNT = (
+    "The upstream refused the gateway's own account{}. Nothing is wrong with your request; tell "
+    "whoever runs the gateway to check the upstream key and credit."
+)
+
+
+def refusal_of_answer(
+    status: int, body: bytes, retry_after_seconds: float | None = None, *, free: bool = True
+) -> Refusal:
+    """The refusal for an upstream answer that is not a 200, its own error kept where it may be.
+
+    `free`: it was not charged for. Where it may have been, nobody is told to try again.
+    """
+    if status in ACCOUNT_STATUSES:
+        return Refusal("upstream_account", _ACCOUNT.format(f" ({status})"), source="upstream")
+    if status in (429, 503) and free:
+        told = _BUSY_SECONDS if retry_after_seconds is None else retry_after_seconds
+        return Refusal(
+            "upstream_busy",
+            f"The upstream is busy ({status}), also after the gateway tried again; nothing was "
+            "charged. Try again shortly.",
+            status_override=status,
+            retry_after_seconds=told,
+            source="upstream",
+        )
+    if 400 <= status < 500 and status != 429:
+        own = body if _is_envelope(body) else None
+        return Refusal(
+            "upstream_refused",
+            f"The upstream refused this edit ({status}) without saying why in a form that can "
+            "be passed on.",
+            status_override=status,
+            body=own,
+            source="upstream",
+        )
+    return Refusal(
+        "upstream_failed",
+        f"The upstream failed ({status}). It may have charged for this call, so it is not tried "
+        "again by itself; to buy it again, send the same edit with Cache-Control: no-cache.",
+        status_override=502,
+        source="upstream",
+    )
+
+
+def refusal_of_break(why: str) -> Refusal:
+    """The refusal for a call that left but brought no complete answer."""
+    if why == "timeout":
+        what, code = "did not answer in time", "upstream_timeout"
+    elif why == "too_large":
+        what, code = "sent an answer larger than is taken here", "upstream_failed"
+    elif why == "garbage":
+        what, code = "sent an answer that can't be read", "upstream_failed"
+    else:
+        what, code = "broke the connection before its answer was complete", "upstream_failed"
+    return Refusal(
+        code,
+        f"The upstream {what}. It may have charged for this call, so it is not tried again by "
+        "itself; to buy it again, send the same edit with Cache-Control: no-cache.",
+        source="upstream",
+    )
+
+
+def refusal_of_error_event(data: bytes) -> Refusal:
+    """The refusal for a stream that ended in an error event.
+
+    Whatever it says of itself: the call had been taken, and may have been charged.
+    """
+    error = upstream_error(data)
+    said = f" ({error.message[:_MOST_TOLD_CHARS].strip(' .')})" if error else ""
+    return Refusal(
+        "upstream_failed",
+        f"The upstream ended its stream with an error{said}. It may have charged for this call, "
+        "so it is not tried again by itself; to buy it again, send the same edit with "
+        "Cache-Control: no-cache.",
+        source="upstream",
+    )
+
+
+def refusal_of_unsent() -> Refusal:
+    """The refusal for a call that provably never left."""
+    return Refusal(
+        "upstream_unreachable",
+        "The upstream can't be reached; nothing was sent and nothing was charged. Try again "
+        "shortly.",
+        retry_after_seconds=5,
+        source="upstream",
+    )
+
+
+def refusal_while_resting(seconds: float) -> Refusal:
+    """The refusal while the upstream has asked to be left alone for longer than can be waited."""
+    return Refusal(
+        "upstream_busy",
+        "The upstream has asked the gateway to wait; nothing was sent and nothing was charged. "
+        "Try again later.",
+        status_override=429,
+        retry_after_seconds=seconds,
+        source="upstream",
+    )
+
+
+def refusal_while_open(why: str, seconds: float) -> Refusal:
+    """The refusal while the circuit is open; `why` is the code of the last failure."""
+    if why == "upstream_account":
+        return Refusal(why, _ACCOUNT.format(", time and again"), source="upstream")
+    return Refusal(
+        "overloaded",
+        "The upstream has failed several times in a row and is left alone for a moment; nothing "
+        "was sent and nothing was charged. Pictures that are stored are still served.",
+        retry_after_seconds=seconds,
+    )
+
+
+def refusal_while_closing() -> Refusal:
+    """The refusal of a call that had not begun when the gateway's time was up."""
+    return Refusal(
+        "shutting_down",
+        "The gateway is shutting down; nothing was sent and nothing was charged. Try again: "
+        "another one answers, or this one when it is back.",
+        retry_after_seconds=2,
+    )
+
+
+def refusal_of_full_queue() -> Refusal:
+    """The refusal where as many calls wait for the upstream as may."""
+    return Refusal(
+        "overloaded",
+        "As many edits as the gateway takes are running or waiting already; nothing was charged. "
+        "Try again shortly.",
+        retry_after_seconds=_BUSY_SECONDS,
+    )
+
+
+def refusal_of_long_wait() -> Refusal:
+    """The refusal of a call whose turn did not come in time."""
+    return Refusal(
+        "overloaded",
+        "Too many edits are running to get to this one in time; nothing was charged. Try again "
+        "shortly.",
+        retry_after_seconds=_BUSY_SECONDS,
+    )
+
+
+def _is_envelope(body: bytes) -> bool:
+    """Is this `{"error": {…}}`, small enough to pass on?"""
+    if len(body) > 64 * 1024:
+        return False
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), dict)

@@ -1,0 +1,140 @@
+"""The envelope of an answer: what it holds, what it cost, and how a hit shows it.
+
+The pictures are never parsed nor touched: see `json_text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gateway.model.money import nanos_of, usd
+from gateway.wire.json_cutter import Hole, Number, Segment, cut, plain_parse, write
+
+_LARGEST_ERROR_BYTES = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a 200 of the upstream says of itself."""
+
+    valid: bool
+    """It is an image answer that carries at least one picture, or the address of one."""
+    pictures: int
+    has_urls: bool
+    """Some picture is an address that expires, so that the answer cannot be stored."""
+    cost_nanos: int | None
+    """None is unknown, never 0."""
+    _body: bytes = field(repr=False)
+    _tree: Any = field(default=None, repr=False)
+    _long_strings: Sequence[Segment] = field(default=(), repr=False)
+    _cost_steps: tuple[str, ...] = ()
+
+    def for_sharing(self, saved_nanos: int | None) -> bytes:
+        """The same answer for whoever does not pay: cost 0, `saved_cost` what it would have been.
+
+        Where the cost is an object, both stand in it; where it is a scalar, `saved_cost`
+        stands beside it. An answer that names no cost, or that is no JSON, stays as it is.
+        """
+        if not self._cost_steps:
+            return self._body
+        changes = {self._cost_steps[-1]: Number("0")}
+        if saved_nanos is not None:
+            changes["saved_cost"] = Number(usd(saved_nanos))
+        try:
+            tree = _changed(self._tree, self._cost_steps[:-1], changes)
+            return b"".join(write(tree, self._long_strings))
+        except ValueError:
+            return self._body
+
+
+class UpstreamError(NamedTuple):
+    """The `error` object of an upstream's answer; what is absent is None."""
+
+    message: str
+    code: str | None
+    type: str | None
+    param: str | None
+
+
+def read_answer(body: bytes, cost_path: str) -> Answered:
+    """Read the envelope of a 200's body. `cost_path` is dotted, e.g. `usage.cost.total_cost`."""
+    try:
+        tree, long_strings = cut(body)
+    except ValueError:
+        return Answered(valid=False, pictures=0, has_urls=False, cost_nanos=None, _body=body)
+    data = tree.get("data") if isinstance(tree, dict) else None
+    items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    pictures = sum(_is_given(item.get("b64_json")) or _is_given(item.get("url")) for item in items)
+    steps = _cost_steps(tree, cost_path)
+    return Answered(
+        valid=pictures > 0,
+        pictures=pictures,
+        has_urls=any(_is_given(item.get("url")) for item in items),
+        cost_nanos=_cost(tree, steps),
+        _body=body,
+        _tree=tree,
+        _long_strings=long_strings,
+        _cost_steps=steps,
+    )
+
+
+def upstream_error(body: bytes) -> UpstreamError | None:
+    """What an upstream's error body says; None where it is not the usual envelope."""
+    if len(body) > _LARGEST_ERROR_BYTES:
+        return None
+    try:
+        tree = plain_parse(body)
+    except ValueError:
+        return None
+    error = tree.get("error") if isinstance(tree, dict) else None
+    if _is_text(error):
+        return UpstreamError(str(error), None, None, None)
+    if not isinstance(error, dict) or not _is_text(error.get("message")):
+        return None
+    code, kind, param = (_text(error.get(name)) for name in ("code", "type", "param"))
+    return UpstreamError(str(error["message"]), code, kind, param)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _is_given(value: object) -> bool:
+    return isinstance(value, Hole) or (_is_text(value) and value != "")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, Number)
+
+
+def _cost_steps(tree: Any, cost_path: str) -> tuple[str, ...]:
+    """The names that lead to the cost; none where the answer has no such member.
+
+    Providers write `usage.cost` as an object with `total_cost` or as the amount itself; both
+    are met whichever of the two the path names.
+    """
+    names = tuple(cost_path.split("."))
+    for steps in ((*names, "total_cost"), names, names[:-1]):
+        if steps and isinstance(_at(tree, steps), str | bool):
+            return steps
+    return ()
+
+
+def _at(tree: Any, steps: Sequence[str]) -> Any:
+    for step in steps:
+        tree = tree.get(step) if isinstance(tree, dict) else None
+    return tree
+
+
+def _cost(tree: Any, steps: tuple[str, ...]) -> int | None:
+    cost = _at(tree, steps) if steps else None
+    return nanos_of(str(cost)) if isinstance(cost, str) else None
+
+
+def _changed(tree: Any, steps: Sequence[str], changes: Mapping[str, Any]) -> Any:
+    """A copy of the document with members of the object at `steps` set."""
+    if not steps:
+        return {**tree, **changes}
+    return {**tree, steps[0]: _changed(tree[steps[0]], steps[1:], changes)}

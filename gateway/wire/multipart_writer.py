@@ -1,0 +1,102 @@
+"""The multipart body that goes upstream: our own framing around the client's fields and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gateway.model.values import Edit, Upload, is_reference
+from gateway.wire.fields import MASK, REFERENCES, canonical, is_picture, root_of
+
+_ENDINGS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/svg+xml": "svg",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes that lie in the request's spool."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body in pieces, in order: framing as bytes, files as ranges of the spool."""
+
+    content_type: str
+    content_length: int
+    segments: tuple[bytes | Range, ...]
+
+
+def outgoing_fields(edit: Edit) -> tuple[tuple[str, str], ...]:
+    """The text fields as they go upstream, which is also what a fingerprint is made of.
+
+    Known numbers and booleans are canonical. Sorted by root; those of one root keep their order,
+    because whoever reads `layers[][x]` puts them together by it.
+    """
+    ordered = sorted(edit.fields, key=lambda field: root_of(field[0]))
+    return tuple((name, canonical(name, text)) for name, text in ordered)
+
+
+def outgoing_uploads(edit: Edit) -> tuple[Upload, ...]:
+    """The files as they go upstream: references in their order, the mask, then the others.
+
+    `image`, `image[]` and `image[0]` first are the same; `image[1]` before `image[0]` is not
+    the same as `image[]` twice, for an upstream may put them in the order of their numbers.
+    """
+    references = tuple([_as_sent(upload, at) for at, upload in enumerate(edit.references)])
+    if len(references) == len(edit.uploads):
+        return references
+    masks = (upload for upload in edit.uploads if upload.field == MASK)
+    others = (upload for upload in edit.uploads if not is_picture(upload.field))
+    return (*references, *masks, *sorted(others, key=lambda upload: root_of(upload.field)))
+
+
+def _as_sent(reference: Upload, place: int) -> Upload:
+    if reference.field in ("image", f"image[{place}]"):
+        return replace(reference, field=REFERENCES)
+    return reference
+
+
+def encode(edit: Edit, boundary: str) -> Encoded:
+    """Every field and file of `edit`, as `outgoing_fields` and `outgoing_uploads` give them.
+
+    `boundary` must be random (128 bits or more, as hex), so that no content holds it. File
+    names are ours; file types are what the first bytes said.
+    """
+    segments: list[bytes | Range] = []
+    framing = bytearray()
+    for name, text in outgoing_fields(edit):
+        framing += _opening(boundary, name) + b"\r\n\r\n" + text.encode("utf-8") + b"\r\n"
+    references = 0
+    for upload in outgoing_uploads(edit):
+        references += is_reference(upload.field)
+        file_name = _file_name(upload, references)
+        framing += _opening(boundary, upload.field)
+        framing += f'; filename="{file_name}"\r\n'.encode()
+        framing += f"Content-Type: {upload.media_type}\r\n\r\n".encode("ascii")
+        segments += (bytes(framing), Range(upload.offset, upload.size))
+        framing = bytearray(b"\r\n")
+    framing += f"--{boundary}--\r\n".encode("ascii")
+    segments.append(bytes(framing))
+    length = sum(s.size if isinstance(s, Range) else len(s) for s in segments)
+    return Encoded(f"multipart/form-data; boundary={boundary}", length, tuple(segments))
+
+
+def _opening(boundary: str, name: str) -> bytes:
+    """A part's start; the three characters that could end the quoted name are escaped."""
+    safe = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{safe}"'.encode()
+
+
+def _file_name(upload: Upload, references: int) -> str:
+    ending = _ENDINGS.get(upload.media_type, "bin")
+    if is_reference(upload.field):
+        return f"image-{references}.{ending}"
+    return f"{MASK if upload.field == MASK else 'file'}.{ending}"

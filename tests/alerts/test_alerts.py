@@ -1,0 +1,527 @@
+"""Warnings before the wall: told once, posted, and in nobody's way; over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import io
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.accounts.rules.terms import amended
+from gateway.accounts.tables import teams
+from gateway.accounts.tables.audit import Author
+from gateway.alerts import Courier, Watch
+from gateway.alerts.webhook import Webhook
+from gateway.database.database import StateUnavailable
+from gateway.database.migrate import migrate
+from gateway.database.sqlite import SqliteDatabase
+from gateway.emulator import EmulatorServer
+from gateway.ledger.rules.budget import OverBudget
+from gateway.ledger.tables import correct
+from gateway.settings import Settings, load
+from gateway.telemetry.log import Journal
+from gateway.telemetry.metrics import Meters
+from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, Till
+from tests.support.receiver import Receiver, receiving
+from tests.support.serving import (
+    GatewayProcess,
+    Overrides,
+    Running,
+    in_state,
+    make_key,
+    serving,
+    tables_of,
+)
+
+SECRET = "whsec-0123456789"
+TEAM, KEY = "team:design", "key:k1"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@dataclass
+class Books:
+    """A state, and watches over it that look when they are told to."""
+
+    till: Till
+    now_ms: int = NOW_MS
+    log: io.StringIO = field(default_factory=io.StringIO)
+    meters: Meters = field(default_factory=lambda: Meters("test"))
+    troubles: list[BaseException] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+
+    def watch(self, url: str = "", percents: tuple[int, ...] = (50, 80, 100)) -> Watch:
+        """Another watch, as another process or after a restart."""
+        journal = Journal(format="json", level="debug", out=self.log)
+        database = self.till.database
+        courier = Courier(
+            database=database,
+            webhook=Webhook(secret=SECRET, timeout_seconds=1.0),
+            webhook_url=url,
+            meters=self.meters,
+            journal=journal,
+            now_ms=lambda: self.now_ms,
+            on_trouble=lambda _, error: self.troubles.append(error),
+            first_wait_ms=20,
+        )
+        made = Watch(
+            database=database,
+            courier=courier,
+            percents=percents,
+            zone=ZoneInfo("UTC"),
+            meters=self.meters,
+            journal=journal,
+            now_ms=lambda: self.now_ms,
+            on_trouble=lambda _, error: self.troubles.append(error),
+            look_seconds=0.01,
+        )
+        self.watches.append(made)
+        return made
+
+    async def spend(self, number: int, nanos: int = CENT) -> None:
+        await self.till.reserve(f"r{number}", nanos, at=self.now_ms)
+        await self.till.settle(f"r{number}", nanos, at=self.now_ms)
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    @property
+    def told(self) -> list[tuple[str, int]]:
+        return [(line["account"], line["percent"]) for line in self.lines("budget mark passed")]
+
+
+@pytest.fixture
+async def books(tmp_path: Path) -> AsyncIterator[Books]:
+    """The team `design` may spend ten cents a month."""
+    database = SqliteDatabase(tmp_path / "books.db", busy_seconds=0.1)
+    await migrate(database)
+    till = await Till(database).open(callers=(CALLER,))
+    await till.limit(TEAM, budget_nanos=10 * CENT, budget_period="month")
+    found = Books(till)
+    yield found
+    for watch in found.watches:
+        await watch.close()
+    await database.close()
+    assert found.troubles == []
+
+
+# --- what is told ---------------------------------------------------------------------
+
+
+async def test_each_mark_is_told_when_it_is_passed_and_not_again(books: Books) -> None:
+    watch = books.watch()
+    told = []
+    for number in range(10):
+        await books.spend(number)
+        await watch.look()
+        await watch.look()
+        told.append(len(books.told))
+    assert told == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3]
+    assert books.told == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
+
+
+async def test_the_journal_and_a_metric_say_it_where_there_is_no_webhook(books: Books) -> None:
+    watch = books.watch()
+    await books.spend(1, 6 * CENT)
+    await watch.look()
+    (line,) = books.lines("budget mark passed")
+    assert (line["level"], line["spent_usd"], line["limit_usd"]) == ("warning", "0.06", "0.10")
+    assert line["webhook"] is False
+    assert (
+        b'gateway_warnings_total{percent="50",result="passed"} 1.0' in books.meters.exposition()[0]
+    )
+
+
+async def test_one_purchase_may_pass_several_marks(books: Books) -> None:
+    watch = books.watch()
+    await books.spend(1, 9 * CENT)
+    await watch.look()
+    assert books.told == [(TEAM, 50), (TEAM, 80)]
+
+
+async def test_a_restart_repeats_nothing_and_misses_nothing(books: Books) -> None:
+    await books.spend(1, 6 * CENT)
+    await books.watch().look()
+    await books.spend(2, 3 * CENT)
+    await books.watch().look()
+    assert books.told == [(TEAM, 50), (TEAM, 80)]
+
+
+async def test_a_new_window_begins_anew(books: Books) -> None:
+    watch = books.watch()
+    await books.spend(1, 6 * CENT)
+    await watch.look()
+    books.now_ms += 31 * 86_400_000
+    await watch.look()
+    assert books.told == [(TEAM, 50)]
+    await books.spend(2, 6 * CENT)
+    await watch.look()
+    assert books.told == [(TEAM, 50), (TEAM, 50)]
+
+
+async def test_with_another_limit_marks_count_anew_and_going_back_repeats_nothing(
+    books: Books,
+) -> None:
+    async def limit(cents: int) -> None:
+        given = {"budget_usd": f"0.{cents:02}"}
+        await books.till.database.write(
+            lambda tx: teams.update_team(
+                tx, "design", lambda terms: amended(terms, "team", given), Author("t", NOW_MS)
+            )
+        )
+        await watch.look()
+
+    watch = books.watch()
+    await books.spend(1, 6 * CENT)
+    await watch.look()
+    await limit(20)
+    assert books.told == [(TEAM, 50)]
+    await limit(10)
+    assert books.told == [(TEAM, 50)]
+    await limit(7)
+    assert books.told == [(TEAM, 50), (TEAM, 50), (TEAM, 80)]
+
+
+async def test_marks_of_a_teams_own_are_used_for_it_and_its_keys(books: Books) -> None:
+    await books.till.limit(TEAM, warn_percents="[10]")
+    await books.till.limit(KEY, budget_nanos=5 * CENT, budget_period="day", parent=TEAM)
+    await books.till.limit("organisation", budget_nanos=2 * CENT, budget_period="total")
+    watch = books.watch()
+    await books.spend(1)
+    await watch.look()
+    assert sorted(books.told) == [(KEY, 10), ("organisation", 50), (TEAM, 10)]
+
+
+async def test_a_correction_counts_like_a_purchase(books: Books) -> None:
+    watch = books.watch()
+    await books.spend(1)
+    await watch.look()
+    await books.till.database.write(
+        lambda tx: correct.correct(tx, "req-r1", 5 * CENT, Author("t", NOW_MS))
+    )
+    await watch.look()
+    assert books.told == [(TEAM, 50)]
+
+
+async def test_money_that_is_only_held_passes_no_mark(books: Books) -> None:
+    watch = books.watch()
+    await books.till.reserve("held", 10 * CENT)
+    await watch.look()
+    assert books.told == []
+
+
+async def test_a_budget_that_had_to_refuse_an_edit_is_told_as_used_up(books: Books) -> None:
+    watch = books.watch()
+    await books.spend(1, 9 * CENT)
+    await watch.look()
+    with pytest.raises(OverBudget) as over:
+        await books.till.reserve("too much", 2 * CENT)
+    watch.refused(over.value)
+    watch.refused(over.value)
+    await watch.look()
+    watch.refused(over.value)
+    await watch.look()
+    assert books.told == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
+    assert books.lines("budget mark passed")[-1]["refused"] is True
+
+
+async def test_a_refusal_for_too_many_pictures_says_nothing_of_the_budget(books: Books) -> None:
+    await books.till.limit(TEAM, paid_images_per_day=0)
+    watch = books.watch()
+    with pytest.raises(OverBudget) as over:
+        await books.till.reserve("a")
+    watch.refused(over.value)
+    await watch.look()
+    assert books.told == []
+
+
+async def test_of_two_watches_on_one_state_one_tells(books: Books) -> None:
+    watches = books.watch(), books.watch()
+    for number in range(10):
+        await books.spend(number)
+        await asyncio.gather(*(watch.look() for watch in watches))
+    assert books.told == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
+
+
+async def test_a_look_that_the_state_refuses_is_made_up_for_by_the_next(
+    books: Books, tmp_path: Path
+) -> None:
+    watch = books.watch()
+    await books.spend(1, 6 * CENT)
+    other = sqlite3.connect(tmp_path / "books.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    running = asyncio.create_task(watch.run())
+    await asyncio.sleep(0.5)
+    assert books.told == []
+    assert {type(error) for error in books.troubles} == {StateUnavailable}
+    other.execute("ROLLBACK")
+    other.close()
+    await asyncio.sleep(0.5)
+    running.cancel()
+    assert books.told == [(TEAM, 50)]
+    books.troubles.clear()
+
+
+# --- what is posted -------------------------------------------------------------------
+
+
+async def settled(books: Books, watch: Watch, *, delivered: int) -> None:
+    """Look, as time goes on, until so many posts were accepted."""
+    async with asyncio.timeout(10):
+        while len(books.lines("webhook delivered")) < delivered:
+            await watch.look()
+            await asyncio.sleep(0.01)
+            books.now_ms += 10
+
+
+async def test_a_webhook_that_fails_twice_is_tried_until_it_accepts(books: Books) -> None:
+    with receiving(500, 429) as receiver:
+        watch = books.watch(receiver.url)
+        await books.spend(1, 6 * CENT)
+        await settled(books, watch, delivered=1)
+        books.now_ms += 10 * 3_600_000
+        await watch.look()
+        await asyncio.sleep(0.05)
+    assert [post.status for post in receiver.posts] == [500, 429, 200]
+    assert len({post.headers["x-gateway-delivery"] for post in receiver.posts}) == 1
+    assert [line["attempt"] for line in books.lines("webhook failed")] == [1, 2]
+
+
+async def test_a_post_is_signed_readable_and_says_everything(
+    books: Books, receiver: Receiver
+) -> None:
+    watch = books.watch(receiver.url)
+    await books.spend(1, 6 * CENT)
+    await settled(books, watch, delivered=1)
+    (post,) = receiver.posts
+    proof = hmac.new(SECRET.encode(), post.body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(post.headers["x-gateway-signature"], f"sha256={proof}")
+    message = post.message
+    assert message.pop("id") == post.headers["x-gateway-delivery"]
+    assert message.pop("sent_at")
+    assert message == {
+        "text": "The team design has spent $0.06 of $0.10 this month (60 %): the 50 % mark is "
+        "passed. The budget resets at 2026-12-01T00:00:00Z.",
+        "event": "budget.mark_passed",
+        "at": "2026-11-25T12:00:00Z",
+        "level": "team",
+        "account": TEAM,
+        "name": "design",
+        "team": "design",
+        "percent": 50,
+        "limit_usd": "0.10",
+        "spent_usd": "0.06",
+        "held_usd": "0",
+        "left_usd": "0.04",
+        "period": "month",
+        "window": "2026-11-01",
+        "resets_at": "2026-12-01T00:00:00Z",
+        "refused": False,
+    }
+
+
+async def test_the_teams_own_webhook_is_asked_before_the_usual_one(
+    books: Books, receiver: Receiver
+) -> None:
+    with receiving() as usual:
+        await books.till.limit(TEAM, webhook_url=receiver.url)
+        await books.till.limit("organisation", budget_nanos=10 * CENT, budget_period="total")
+        watch = books.watch(usual.url)
+        await books.spend(1, 6 * CENT)
+        await settled(books, watch, delivered=2)
+    assert [post.message["account"] for post in receiver.posts] == [TEAM]
+    assert [post.message["account"] for post in usual.posts] == ["organisation"]
+
+
+async def test_marks_arrive_in_their_order(books: Books, receiver: Receiver) -> None:
+    watch = books.watch(receiver.url)
+    await books.spend(1, 10 * CENT)
+    await settled(books, watch, delivered=3)
+    assert [post.message["percent"] for post in receiver.posts] == [50, 80, 100]
+
+
+async def test_a_webhook_that_is_taken_away_ends_the_attempts(books: Books) -> None:
+    with receiving(*[500] * 20) as receiver:
+        await books.till.limit(TEAM, webhook_url=receiver.url)
+        watch = books.watch()
+        await books.spend(1, 6 * CENT)
+        while not books.lines("webhook failed"):
+            await watch.look()
+            await asyncio.sleep(0.01)
+        await books.till.limit(TEAM, webhook_url="")
+        while len(books.lines("webhook failed")) < 2:
+            books.now_ms += 3_600_000
+            await watch.look()
+            await asyncio.sleep(0.01)
+    assert "next_try_at" not in {
+        name: value
+        for name, value in books.lines("webhook failed")[-1].items()
+        if value is not None
+    }
+
+
+async def test_a_webhook_that_stays_dead_is_given_up_in_the_end(books: Books) -> None:
+    with receiving(*[500] * 50) as receiver:
+        watch = books.watch(receiver.url)
+        await books.spend(1, 6 * CENT)
+        for attempt in range(1, 11):
+            while len(books.lines("webhook failed")) < attempt:
+                await watch.look()
+                await asyncio.sleep(0.005)
+            # The clock moves between attempts only: one that took hours would be made again.
+            if again := books.lines("webhook failed")[-1]["next_try_at"]:
+                books.now_ms = int(datetime.fromisoformat(again).timestamp() * 1000) + 1_000
+        books.now_ms += 30 * DAY_MS
+        await watch.look()
+        await asyncio.sleep(0.05)
+    assert len(receiver.posts) == 10
+    assert b'percent="50",result="given_up"} 1.0' in books.meters.exposition()[0]
+
+
+async def test_a_silent_webhook_does_not_keep_others_waiting(
+    books: Books, receiver: Receiver
+) -> None:
+    with receiving() as silent:
+        silent.silent.set()
+        await books.till.limit(TEAM, webhook_url=silent.url)
+        await books.till.limit("organisation", budget_nanos=10 * CENT, budget_period="total")
+        watch = books.watch(receiver.url)
+        await books.spend(1, 6 * CENT)
+        started = time.monotonic()
+        await settled(books, watch, delivered=1)
+        assert time.monotonic() - started < 0.9
+        silent.released.set()
+    assert [post.message["account"] for post in receiver.posts] == ["organisation"]
+
+
+async def test_the_webhooks_address_is_written_nowhere(books: Books) -> None:
+    with receiving(500) as receiver:
+        await books.till.limit(TEAM, webhook_url=receiver.url)
+        watch = books.watch()
+        await books.spend(1, 6 * CENT)
+        await settled(books, watch, delivered=1)
+    assert "secret-path" not in books.log.getvalue()
+    assert b"secret-path" not in books.meters.exposition()[0]
+
+
+# --- with whole gateways --------------------------------------------------------------
+
+
+def tables(folder: Path, emulator: EmulatorServer, receiver: Receiver) -> Overrides:
+    more = {"warnings": {"webhook_url": receiver.url, "secret": SECRET}}
+    return tables_of(folder, emulator, more)
+
+
+def warned(folder: Path, emulator: EmulatorServer, receiver: Receiver) -> Settings:
+    """A gateway whose team `design` may buy four pictures, with that receiver as webhook."""
+    settings = load(environment={}, overrides=tables(folder, emulator, receiver))
+    make_key(settings, team_terms={"budget_usd": "0.04", "budget_period": "day"})
+    return settings
+
+
+def test_two_gateway_processes_on_one_state_deliver_each_mark_once(
+    tmp_path: Path, emulator: EmulatorServer, receiver: Receiver
+) -> None:
+    warned(tmp_path, emulator, receiver)
+    with ThreadPoolExecutor(4) as pool, ExitStack() as stack:
+        started = pool.map(
+            lambda name: GatewayProcess(tables(tmp_path, emulator, receiver), tmp_path / name),
+            ("first", "second"),
+        )
+        gateways = [stack.enter_context(each) for each in started]
+        answers = pool.map(lambda n: gateways[n % 2].edit(f"number {n}").status_code, range(4))
+        assert list(answers) == [200] * 4
+        posts = receiver.wait_for(3)
+        time.sleep(1.5)  # long enough for the other one to look as well
+    assert sorted(post.message["percent"] for post in posts) == [50, 80, 100]
+    assert len(receiver.posts) == 3
+
+
+def test_a_mark_is_told_within_seconds_of_the_purchase_that_passed_it(
+    tmp_path: Path, emulator: EmulatorServer, receiver: Receiver
+) -> None:
+    with serving(warned(tmp_path, emulator, receiver)) as gateway:
+        assert gateway.edit("one").status_code == gateway.edit("two").status_code == 200
+        (post,) = receiver.wait_for(1, seconds=5.0)
+    proof = hmac.new(SECRET.encode(), post.body, hashlib.sha256).hexdigest()
+    assert post.headers["x-gateway-signature"] == f"sha256={proof}"
+    assert (post.message["percent"], post.message["spent_usd"]) == (50, "0.02")
+
+
+def test_a_refused_edit_tells_that_the_budget_is_used_up(
+    tmp_path: Path, emulator: EmulatorServer, receiver: Receiver
+) -> None:
+    settings = warned(tmp_path, emulator, receiver)
+
+    async def lower(tx: Any) -> None:
+        given = {"budget_usd": "0.005"}
+        await teams.update_team(
+            tx, "design", lambda t: amended(t, "team", given), Author("t", NOW_MS)
+        )
+
+    in_state(settings, lower)
+    with serving(settings) as gateway:
+        assert gateway.edit().json()["error"]["code"] == "insufficient_quota"
+        (post,) = receiver.wait_for(1, seconds=5.0)
+    assert (post.message["percent"], post.message["refused"]) == (100, True)
+
+
+def test_a_dead_webhook_slows_no_edit(
+    tmp_path: Path, emulator: EmulatorServer, receiver: Receiver
+) -> None:
+    receiver.silent.set()
+    with serving(warned(tmp_path, emulator, receiver)) as gateway:
+        assert gateway.edit("one").status_code == gateway.edit("two").status_code == 200
+        time.sleep(1.3)  # it hangs in the webhook now
+        slowest = max(_seconds(gateway, "three"), _seconds(gateway, "three"))
+        receiver.released.set()
+    assert receiver.posts == []
+    assert slowest < 2.0
+
+
+def _seconds(gateway: Running, prompt: str) -> float:
+    started = time.monotonic()
+    assert gateway.edit(prompt).status_code == 200
+    return time.monotonic() - started
+
+
+def test_a_gateway_with_a_dead_webhook_still_stops_soon(
+    tmp_path: Path, emulator: EmulatorServer, receiver: Receiver
+) -> None:
+    receiver.silent.set()
+    with serving(warned(tmp_path, emulator, receiver)) as gateway:
+        assert gateway.edit("one").status_code == gateway.edit("two").status_code == 200
+        time.sleep(1.3)
+        started = time.monotonic()
+    assert time.monotonic() - started < 6.0
+
+
+def test_what_a_gateway_could_not_post_the_next_one_does(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    with receiving(500) as receiver:
+        settings = warned(tmp_path, emulator, receiver)
+        with serving(settings) as gateway:
+            assert gateway.edit("one").status_code == gateway.edit("two").status_code == 200
+        assert [post.status for post in receiver.posts] == [500]
+        with serving(settings):
+            assert len(receiver.wait_for(1, seconds=8.0)) == 1
+    assert len(receiver.posts) == 2

@@ -1,0 +1,184 @@
+"""Starting the gateway: what it says, and what it says where it can't."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import httpx
+from click.testing import CliRunner
+
+from gateway.cli import main
+from gateway.emulator import EmulatorServer, Knobs
+from tests.support.serving import KEY, GatewayProcess, make_key, settings_for, tables_of
+
+
+def gateway(
+    *arguments: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=folder, env={**os.environ, **(environment or {})},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_a_gateway_without_keys_says_so_and_how_to_make_one(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    with GatewayProcess(tables_of(tmp_path, emulator), tmp_path) as process:
+        said = process.log.read_text()
+        status = process.stop()
+
+    found = re.findall(r"^    (.*gateway) (teams create|keys create) (.*)$", said, re.MULTILINE)
+    assert [what for _, what, _ in found] == ["teams create", "keys create"]
+    assert status == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+def test_the_commands_that_it_prints_do_what_they_say(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    """Copied from the start's own words, while it runs."""
+    with GatewayProcess(tables_of(tmp_path, emulator), tmp_path) as process:
+        said = process.log.read_text()
+        for line in re.findall(r"^    (.*gateway (?:teams|keys) create .*)$", said, re.MULTILINE):
+            done = subprocess.run(
+                [*shlex.split(line), "--config", str(tmp_path / "gateway.toml")],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        secret = re.search(r"sk-\S+", done.stdout)
+        assert secret
+        deadline = time.monotonic() + 2
+        while (status := process.edit(key=secret[0]).status_code) == 401:
+            assert time.monotonic() < deadline, "a new key is in force within a second"
+            time.sleep(0.1)
+
+    assert status == 200
+
+
+def test_a_gateway_with_keys_serves_and_says_where(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    make_key(settings_for(tmp_path, emulator))
+    with GatewayProcess(tables_of(tmp_path, emulator), tmp_path) as process:
+        answer = process.edit()
+        said = process.log.read_text()
+
+    assert answer.status_code == 200
+    assert "No API key" not in said
+    assert emulator.base_url in said
+    assert KEY not in said
+
+
+def test_a_port_already_taken_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = gateway("serve", "--port", str(port), folder=tmp_path)
+
+    assert done.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_demo_whose_emulator_s_port_is_taken_says_how_to_choose_another(tmp_path: Path) -> None:
+    with socket.socket() as other, socket.socket() as free:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        free.bind(("127.0.0.1", 0))
+        port, own = other.getsockname()[1], free.getsockname()[1]
+        free.close()
+        done = gateway(
+            "demo", "--emulator-port", str(port),
+            folder=tmp_path, environment={"GATEWAY_SERVER__PORT": str(own)},
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}: Address already in use. Stop" in done.stderr
+    assert "demo --emulator-port PORT" in done.stderr
+
+
+def test_a_setting_that_is_none_names_the_nearest_that_is(tmp_path: Path) -> None:
+    done = gateway("serve", folder=tmp_path, environment={"GATEWAY_SERVER__PROT": "1"})
+
+    assert done.returncode == 1
+    assert "did you mean port?" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_check_says_what_is_there_and_fails_where_something_is_missing(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    make_key(settings_for(tmp_path, emulator))
+    environment = {
+        "GATEWAY_STATE__URL": f"sqlite:{tmp_path / 'gateway.db'}",
+        "GATEWAY_UPSTREAM__BASE_URL": emulator.base_url,
+        "DEEPSHI_API_KEY": emulator.api_key,
+    }
+    good = gateway("check", folder=tmp_path, environment=environment)
+    environment["GATEWAY_UPSTREAM__BASE_URL"] = "http://127.0.0.1:9/v1"
+    bad = gateway("check", folder=tmp_path, environment=environment)
+
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "teams: 1, keys: 1" in good.stdout
+    assert "5 models, 4 can edit" in good.stdout
+    assert "design" in good.stdout, "the team without a budget is named"
+    assert "defaults and the environment: valid" in good.stdout, "no file is there"
+    assert bad.returncode == 1
+    assert "FAULT: http://127.0.0.1:9/v1: GET /models: ConnectError: " in bad.stdout
+
+
+def test_every_fault_of_the_emulator_is_explained_where_it_is_ordered() -> None:
+    said = CliRunner().invoke(main, ["emulate", "--help"]).output
+
+    assert "None" not in said
+    for knob in fields(Knobs):
+        flag = "--" + knob.name.replace("_", "-")
+        assert re.search(rf"{flag} [A-Z|a-z]+\s+\w", said), flag
+
+
+def test_check_tries_every_upstream_key(tmp_path: Path, emulator: EmulatorServer) -> None:
+    make_key(settings_for(tmp_path, emulator))
+    environment = {
+        "GATEWAY_STATE__URL": f"sqlite:{tmp_path / 'gateway.db'}",
+        "GATEWAY_UPSTREAM__BASE_URL": emulator.base_url,
+        "GATEWAY_UPSTREAM__API_KEY": f"{emulator.api_key},sk-revoked-0000",
+    }
+    found = gateway("check", folder=tmp_path, environment=environment)
+
+    assert found.returncode == 1
+    assert "key 2:…0000: GET /models answered 401" in found.stdout
+    assert "key 1" not in found.stdout
+    assert "sk-revoked" not in found.stdout
+
+
+def test_ctrl_c_ends_the_emulator_cleanly(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "emulate", "--port", str(port), "--status", "500"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert str(port) in process.stdout.readline()
+    transport = httpx.HTTPTransport(retries=10)
+    with httpx.Client(transport=transport, trust_env=False) as client:
+        assert client.get(f"http://127.0.0.1:{port}/emulator/stats").status_code == 200
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 0, said
+    assert "Traceback" not in said

@@ -1,0 +1,132 @@
+"""What a lease means to who asks for the same edit, and when an owner counts as dead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.coalescing.rules.lease import (
+    Asking,
+    Failure,
+    Hearts,
+    Lease,
+    Standing,
+    obstacle,
+    standing,
+)
+
+NOW = 1_800_000_000_000
+EDIT = Asking("k")
+FRESH = Asking("k", fresh=True)
+FAILED = Failure("upstream_failed", 502, "broke")
+REFUSED = Failure("upstream_refused", 400, "no", "{}")
+
+IN_AIR = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
+LANDED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 5_000)
+BROKE = replace(LANDED, failure=FAILED)
+NO = replace(LANDED, failure=REFUSED)
+
+
+def in_way(
+    asking: Asking, *leases: Lease, owner: str = "p2", given_up: tuple[str, ...] = ()
+) -> Standing | None:
+    found = obstacle(asking, leases, owner_id=owner, given_up=given_up, now_ms=NOW)
+    return found and found[1]
+
+
+def fresh(lease: Lease) -> Lease:
+    return replace(lease, key="fresh:k")
+
+
+@pytest.mark.parametrize(
+    ("asking", "lease", "meant"),
+    [
+        (EDIT, IN_AIR, Standing.IN_AIR),
+        (EDIT, LANDED, Standing.LANDED),
+        (EDIT, BROKE, Standing.FAILED),
+        (EDIT, NO, Standing.FAILED),
+        (EDIT, fresh(IN_AIR), Standing.IN_AIR),
+        (EDIT, fresh(LANDED), None),
+        (EDIT, fresh(BROKE), None),
+        (FRESH, fresh(IN_AIR), Standing.IN_AIR),
+        (FRESH, fresh(LANDED), None),
+        (FRESH, fresh(BROKE), None),
+        (replace(FRESH, retry=True), fresh(LANDED), Standing.LANDED),
+        (replace(FRESH, retry=True), fresh(BROKE), Standing.FAILED),
+        (replace(EDIT, shared=False), IN_AIR, None),
+        (replace(EDIT, shared=False), LANDED, None),
+        (replace(EDIT, shared=False), BROKE, Standing.FAILED),
+        (replace(EDIT, shared=False, stores=False), BROKE, Standing.FAILED),
+        (replace(EDIT, shared=False, stores=False), NO, None),
+        (replace(FRESH, shared=False, stores=False), BROKE, None),
+    ],
+)
+def test_what_a_lease_means_to_who_asks(asking: Asking, lease: Lease, meant: Standing) -> None:
+    assert in_way(asking, lease) is meant
+
+
+def test_a_refusal_stands_in_the_way_of_who_sends_the_same_beside_alone() -> None:
+    of_ann = replace(NO, failure=replace(REFUSED, aside="ann"))
+    broke = replace(BROKE, failure=replace(FAILED, aside="ann"))
+
+    assert in_way(replace(EDIT, aside="ann"), of_ann) is Standing.FAILED
+    assert in_way(replace(EDIT, aside="bob"), of_ann) is None
+    assert in_way(EDIT, of_ann) is None
+    assert in_way(replace(EDIT, aside="bob"), broke) is Standing.FAILED
+
+
+@pytest.mark.parametrize("lease", [IN_AIR, LANDED, BROKE])
+def test_a_lease_that_has_run_out_means_nothing(lease: Lease) -> None:
+    over = replace(lease, until_ms=NOW)
+
+    assert standing(over, NOW) is Standing.OVER
+    assert in_way(EDIT, over) is None
+
+
+def test_a_flight_that_was_waited_for_in_vain_is_in_nobodys_way() -> None:
+    assert in_way(EDIT, IN_AIR, given_up=("r1",)) is None
+    assert in_way(EDIT, LANDED, given_up=("r1",)) is None
+
+
+def test_a_process_is_not_stopped_by_leftovers_of_its_own_but_by_what_it_remembers() -> None:
+    assert in_way(EDIT, IN_AIR, owner="p1") is None
+    assert in_way(EDIT, LANDED, owner="p1") is None
+    assert in_way(EDIT, BROKE, owner="p1") is Standing.FAILED
+
+
+def test_an_edit_that_nobody_shares_watches_for_failures_alone() -> None:
+    assert EDIT.watched == ("k", "fresh:k")
+    assert FRESH.watched == ("fresh:k",)
+    assert replace(EDIT, shared=False).watched == ("k",)
+
+
+def test_a_heart_that_stands_still_is_silent_for_as_long_as_it_was_looked_at() -> None:
+    hearts = Hearts()
+
+    seen = [hearts.silent_seconds("p1", 7, second / 4) for second in range(9)]
+
+    assert seen == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+
+
+def test_a_heartbeat_ends_the_silence() -> None:
+    hearts = Hearts()
+    for second in range(5):
+        hearts.silent_seconds("p1", 7, second)
+
+    assert hearts.silent_seconds("p1", 8, 5) == 0
+
+
+def test_time_in_which_nobody_looked_does_not_count_as_silence() -> None:
+    hearts = Hearts()
+    hearts.silent_seconds("p1", 7, 0)
+
+    assert hearts.silent_seconds("p1", 7, 3_600) == 1
+
+
+def test_an_owner_that_never_beat_falls_silent_as_well() -> None:
+    hearts = Hearts()
+    for second in range(11):
+        silent = hearts.silent_seconds("p1", None, second)
+
+    assert silent == 10

@@ -1,0 +1,352 @@
+"""Leases in the state: one flight an edit, and how it ended for those who come after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.coalescing.lease_transaction import Blocked, Leases, Leasing
+from gateway.coalescing.rules.lease import Asking, Failure, Standing
+from gateway.coalescing.tables import leases
+from gateway.database.database import Database
+from gateway.ledger.budget_service import Treasury
+from gateway.ledger.tables import abandoned
+from gateway.ledger.tables.abandoned import Owner
+from gateway.model.values import CallFacts, Reservation, Settlement
+from tests.support.databases import open_engine
+from tests.support.funds import CALLER, CENT, NOW_MS, Till
+
+EDIT = Asking("v1-edit")
+FRESH = Asking("v1-edit", fresh=True)
+NOT_SHARED = Asking("v1-edit", shared=False)
+FACTS = CallFacts("req_1", "deepshi-image-1", "edits", "v1-edit")
+BROKE = Failure("upstream_failed", 502, "The upstream broke.")
+REFUSED = Failure("upstream_refused", 400, "no", '{"error": {"message": "nö"}}')
+
+
+class Process:
+    """One process that buys, with a clock that is set by hand."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.database, self.name, self.now_ms = database, name, NOW_MS
+        self.troubles: list[str] = []
+        self.treasury = Treasury(
+            database=database,
+            owner_id=name,
+            zone=ZoneInfo("UTC"),
+            now_ms=lambda: self.now_ms,
+            on_trouble=lambda part, error: self.troubles.append(part),
+        )
+        self.leases = Leases(
+            database=database,
+            owner_id=name,
+            now_ms=lambda: self.now_ms,
+            max_age_seconds=1_200,
+            landing_seconds=5,
+            on_trouble=lambda part, error: self.troubles.append(part),
+        )
+
+    def leasing(self, asking: Asking = EDIT, request_id: str = "") -> Leasing:
+        return self.leases.of(asking, request_id or f"req_{self.name}")
+
+    async def reserve(self, leasing: Leasing) -> Reservation:
+        granted = await self.treasury.reserve(
+            CALLER, FACTS, price_nanos=CENT, images=1, along=leasing
+        )
+        return granted.reservation
+
+    async def buy(self, asking: Asking = EDIT) -> None:
+        """A flight that brings a picture."""
+        leasing = self.leasing(asking)
+        reservation = await self.reserve(leasing)
+        leasing.landed()
+        await self.treasury.settle("key_1", reservation, Settlement(CENT, 200), leasing)
+
+    async def fail(
+        self, failure: Failure = BROKE, seconds: float = 120, asking: Asking = EDIT
+    ) -> None:
+        """A flight that fails, and is remembered for so long."""
+        leasing = self.leasing(asking)
+        reservation = await self.reserve(leasing)
+        leasing.failed(failure, int(seconds * 1000))
+        await self.treasury.settle("key_1", reservation, Settlement(None), leasing)
+
+
+@contextmanager
+def blocked(standing: Standing) -> Iterator[pytest.ExceptionInfo[Blocked]]:
+    with pytest.raises(Blocked) as caught:
+        yield caught
+    assert caught.value.standing is standing
+
+
+@pytest.fixture
+async def one(database: Database) -> Process:
+    await Till(database).open()
+    return Process(database, "p1")
+
+
+@pytest.fixture
+async def other(one: Process) -> Process:
+    return Process(one.database, "p2")
+
+
+async def held_nanos(process: Process) -> int:
+    return (await Till(process.database).stands())["organisation"].held_nanos
+
+
+async def test_who_comes_second_finds_the_first_ones_lease_and_holds_no_money(
+    one: Process, other: Process
+) -> None:
+    await one.reserve(one.leasing())
+    with blocked(Standing.IN_AIR) as found:
+        await other.reserve(other.leasing())
+
+    assert (found.value.lease.owner_id, found.value.lease.request_id) == ("p1", "req_p1")
+    assert await held_nanos(one) == CENT
+
+
+async def test_of_many_that_ask_at_once_over_two_connections_one_leads(
+    database_url: str, one: Process
+) -> None:
+    second = open_engine(database_url)
+    try:
+        askers = [one, *(Process(second, f"p{number}") for number in range(2, 10))]
+        asked = [process.reserve(process.leasing()) for process in askers]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    finally:
+        await second.close()
+
+    assert sum(isinstance(answer, Reservation) for answer in answers) == 1
+    assert sum(isinstance(answer, Blocked) for answer in answers) == 8
+    assert await held_nanos(one) == CENT
+
+
+async def test_a_flight_that_has_landed_sends_who_comes_next_to_the_results(
+    one: Process, other: Process
+) -> None:
+    await one.buy()
+    with blocked(Standing.LANDED) as found:
+        await other.reserve(other.leasing())
+
+    looked = other.leasing()
+    looked.given_up.add(found.value.lease.id)
+    assert await other.reserve(looked)
+
+
+async def test_a_landed_flight_is_over_once_its_picture_must_be_stored(
+    one: Process, other: Process
+) -> None:
+    await one.buy()
+    other.now_ms += 5_000
+
+    assert await other.reserve(other.leasing())
+
+
+async def test_its_own_process_may_buy_again_at_once(one: Process) -> None:
+    await one.buy()
+
+    assert await one.reserve(one.leasing())
+
+
+@pytest.mark.parametrize("failure", [BROKE, REFUSED])
+async def test_a_failure_is_given_to_every_process_until_it_is_forgotten(
+    one: Process, other: Process, failure: Failure
+) -> None:
+    await one.fail(failure, seconds=120)
+    for process in (one, other):
+        process.now_ms = NOW_MS + 119_999
+        with blocked(Standing.FAILED) as found:
+            await process.reserve(process.leasing())
+        assert found.value.lease.failure == failure
+    other.now_ms = NOW_MS + 120_000
+
+    assert await other.reserve(other.leasing())
+
+
+async def test_a_failure_is_remembered_for_an_edit_that_nobody_shares(
+    one: Process, other: Process
+) -> None:
+    await one.fail(asking=NOT_SHARED)
+
+    with blocked(Standing.FAILED):
+        await other.reserve(other.leasing(NOT_SHARED))
+    with blocked(Standing.FAILED):
+        await other.reserve(other.leasing(EDIT))
+
+
+async def test_edits_that_nobody_shares_are_in_nobodys_way(one: Process, other: Process) -> None:
+    assert await one.reserve(one.leasing(NOT_SHARED))
+    assert await other.reserve(other.leasing(NOT_SHARED))
+    assert await other.reserve(other.leasing(EDIT))
+
+
+async def test_a_failure_that_is_not_remembered_is_in_nobodys_way(
+    one: Process, other: Process
+) -> None:
+    await one.fail(seconds=0)
+
+    assert await other.reserve(other.leasing())
+
+
+async def test_buying_again_with_no_cache_ends_the_memory_of_a_failure(
+    one: Process, other: Process
+) -> None:
+    await one.fail()
+    await other.buy(FRESH)
+
+    assert await one.reserve(one.leasing())
+
+
+async def test_a_failed_fresh_flight_is_remembered_for_the_edit_itself(
+    one: Process, other: Process
+) -> None:
+    await one.fail(asking=FRESH)
+
+    with blocked(Standing.FAILED):
+        await other.reserve(other.leasing())
+    assert await other.reserve(other.leasing(FRESH))
+
+
+async def test_a_failed_fresh_flight_leaves_a_plain_one_in_the_air_alone(
+    one: Process, other: Process
+) -> None:
+    await other.reserve(other.leasing())
+    await one.fail(asking=FRESH)
+
+    with blocked(Standing.IN_AIR) as found:
+        await one.reserve(one.leasing(request_id="again"))
+    assert found.value.lease.owner_id == "p2"
+
+
+async def test_a_plain_edit_follows_a_fresh_flight_and_not_the_other_way_round(
+    one: Process, other: Process
+) -> None:
+    await one.reserve(one.leasing(FRESH))
+    with blocked(Standing.IN_AIR) as found:
+        await other.reserve(other.leasing())
+    assert found.value.lease.key == "fresh:v1-edit"
+
+    third = Process(one.database, "p3")
+    assert await third.reserve(third.leasing(replace(EDIT, key="v1-x")))
+    assert await other.reserve(other.leasing(replace(FRESH, key="v1-x")))
+
+
+async def test_a_silent_flight_that_was_given_up_is_taken_over_and_its_late_end_is_nobodys(
+    one: Process, other: Process
+) -> None:
+    dead = one.leasing()
+    reservation = await one.reserve(dead)
+    with blocked(Standing.IN_AIR) as found:
+        await other.reserve(other.leasing())
+    taking_over = other.leasing()
+    taking_over.given_up.add(found.value.lease.id)
+    await other.reserve(taking_over)
+
+    dead.landed()
+    await one.treasury.settle("key_1", reservation, Settlement(CENT, 200), dead)
+
+    with blocked(Standing.IN_AIR) as found:
+        await one.reserve(one.leasing())
+    assert found.value.lease.owner_id == "p2"
+
+
+async def test_of_many_that_take_over_at_once_one_leads(database_url: str, one: Process) -> None:
+    dead = await one.reserve(one.leasing())
+    second = open_engine(database_url)
+    try:
+        askers = [
+            Process((one.database, second)[number % 2], f"p{number}") for number in range(2, 12)
+        ]
+        asked = []
+        for process in askers:
+            leasing = process.leasing()
+            leasing.given_up.add(dead.id)
+            asked.append(process.reserve(leasing))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    finally:
+        await second.close()
+
+    assert sum(isinstance(answer, Reservation) for answer in answers) == 1
+    assert sum(isinstance(answer, Blocked) for answer in answers) == 9
+    assert await held_nanos(one) == 2 * CENT
+
+
+async def test_no_flight_is_waited_for_beyond_its_greatest_age(
+    one: Process, other: Process
+) -> None:
+    await one.reserve(one.leasing())
+    other.now_ms += 1_200_000
+
+    assert await other.reserve(other.leasing())
+
+
+async def test_where_money_is_refused_no_lease_is_left(one: Process, other: Process) -> None:
+    await Till(one.database).limit("team:design", budget_nanos=CENT - 1, budget_period="total")
+    with pytest.raises(Exception, match="insufficient_quota"):
+        await one.reserve(one.leasing())
+    await Till(one.database).limit("team:design", budget_nanos=None)
+
+    assert await other.reserve(other.leasing())
+
+
+async def test_a_call_that_never_left_leaves_its_failure_to_who_follows_and_no_lease(
+    one: Process, other: Process
+) -> None:
+    leasing = one.leasing()
+    reservation = await one.reserve(leasing)
+    leasing.failed(Failure("upstream_unreachable", 502, "no"), 0)
+    await one.treasury.void(reservation, leasing)
+    (lease,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
+
+    assert (lease.id, lease.failure and lease.failure.code) == (
+        reservation.id,
+        "upstream_unreachable",
+    )
+    assert await other.reserve(other.leasing())
+
+
+async def test_a_flight_that_stores_nothing_lets_its_followers_go(
+    one: Process, other: Process
+) -> None:
+    leasing = one.leasing()
+    reservation = await one.reserve(leasing)
+    leasing.landed()
+    await one.treasury.settle("key_1", reservation, Settlement(CENT, 200), leasing)
+    await one.leases.let_go(leasing, reservation.id)
+
+    assert await other.reserve(other.leasing())
+
+
+async def test_a_reservation_that_is_given_back_without_an_ending_leaves_no_lease(
+    one: Process, other: Process
+) -> None:
+    leasing = one.leasing()
+    reservation = await one.reserve(leasing)
+    await one.treasury.void(reservation, leasing)
+
+    assert await one.database.read(lambda tx: leases.read(tx, ["v1-edit"])) == []
+    assert await other.reserve(other.leasing())
+
+
+async def test_the_owners_heartbeat_is_read_with_the_lease(one: Process) -> None:
+    await one.reserve(one.leasing())
+    (before,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
+    owner = Owner("p1", "host", 1, NOW_MS)
+    await one.database.write(lambda tx: abandoned.beat(tx, owner, NOW_MS + 5))
+    (after,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit", "x", "y"]))
+
+    assert (before.heartbeat_ms, after.heartbeat_ms) == (None, NOW_MS + 5)
+
+
+async def test_what_means_nothing_any_more_is_swept_a_while_later(one: Process) -> None:
+    await one.buy()
+    for later_ms, left in ((60_000, 1), (65_001, 0)):
+        one.now_ms = NOW_MS + later_ms
+        await one.database.write(one.leases.sweep)
+        found = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
+        assert len(found) == left

@@ -1,0 +1,172 @@
+"""The lookout: tells of flights of other processes when they have ended, however they did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.coalescing.lease_watcher import Lookout, Sighting
+from gateway.coalescing.rules.lease import Failure, Lease
+from gateway.coalescing.tables import leases as flights
+from gateway.database.clock import now_ms
+from gateway.database.database import Transaction
+from gateway.database.migrate import migrate
+from gateway.database.sqlite import SqliteDatabase
+from gateway.ledger.tables import abandoned
+from gateway.ledger.tables.abandoned import Owner
+
+SILENT_SECONDS = 0.6
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    engine = SqliteDatabase(tmp_path / "gateway.db")
+    await migrate(engine)
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+async def lookout(database: SqliteDatabase) -> AsyncIterator[Lookout]:
+    lookout = Lookout(database=database, now_ms=now_ms, silent_seconds=SILENT_SECONDS)
+    yield lookout
+    await lookout.close()
+
+
+async def take_off(database: SqliteDatabase, key: str = "k", seconds: float = 60) -> Lease:
+    """A flight of the process p1."""
+    now = now_ms()
+    lease = Lease(key, f"rsv_{key}", "p1", f"req_{key}", now, now + int(seconds * 1000))
+    await database.write(lambda tx: flights.claim(tx, lease))
+    return lease
+
+
+async def end(database: SqliteDatabase, lease: Lease, failure: Failure | None = None) -> None:
+    ended = Lease(
+        lease.key, lease.id, lease.owner_id, lease.request_id, lease.started_ms,
+        now_ms() + 5_000, now_ms(), failure,
+    )  # fmt: skip
+    await database.write(lambda tx: flights.end(tx, ended))
+
+
+async def keep_beating(database: SqliteDatabase) -> None:
+    while True:
+        await database.write(
+            lambda tx: abandoned.beat(tx, Owner("p1", "host", 1, now_ms()), now_ms())
+        )
+        await asyncio.sleep(0.1)
+
+
+async def test_a_flight_that_lands_is_told_of_to_all_who_follow_it(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    lease = await take_off(database)
+    watching = [asyncio.create_task(lookout.end_of(lease)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert lookout.watched == 1
+    await end(database, lease)
+
+    assert [(await watch).how for watch in watching] == [Sighting.LANDED] * 3
+    assert lookout.watched == 0
+
+
+async def test_a_failure_comes_with_the_lease(database: SqliteDatabase, lookout: Lookout) -> None:
+    lease = await take_off(database)
+    watching = asyncio.create_task(lookout.end_of(lease))
+    await end(database, lease, Failure("upstream_busy", 429, "busy"))
+
+    ended = await watching
+    assert ended.how is Sighting.FAILED
+    assert ended.lease.failure == Failure("upstream_busy", 429, "busy")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_lease_that_goes_or_becomes_another_s_is_told_of(
+    database: SqliteDatabase, lookout: Lookout, replaced: bool
+) -> None:
+    lease = await take_off(database)
+
+    async def take_away(tx: Transaction) -> None:
+        await flights.remove(tx, lease.key, lease.id)
+        if replaced:
+            now = now_ms()
+            await flights.claim(tx, Lease(lease.key, "rsv_2", "p3", "req_2", now, now + 60_000))
+
+    await database.write(take_away)
+
+    assert (await lookout.end_of(lease)).how is Sighting.GONE
+
+
+async def test_an_owner_that_shows_no_life_is_told_of_in_time(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    lease = await take_off(database)
+    began = asyncio.get_running_loop().time()
+    ended = await lookout.end_of(lease)
+    took = asyncio.get_running_loop().time() - began
+
+    assert ended.how is Sighting.SILENT
+    assert SILENT_SECONDS <= took < SILENT_SECONDS + 1
+
+
+async def test_an_owner_that_lives_is_followed_for_as_long_as_it_takes(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    beating = asyncio.create_task(keep_beating(database))
+    lease = await take_off(database)
+    watching = asyncio.create_task(lookout.end_of(lease))
+    await asyncio.sleep(3 * SILENT_SECONDS)
+    assert not watching.done()
+    await end(database, lease)
+
+    assert (await watching).how is Sighting.LANDED
+    beating.cancel()
+
+
+async def test_a_flight_that_is_too_old_is_given_up_though_its_owner_lives(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    beating = asyncio.create_task(keep_beating(database))
+    lease = await take_off(database, seconds=0.3)
+
+    assert (await lookout.end_of(lease)).how is Sighting.SILENT
+    beating.cancel()
+
+
+async def test_an_unreadable_state_is_told_of_at_once(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    lease = await take_off(database)
+    watching = asyncio.create_task(lookout.end_of(lease))
+    await asyncio.sleep(0.1)
+    await database.close()
+
+    assert (await watching).how is Sighting.UNREADABLE
+
+
+async def test_whoever_waits_is_let_go_when_the_process_ends(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    lease = await take_off(database)
+    watching = asyncio.create_task(lookout.end_of(lease))
+    await asyncio.sleep(0.1)
+    await lookout.close()
+
+    assert (await watching).how is Sighting.CLOSED
+    assert (await lookout.end_of(lease)).how is Sighting.CLOSED
+
+
+async def test_hundreds_of_flights_are_watched_together(
+    database: SqliteDatabase, lookout: Lookout
+) -> None:
+    leases = [await take_off(database, f"k{number}") for number in range(300)]
+    watching = [asyncio.create_task(lookout.end_of(lease)) for lease in leases]
+    await asyncio.sleep(0.1)
+    for lease in leases:
+        await end(database, lease)
+
+    async with asyncio.timeout(5):
+        assert {(await watch).how for watch in watching} == {Sighting.LANDED}

@@ -1,0 +1,313 @@
+"""The laws of money, under any interleaving of what can happen to it.
+
+A model in a few dicts is asked the same as the state: every grant, every balance and every
+settled cost must be the model's, and the books must be proven after every step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gateway.accounts.tables.audit import Author
+from gateway.database.migrate import migrate
+from gateway.ledger.rules.budget import OverBudget
+from gateway.ledger.tables import abandoned as resolving
+from gateway.ledger.tables import correct
+from gateway.ledger.tables.abandoned import Owner
+from gateway.ledger.tables.correct import UnknownReservation
+from gateway.model.values import PERIODS, Caller, Period
+from gateway.model.windows import TOTAL, day_of, window
+from tests.support.databases import open_engine
+from tests.support.engines import fresh_schema
+from tests.support.funds import DAY_MS, NOW_MS, Till, caller
+
+Result = TypeVar("Result")
+
+CALLERS = (caller("design", "k1"), caller("design", "k2"), caller("press", "k3"))
+ACCOUNTS = sorted({account.id for each in CALLERS for account in each.accounts})
+FLIGHT_MS, EXPIRY_MS = 600_000, 30_000
+SMALL = st.integers(0, 40)
+PICK = st.integers(0, 10**6)
+
+
+@dataclass
+class Call:
+    """What the model knows of one reservation."""
+
+    id: str
+    by: Caller
+    day: str
+    made_ms: int
+    ceiling: int
+    images: int
+    owner_id: str
+    billed: int
+    state: str = "open"  # then known, estimated, voided or corrected
+    booked: int = 0
+    pictures: int = 0
+
+    @property
+    def held(self) -> int:
+        return self.ceiling if self.state == "open" else 0
+
+
+class Money(RuleBasedStateMachine):
+    """Subclassed per engine with the URL of a new, empty state."""
+
+    new_url: ClassVar[Callable[[], str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.url = type(self).new_url()
+        self.numbers = count()
+        self.now_ms = NOW_MS
+        self.calls: list[Call] = []
+        self.limits: dict[str, tuple[int | None, Period, int | None]] = {}
+        self.run(self._open())
+        self.run(migrate(self.till.database))
+        self.run(self.till.open(callers=CALLERS))
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self.runner.run(work)
+
+    async def _open(self) -> None:
+        self.till = Till(open_engine(self.url), UTC)
+
+    def teardown(self) -> None:
+        self.run(self.till.database.close())
+        self.runner.close()
+
+    # --- the model --------------------------------------------------------------------
+
+    def paid_by(self, account: str) -> list[Call]:
+        return [c for c in self.calls if account in {a.id for a in c.by.accounts}]
+
+    def in_window(self, account: str) -> list[Call]:
+        period = self.limits.get(account, (None, TOTAL, None))[1]
+        days = window(period, day_of(self.now_ms, UTC), UTC)
+        return [
+            c
+            for c in self.paid_by(account)
+            if period == TOTAL or days.first_day <= c.day <= days.last_day
+        ]
+
+    def may_buy(self, account: str, ceiling: int, images: int) -> bool:
+        budget, _, most_images = self.limits.get(account, (None, TOTAL, None))
+        taken = sum(c.booked + c.held for c in self.in_window(account))
+        today = [c for c in self.paid_by(account) if c.day == day_of(self.now_ms, UTC)]
+        pictures = sum(c.images if c.state == "open" else c.pictures for c in today)
+        return (budget is None or taken + ceiling <= budget) and (
+            most_images is None or pictures + images <= most_images
+        )
+
+    def of_state(self, *states: str) -> list[Call]:
+        return [c for c in self.calls if c.state in states]
+
+    def book(self, call: Call, cost: int | None, status: int | None) -> None:
+        call.state = "estimated" if cost is None else "known"
+        call.booked = call.ceiling if cost is None else cost
+        charged = cost is None or cost > 0 or status == 200
+        call.pictures = call.images if charged else 0
+        call.billed = call.billed if cost is None else cost
+
+    # --- what can happen --------------------------------------------------------------
+
+    @rule(pick=PICK, ceiling=SMALL, images=st.integers(1, 3), bill=SMALL, alive=st.booleans())
+    def reserve(self, pick: int, ceiling: int, images: int, bill: int, alive: bool) -> None:
+        by = CALLERS[pick % len(CALLERS)]
+        expected = all(self.may_buy(a.id, ceiling, images) for a in by.accounts)
+        name, owner_id = f"r{next(self.numbers)}", "alive" if alive else "dead"
+        try:
+            self.run(
+                self.till.reserve(
+                    name, ceiling, images=images, by=by, at=self.now_ms, owner_id=owner_id
+                )
+            )
+        except OverBudget:
+            assert not expected
+            return
+        assert expected
+        day = day_of(self.now_ms, UTC)
+        billed = min(bill, ceiling)
+        self.calls.append(Call(name, by, day, self.now_ms, ceiling, images, owner_id, billed))
+
+    @precondition(lambda self: self.of_state("open"))
+    @rule(pick=PICK, cost=st.none() | SMALL | st.integers(41, 90), charged=st.booleans())
+    def settle(self, pick: int, cost: int | None, charged: bool) -> None:
+        open_calls = self.of_state("open")
+        call = open_calls[pick % len(open_calls)]
+        status = 200 if charged else 400
+        settled = self.run(self.till.settle(call.id, cost, status=status, at=self.now_ms))
+        self.book(call, cost, status)
+        assert (settled.cost_nanos, settled.estimated) == (call.booked, cost is None)
+        assert settled.overrun_nanos == max(0, call.booked - call.ceiling)
+
+    @precondition(lambda self: self.of_state("estimated", "known", "corrected", "voided"))
+    @rule(pick=PICK, cost=st.none() | SMALL)
+    def settle_late(self, pick: int, cost: int | None) -> None:
+        resolved = self.of_state("estimated", "known", "corrected", "voided")
+        call = resolved[pick % len(resolved)]
+        try:
+            settled = self.run(self.till.settle(call.id, cost, at=self.now_ms))
+        except UnknownReservation:
+            assert call.state == "voided"
+            return
+        assert call.state != "voided"
+        if call.state == "estimated" and cost is not None:
+            self.book(call, cost, 200)
+        assert (settled.cost_nanos, settled.estimated) == (call.booked, call.state == "estimated")
+
+    @precondition(lambda self: self.calls)
+    @rule(pick=PICK)
+    def void(self, pick: int) -> None:
+        call = self.calls[pick % len(self.calls)]
+        was_open = call.state == "open"
+        assert self.run(self.till.void(call.id)) == was_open
+        if was_open:
+            call.state, call.billed = "voided", 0
+
+    @precondition(lambda self: self.of_state("estimated", "known", "corrected"))
+    @rule(pick=PICK, cost=SMALL)
+    def correct_by_hand(self, pick: int, cost: int) -> None:
+        resolved = self.of_state("estimated", "known", "corrected")
+        call = resolved[pick % len(resolved)]
+        if call.state == "known" and call.booked == cost:
+            return
+        by = Author("root", self.now_ms)
+        row = self.run(
+            self.till.database.read(
+                lambda tx: tx.fetch("SELECT status FROM ledger WHERE id = $1", call.id)
+            )
+        )[0]
+        self.run(
+            self.till.database.write(lambda tx: correct.correct(tx, f"req-{call.id}", cost, by))
+        )
+        if not (call.state == "corrected" and call.booked == cost):
+            call.pictures = call.images if cost > 0 or row["status"] == 200 else 0
+        call.state, call.booked, call.billed = "corrected", cost, cost
+
+    @rule(limit=st.integers(1, 3))
+    def resolve(self, limit: int) -> None:
+        async def sweep() -> set[str]:
+            owner = Owner("alive", "host", 1, NOW_MS)
+            await self.till.database.write(lambda tx: resolving.beat(tx, owner, self.now_ms))
+            resolved = await self.till.database.write(
+                lambda tx: resolving.resolve(
+                    tx,
+                    now_ms=self.now_ms,
+                    longest_flight_ms=FLIGHT_MS,
+                    heartbeat_expiry_ms=EXPIRY_MS,
+                    limit=limit,
+                )
+            )
+            return {held.id for held in resolved}
+
+        abandoned = [
+            c
+            for c in self.of_state("open")
+            if c.owner_id == "dead" and c.made_ms < self.now_ms - FLIGHT_MS
+        ]
+        abandoned.sort(key=lambda c: (c.made_ms, c.id))
+        assert self.run(sweep()) == {c.id for c in abandoned[:limit]}
+        for call in abandoned[:limit]:
+            self.book(call, None, None)
+
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        budget=st.none() | st.integers(0, 150),
+        period=st.sampled_from(PERIODS),
+        images=st.none() | st.integers(0, 8),
+    )
+    def limit(self, account: str, budget: int | None, period: Period, images: int | None) -> None:
+        self.limits[account] = (budget, period, images)
+        self.run(
+            self.till.limit(
+                account,
+                budget_nanos=budget,
+                budget_period=period,
+                paid_images_per_day=images,
+            )
+        )
+
+    @rule(later_ms=st.sampled_from([1, FLIGHT_MS + 1, DAY_MS, 6 * DAY_MS, 20 * DAY_MS]))
+    def time_passes(self, later_ms: int) -> None:
+        self.now_ms += later_ms
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.till.database.close())
+        self.run(self._open())
+
+    # --- what always holds --------------------------------------------------------------
+
+    @invariant()
+    def the_books_are_the_models(self) -> None:
+        for by in CALLERS:
+            for balance in self.run(self.till.stands(at=self.now_ms, by=by)).values():
+                calls = self.in_window(balance.account.id)
+                assert balance.spent_nanos == sum(c.booked for c in calls)
+                assert balance.held_nanos == sum(c.held for c in calls) >= 0
+
+    @invariant()
+    def the_highest_cost_is_that_of_a_call_whose_cost_is_known(self) -> None:
+        seen: dict[str, int] = {}
+        for call in self.of_state("known", "corrected"):
+            if call.booked:
+                nanos = -(-call.booked // call.images)
+                seen[call.day] = max(nanos, seen.get(call.day, 0))
+        rows = self.run(
+            self.till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM model_costs"))
+        )
+        assert {row["day"]: row["max_nanos"] for row in rows} == seen
+
+    @invariant()
+    def the_books_are_proven_and_never_below_the_bill(self) -> None:
+        proven = self.run(self.till.proven())
+        assert proven.open_reservations == len(self.of_state("open"))
+        assert proven.estimated_calls == len(self.of_state("estimated"))
+        assert proven.spent_nanos + proven.held_nanos >= sum(c.billed for c in self.calls)
+
+
+def hold(new_url: Callable[[], str], examples: int) -> None:
+    machine = type("MoneyOnAnEngine", (Money,), {"new_url": staticmethod(new_url)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+EXAMPLES = [pytest.param(1, id="short"), pytest.param(40, id="long", marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("times", EXAMPLES)
+def test_the_laws_of_money_hold_on_sqlite(tmp_path: Path, times: int) -> None:
+    numbers = count()
+    hold(lambda: f"sqlite:{tmp_path / str(next(numbers)) / 'gateway.db'}", 20 * times)
+
+
+@pytest.mark.parametrize("times", EXAMPLES)
+def test_the_laws_of_money_hold_on_postgres(postgres_url: str, times: int) -> None:
+    hold(lambda: fresh_schema(postgres_url), 5 * times)

@@ -1,0 +1,61 @@
+"""Prices: what is held for a call, and which costs are believed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.pricing.rules.prices import MOST_TIMES_THE_PRICE, ceiling, per_image, plausible
+
+NANOS = st.integers(0, 10**15)
+
+
+def test_the_configured_price_counts_where_nothing_was_seen() -> None:
+    assert ceiling(10_000_000, None, 1) == 10_000_000
+
+
+def test_a_price_that_rose_is_held_from_then_on() -> None:
+    assert ceiling(10_000_000, 25_000_000, 1) == 25_000_000
+
+
+def test_a_price_that_fell_is_still_held_as_configured() -> None:
+    assert ceiling(10_000_000, 1, 1) == 10_000_000
+
+
+def test_every_picture_is_held_for() -> None:
+    assert ceiling(10_000_000, 11_000_000, 4) == 44_000_000
+
+
+def test_one_odd_cost_does_not_hold_a_fortune_for_every_further_call() -> None:
+    assert ceiling(10_000_000, 9_990_000_000, 1) == 100_000_000
+    assert ceiling(10_000_000, 9_990_000_000, 4) == 400_000_000
+
+
+@given(st.integers(1, 10**15), st.none() | NANOS, st.integers(1, 10))
+def test_a_ceiling_stays_within_what_the_price_allows(price: int, seen: int | None, n: int) -> None:
+    assert price * n <= ceiling(price, seen, n) <= MOST_TIMES_THE_PRICE * price * n
+
+
+def test_what_is_configured_as_free_is_held_at_what_it_was_seen_to_cost() -> None:
+    assert ceiling(0, 30_000_000, 2) == 60_000_000
+
+
+@pytest.mark.parametrize(("price", "n"), [(-1, 1), (1, 0), (1, -3)])
+def test_a_senseless_ceiling_is_an_error(price: int, n: int) -> None:
+    with pytest.raises(ValueError, match="no sense"):
+        ceiling(price, None, n)
+
+
+@pytest.mark.parametrize(
+    ("cost", "believed"), [(None, None), (-1, None), (0, 0), (100, 100), (101, None)]
+)
+def test_an_unbelievable_cost_is_unknown_and_never_zero(
+    cost: int | None, believed: int | None
+) -> None:
+    assert plausible(cost, 100) == believed
+
+
+@given(NANOS, st.integers(1, 10))
+def test_the_cost_of_one_picture_never_adds_up_to_less_than_the_bill(cost: int, n: int) -> None:
+    assert cost <= per_image(cost, n) * n < cost + n

@@ -1,0 +1,46 @@
+"""`database`: an empty, migrated state on each engine in turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.database.database import Database
+from gateway.database.migrate import migrate
+from gateway.database.postgres import PostgresDatabase
+from gateway.database.sqlite import SqliteDatabase
+from tests.support.engines import fresh_schema, postgres_url
+
+__all__ = ["postgres_url"]
+
+
+def open_engine(url: str) -> Database:
+    """The engine of a URL: `sqlite:PATH` or `postgresql://…`."""
+    if url.startswith("sqlite:"):
+        return SqliteDatabase(url.removeprefix("sqlite:"))
+    return PostgresDatabase(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty database of this test's own lies; several processes may open it."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'state' / 'gateway.db'}"
+    return fresh_schema(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def empty_database(database_url: str) -> AsyncIterator[Database]:
+    """A database without tables."""
+    engine = open_engine(database_url)
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+async def database(empty_database: Database) -> Database:
+    """A database with every migration applied."""
+    await migrate(empty_database)
+    return empty_database

@@ -1,0 +1,118 @@
+"""Accounts with limits, and a till that buys on them, for tests of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+
+from gateway.database.database import Database, Transaction, Value
+from gateway.ledger.tables import balances, reserve_settle, verify
+from gateway.ledger.tables.balances import accounts_of
+from gateway.ledger.tables.reserve_settle import Granted
+from gateway.model.values import Balance, Caller, CallFacts, Settled, Settlement
+from gateway.model.windows import day_of
+
+NOW_MS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * 1000
+TODAY = "2026-11-25"
+DAY_MS = 86_400_000
+CENT = 10_000_000
+
+_PUT = (
+    "INSERT INTO accounts (id, level, name, change, created_ms) VALUES ($1, $2, $3, 0, 0) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+
+
+def caller(team: str = "design", key_id: str = "k1", **facts: object) -> Caller:
+    """Someone with a key of that team."""
+    organisation, of_team, of_key = accounts_of(team, key_id)
+    return Caller(key_id, key_id, team, organisation, of_team, of_key, **facts)  # type: ignore[arg-type]
+
+
+CALLER = caller(owner="ann", cost_centre="cc-7", tags={"project": "atlas"})
+
+
+@dataclass(frozen=True)
+class Till:
+    """Buys for a caller, one transaction each; times default to `NOW_MS`."""
+
+    database: Database
+    zone: tzinfo = UTC
+    caller: Caller = field(default=CALLER)
+
+    async def open(self, *, callers: tuple[Caller, ...] = (CALLER,)) -> Till:
+        """Make these callers' accounts, without limits."""
+
+        async def put(tx: Transaction) -> None:
+            for each in callers:
+                for account in each.accounts:
+                    await tx.fetch(_PUT, account.id, account.level, account.name)
+
+        await self.database.write(put)
+        return self
+
+    async def limit(self, account: str, **columns: Value) -> None:
+        """Set columns of an account, such as budget_nanos or paused."""
+        sets = ", ".join(f"{name} = ${index}" for index, name in enumerate(columns, 2))
+        sql = f"UPDATE accounts SET {sets} WHERE id = $1"  # noqa: S608
+        await self.database.write(lambda tx: tx.fetch(sql, account, *columns.values()))
+
+    async def reserve(
+        self,
+        reservation_id: str,
+        nanos: int = CENT,
+        *,
+        images: int = 1,
+        by: Caller | None = None,
+        at: int = NOW_MS,
+        owner_id: str = "process-1",
+        request_id: str = "",
+        model: str = "deepshi-image-1",
+    ) -> Granted:
+        facts = CallFacts(request_id or f"req-{reservation_id}", model, "edits", "fp", 2, 1_000)
+        return await self.database.write(
+            lambda tx: reserve_settle.reserve(
+                tx,
+                by or self.caller,
+                facts,
+                reservation_id=reservation_id,
+                ceiling_nanos=nanos,
+                images=images,
+                owner_id=owner_id,
+                now_ms=at,
+                zone=self.zone,
+            )
+        )
+
+    async def settle(
+        self,
+        reservation_id: str,
+        cost: int | None = CENT,
+        *,
+        status: int | None = 200,
+        at: int = NOW_MS,
+    ) -> Settled:
+        settlement = Settlement(cost, status, f"up-{reservation_id}", "1:…abcd", 5_000)
+        return await self.database.write(
+            lambda tx: reserve_settle.settle(
+                tx, reservation_id, settlement, now_ms=at, zone=self.zone
+            )
+        )
+
+    async def void(self, reservation_id: str) -> bool:
+        return await self.database.write(lambda tx: reserve_settle.void(tx, reservation_id))
+
+    async def stands(self, *, at: int = NOW_MS, by: Caller | None = None) -> Mapping[str, Balance]:
+        """The balances of a caller's levels, by level."""
+        day = day_of(at, self.zone)
+        found = await self.database.read(
+            lambda tx: balances.balances_of(tx, (by or self.caller).accounts, day, self.zone)
+        )
+        return {balance.account.level: balance for balance in found}
+
+    async def proven(self) -> verify.Verification:
+        """The books, which must agree."""
+        found = await self.database.read(verify.verify)
+        assert found.differences == ()
+        return found

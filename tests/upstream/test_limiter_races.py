@@ -1,0 +1,114 @@
+"""The tower in a storm of flights that come, fail and are cancelled: no seat is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+
+import pytest
+
+from gateway.model.errors import Refusal
+from gateway.telemetry.log import Journal
+from gateway.telemetry.metrics import Meters
+from gateway.upstream.limiter import Tower
+from gateway.upstream.rules.circuit_breaker import Circuit
+from gateway.upstream.rules.fair_queue import FairQueue
+
+SEATS, LINES = 4, 12
+
+
+class Sky:
+    """Flights through one tower, and the most that were up at once."""
+
+    def __init__(self, chance: random.Random, queue_seconds: float = 0.01) -> None:
+        self.queue: FairQueue[asyncio.Future[bool]] = FairQueue(SEATS, LINES)
+        self.circuit = Circuit(failures=6, open_seconds=0.005)
+        self.tower = Tower(
+            queue=self.queue,
+            queue_seconds=queue_seconds,
+            circuit=self.circuit,
+            rest_seconds=lambda: 0.0,
+            meters=Meters("0"),
+            journal=Journal(out=io.StringIO()),
+        )
+        self.chance = chance
+        self.up = self.most_up = self.landed = 0
+        self.codes = set[str]()
+
+    async def fly(self, team: str) -> None:
+        try:
+            clearance = await self.tower.clear(team)
+        except Refusal as refusal:
+            self.codes.add(refusal.code)
+            return
+        try:
+            if self.chance.random() < 0.2:  # money is waited for
+                clearance.release()
+                await self.pause()
+                await clearance.regain()
+            await self.call()
+            clearance.landed(self.chance.choice(["", "", "upstream_failed"]))
+            if self.chance.random() < 0.3 and clearance.again():
+                await self.call()
+                clearance.landed("")
+        except Refusal as refusal:
+            self.codes.add(refusal.code)
+        finally:
+            clearance.release()
+
+    async def call(self) -> None:
+        self.up += 1
+        self.most_up = max(self.most_up, self.up)
+        try:
+            await self.pause()
+            self.landed += 1
+        finally:
+            self.up -= 1
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self.chance.choice([0, 0, 0.001, 0.002]))
+
+
+async def storm(sky: Sky, flights: int) -> None:
+    """Flights of five teams; every seventh is cancelled at some moment."""
+    tasks = []
+    for number in range(flights):
+        tasks.append(asyncio.create_task(sky.fly(f"team{sky.chance.randrange(5)}")))
+        if number % 7 == 0:
+            sky.chance.choice(tasks).cancel()
+        if number % 5 == 0:
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert not [task for task in tasks if not task.cancelled() and task.exception()]
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_no_seat_is_lost_or_given_twice(seed: int) -> None:
+    sky = Sky(random.Random(seed))
+    await storm(sky, 400)
+
+    assert sky.landed
+    assert sky.most_up <= SEATS
+    assert (sky.tower.seats_taken, sky.queue.waiting) == (0, 0)
+    assert sky.codes <= {"overloaded"}
+    async with asyncio.timeout(5):  # the circuit lets somebody through again
+        while sky.circuit.is_open:
+            sky.chance = random.Random(1)
+            await sky.fly("after")
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_tower_that_closes_sends_everybody_away_and_loses_no_seat(seed: int) -> None:
+    sky = Sky(random.Random(seed), queue_seconds=60)
+    storming = asyncio.create_task(storm(sky, 200))
+    await asyncio.sleep(0.005)
+    sky.tower.close()
+    async with asyncio.timeout(10):
+        await storming
+
+    assert sky.tower.seats_taken == sky.queue.waiting == 0
+    with pytest.raises(Refusal) as refused:
+        await sky.tower.clear("late")
+    assert refused.value.code == "shutting_down"
