@@ -116,13 +116,13 @@ SomeSeconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """A TOML table; unknown names are errors, values never change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class Server(Section):
+class ServerSettings(SettingsSection):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
@@ -155,7 +155,7 @@ class Server(Section):
         return proxies
 
 
-class Upstream(Section):
+class UpstreamSettings(SettingsSection):
     name: str = Field(default="deepshi", pattern=r"[A-Za-z0-9._-]{1,64}")
     base_url: str = Field(default="https://api.deepshi.ai/v1", pattern=r"https?://.+")
     api_key: Secrets = Field(default="env:DEEPSHI_API_KEY")  # type: ignore[arg-type]
@@ -190,7 +190,7 @@ class Upstream(Section):
         return values
 
 
-class Cache(Section):
+class CacheSettings(SettingsSection):
     url: str = Field(default="disk:var/cache", pattern=r"(disk|s3|gs|az):.+")
     local_folder: str = Field(default="var/cache", min_length=1)
     max_bytes: ByteSize = 20 * 10**9
@@ -203,7 +203,7 @@ class Cache(Section):
     refusal_memory_seconds: Seconds = 60.0
 
 
-class State(Section):
+class StateSettings(SettingsSection):
     url: SecretText = Field(
         default="sqlite:var/gateway.db", pattern=r"(sqlite:|postgres(ql)?://).+"
     )
@@ -213,7 +213,7 @@ class State(Section):
     usage_days: NaturalCount = 90
 
 
-class Bounds(Section):
+class RequestLimitSettings(SettingsSection):
     """[limits]: what one request may bring, and what one answer may."""
 
     max_body_bytes: ByteSize = 300 * 10**6
@@ -222,16 +222,16 @@ class Bounds(Section):
     max_image_pixels: NaturalCount = 200_000_000
 
 
-class Admin(Section):
+class AdminSettings(SettingsSection):
     token: Secret = Field(default="env:GATEWAY_ADMIN_TOKEN")  # type: ignore[assignment]
 
 
-class Metrics(Section):
+class MetricsSettings(SettingsSection):
     token: Secret = SecretStr("")
     survey_seconds: SomeSeconds = 10.0
 
 
-class Tracing(Section):
+class TracingSettings(SettingsSection):
     endpoint: str = Field(default="", pattern=r"(https?://.+)?")
     headers: Secrets = ()
     service_name: str = Field(default="image-edit-gateway", min_length=1)
@@ -246,7 +246,7 @@ class Tracing(Section):
         return headers
 
 
-class Warnings(Section):
+class WarningSettings(SettingsSection):
     """[warnings]: at which parts of a budget to warn, and whom. Accounts may say otherwise."""
 
     percents: Annotated[tuple[Percent, ...], BeforeValidator(_listed)] = (50, 80, 100)
@@ -262,7 +262,7 @@ class Warnings(Section):
         return url
 
 
-class Statement(Section):
+class StatementSettings(SettingsSection):
     """[statement]: what the upstream's statement calls its columns, for `ledger reconcile`."""
 
     request_id: str = "request_id"
@@ -286,12 +286,12 @@ class Statement(Section):
         return ZoneInfo(self.timezone)
 
 
-class Log(Section):
+class LogSettings(SettingsSection):
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class LimitSettings(Section):
+class NewTeamSettings(SettingsSection):
     """Limits as people write them: dollars, and None where unlimited."""
 
     budget_usd: MaybeNanos = None
@@ -316,7 +316,7 @@ class LimitSettings(Section):
         )
 
 
-class Model(Section):
+class ModelSettings(SettingsSection):
     """[models."NAME"]: the price a call is reserved at, and overrides of the catalogue."""
 
     price_ceiling_usd: MaybeNanos = None
@@ -325,22 +325,22 @@ class Model(Section):
     edit_supported: bool | None = None
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """Everything the gateway can be told."""
 
-    server: Server = Server()
-    upstream: Upstream = Upstream()
-    cache: Cache = Cache()
-    state: State = State()
-    limits: Bounds = Bounds()
-    admin: Admin = Admin()
-    metrics: Metrics = Metrics()
-    tracing: Tracing = Tracing()
-    warnings: Warnings = Warnings()
-    statement: Statement = Statement()
-    log: Log = Log()
-    new_team: LimitSettings = LimitSettings()
-    models: Mapping[str, Model] = Field(default_factory=dict)
+    server: ServerSettings = ServerSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    cache: CacheSettings = CacheSettings()
+    state: StateSettings = StateSettings()
+    limits: RequestLimitSettings = RequestLimitSettings()
+    admin: AdminSettings = AdminSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
+    warnings: WarningSettings = WarningSettings()
+    statement: StatementSettings = StatementSettings()
+    log: LogSettings = LogSettings()
+    new_team: NewTeamSettings = NewTeamSettings()
+    models: Mapping[str, ModelSettings] = Field(default_factory=dict)
 
     @field_validator("models", mode="before")
     @classmethod
@@ -442,7 +442,7 @@ def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
     if fault["type"] == "extra_forbidden":
         if len(place) == 1:
             return _unknown(where, place[0], _sections())
-        known = list(Model.model_fields) if place[0] == "models" else _names(place[0]) or []
+        known = list(ModelSettings.model_fields) if place[0] == "models" else _names(place[0]) or []
         return _unknown(where, place[-1], known, ".".join(place[:-1]))
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{where}: [{'.'.join(place[:-1])}] {place[-1]}: {message}"

@@ -43,7 +43,7 @@ _UNKNOWN = KeyProblem(
 )
 
 
-class Keyring:
+class Authenticator:
     """Keys by the hashes of their secrets, with the accounts above them.
 
     `stale_seconds` is how long what was read last may be relied on.
@@ -167,18 +167,20 @@ class Keyring:
         return caller
 
 
-async def refresh(keyring: Keyring, database: Database, now_ms: Callable[[], int]) -> None:
+async def refresh(
+    authenticator: Authenticator, database: Database, now_ms: Callable[[], int]
+) -> None:
     """Read what changed since the keyring was last read. Raises StateUnavailable."""
     began_ms = now_ms()
 
     async def load(tx: Transaction) -> KeyringUpdate:
-        return await load_since(tx, keyring.change)
+        return await load_since(tx, authenticator.change)
 
-    keyring.apply(await database.read(load), began_ms)
+    authenticator.apply(await database.read(load), began_ms)
 
 
 async def keep_fresh(
-    keyring: Keyring,
+    authenticator: Authenticator,
     database: Database,
     now_ms: Callable[[], int],
     interval_seconds: float,
@@ -188,6 +190,6 @@ async def keep_fresh(
     while True:
         await asyncio.sleep(interval_seconds)
         try:
-            await refresh(keyring, database, now_ms)
+            await refresh(authenticator, database, now_ms)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next poll may mend it
             on_error(error)

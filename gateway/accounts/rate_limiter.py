@@ -8,7 +8,7 @@ from gateway.accounts.rules.rate_leases import RateLeases, minute_ends_ms, minut
 from gateway.database.database import StateUnavailable
 from gateway.model.errors import Refusal
 from gateway.model.units import time_text
-from gateway.model.values import Account, Caller, Pace
+from gateway.model.values import Account, Caller, RateStatus
 
 Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
 """(account, minute, want, limit) → what was granted, and what is leased of it in all."""
@@ -34,7 +34,7 @@ class Waiting:
                 del self._counts[name]
 
 
-class Traffic:
+class RateLimiter:
     """Counts waiting clients of this process and draws on the shared rate of all."""
 
     def __init__(self, *, lease: Lease) -> None:
@@ -50,7 +50,7 @@ class Traffic:
                 raise _too_many_in_flight(account, limit)
         return Waiting(self._waiting, [account.id for account in caller.accounts])
 
-    async def admit(self, caller: Caller, now_ms: int) -> Pace | None:
+    async def admit(self, caller: Caller, now_ms: int) -> RateStatus | None:
         """Take one request off every rate it is under. Raises `rate_limit_exceeded`."""
         accounts = {
             account.id: account
@@ -70,7 +70,7 @@ class Traffic:
                 raise _too_fast(accounts[dry], limits[dry], minute_ends_ms(minute), reset_seconds)
         left = {name: self._leases.remaining(name, limits[name], minute) for name in limits}
         tightest = min(limits, key=lambda name: left[name])
-        return Pace(limits[tightest], left[tightest], reset_seconds)
+        return RateStatus(limits[tightest], left[tightest], reset_seconds)
 
     async def _top_up(self, name: str, limit: int, minute: int) -> None:
         if want := self._leases.wants(name, limit, minute):
@@ -115,5 +115,5 @@ def _too_fast(account: Account, limit: int, resets_ms: int, reset_seconds: int) 
             "resets_at": time_text(resets_ms),
         },
         retry_after_seconds=reset_seconds,
-        pace=Pace(limit, 0, reset_seconds),
+        pace=RateStatus(limit, 0, reset_seconds),
     )

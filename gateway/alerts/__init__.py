@@ -1,6 +1,6 @@
 """Warnings before the wall: each mark of a budget is told once, off the path of requests."""
 
-from gateway.alerts.budget_monitor import Watch
-from gateway.alerts.webhook_delivery import Courier
+from gateway.alerts.budget_monitor import BudgetMonitor
+from gateway.alerts.webhook_delivery import WebhookDelivery
 
-__all__ = ["Courier", "Watch"]
+__all__ = ["BudgetMonitor", "WebhookDelivery"]

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from gateway.alerts.message import facts_of
-from gateway.alerts.rules.thresholds import Passed, newly_passed
+from gateway.alerts.rules.thresholds import PassedThreshold, newly_passed
 from gateway.alerts.tables import thresholds as state
 from gateway.alerts.tables.thresholds import Claim, Signs, Watched
-from gateway.alerts.webhook_delivery import Courier
+from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import Database, Transaction
 from gateway.ledger.rules.budget import OverBudget
 from gateway.model.windows import day_of
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
 
 LOOK_SECONDS = 1.0
 KEPT_MS = 100 * 86_400_000
@@ -39,7 +39,7 @@ class _Seen:
 
     change: int = -1
     spent_nanos: int = -1
-    marks: Mapping[str, state.Marks] = field(default_factory=dict)
+    marks: Mapping[str, state.GenerationCounters] = field(default_factory=dict)
 
     def shows(self, signs: Signs) -> bool:
         """Is this what the state still says?"""
@@ -55,7 +55,7 @@ class _Found:
     moved: Sequence[Watched]
 
 
-class Watch:
+class BudgetMonitor:
     """Watches every budget for one process; several may watch the same state.
 
     `percents` are the usual marks, for those who have none of their own.
@@ -65,23 +65,23 @@ class Watch:
         self,
         *,
         database: Database,
-        courier: Courier,
+        delivery: WebhookDelivery,
         percents: Sequence[int],
         zone: ZoneInfo,
-        meters: Meters,
-        journal: Journal,
+        metrics: Metrics,
+        log: EventLog,
         now_ms: Callable[[], int],
-        on_trouble: Callable[[str, BaseException], None],
+        on_failure: Callable[[str, BaseException], None],
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._database = database
-        self._courier = courier
+        self._delivery = delivery
         self._percents = tuple(percents)
         self._zone = zone
-        self._meters = meters
-        self._journal = journal
+        self._metrics = metrics
+        self._log = log
         self._now_ms = now_ms
-        self._on_trouble = on_trouble
+        self._on_failure = on_failure
         self._look_seconds = look_seconds
         self._seen = _Seen()
         self._refused: dict[str, int] = {}
@@ -100,13 +100,13 @@ class Watch:
     async def close(self) -> None:
         """Look for a last time."""
         await self._try_to_look()
-        await self._courier.close()
+        await self._delivery.close()
 
     async def _try_to_look(self) -> None:
         try:
             await self.look()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may mend it
-            self._on_trouble("warnings", error)
+            self._on_failure("warnings", error)
 
     async def look(self) -> None:
         """Tell what is newly passed, and begin to post what is due. Raises StateUnavailable."""
@@ -124,7 +124,7 @@ class Watch:
             if self._refused.get(account) == limit:
                 del self._refused[account]
         if found.due or any(claim.posted for claim in claims):
-            await self._courier.send_due()
+            await self._delivery.send_due()
 
     async def _find(self, tx: Transaction, refused: Mapping[str, int], now_ms: int) -> _Found:
         signs = await state.signs(tx, now_ms)
@@ -149,7 +149,7 @@ class Watch:
             refused=was_refused,
         )
         for percent in percents:
-            passed = Passed(
+            passed = PassedThreshold(
                 account=account.id,
                 level=account.level,
                 name=account.name,
@@ -163,7 +163,7 @@ class Watch:
                 resets_ms=balance.resets_ms,
                 refused=was_refused,
             )
-            posted = bool(watched.webhook_url or self._courier.webhook_url)
+            posted = bool(watched.webhook_url or self._delivery.webhook_url)
             yield Claim(f"wrn_{uuid.uuid4().hex}", passed, posted)
 
     async def _tell(self, claims: Sequence[Claim], now_ms: int) -> None:
@@ -174,7 +174,7 @@ class Watch:
             return await state.claim(tx, claims, now_ms)
 
         for mine in await self._database.write(claim, urgent=False):
-            self._meters.warnings.labels(str(mine.passed.percent), "passed").inc()
+            self._metrics.warnings.labels(str(mine.passed.percent), "passed").inc()
             facts = facts_of(mine.passed)
             del facts["level"]  # the journal's own word; the account says it as well
-            self._journal.warn("budget mark passed", id=mine.id, webhook=mine.posted, **facts)
+            self._log.warn("budget mark passed", id=mine.id, webhook=mine.posted, **facts)

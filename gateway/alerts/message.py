@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.alerts.rules.thresholds import Passed, sentence
+from gateway.alerts.rules.thresholds import PassedThreshold, sentence
 from gateway.alerts.tables.outbox import Due
 from gateway.model.money import usd
 from gateway.model.units import time_text
@@ -27,7 +27,7 @@ def message_of(due: Due) -> dict[str, object]:
     }
 
 
-def facts_of(passed: Passed) -> dict[str, object]:
+def facts_of(passed: PassedThreshold) -> dict[str, object]:
     """What journal and webhook alike say of a mark."""
     resets_ms = passed.resets_ms
     left_nanos = passed.limit_nanos - passed.spent_nanos - passed.held_nanos

@@ -14,8 +14,8 @@ from gateway.alerts.tables.outbox import Due
 from gateway.alerts.webhook import TIMEOUT_SECONDS, Undelivered, Webhook
 from gateway.database.database import Database, Transaction
 from gateway.model.units import time_text
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
 
 FIRST_WAIT_MS = 1_000
 CLOSE_SECONDS = 2.0
@@ -25,7 +25,7 @@ LEASE_MS = int(1000 * TIMEOUT_SECONDS * MOST_TAKEN) + 40_000
 """Longer than it can take to post all that is taken at once, should it go to one address."""
 
 
-class Courier:
+class WebhookDelivery:
     """Takes what is due out of the state's queue, and posts it or puts it back.
 
     `webhook_url` is where warnings go of those who have none of their own, or "".
@@ -37,19 +37,19 @@ class Courier:
         database: Database,
         webhook: Webhook,
         webhook_url: str,
-        meters: Meters,
-        journal: Journal,
+        metrics: Metrics,
+        log: EventLog,
         now_ms: Callable[[], int],
-        on_trouble: Callable[[str, BaseException], None],
+        on_failure: Callable[[str, BaseException], None],
         first_wait_ms: int = FIRST_WAIT_MS,
     ) -> None:
         self._database = database
         self._webhook = webhook
         self.webhook_url = webhook_url
-        self._meters = meters
-        self._journal = journal
+        self._metrics = metrics
+        self._log = log
         self._now_ms = now_ms
-        self._on_trouble = on_trouble
+        self._on_failure = on_failure
         self._first_wait_ms = first_wait_ms
         self._posting: set[asyncio.Task[None]] = set()
 
@@ -90,7 +90,7 @@ class Courier:
             for due in dues:
                 await self._post(url, due)
         except Exception as error:  # noqa: BLE001 - the lease runs out, and it is taken again
-            self._on_trouble("webhook", error)
+            self._on_failure("webhook", error)
 
     async def _post(self, url: str, due: Due) -> None:
         try:
@@ -101,7 +101,7 @@ class Courier:
             await self._put_back(url, due, error)
             return
         self._count(due, "delivered")
-        self._journal.note("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
+        self._log.note("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
         now_ms = self._now_ms()
         await self._database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
 
@@ -110,7 +110,7 @@ class Courier:
         wait_ms = next_wait_ms(due.attempt, self._first_wait_ms) if url else None
         again_ms = None if wait_ms is None else self._now_ms() + wait_ms
         self._count(due, "given_up" if again_ms is None else "failed")
-        self._journal.warn(
+        self._log.warn(
             "webhook failed",
             id=due.id,
             host=_host(url),
@@ -121,7 +121,7 @@ class Courier:
         await self._database.write(lambda tx: outbox.postpone(tx, due, again_ms))
 
     def _count(self, due: Due, result: str) -> None:
-        self._meters.warnings.labels(str(due.passed.percent), result).inc()
+        self._metrics.warnings.labels(str(due.passed.percent), result).inc()
 
 
 def _host(url: str) -> str | None:

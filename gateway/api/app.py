@@ -16,8 +16,8 @@ from starlette.routing import Route as Path
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.accounts.rules.guess_throttle import Throttle
-from gateway.api.admin import PATHS, Admin
+from gateway.accounts.rules.guess_throttle import GuessThrottle
+from gateway.api.admin import PATHS, AdminApi
 from gateway.api.admin import PREFIX as ADMIN
 from gateway.api.openapi import document
 from gateway.api.response_headers import refusal_headers, reply_headers, stream_headers
@@ -28,14 +28,14 @@ from gateway.model.errors import Refusal
 from gateway.model.values import Route
 from gateway.queries.key_status import standing
 from gateway.runtime.collectors import glance
-from gateway.runtime.container import Parts, build
+from gateway.runtime.container import Container, build
 from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
 from gateway.server.exchange import Disconnected, Exchange
 from gateway.settings import Settings
-from gateway.telemetry.log import Journal, quiet_servers
-from gateway.telemetry.metrics import take_seat
-from gateway.telemetry.request_record import Trace
+from gateway.telemetry.log import EventLog, quiet_servers
+from gateway.telemetry.metrics import take_worker_slot
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstream.rules.model_catalogue import Listing, may_use
 from gateway.wire.events import error_event
 
@@ -45,12 +45,12 @@ JSON = "application/json"
 class Gateway:
     """The gateway as an ASGI app; its lifespan starts and stops the parts."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Container) -> None:
         self.parts = parts
-        self._admin = Admin(
-            parts.settings, parts.database, parts.results, parts.clock, parts.journal
+        self._admin = AdminApi(
+            parts.settings, parts.database, parts.results, parts.clock, parts.log
         )
-        self._wrong_tokens = Throttle()
+        self._wrong_tokens = GuessThrottle()
         self._description = json.dumps(document(parts.settings)).encode()
         self._router = Router(
             [
@@ -76,7 +76,7 @@ class Gateway:
     async def _lifespan(self, _: object) -> AsyncIterator[Mapping[str, object]]:
         async with running(self.parts):
             try:
-                yield {"drain": self.parts.draining}
+                yield {"drain": self.parts.shutdown}
             finally:
                 await self._admin.close()
 
@@ -95,7 +95,7 @@ class Gateway:
             upload_seconds=server.upload_seconds,
             drain_bytes=DRAINED_BODIES * self.parts.settings.limits.max_body_bytes,
         )
-        self.parts.journal.about(request_id=exchange.request_id)
+        self.parts.log.about(request_id=exchange.request_id)
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -107,14 +107,14 @@ class Gateway:
         except asyncio.CancelledError:
             await self._refuse(exchange, replace(SHUTTING_DOWN))
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.parts.journal.fault("a request crashed", error, path=scope["path"])
+            self.parts.log.fault("a request crashed", error, path=scope["path"])
             await self._refuse(exchange, INTERNAL)
 
     async def _refuse(
         self,
         exchange: Exchange,
         refusal: Refusal,
-        trace: Trace | None = None,
+        trace: RequestRecord | None = None,
         more: Mapping[str, str] | None = None,
     ) -> None:
         body = refusal.body or json.dumps(refusal.envelope()).encode()
@@ -142,18 +142,18 @@ class Gateway:
             "gateway.request_id": exchange.request_id,
         }
         with spans.request(f"POST {path}", exchange.headers, facts) as span:
-            trace = Trace(exchange.request_id, route, spans, trace_id=spans.trace_id)
+            trace = RequestRecord(exchange.request_id, route, spans, trace_id=spans.trace_id)
             if trace.trace_id:
-                self.parts.journal.about(trace_id=trace.trace_id)
+                self.parts.log.about(trace_id=trace.trace_id)
             await self._serve_image(exchange, trace)
             span.note(trace.facts())
             if trace.status >= 500:
                 span.failed(trace.code)
 
-    async def _serve_image(self, exchange: Exchange, trace: Trace) -> None:
+    async def _serve_image(self, exchange: Exchange, trace: RequestRecord) -> None:
         self.parts.recorder.begin(trace)
         try:
-            if self.parts.draining.under_way:
+            if self.parts.shutdown.under_way:
                 raise replace(SHUTTING_DOWN)
             await self.parts.pipeline.serve(self._incoming(exchange, trace), trace)
         except Refusal as refusal:
@@ -173,13 +173,13 @@ class Gateway:
             trace.refuse(told)
             await self._refuse(exchange, told, trace)
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.parts.journal.fault("a request crashed", error)
+            self.parts.log.fault("a request crashed", error)
             trace.refuse(INTERNAL)
             await self._refuse(exchange, INTERNAL, trace)
         finally:
             self.parts.recorder.record(trace)
 
-    def _incoming(self, exchange: Exchange, trace: Trace) -> Incoming:
+    def _incoming(self, exchange: Exchange, trace: RequestRecord) -> Incoming:
         async def begin(head: Reply) -> None:
             await exchange.start(head.status, stream_headers(head, trace))
 
@@ -201,10 +201,10 @@ class Gateway:
             answer=answer,
         )
 
-    def _say_what_is_left(self, trace: Trace) -> None:
+    def _say_what_is_left(self, trace: RequestRecord) -> None:
         """What the key can spend, as last read: a hit does not wait for the state to tell it."""
         if trace.caller and trace.remaining_nanos is None:
-            trace.remaining_nanos = self.parts.treasury.remaining(trace.caller.key_id)
+            trace.remaining_nanos = self.parts.budgets.remaining(trace.caller.key_id)
 
     # --- models -----------------------------------------------------------------------
 
@@ -273,7 +273,7 @@ class Gateway:
         await _answer_json(exchange, {"status": "ok"})
 
     async def _readyz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
-        if self.parts.draining.under_way:
+        if self.parts.shutdown.under_way:
             await _answer_json(exchange, {"status": "draining"}, status=503)
             return
         degraded = self.parts.degraded()
@@ -287,7 +287,7 @@ class Gateway:
         self._check_may_read_metrics(exchange)
         glance(self.parts)
         accept = exchange.headers.get("accept", "")
-        body, content_type = await asyncio.to_thread(self.parts.meters.exposition, accept)
+        body, content_type = await asyncio.to_thread(self.parts.metrics.exposition, accept)
         headers = {"content-type": content_type, "x-request-id": exchange.request_id}
         await exchange.answer(200, headers, body)
 
@@ -325,7 +325,7 @@ CUT_SHORT = Refusal(
 
 
 def create_app(
-    settings: Settings, journal: Journal | None = None, *, metrics_folder: str = ""
+    settings: Settings, log: EventLog | None = None, *, metrics_folder: str = ""
 ) -> Gateway:
     """Settings in, app out. Called in the process that serves.
 
@@ -333,11 +333,13 @@ def create_app(
     """
     quiet_servers()
     keep_large_blocks()  # of a worker's process, which no command has begun
-    written = journal
+    written = log
     if written is None:
-        written = Journal(format=settings.log.format, level=settings.log.level)
+        written = EventLog(format=settings.log.format, level=settings.log.level)
         written.hear_libraries()
-    return Gateway(build(settings, written, take_seat(metrics_folder) if metrics_folder else None))
+    return Gateway(
+        build(settings, written, take_worker_slot(metrics_folder) if metrics_folder else None)
+    )
 
 
 Endpoint = Callable[[Exchange, Mapping[str, str]], Awaitable[None]]

@@ -6,7 +6,7 @@ import math
 
 from gateway.edits.pipeline import Reply
 from gateway.model.errors import Refusal, Retry
-from gateway.telemetry.request_record import Trace
+from gateway.telemetry.request_record import RequestRecord
 from gateway.wire.response_headers import (
     CACHE_WORDS,
     money_headers,
@@ -19,7 +19,7 @@ RETRIED_BY_SDKS = frozenset({408, 409, 429})
 LONGEST_RETRY_AFTER_SECONDS = 60
 
 
-def reply_headers(reply: Reply, trace: Trace) -> dict[str, str]:
+def reply_headers(reply: Reply, trace: RequestRecord) -> dict[str, str]:
     """What a client is told with a picture."""
     headers = {"content-type": reply.content_type, **_common(trace)}
     if reply.cache:
@@ -34,7 +34,7 @@ def reply_headers(reply: Reply, trace: Trace) -> dict[str, str]:
     return headers
 
 
-def stream_headers(reply: Reply, trace: Trace) -> dict[str, str]:
+def stream_headers(reply: Reply, trace: RequestRecord) -> dict[str, str]:
     """What a client is told as its stream begins; what it costs comes with the last event.
 
     Some proxies gather an answer before they pass it on, unless told not to.
@@ -42,7 +42,9 @@ def stream_headers(reply: Reply, trace: Trace) -> dict[str, str]:
     return {**reply_headers(reply, trace), "cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> dict[str, str]:
+def refusal_headers(
+    refusal: Refusal, trace: RequestRecord | None, request_id: str
+) -> dict[str, str]:
     """What a client is told with a refusal; above all whether to try again.
 
     SDKs go by the status unless `x-should-retry` says otherwise, and not all heed a long
@@ -68,7 +70,7 @@ def refusal_headers(refusal: Refusal, trace: Trace | None, request_id: str) -> d
     return headers
 
 
-def _common(trace: Trace) -> dict[str, str]:
+def _common(trace: RequestRecord) -> dict[str, str]:
     headers = {
         "x-request-id": trace.request_id,
         "server-timing": server_timing(trace.stages),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.cache.result_store import Results
+from gateway.cache.result_store import ResultStore
 from gateway.cache.tables import invalidation
 from gateway.cache.tables.invalidation import News, Replaced
 from gateway.database.database import Database, StateUnavailable, Transaction
@@ -19,23 +19,23 @@ KEPT_MS = 7 * 86_400_000
 MOST_WAITING = 10_000
 
 
-class Announcements:
+class Invalidation:
     """Tells other processes of results that were replaced here, and hears of theirs."""
 
     def __init__(
         self,
         *,
         database: Database,
-        results: Results,
+        results: ResultStore,
         now_ms: Callable[[], int],
         interval_seconds: float,
-        on_trouble: Callable[[str, BaseException], None],
+        on_failure: Callable[[str, BaseException], None],
     ) -> None:
         self._database = database
         self._results = results
         self._now_ms = now_ms
         self._interval_seconds = interval_seconds
-        self._on_trouble = on_trouble
+        self._on_failure = on_failure
         self._waiting: dict[str, Replaced] = {}
         self._heard = 0
 
@@ -52,7 +52,7 @@ class Announcements:
                 await self.tell()
                 await self.hear()
             except Exception as error:  # noqa: BLE001 - the next round may mend it
-                self._on_trouble("announcements", error)
+                self._on_failure("announcements", error)
             await asyncio.sleep(self._interval_seconds)
 
     async def tell(self) -> None:

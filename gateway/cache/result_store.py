@@ -1,7 +1,7 @@
 """What the gateway asks of a store of results, and what such a store says of itself.
 
 A store is a convenience, never a condition: on a request's path it raises nothing. What it
-can't do is a miss, or a result not stored, and is counted under a `Failure`.
+can't do is a miss, or a result not stored, and is counted under a `StoreFailure`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stored(NamedTuple):
     body: bytes
 
 
-class Failure(StrEnum):
+class StoreFailure(StrEnum):
     """Why a store could not do what it was asked; a label of its metrics."""
 
     TIMEOUT = "timeout"
@@ -37,7 +37,7 @@ class Failure(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-class ResultsUnavailable(Exception):
+class StoreUnavailable(Exception):
     """A listing, purge, check or count could not be carried through. Never raised by get or put."""
 
 
@@ -50,7 +50,7 @@ class Counts:
     damaged: int = 0
     swept: int = 0
     """Files that no entry knew, left by a crash."""
-    failures: Mapping[Failure, int] = field(default_factory=dict)
+    failures: Mapping[StoreFailure, int] = field(default_factory=dict)
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -63,7 +63,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class StoreStats:
     """What a store holds now, expired entries that still wait for removal included."""
 
     entries: int
@@ -79,7 +79,7 @@ class Verified:
     damaged: int
 
 
-class Results(Protocol):
+class ResultStore(Protocol):
     """A store of results: a disk, or a bucket with a disk in front. One contract suite for all."""
 
     async def start(self) -> None:
@@ -131,11 +131,11 @@ class Results(Protocol):
         """Check every body against its digest. Raises ResultsUnavailable."""
         ...
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> StoreStats:
         """What is held now. Raises ResultsUnavailable."""
         ...
 
-    async def stats_here(self) -> Stats:
+    async def stats_here(self) -> StoreStats:
         """What this machine's disk holds; cheap enough for every scrape. Raises as `stats`."""
         ...
 
@@ -144,7 +144,7 @@ class Results(Protocol):
         ...
 
     @property
-    def trouble(self) -> Failure | None:
+    def failure(self) -> StoreFailure | None:
         """What keeps the store from working just now, as its last calls saw it."""
         ...
 
@@ -155,19 +155,19 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._failures: Counter[Failure] = Counter()
-        self._troubles: dict[str, Failure] = {}
+        self._failures: Counter[StoreFailure] = Counter()
+        self._troubles: dict[str, StoreFailure] = {}
 
     def count(self, what: str, number: int = 1) -> None:
         """Add to a field of `Counts`."""
         with self._lock:
             self._counts[what] += number
 
-    def failed(self, act: str, failure: Failure) -> None:
+    def failed(self, act: str, failure: StoreFailure) -> None:
         """`act` (get, put …) did not work; it stays a trouble until the same act works."""
         with self._lock:
             self._failures[failure] += 1
-            if failure is not Failure.TOO_LARGE:
+            if failure is not StoreFailure.TOO_LARGE:
                 self._troubles[act] = failure
 
     def worked(self, act: str) -> None:
@@ -176,7 +176,7 @@ class Tally:
                 self._troubles.pop(act, None)
 
     @property
-    def trouble(self) -> Failure | None:
+    def failure(self) -> StoreFailure | None:
         with self._lock:
             return next(iter(self._troubles.values()), None)
 

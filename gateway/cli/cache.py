@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gateway.accounts.rules.errors import AccountError
 from gateway.cache.result_store import Progress as Report
-from gateway.cache.result_store import ResultsUnavailable
+from gateway.cache.result_store import StoreUnavailable
 from gateway.cache.rules.purge_selection import Selection
 from gateway.cli.context import (
     author,
@@ -247,7 +247,7 @@ def _keep_house(settings: Settings, work: Callable[[Housekeeper], Awaitable[Resu
 
     try:
         return asyncio.run(run())
-    except (AccountError, ResultsUnavailable, SchemaTooNew, SettingsError) as error:
+    except (AccountError, StoreUnavailable, SchemaTooNew, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     except StateUnavailable as error:
         raise click.ClickException(f"the state can't be used: {error}") from None

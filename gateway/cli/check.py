@@ -21,7 +21,7 @@ from gateway.upstream.rules.model_catalogue import parse
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """One line: `good` is None where it is only worth knowing."""
 
     part: str
@@ -29,10 +29,10 @@ class Finding:
     text: str
 
 
-def findings(settings: Settings) -> list[Finding]:
+def findings(settings: Settings) -> list[CheckFinding]:
     """Everything that was looked at, in the order in which a start needs it."""
 
-    async def look() -> list[Finding]:
+    async def look() -> list[CheckFinding]:
         return [
             *await _state(settings),
             *await _results(settings),
@@ -45,27 +45,29 @@ def findings(settings: Settings) -> list[Finding]:
     return asyncio.run(look())
 
 
-async def _state(settings: Settings) -> list[Finding]:
+async def _state(settings: Settings) -> list[CheckFinding]:
     try:
         database = open_database(settings.state.url)
     except SettingsError as error:
-        return [Finding("state", False, str(error))]
+        return [CheckFinding("state", False, str(error))]
     try:
         version = await migrate(database)
         unlimited = await database.read(teams.unlimited_teams)
         some = await database.read(_counts)
     except (StateUnavailable, SchemaTooNew) as error:
-        return [Finding("state", False, str(error))]
+        return [CheckFinding("state", False, str(error))]
     finally:
         await database.close()
-    found = [Finding("state", True, f"schema {version}, teams: {some[0]}, keys: {some[1]}")]
+    found = [CheckFinding("state", True, f"schema {version}, teams: {some[0]}, keys: {some[1]}")]
     if not some[1]:
         found.append(
-            Finding("state", None, "no key yet: gateway teams create, then gateway keys create")
+            CheckFinding(
+                "state", None, "no key yet: gateway teams create, then gateway keys create"
+            )
         )
     if unlimited:
         names = ", ".join(unlimited)
-        found.append(Finding("budgets", None, f"teams without a budget of their own: {names}"))
+        found.append(CheckFinding("budgets", None, f"teams without a budget of their own: {names}"))
     return found
 
 
@@ -73,7 +75,7 @@ async def _counts(tx: Transaction) -> tuple[int, int]:
     return len(await teams.list_teams(tx)), len(await keys.list_keys(tx))
 
 
-async def _results(settings: Settings) -> list[Finding]:
+async def _results(settings: Settings) -> list[CheckFinding]:
     cache = settings.cache
     if cache.url.startswith("disk:"):
         return [_folder("results", Path(cache.url.removeprefix("disk:")))]
@@ -81,23 +83,23 @@ async def _results(settings: Settings) -> list[Finding]:
     return [local, await _bucket(settings)] if local.good else [local]
 
 
-async def _bucket(settings: Settings) -> Finding:
+async def _bucket(settings: Settings) -> CheckFinding:
     """Put a small object where results will lie, and delete it."""
     url = settings.cache.url
     try:
         results = open_results(settings)
     except SettingsError as error:
-        return Finding("results", False, str(error))
+        return CheckFinding("results", False, str(error))
     try:
         probe, body = _probe()
         await results.put(probe, body)
         await results.delete(probe.key)
-        trouble = results.trouble
+        failure = results.failure
     finally:
         await results.close()
-    if trouble:
-        return Finding("results", False, f"{url} can't be written: {trouble}")
-    return Finding("results", True, f"{url} can be written")
+    if failure:
+        return CheckFinding("results", False, f"{url} can't be written: {failure}")
+    return CheckFinding("results", True, f"{url} can be written")
 
 
 def _probe() -> tuple[Entry, bytes]:
@@ -119,54 +121,54 @@ def _probe() -> tuple[Entry, bytes]:
     ), body
 
 
-def _spool(settings: Settings) -> list[Finding]:
+def _spool(settings: Settings) -> list[CheckFinding]:
     folder = settings.server.spool_folder
     return [_folder("spool", Path(folder))] if folder else []
 
 
-def _folder(part: str, folder: Path) -> Finding:
+def _folder(part: str, folder: Path) -> CheckFinding:
     nearest = folder
     while not nearest.exists():
         nearest = nearest.parent
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(part, False, f"{folder} can't be written: {nearest} is in the way")
+        return CheckFinding(part, False, f"{folder} can't be written: {nearest} is in the way")
     space = os.statvfs(nearest)
     free_gb = space.f_bavail * space.f_frsize / 10**9
-    return Finding(part, True, f"{folder} can be written, {free_gb:.1f} GB free")
+    return CheckFinding(part, True, f"{folder} can be written, {free_gb:.1f} GB free")
 
 
-async def _upstream(settings: Settings) -> list[Finding]:
+async def _upstream(settings: Settings) -> list[CheckFinding]:
     found = []
     if not settings.upstream.api_key:
-        found.append(Finding("upstream", False, "no API key: set DEEPSHI_API_KEY"))
+        found.append(CheckFinding("upstream", False, "no API key: set DEEPSHI_API_KEY"))
     upstream = open_upstream(settings)
     try:
         listing = parse(await upstream.models())
     except (CatalogueUnavailable, ValueError) as error:
-        found.append(Finding("upstream", False, f"{settings.upstream.base_url}: {error}"))
+        found.append(CheckFinding("upstream", False, f"{settings.upstream.base_url}: {error}"))
     else:
         editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
         text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
-        found.append(Finding("upstream", True, text))
-        found += [Finding("upstream", False, text) for text in await upstream.unusable_keys()]
+        found.append(CheckFinding("upstream", True, text))
+        found += [CheckFinding("upstream", False, text) for text in await upstream.unusable_keys()]
     finally:
         await upstream.close()
     return found
 
 
-def _tracing(settings: Settings) -> list[Finding]:
+def _tracing(settings: Settings) -> list[CheckFinding]:
     try:
         open_spans(settings).close()
     except SettingsError as error:
-        return [Finding("tracing", False, str(error))]
+        return [CheckFinding("tracing", False, str(error))]
     return []
 
 
-def _access(settings: Settings) -> list[Finding]:
+def _access(settings: Settings) -> list[CheckFinding]:
     found = []
     if settings.server.host not in ("127.0.0.1", "::1", "localhost"):
         text = f"{settings.server.host} is reachable from elsewhere; put TLS in front of it"
-        found.append(Finding("listening", None, text))
+        found.append(CheckFinding("listening", None, text))
     if not settings.admin.token.get_secret_value():
-        found.append(Finding("admin", None, "/admin is off: GATEWAY_ADMIN_TOKEN is not set"))
+        found.append(CheckFinding("admin", None, "/admin is off: GATEWAY_ADMIN_TOKEN is not set"))
     return found

@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class DateRange:
     """The days of a report, both within, in the settings' time zone."""
 
     first_day: str
@@ -40,7 +40,7 @@ def range_options(command: Command) -> Command:
     )(command)
 
 
-def range_of(settings: Settings, since: str | None, to: str | None) -> Range:
+def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange:
     """The days that were asked for; today is the state's. Raises BadParameter."""
     first, last = _day(since), _day(to)
     if first is None or last is None:
@@ -49,15 +49,15 @@ def range_of(settings: Settings, since: str | None, to: str | None) -> Range:
     return _in_order(first, last)
 
 
-def open_range_of(since: str | None, to: str | None) -> Range:
+def open_range_of(since: str | None, to: str | None) -> DateRange:
     """The same, but without end on a side of which nothing is said. Raises BadParameter."""
     return _in_order(_day(since) or date.min.isoformat(), _day(to) or date.max.isoformat())
 
 
-def _in_order(first: str, last: str) -> Range:
+def _in_order(first: str, last: str) -> DateRange:
     if first > last:
         raise click.BadParameter(f"{first} is after {last}: --from comes first")
-    return Range(first, last)
+    return DateRange(first, last)
 
 
 def _day(text: str | None) -> str | None:

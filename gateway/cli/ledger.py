@@ -24,7 +24,7 @@ from gateway.cli.context import (
     settings_of,
 )
 from gateway.cli.date_range import (
-    Range,
+    DateRange,
     csv_option,
     open_range_of,
     range_of,
@@ -285,7 +285,7 @@ def list_ledger(
 
 
 def _pages(
-    settings: Settings, days: Range, team: str | None, estimated: bool
+    settings: Settings, days: DateRange, team: str | None, estimated: bool
 ) -> Iterator[list[dict[str, object]]]:
     """The ledger a page at a time, so that its size does not matter."""
     first, last, after = days.first_day, days.last_day, ""

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from gateway.cli.context import config_option, csv_cell, in_database, settings_of
-from gateway.cli.date_range import Range, range_of, working
+from gateway.cli.date_range import DateRange, range_of, working
 from gateway.cli.ledger import LEDGER_COLUMNS
 from gateway.database.database import Transaction
 from gateway.ledger.focus import COLUMNS, NUMBERS, Issuer, focus_rows
@@ -80,19 +80,19 @@ def export(
         )
 
 
-def _days(settings: Settings, period: str | None, since: str | None, to: str | None) -> Range:
+def _days(settings: Settings, period: str | None, since: str | None, to: str | None) -> DateRange:
     if period is None:
         return range_of(settings, since, to)
     if since or to:
         raise click.UsageError("give --period, or --from and --to")
     try:
-        return Range(*month_days(period))
+        return DateRange(*month_days(period))
     except ValueError:
         raise click.BadParameter(f"{period!r} is no month; write 2026-11") from None
 
 
 async def _write(
-    tx: Transaction, form: Form, days: Range, settings: Settings, file: TextIO
+    tx: Transaction, form: Form, days: DateRange, settings: Settings, file: TextIO
 ) -> bool:
     """Write all of it, from the start where it is run again; is all of it closed?"""
     file.seek(0)
@@ -109,7 +109,7 @@ async def _write(
     return days.last_day <= (await closed_through(tx) or "")
 
 
-async def _zone(tx: Transaction, days: Range, settings: Settings) -> tzinfo:
+async def _zone(tx: Transaction, days: DateRange, settings: Settings) -> tzinfo:
     """Where these days lie: a month stays where it was closed, whatever is set since."""
     for closing in await closings(tx):
         if closing.first_day <= days.first_day and days.last_day <= closing.last_day:
@@ -117,7 +117,7 @@ async def _zone(tx: Transaction, days: Range, settings: Settings) -> tzinfo:
     return settings.zone
 
 
-async def _ledger(tx: Transaction, days: Range) -> AsyncIterator[Facts]:
+async def _ledger(tx: Transaction, days: DateRange) -> AsyncIterator[Facts]:
     async for row in every_row(tx, days.first_day, days.last_day):
         yield ledger_facts(row)
 

@@ -27,8 +27,8 @@ from gateway.cli.date_range import csv_option, working
 from gateway.cli.ledger_comparison import COLUMNS, print_done, print_plan, rows_of
 from gateway.cli.statement_options import columns_of, gathered, span_of
 from gateway.database.database import Operation
-from gateway.ledger.rules.statement_lines import Billed, Duplicates, Line, Statement
-from gateway.ledger.rules.statement_matching import Finding, Span
+from gateway.ledger.rules.statement_lines import Billed, Duplicates, Line, StatementTotals
+from gateway.ledger.rules.statement_matching import BilledPeriod, Finding
 from gateway.ledger.tables import reconcile as reconciling
 from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
@@ -141,7 +141,11 @@ def _milliseconds(text: str) -> int:
 
 
 def _compared(
-    settings: Settings, statement: Statement, source: Source, span: Span, days: tuple[str, str]
+    settings: Settings,
+    statement: StatementTotals,
+    source: Source,
+    span: BilledPeriod,
+    days: tuple[str, str],
 ) -> Comparison:
     with working("comparing"):
         return in_database(

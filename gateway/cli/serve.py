@@ -17,14 +17,14 @@ from gateway import emulator
 from gateway.accounts.rules.terms import Terms, amended
 from gateway.accounts.tables import keys, teams
 from gateway.api.app import create_app
-from gateway.cli.check import Finding, findings
+from gateway.cli.check import findings
 from gateway.cli.context import author, config_option, in_database, settings_of
 from gateway.database.database import Transaction
 from gateway.runtime.container import open_results, open_spans
-from gateway.server import Door, PortTaken, listen
+from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
 from gateway.settings import Settings, SettingsError, used_file
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import shared_folder
 
 DEMO_FOLDER = Path("var/demo")
@@ -69,13 +69,13 @@ def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 
 def _note_death(settings: Settings, pid: int, status: int) -> None:
-    _journal(settings).warn("a worker has ended and is replaced", pid=pid, exit_status=status)
+    _log(settings).warn("a worker has ended and is replaced", pid=pid, exit_status=status)
 
 
-def door_of(settings: Settings) -> Door:
+def door_of(settings: Settings) -> ConnectionLimits:
     """What the settings allow a connection."""
     server = settings.server
-    return Door(
+    return ConnectionLimits(
         max_header_lines=server.max_header_lines,
         max_header_bytes=server.max_header_bytes,
         header_seconds=server.header_seconds,
@@ -114,13 +114,13 @@ def _warn_where_nobody_can_ask(settings: Settings) -> None:
 def _warn(settings: Settings, text: str) -> None:
     """For who reads the terminal; where lines are asked to be JSON, this is one too."""
     if settings.log.format == "json":
-        _journal(settings).warn(" ".join(text.split()))
+        _log(settings).warn(" ".join(text.split()))
     else:
         click.echo(text, err=True)
 
 
-def _journal(settings: Settings) -> Journal:
-    return Journal(format=settings.log.format, level=settings.log.level)
+def _log(settings: Settings) -> EventLog:
+    return EventLog(format=settings.log.format, level=settings.log.level)
 
 
 def _command() -> str:
@@ -137,7 +137,7 @@ async def _has_keys(tx: Transaction) -> bool:
 
 def _announce(settings: Settings, url: str) -> None:
     if settings.log.format == "json":
-        _journal(settings).note(
+        _log(settings).note(
             f"the gateway serves at {url} until it is told to stop",
             upstream=settings.upstream.base_url,
             state=_without_password(settings.state.url),
@@ -313,4 +313,4 @@ def check(config: Path | None) -> None:
 
 _MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
 
-__all__ = ["Finding", "check", "demo", "emulate", "serve"]
+__all__ = ["check", "demo", "emulate", "serve"]

@@ -16,11 +16,11 @@ from gateway.ledger.rules.statement_lines import (
     Duplicates,
     Line,
     Repeated,
-    Statement,
+    StatementTotals,
     gather,
     line_of,
 )
-from gateway.ledger.rules.statement_matching import Span
+from gateway.ledger.rules.statement_matching import BilledPeriod
 from gateway.model.windows import day_of, days_before, month_days, start_ms
 from gateway.settings import Settings
 
@@ -45,7 +45,7 @@ def columns_of(settings: Settings, mapped: Sequence[str]) -> Columns:
 
 def gathered(
     file: Path, columns: Columns, settings: Settings, duplicates: Duplicates
-) -> tuple[str, Statement]:
+) -> tuple[str, StatementTotals]:
     """The file's digest and what it says. Raises ClickException for whatever is wrong with it."""
     try:
         return file_of.digest_of(file), _gathered(file, columns, settings, duplicates)
@@ -55,7 +55,7 @@ def gathered(
 
 def _gathered(
     file: Path, columns: Columns, settings: Settings, duplicates: Duplicates
-) -> Statement:
+) -> StatementTotals:
     lines: list[Line] = []
     faults: list[str] = []
     with working(f"reading {file}"):
@@ -82,8 +82,8 @@ def _gathered(
 
 
 def span_of(
-    settings: Settings, statement: Statement, period: str | None, now_ms: int, edge_ms: int
-) -> tuple[Span, tuple[str, str]]:
+    settings: Settings, statement: StatementTotals, period: str | None, now_ms: int, edge_ms: int
+) -> tuple[BilledPeriod, tuple[str, str]]:
     """What the statement covers, and the days of our books that are compared with it."""
     first_ms, last_ms = statement.first_ms, statement.last_ms
     if period is None:
@@ -92,7 +92,7 @@ def span_of(
                 "the statement has no lines: say which month it is of, --period 2026-11"
             )
         days = day_of(first_ms, settings.zone), day_of(last_ms, settings.zone)
-        return Span(first_ms, last_ms + 1, edge_ms), days
+        return BilledPeriod(first_ms, last_ms + 1, edge_ms), days
     try:
         days = month_days(period)
     except ValueError:
@@ -101,4 +101,4 @@ def span_of(
     from_ms, until_ms = start_ms(days[0], zone), start_ms(days_before(days[1], -1), zone)
     if until_ms > now_ms:  # it goes on: what is there is what was billed until the last line
         until_ms = (last_ms or from_ms) + 1
-    return Span(from_ms, until_ms, edge_ms), days
+    return BilledPeriod(from_ms, until_ms, edge_ms), days

@@ -18,7 +18,7 @@ from gateway.cli.context import (
     print_rows,
     settings_of,
 )
-from gateway.cli.date_range import Range, csv_option, range_of, range_options
+from gateway.cli.date_range import DateRange, csv_option, range_of, range_options
 from gateway.database.database import Transaction
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Borrowing, UsageLine
@@ -103,7 +103,7 @@ def usage(
 
 
 def _print_paid_by(
-    settings: Settings, days: Range, team: str | None, *, as_csv: bool, as_json: bool
+    settings: Settings, days: DateRange, team: str | None, *, as_csv: bool, as_json: bool
 ) -> None:
     """What teams used that another had paid for."""
 

@@ -19,7 +19,7 @@ MOST_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class BroadcastEvent:
     """An event as it is sent; `place` counts the flight's events from 0."""
 
     place: int
@@ -27,7 +27,7 @@ class Passed:
     is_partial: bool
 
 
-class Relay:
+class Broadcast:
     """A flight's events, those that are kept."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Relay:
         """The call goes upstream: whoever waits for this flight shares that call."""
         self.open = False
         """The upstream has taken the call and streams its answer."""
-        self._kept: deque[Passed] = deque()
+        self._kept: deque[BroadcastEvent] = deque()
         self._kept_bytes = 0
         self._next_place = 0
         self._hearers: set[asyncio.Event] = set()
@@ -51,7 +51,7 @@ class Relay:
 
     def take(self, event: Event) -> None:
         """Pass an event on, and keep it for who has not got there yet."""
-        passed = Passed(self._next_place, event.encode(), kind_of(event) == "partial")
+        passed = BroadcastEvent(self._next_place, event.encode(), kind_of(event) == "partial")
         self._next_place += 1
         self._kept.append(passed)
         self._kept_bytes += len(passed.data)
@@ -66,12 +66,12 @@ class Relay:
         """The place of the last event so far, where a latecomer begins."""
         return max(0, self._next_place - 1)
 
-    def since(self, place: int) -> list[Passed]:
+    def since(self, place: int) -> list[BroadcastEvent]:
         """The events from this place on that are still kept."""
         return [passed for passed in self._kept if passed.place >= place]
 
     @contextmanager
-    def heard_by(self, news: asyncio.Event) -> Iterator[None]:
+    def subscribe(self, news: asyncio.Event) -> Iterator[None]:
         """Set `news` whenever there is something new."""
         self._hearers.add(news)
         try:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.coalescing.rules.lease import Asking, Failure, Lease, Standing, in_the_way, obstacle
+from gateway.coalescing.rules.lease import (
+    CoalescingKey,
+    FlightFailure,
+    Lease,
+    LeaseStatus,
+    in_the_way,
+    obstacle,
+)
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 
@@ -21,21 +28,21 @@ _KEPT_AFTER_MS = 60_000
 class Blocked(Exception):
     """The edit is not to be bought now, because of this lease; nothing was held."""
 
-    def __init__(self, lease: Lease, standing: Standing) -> None:
+    def __init__(self, lease: Lease, standing: LeaseStatus) -> None:
         super().__init__(f"{lease.key} is {standing.value}")
         self.lease = lease
         self.standing = standing
 
 
 @dataclass
-class Leasing:
+class LeaseTransaction:
     """What the state is told of one flight, in the transactions that move its money.
 
     A transaction may be run again, and `resolve` may come for a reservation whose commit is in
     doubt: without an ending the lease is taken away.
     """
 
-    asking: Asking
+    coalescing_key: CoalescingKey
     request_id: str
     owner_id: str
     now_ms: Callable[[], int]
@@ -44,14 +51,14 @@ class Leasing:
     given_up: set[str] = field(default_factory=set)
     """Ids of flights that were waited for in vain."""
     _landed: bool = False
-    _failure: Failure | None = None
+    _failure: FlightFailure | None = None
     _remembered_ms: int = 0
 
     def landed(self) -> None:
         """It brought a picture, which will be stored in a moment."""
         self._landed, self._failure = True, None
 
-    def failed(self, failure: Failure, remembered_ms: int) -> None:
+    def failed(self, failure: FlightFailure, remembered_ms: int) -> None:
         """It failed; whoever asks again within `remembered_ms` gets the same."""
         self._landed, self._failure, self._remembered_ms = False, failure, remembered_ms
 
@@ -61,35 +68,39 @@ class Leasing:
 
     async def hold(self, tx: Transaction, reservation_id: str) -> None:
         """Take the lease, before money is held. Raises Blocked."""
-        asking, now_ms = self.asking, self.now_ms()
-        lease = self._lease(asking.lease_key, reservation_id, now_ms, now_ms + self.max_age_ms)
-        while not (asking.shared and await leases.claim(tx, lease, asking.fresh_key)):
-            found = await leases.read(tx, asking.watched)
+        coalescing_key, now_ms = self.coalescing_key, self.now_ms()
+        lease = self._lease(
+            coalescing_key.lease_key, reservation_id, now_ms, now_ms + self.max_age_ms
+        )
+        while not (
+            coalescing_key.shared and await leases.claim(tx, lease, coalescing_key.fresh_key)
+        ):
+            found = await leases.read(tx, coalescing_key.watched)
             if in_way := obstacle(
-                asking, found, owner_id=self.owner_id, given_up=self.given_up, now_ms=now_ms
+                coalescing_key, found, owner_id=self.owner_id, given_up=self.given_up, now_ms=now_ms
             ):
                 raise Blocked(*in_way)
-            if not asking.shared:
+            if not coalescing_key.shared:
                 return
             # What is left there goes, and where others remove it too, the claim says who is first.
             for leftover in found:
-                if in_the_way(asking, leftover):
+                if in_the_way(coalescing_key, leftover):
                     await leases.remove(tx, leftover.key, leftover.id)
 
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """Say how it ended, before its money is moved."""
-        asking, now_ms = self.asking, self.now_ms()
+        coalescing_key, now_ms = self.coalescing_key, self.now_ms()
         until_ms = now_ms + (self._remembered_ms if self._failure else self.landing_ms)
-        ended = self._lease(asking.lease_key, reservation_id, now_ms, until_ms, ended=True)
-        if asking.shared and (self._landed or self._failure):
+        ended = self._lease(coalescing_key.lease_key, reservation_id, now_ms, until_ms, ended=True)
+        if coalescing_key.shared and (self._landed or self._failure):
             await leases.end(tx, ended)
-        elif asking.shared:
+        elif coalescing_key.shared:
             await leases.remove(tx, ended.key, ended.id)
-        if self._failure and self._remembered_ms and asking.lease_key != asking.key:
-            of_edit = self._lease(asking.key, reservation_id, now_ms, until_ms, ended=True)
+        if self._failure and self._remembered_ms and coalescing_key.lease_key != coalescing_key.key:
+            of_edit = self._lease(coalescing_key.key, reservation_id, now_ms, until_ms, ended=True)
             await leases.remember(tx, of_edit)
-        if self._landed and asking.fresh:
-            await leases.forget(tx, asking.key)
+        if self._landed and coalescing_key.fresh:
+            await leases.forget(tx, coalescing_key.key)
 
     def _lease(
         self, key: str, reservation_id: str, now_ms: int, until_ms: int, *, ended: bool = False
@@ -121,19 +132,19 @@ class Leases:
         now_ms: Callable[[], int],
         max_age_seconds: float,
         landing_seconds: float,
-        on_trouble: Callable[[str, BaseException], None],
+        on_failure: Callable[[str, BaseException], None],
     ) -> None:
         self._database = database
         self._owner_id = owner_id
         self._now_ms = now_ms
         self._max_age_ms = int(max_age_seconds * 1000)
         self._landing_ms = int(landing_seconds * 1000)
-        self._on_trouble = on_trouble
+        self._on_failure = on_failure
 
-    def of(self, asking: Asking, request_id: str) -> Leasing:
+    def of(self, coalescing_key: CoalescingKey, request_id: str) -> LeaseTransaction:
         """The lease of a flight that is about to ask for money."""
-        return Leasing(
-            asking=asking,
+        return LeaseTransaction(
+            coalescing_key=coalescing_key,
             request_id=request_id,
             owner_id=self._owner_id,
             now_ms=self._now_ms,
@@ -141,9 +152,9 @@ class Leases:
             landing_ms=self._landing_ms,
         )
 
-    async def let_go(self, leasing: Leasing, reservation_id: str) -> None:
+    async def let_go(self, lease_transaction: LeaseTransaction, reservation_id: str) -> None:
         """Whoever waits elsewhere need not wait any longer: nothing will be stored."""
-        key = leasing.asking.lease_key
+        key = lease_transaction.coalescing_key.lease_key
         if not key:
             return
         try:
@@ -151,7 +162,7 @@ class Leases:
                 lambda tx: leases.remove(tx, key, reservation_id), urgent=False
             )
         except StateUnavailable as error:  # they wait until it runs out
-            self._on_trouble("lease", error)
+            self._on_failure("lease", error)
 
     async def sweep(self, tx: Transaction) -> None:
         """Drop what no longer means anything."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.coalescing.rules.lease import Hearts, Lease, Standing, standing
+from gateway.coalescing.rules.lease import HeartbeatTracker, Lease, LeaseStatus, standing
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 
@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.25
 
 
-class Sighting(Enum):
+class LeaseEnd(Enum):
     """How a watched flight ended, or why it is watched no longer."""
 
     LANDED = "landed"
@@ -34,24 +34,24 @@ class Sighting(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class LeaseEnded:
     """A sighting, with the lease as it stood then."""
 
-    how: Sighting
+    how: LeaseEnd
     lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
     lease: Lease
-    ending: asyncio.Future[Ended]
+    ending: asyncio.Future[LeaseEnded]
 
-    def tell(self, ended: Ended) -> None:
+    def tell(self, ended: LeaseEnded) -> None:
         if not self.ending.done():
             self.ending.set_result(ended)
 
 
-class Lookout:
+class LeaseWatcher:
     """Watches leases. `silent_seconds` is how long an owner's heartbeat may stand still."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Lookout:
         self._database = database
         self._now_ms = now_ms
         self._silent_seconds = silent_seconds
-        self._hearts = Hearts()
+        self._hearts = HeartbeatTracker()
         self._watches: dict[str, _Watch] = {}
         self._task: asyncio.Task[None] | None = None
         self._newcomers = False
@@ -71,10 +71,10 @@ class Lookout:
         """How many flights of others are followed from here."""
         return len(self._watches)
 
-    async def end_of(self, lease: Lease) -> Ended:
+    async def end_of(self, lease: Lease) -> LeaseEnded:
         """Wait until the flight of this lease has ended, however it did."""
         if self._closed:
-            return Ended(Sighting.CLOSED, lease)
+            return LeaseEnded(LeaseEnd.CLOSED, lease)
         watch = self._watches.get(lease.id)
         if watch is None:
             watch = _Watch(lease, asyncio.get_running_loop().create_future())
@@ -87,7 +87,7 @@ class Lookout:
     def let_go(self) -> None:
         """Let everybody go who waits for a flight of another process, now and from now on."""
         self._closed = True
-        self._tell_all(Sighting.CLOSED)
+        self._tell_all(LeaseEnd.CLOSED)
 
     async def close(self) -> None:
         self.let_go()
@@ -123,27 +123,27 @@ class Lookout:
         except StateUnavailable:
             # Nobody else can write now either: their silence means nothing.
             self._hearts.forget()
-            self._tell_all(Sighting.UNREADABLE)
+            self._tell_all(LeaseEnd.UNREADABLE)
             return
         for watch in watches:
             if ended := self._sighted(watch.lease, found.get(watch.lease.key)):
                 self._watches.pop(watch.lease.id, None)
                 watch.tell(ended)
 
-    def _sighted(self, lease: Lease, found: Lease | None) -> Ended | None:
+    def _sighted(self, lease: Lease, found: Lease | None) -> LeaseEnded | None:
         """What has become of a lease, by what the state says now; None where it flies on."""
         if found is None or found.id != lease.id:
-            return Ended(Sighting.GONE, lease)
+            return LeaseEnded(LeaseEnd.GONE, lease)
         if found.ended_ms is not None:
-            return Ended(Sighting.FAILED if found.failure else Sighting.LANDED, found)
+            return LeaseEnded(LeaseEnd.FAILED if found.failure else LeaseEnd.LANDED, found)
         clock = asyncio.get_running_loop().time()
         silent_seconds = self._hearts.silent_seconds(found.owner_id, found.heartbeat_ms, clock)
-        too_old = standing(found, self._now_ms()) is Standing.OVER
+        too_old = standing(found, self._now_ms()) is LeaseStatus.OVER
         if too_old or silent_seconds >= self._silent_seconds:
-            return Ended(Sighting.SILENT, found)
+            return LeaseEnded(LeaseEnd.SILENT, found)
         return None
 
-    def _tell_all(self, how: Sighting) -> None:
+    def _tell_all(self, how: LeaseEnd) -> None:
         watches, self._watches = self._watches, {}
         for watch in watches.values():
-            watch.tell(Ended(how, watch.lease))
+            watch.tell(LeaseEnded(how, watch.lease))

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from gateway.coalescing.broadcast import Relay
+from gateway.coalescing.broadcast import Broadcast
 from gateway.telemetry.spans import NO_SPAN, Span
 
-Landing = TypeVar("Landing")
+Result = TypeVar("Result")
 
 
 class ClientGone(Exception):
@@ -22,28 +22,28 @@ class ClientGone(Exception):
 
 
 @dataclass(eq=False)
-class Flight(Generic[Landing]):
+class Flight(Generic[Result]):
     """One call in the air. `task` ends with its landing and never raises a refusal."""
 
     key: str
-    task: asyncio.Task[Landing]
-    relay: Relay
+    task: asyncio.Task[Result]
+    broadcast: Broadcast
     span: Span = NO_SPAN
     followers: int = field(default=0)
 
 
-class Flights(Generic[Landing]):
+class SingleFlight(Generic[Result]):
     """Every flight of this process."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, Flight[Landing]] = {}
-        self._in_air: set[asyncio.Task[Landing]] = set()
+        self._by_key: dict[str, Flight[Result]] = {}
+        self._in_air: set[asyncio.Task[Result]] = set()
 
     def is_in_air(self, key: str) -> bool:
         """Is there a flight for this key that could be followed?"""
         return key in self._by_key
 
-    def follow(self, key: str) -> Flight[Landing] | None:
+    def follow(self, key: str) -> Flight[Result] | None:
         """Follow the flight for this key, if there is one in the air."""
         flight = self._by_key.get(key)
         if flight:
@@ -52,21 +52,21 @@ class Flights(Generic[Landing]):
 
     def start(
         self,
-        fly: Callable[[], Awaitable[Landing]],
+        fly: Callable[[], Awaitable[Result]],
         key: str = "",
-        relay: Relay | None = None,
+        broadcast: Broadcast | None = None,
         span: Span = NO_SPAN,
-    ) -> Flight[Landing]:
-        """Start a flight; with an empty key nobody can join it. `relay` tells of it on its way."""
-        task: asyncio.Task[Landing] = asyncio.ensure_future(_run(fly))
-        flight = Flight(key, task, relay or Relay(), span)
+    ) -> Flight[Result]:
+        """Start a flight. A flight with an empty key cannot be joined."""
+        task: asyncio.Task[Result] = asyncio.ensure_future(_run(fly))
+        flight = Flight(key, task, broadcast or Broadcast(), span)
         self._in_air.add(task)
         if key:
             self._by_key[key] = flight
         task.add_done_callback(lambda _: self._landed(flight))
         return flight
 
-    def _landed(self, flight: Flight[Landing]) -> None:
+    def _landed(self, flight: Flight[Result]) -> None:
         self._in_air.discard(flight.task)
         if self._by_key.get(flight.key) is flight:
             del self._by_key[flight.key]
@@ -87,5 +87,5 @@ class Flights(Generic[Landing]):
         return len(self._in_air)
 
 
-async def _run(fly: Callable[[], Awaitable[Landing]]) -> Landing:
+async def _run(fly: Callable[[], Awaitable[Result]]) -> Result:
     return await fly()

@@ -10,17 +10,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway.coalescing.broadcast import Relay
+from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.single_flight import ClientGone, Flight
 from gateway.wire.events import HEARTBEAT
 
-Landing = TypeVar("Landing")
-Begin = Callable[[bool, Relay], Awaitable[None]]
+Result = TypeVar("Result")
+Begin = Callable[[bool, Broadcast], Awaitable[None]]
 """Sends the head of the answer; takes whether this client led, and its flight's relay."""
 Send = Callable[[bytes], Awaitable[None]]
 
 
-class Stream:
+class StreamSubscriber:
     """Sends a client what its flight brings on its way.
 
     Who leads gets every event; who follows gets those from where the flight is, and of partial
@@ -37,8 +37,8 @@ class Stream:
         self._begun = False
 
     async def hear(
-        self, flight: Flight[Landing], led: bool, gone: Callable[[], Awaitable[None]]
-    ) -> Landing:
+        self, flight: Flight[Result], led: bool, gone: Callable[[], Awaitable[None]]
+    ) -> Result:
         """Hear a flight out, and how it landed. Raises ClientGone; the flight goes on then."""
         news = asyncio.Event()
         leaving = asyncio.ensure_future(gone())
@@ -49,7 +49,7 @@ class Stream:
         flight.task.add_done_callback(tell)
         leaving.add_done_callback(tell)
         try:
-            with flight.relay.heard_by(news):
+            with flight.broadcast.subscribe(news):
                 return await self._hear(flight, led, leaving, news)
         finally:
             leaving.cancel()
@@ -57,18 +57,18 @@ class Stream:
 
     async def _hear(
         self,
-        flight: Flight[Landing],
+        flight: Flight[Result],
         led: bool,
         leaving: asyncio.Future[None],
         news: asyncio.Event,
-    ) -> Landing:
-        relay = flight.relay
-        place = 0 if led else relay.now
+    ) -> Result:
+        broadcast = flight.broadcast
+        place = 0 if led else broadcast.now
         while True:
             news.clear()
-            if relay.open:
-                await self._begin_once(led, relay)
-            passed = relay.since(place)
+            if broadcast.open:
+                await self._begin_once(led, broadcast)
+            passed = broadcast.since(place)
             for event in passed:
                 if led or self._wants(event.is_partial):
                     await self._send(event.data)
@@ -80,13 +80,13 @@ class Stream:
             if leaving.done():
                 raise ClientGone
             if not await self._came(news):
-                await self._begin_once(led, relay)
+                await self._begin_once(led, broadcast)
                 await self._send(HEARTBEAT)
 
-    async def _begin_once(self, led: bool, relay: Relay) -> None:
+    async def _begin_once(self, led: bool, broadcast: Broadcast) -> None:
         if not self._begun:
             self._begun = True
-            await self._begin(led, relay)
+            await self._begin(led, broadcast)
 
     def _wants(self, is_partial: bool) -> bool:
         if not is_partial:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from gateway.database.copying import Backup, NotWhole, Part
+from gateway.database.copying import Backup, CopiedTable, NotWhole
 
 KIND = "image-edit-gateway"
 FORMAT = 1
@@ -43,7 +43,7 @@ class BackupWriter:
         self._out = gzip.open(self._partial, "wt", 5, encoding="utf-8")  # noqa: SIM115
         self._line({"backup": KIND, "format": FORMAT, "schema": schema})
 
-    def add(self, part: Part) -> None:
+    def add(self, part: CopiedTable) -> None:
         self._line({"table": part.table, "columns": part.columns, "rows": part.rows})
 
     def finish(self, rows: Mapping[str, int]) -> None:
@@ -78,7 +78,7 @@ def open_backup(path: Path) -> Backup:
         schema = int(head["schema"])
     ends: list[dict[str, int]] = []
 
-    def parts() -> Iterator[Part]:
+    def parts() -> Iterator[CopiedTable]:
         ends.clear()
         with _reading(path) as lines:
             next(lines)
@@ -96,7 +96,7 @@ def open_backup(path: Path) -> Backup:
     return Backup(schema, parts, rows)
 
 
-def _part(line: Mapping[str, Any]) -> Part:
+def _part(line: Mapping[str, Any]) -> CopiedTable:
     """Raises ValueError for what is no table's rows; no value is a float, money least of all."""
     table, columns, rows = line["table"], line["columns"], line["rows"]
     names = [table, *columns]
@@ -107,7 +107,7 @@ def _part(line: Mapping[str, Any]) -> Part:
             raise ValueError(f"a row of {table} has not as many values as there are columns")
         if not all(value is None or type(value) in (str, int) for value in row):
             raise ValueError(f"a row of {table} holds what is neither text nor a whole number")
-    return Part(table, columns, rows)
+    return CopiedTable(table, columns, rows)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CopiedTable:
     """Some rows of one table, each in the order of `columns`."""
 
     table: str
@@ -69,7 +69,7 @@ class Sink(Protocol):
 
     def begin(self, schema: int) -> None: ...
 
-    def add(self, part: Part) -> None: ...
+    def add(self, part: CopiedTable) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Backup:
     """What was read out: the schema's version, the parts, and how many rows each table had."""
 
     schema: int
-    parts: Callable[[], Iterable[Part]]
+    parts: Callable[[], Iterable[CopiedTable]]
     rows: Callable[[], dict[str, int]]
 
 
@@ -122,7 +122,9 @@ async def _read(tx: Transaction, table: Table, sink: Sink) -> int:
             return count
         count += len(rows)
         columns = list(rows[0])
-        sink.add(Part(table.name, columns, [[row[name] for name in columns] for row in rows]))
+        sink.add(
+            CopiedTable(table.name, columns, [[row[name] for name in columns] for row in rows])
+        )
         last = tuple(rows[-1][name] for name in table.key)
 
 
@@ -163,7 +165,7 @@ async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
     await tx.fetch("DELETE FROM schema_migrations")
 
 
-async def _write(tx: Transaction, part: Part, names: Sequence[str]) -> None:
+async def _write(tx: Transaction, part: CopiedTable, names: Sequence[str]) -> None:
     if part.table not in names or not all(map(_NAME.fullmatch, part.columns)):
         raise NotWhole(f"the backup names {part.table!r}, which is no table of its version")
     await insert_rows(tx, f"INSERT INTO {part.table} ({', '.join(part.columns)})", part.rows)

@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
-from gateway.coalescing.rules.lease import FRESH, Asking, is_of_request, is_refusal
-from gateway.coalescing.rules.retry_memory import Name, Retries
-from gateway.coalescing.single_flight import ClientGone, Flight, Flights
-from gateway.coalescing.stream_subscriber import Stream
-from gateway.edits.flight_result import Crash, Landing, Order, Picture, span_facts
+from gateway.coalescing.rules.lease import FRESH, CoalescingKey, is_of_request, is_refusal
+from gateway.coalescing.rules.retry_memory import Name, RetryMemory
+from gateway.coalescing.single_flight import ClientGone, Flight, SingleFlight
+from gateway.coalescing.stream_subscriber import StreamSubscriber
+from gateway.edits.flight_result import Failed, FlightResult, Order, Picture, span_facts
 from gateway.model.errors import Refusal
 from gateway.telemetry.spans import NO_SPANS, Span, Spans
 
 ALONE = "alone:"
-Fly = Callable[[Order], Awaitable[Landing]]
+Fly = Callable[[Order], Awaitable[FlightResult]]
 
 
-class Awaited(NamedTuple):
+class Joinable(NamedTuple):
     """What somebody who asks again would find in this process: a flight to join, or what one
     brought and was kept, because it was told to ask again."""
 
@@ -33,25 +33,25 @@ class Awaited(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class JoinResult:
     """How a request's flight landed, and whether the request led it."""
 
-    landing: Landing
+    result: FlightResult
     led: bool
 
 
-class Boarding:
+class Coalescer:
     """Brings requests onto flights."""
 
     def __init__(
         self,
         *,
-        flights: Flights[Landing],
+        flights: SingleFlight[FlightResult],
         fly: Fly,
         client_wait_seconds: float,
         now_ms: Callable[[], int],
-        retries: Retries[Landing] | None = None,
-        on_unattended: Callable[[Order, Landing], None] | None = None,
+        retries: RetryMemory[FlightResult] | None = None,
+        on_unattended: Callable[[Order, FlightResult], None] | None = None,
         spans: Spans = NO_SPANS,
     ) -> None:
         """`on_unattended` hears of flights that landed when their leader had left."""
@@ -60,7 +60,7 @@ class Boarding:
         self._client_wait_seconds = client_wait_seconds
         self._now_ms = now_ms
         self._failures = FailureMemory()
-        self._retries = Retries[Landing]() if retries is None else retries
+        self._retries = RetryMemory[FlightResult]() if retries is None else retries
         self._on_unattended = on_unattended
         self._spans = spans
         self._leading: set[str] = set()
@@ -70,19 +70,22 @@ class Boarding:
         """Is the flight that this request has begun in the air here?"""
         return request_id in self._leading
 
-    def awaits(self, asking: Asking, key_id: str) -> Awaited:
+    def awaits(self, coalescing_key: CoalescingKey, key_id: str) -> Joinable:
         """What the same request would find here if it came again; changes nothing."""
-        now_ms, name = self._now_ms(), _name(asking, key_id)
-        again = asking.retry or self._retries.is_promised(name, now_ms)
-        key = flight_key(asking, key_id)
-        in_air = self._flights.is_in_air(key) and (again or asking.shared)
-        if key == asking.key:
+        now_ms, name = self._now_ms(), _name(coalescing_key, key_id)
+        again = coalescing_key.retry or self._retries.is_promised(name, now_ms)
+        key = flight_key(coalescing_key, key_id)
+        in_air = self._flights.is_in_air(key) and (again or coalescing_key.shared)
+        if key == coalescing_key.key:
             in_air = in_air or self._flights.is_in_air(FRESH + key)
-        return Awaited(in_air, again and self._retries.find(name, now_ms) is not None)
+        return Joinable(in_air, again and self._retries.find(name, now_ms) is not None)
 
     async def join(
-        self, order: Order, gone: Callable[[], Awaitable[None]], stream: Stream | None = None
-    ) -> Arrival:
+        self,
+        order: Order,
+        gone: Callable[[], Awaitable[None]],
+        stream: StreamSubscriber | None = None,
+    ) -> JoinResult:
         """Lead the flight of this edit, or follow it, or get what is remembered of it.
 
         Raises `still_running` where it takes longer than a client can wait (one with a `stream`
@@ -95,64 +98,68 @@ class Boarding:
         )
         while True:
             if known := self._known(order, again):
-                return Arrival(known, led=False)
+                return JoinResult(known, led=False)
             flight, led = self._board(order, again)
             try:
                 if stream:
-                    landing = await stream.hear(flight, led, gone)
+                    result = await stream.hear(flight, led, gone)
                 else:
-                    landing = await self._wait(flight, order, gone, deadline)
+                    result = await self._wait(flight, order, gone, deadline)
             except BaseException:
                 if led:
                     flight.task.add_done_callback(functools.partial(self._unattended, order))
                 raise
             finally:
                 flight.followers -= not led
-            if led or not _is_leaders_alone(landing, order):
-                return Arrival(landing, led)
+            if led or not _is_leaders_alone(result, order):
+                return JoinResult(result, led)
 
-    def _unattended(self, order: Order, task: asyncio.Task[Landing]) -> None:
+    def _unattended(self, order: Order, task: asyncio.Task[FlightResult]) -> None:
         if self._on_unattended and not task.cancelled():
             self._on_unattended(order, task.result())
 
     # --- what is remembered -----------------------------------------------------------
 
-    def _known(self, order: Order, again: bool) -> Landing | None:
+    def _known(self, order: Order, again: bool) -> FlightResult | None:
         """How this edit failed a moment ago, or what the attempt before this retry brought."""
-        now_ms, asking = self._now_ms(), order.asking
-        if again and (landing := self._retries.find(_name_of(order), now_ms)):
-            return landing
-        if asking.fresh:
+        now_ms, coalescing_key = self._now_ms(), order.coalescing_key
+        if again and (result := self._retries.find(_name_of(order), now_ms)):
+            return result
+        if coalescing_key.fresh:
             return None
-        remembered = self._failures.recall(asking.key, now_ms, asking.aside)
-        if remembered is None or (is_refusal(remembered.refusal.code) and not asking.stores):
+        remembered = self._failures.recall(coalescing_key.key, now_ms, coalescing_key.aside)
+        if remembered is None or (
+            is_refusal(remembered.refusal.code) and not coalescing_key.stores
+        ):
             return None
-        return Crash(remembered.refusal, remembered=remembered, recalled=True, aside=asking.aside)
+        return Failed(
+            remembered.refusal, remembered=remembered, recalled=True, aside=coalescing_key.aside
+        )
 
-    def _learn(self, order: Order, landing: Landing) -> None:
+    def _learn(self, order: Order, result: FlightResult) -> None:
         address = order.fingerprint
-        if isinstance(landing, Picture):
+        if isinstance(result, Picture):
             self._failures.forget(address.key, address.aside)
-        elif landing.remembered:
-            self._failures.keep(address.key, landing.remembered, address.aside)
+        elif result.remembered:
+            self._failures.keep(address.key, result.remembered, address.aside)
 
-    def _keep_for_retries(self, name: Name, fresh: bool, landing: Landing) -> None:
+    def _keep_for_retries(self, name: Name, fresh: bool, result: FlightResult) -> None:
         """Keep what a retry of this request would find nowhere else."""
-        if isinstance(landing, Picture):
-            if landing.stored and not fresh:
+        if isinstance(result, Picture):
+            if result.stored and not fresh:
                 return
-            landing, size = replace(landing, body=b""), len(landing.shared_body)
-        elif fresh and landing.remembered:
-            size = size_of(landing.refusal)
+            result, size = replace(result, body=b""), len(result.shared_body)
+        elif fresh and result.remembered:
+            size = size_of(result.refusal)
         else:
             return
-        self._retries.keep(name, landing, size, self._now_ms())
+        self._retries.keep(name, result, size, self._now_ms())
 
     # --- boarding ---------------------------------------------------------------------
 
-    def _board(self, order: Order, again: bool) -> tuple[Flight[Landing], bool]:
+    def _board(self, order: Order, again: bool) -> tuple[Flight[FlightResult], bool]:
         """The flight to wait for, one in the air or a new one; True where it is new."""
-        key = flight_key(order.asking, order.caller.key_id)
+        key = flight_key(order.coalescing_key, order.caller.key_id)
         flight = None
         if again or not key.startswith(ALONE):
             flight = self._flights.follow(key)
@@ -163,36 +170,36 @@ class Boarding:
             order.spool.share()
             span = self._spans.flight("flight")
             fly = functools.partial(self._fly_and_learn, order, span)
-            flight = self._flights.start(fly, key, order.relay, span)
+            flight = self._flights.start(fly, key, order.broadcast, span)
             self._leading.add(order.request_id)
             flight.task.add_done_callback(lambda _: self._leading.discard(order.request_id))
         else:
             flight.span.link()
         name, fresh = _name_of(order), order.directives.no_cache
 
-        def keep(task: asyncio.Task[Landing]) -> None:
+        def keep(task: asyncio.Task[FlightResult]) -> None:
             if not task.cancelled():
                 self._keep_for_retries(name, fresh, task.result())
 
         flight.task.add_done_callback(keep)
         return flight, led
 
-    async def _fly_and_learn(self, order: Order, span: Span) -> Landing:
+    async def _fly_and_learn(self, order: Order, span: Span) -> FlightResult:
         with self._spans.under(span):
-            landing = await self._fly(order)
-            span.note(span_facts(order, landing))
-            if isinstance(landing, Crash):
-                span.failed(landing.refusal.code)
-        self._learn(order, landing)
-        return landing
+            result = await self._fly(order)
+            span.note(span_facts(order, result))
+            if isinstance(result, Failed):
+                span.failed(result.refusal.code)
+        self._learn(order, result)
+        return result
 
     async def _wait(
         self,
-        flight: Flight[Landing],
+        flight: Flight[FlightResult],
         order: Order,
         gone: Callable[[], Awaitable[None]],
         deadline: float,
-    ) -> Landing:
+    ) -> FlightResult:
         leaving = asyncio.ensure_future(gone())
         patience = deadline - asyncio.get_running_loop().time()
         try:
@@ -216,27 +223,31 @@ class Boarding:
         )
 
 
-def flight_key(asking: Asking, key_id: str) -> str:
+def flight_key(coalescing_key: CoalescingKey, key_id: str) -> str:
     """What a request's flight goes by: those that may share it have the same.
 
     What is not stored is nobody else's: asking twice means wanting two, and only an automatic
     retry joins the attempt before it.
     """
-    return asking.lease_key if asking.shared else f"{ALONE}{key_id}:{asking.key}"
+    return (
+        coalescing_key.lease_key
+        if coalescing_key.shared
+        else f"{ALONE}{key_id}:{coalescing_key.key}"
+    )
 
 
-def _name(asking: Asking, key_id: str) -> Name:
+def _name(coalescing_key: CoalescingKey, key_id: str) -> Name:
     """The same for a retry, which sends exactly the same, fields of no picture and all."""
-    return key_id, f"{flight_key(asking, key_id)} {asking.aside}"
+    return key_id, f"{flight_key(coalescing_key, key_id)} {coalescing_key.aside}"
 
 
 def _name_of(order: Order) -> Name:
-    return _name(order.asking, order.caller.key_id)
+    return _name(order.coalescing_key, order.caller.key_id)
 
 
-def _is_leaders_alone(landing: Landing, order: Order) -> bool:
+def _is_leaders_alone(result: FlightResult, order: Order) -> bool:
     """Is this how it ended for the leader, and need not be how it ends for this follower?"""
-    if isinstance(landing, Picture):
+    if isinstance(result, Picture):
         return False
-    sent_others = landing.aside != order.fingerprint.aside
-    return landing.leaders_own or (sent_others and is_of_request(landing.refusal.code))
+    sent_others = result.aside != order.fingerprint.aside
+    return result.leaders_own or (sent_others and is_of_request(result.refusal.code))

@@ -7,7 +7,7 @@ from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.rules import model_catalogue as caps
 
 
-class Gate:
+class EarlyChecks:
     """What a reader asks as a body comes in; each question may raise Refusal."""
 
     def __init__(self, caller: Caller, catalogue: Catalogue, route: Route) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.coalescing.broadcast import Relay
+from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.rules.failure_memory import Remembered
-from gateway.coalescing.rules.lease import Asking
+from gateway.coalescing.rules.lease import CoalescingKey
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS, usd
 from gateway.model.values import Caller, Edit, Entry, Fingerprint, Settled
@@ -27,17 +27,17 @@ class Order:
     spool: Spool
     fingerprint: Fingerprint
     directives: Directives
-    relay: Relay = field(default_factory=Relay)
+    broadcast: Broadcast = field(default_factory=Broadcast)
     """Hears of the call on its way, if this order's is the one that is made."""
-    asking: Asking = field(init=False)
+    coalescing_key: CoalescingKey = field(init=False)
     """How it is to be bought, as far as other flights of the same edit are concerned."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "asking", Asking.of(self.fingerprint, self.directives))
+        object.__setattr__(self, "asking", CoalescingKey.of(self.fingerprint, self.directives))
 
 
 @dataclass(frozen=True, slots=True)
-class Flown:
+class CallSummary:
     """What the leader's headers and journal say of a flight, however it ended."""
 
     settled: Settled | None = None
@@ -60,11 +60,11 @@ class Picture:
     """Another process bought it while it was waited for; here, everybody followed."""
     stored: bool = False
     not_stored_because: str = ""
-    flown: Flown = Flown()
+    summary: CallSummary = CallSummary()
 
 
 @dataclass(frozen=True, slots=True)
-class Crash:
+class Failed:
     """A flight that brought a refusal.
 
     `leaders_own` says that it is the leader's own trouble: a follower may try with its own
@@ -78,38 +78,38 @@ class Crash:
     remembered: Remembered | None = None
     recalled: bool = False
     aside: str = ""
-    flown: Flown = Flown()
+    summary: CallSummary = CallSummary()
 
 
-Landing = Picture | Crash
+FlightResult = Picture | Failed
 
 
-def landing_facts(order: Order, landing: Landing) -> dict[str, object]:
+def landing_facts(order: Order, result: FlightResult) -> dict[str, object]:
     """What the journal says of a flight whose own request has no line left to say it in."""
-    flown = landing.flown
-    settled = flown.settled
+    summary = result.summary
+    settled = summary.settled
     return {
-        "code": landing.refusal.code if isinstance(landing, Crash) else None,
-        "stored": isinstance(landing, Picture) and landing.stored,
+        "code": result.refusal.code if isinstance(result, Failed) else None,
+        "stored": isinstance(result, Picture) and result.stored,
         "team": order.caller.team,
         "key_id": order.caller.key_id,
         "model": order.edit.model,
         "fingerprint": order.fingerprint.key,
         "cost_usd": usd(settled.cost_nanos) if settled else None,
         "estimated": settled.estimated if settled else None,
-        "upstream_request_id": flown.upstream_request_id or None,
-        "stages_ms": stages_ms(flown.stages),
+        "upstream_request_id": summary.upstream_request_id or None,
+        "stages_ms": stages_ms(summary.stages),
     }
 
 
-def span_facts(order: Order, landing: Landing) -> Facts:
+def span_facts(order: Order, result: FlightResult) -> Facts:
     """What a flight's span says of it when it has landed."""
-    settled = landing.flown.settled
+    settled = result.summary.settled
     return {
         "gateway.request_id": order.request_id,
         "gateway.fingerprint": order.fingerprint.key,
         "gateway.team": order.caller.team,
-        "gateway.stored": isinstance(landing, Picture) and landing.stored,
+        "gateway.stored": isinstance(result, Picture) and result.stored,
         "gateway.cost_usd": settled.cost_nanos / NANOS if settled else None,
         "gateway.cost_estimated": settled.estimated if settled else None,
     }

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.cache.result_store import Results, Stored
+from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.lease_transaction import Blocked, Leasing
-from gateway.coalescing.lease_watcher import Lookout, Sighting
+from gateway.coalescing.lease_transaction import Blocked, LeaseTransaction
+from gateway.coalescing.lease_watcher import LeaseEnd, LeaseWatcher
 from gateway.coalescing.rules.failure_memory import refusal_of, remembered_of
-from gateway.coalescing.rules.lease import Lease, Standing, is_of_request
-from gateway.edits.flight_result import Crash, Landing, Order, Picture
+from gateway.coalescing.rules.lease import Lease, LeaseStatus, is_of_request
+from gateway.edits.flight_result import Failed, FlightResult, Order, Picture
 from gateway.model.errors import Refusal
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 
 
 class Follower:
@@ -26,44 +26,46 @@ class Follower:
     def __init__(
         self,
         *,
-        lookout: Lookout,
-        results: Results,
-        journal: Journal,
+        lease_watcher: LeaseWatcher,
+        results: ResultStore,
+        log: EventLog,
         now_ms: Callable[[], int],
     ) -> None:
-        self._lookout = lookout
+        self._lease_watcher = lease_watcher
         self._results = results
-        self._journal = journal
+        self._log = log
         self._now_ms = now_ms
 
-    async def follow(self, order: Order, leasing: Leasing, blocked: Blocked) -> Landing | None:
+    async def follow(
+        self, order: Order, lease_transaction: LeaseTransaction, blocked: Blocked
+    ) -> FlightResult | None:
         """How the flight landed that stands in this order's way; None: try again to lead.
 
         Raises `shutting_down` where this process ends first.
         """
         lease = blocked.lease
-        if blocked.standing is Standing.FAILED:
+        if blocked.standing is LeaseStatus.FAILED:
             return _crash(order, lease, recalled=True)
-        if blocked.standing is Standing.IN_AIR:
-            ended = await self._lookout.end_of(lease)
+        if blocked.standing is LeaseStatus.IN_AIR:
+            ended = await self._lease_watcher.end_of(lease)
             lease = ended.lease
-            if ended.how is Sighting.FAILED:
+            if ended.how is LeaseEnd.FAILED:
                 return _crash(order, lease, recalled=False)
-            if ended.how is Sighting.CLOSED:
+            if ended.how is LeaseEnd.CLOSED:
                 raise Refusal("shutting_down", _CLOSED, retry_after_seconds=2)
-            if ended.how is Sighting.SILENT:
-                self._take_over(order, leasing, lease)
-            if ended.how is not Sighting.LANDED:
+            if ended.how is LeaseEnd.SILENT:
+                self._take_over(order, lease_transaction, lease)
+            if ended.how is not LeaseEnd.LANDED:
                 return None
         stored = await self._arrived(order, lease)
         if stored is None:
-            leasing.given_up.add(lease.id)
+            lease_transaction.given_up.add(lease.id)
             return None
         return Picture(stored.entry, stored.body, found=True, elsewhere=True, stored=True)
 
-    def _take_over(self, order: Order, leasing: Leasing, lease: Lease) -> None:
-        leasing.given_up.add(lease.id)
-        self._journal.warn(
+    def _take_over(self, order: Order, lease_transaction: LeaseTransaction, lease: Lease) -> None:
+        lease_transaction.given_up.add(lease.id)
+        self._log.warn(
             "a flight is taken over from a process that shows no life",
             taken_over=lease.request_id,
             fingerprint=order.fingerprint.key,
@@ -85,7 +87,7 @@ class Follower:
             elif last_look or clock() >= deadline:
                 return None
             else:  # its owner takes the lease away where nothing could be stored
-                last_look = (await self._lookout.end_of(lease)).how is not Sighting.LANDED
+                last_look = (await self._lease_watcher.end_of(lease)).how is not LeaseEnd.LANDED
 
     def _serves(self, order: Order, lease: Lease, stored: Stored) -> bool:
         made_since = stored.entry.created_ms >= lease.started_ms
@@ -101,7 +103,7 @@ _CLOSED = (
 )
 
 
-def _crash(order: Order, lease: Lease, *, recalled: bool) -> Crash | None:
+def _crash(order: Order, lease: Lease, *, recalled: bool) -> Failed | None:
     """The failure that a lease carries; one that is not remembered is its followers' alone.
 
     None also where it may be due to what its leader sent beside, and this order does not.
@@ -114,4 +116,4 @@ def _crash(order: Order, lease: Lease, *, recalled: bool) -> Crash | None:
     remembered = remembered_of(lease)
     if remembered and lease.until_ms <= (lease.ended_ms or 0):
         remembered = None
-    return Crash(refusal_of(lease.failure), remembered=remembered, recalled=recalled, aside=aside)
+    return Failed(refusal_of(lease.failure), remembered=remembered, recalled=recalled, aside=aside)

@@ -19,17 +19,17 @@ from gateway.model.errors import Refusal
 from gateway.model.values import Settlement
 from gateway.pricing.rules.prices import plausible
 from gateway.settings import Settings
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.spans import Spans
 from gateway.upstream.http import Answer, Broken, Payload, Unsent, Upstream
-from gateway.upstream.limiter import Clearance
+from gateway.upstream.limiter import Permit
 from gateway.upstream.rules import refusals, retry_policy
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
-from gateway.wire.answer import Answered, read_answer
+from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
 from gateway.wire.fields import is_streaming
-from gateway.wire.multipart_writer import Encoded, encode
+from gateway.wire.multipart_writer import EncodedBody, encode
 
 _SPREAD_SECONDS = 0.25
 """Those who wait for the same moment do not all go in it."""
@@ -39,16 +39,16 @@ Reason = Literal["", "unreachable", "busy", "unavailable", "key"]
 
 
 @dataclass(frozen=True, slots=True)
-class Bought:
+class Answered:
     """An upstream call that brought an answer."""
 
     settlement: Settlement
     answer: Answer
-    answered: Answered
+    answered: ParsedAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class NotBought:
+class CallFailed:
     """An upstream call that brought none.
 
     `settlement` None means that it provably never left: the reservation is voided.
@@ -64,7 +64,7 @@ class NotBought:
     """How long the upstream has asked to be left alone."""
 
 
-Call = Bought | NotBought
+Call = Answered | CallFailed
 
 _REASONS: Mapping[int, Reason] = {401: "key", 403: "key", 429: "busy", 503: "unavailable"}
 """Where an answer was not charged for: why another try may go better."""
@@ -83,39 +83,39 @@ class Forwarder:
         *,
         settings: Settings,
         upstream: Upstream,
-        meters: Meters,
-        journal: Journal,
+        metrics: Metrics,
+        log: EventLog,
         spans: Spans,
     ) -> None:
         self._settings = settings.upstream
         self._upstream = upstream
-        self._meters = meters
+        self._metrics = metrics
         for reason in filter(None, get_args(Reason)):
-            meters.upstream_retries.labels(reason)  # at 0, or the first would be in no increase
-        self._journal = journal
+            metrics.upstream_retries.labels(reason)  # at 0, or the first would be in no increase
+        self._log = log
         self._spans = spans
 
-    async def forward(self, order: Order, clearance: Clearance) -> Call:
+    async def forward(self, order: Order, permit: Permit) -> Call:
         """Call the upstream, again where that can't buy twice. Never raises."""
         facts = facts_of_call(order.edit, self._settings.name, self._settings.base_url)
         with self._spans.call(f"{OPERATION} {order.edit.model}", facts) as span:
-            call = await self._try(order, clearance)
+            call = await self._try(order, permit)
             span.note(facts_of_settlement(call.settlement))
-            if isinstance(call, NotBought):
+            if isinstance(call, CallFailed):
                 span.failed(call.refusal.code)
         return call
 
-    async def _try(self, order: Order, clearance: Clearance) -> Call:
+    async def _try(self, order: Order, permit: Permit) -> Call:
         deadline = time.perf_counter() + self._settings.timeout_seconds
-        order.relay.left()
+        order.broadcast.left()
         if rest := self._upstream.rest_seconds:
             if rest > retry_policy.LONGEST_WAIT_SECONDS:
-                return NotBought(refusals.refusal_while_resting(rest), None)
+                return CallFailed(refusals.refusal_while_resting(rest), None)
             await asyncio.sleep(rest + random.random() * _SPREAD_SECONDS)
         for attempt in itertools.count(1):
             call = await self._attempt(order)
-            clearance.landed(_trouble(call))
-            if isinstance(call, Bought) or not call.may_repeat:
+            permit.landed(_trouble(call))
+            if isinstance(call, Answered) or not call.may_repeat:
                 break
             keys, most = self._upstream.keys, self._settings.max_attempts
             at_once = keys > 1 and call.may_repeat in _OF_A_KEY and not call.asked_seconds
@@ -127,10 +127,10 @@ class Forwarder:
                 seconds_left=deadline - time.perf_counter(),
                 at_once=at_once,
             )
-            if again is None or not clearance.again():
+            if again is None or not permit.again():
                 break
-            self._meters.upstream_retries.labels(call.may_repeat).inc()
-            self._journal.note(
+            self._metrics.upstream_retries.labels(call.may_repeat).inc()
+            self._log.note(
                 "a call is tried again",
                 reason=call.may_repeat,
                 attempt=attempt,
@@ -141,10 +141,10 @@ class Forwarder:
 
     async def _attempt(self, order: Order) -> Call:
         started, result = time.perf_counter(), "failed"
-        self._meters.upstream_in_flight.inc()
+        self._metrics.upstream_in_flight.inc()
         try:
             path, payload = _request(order)
-            listener = order.relay if is_streaming(order.edit) else None
+            listener = order.broadcast if is_streaming(order.edit) else None
             answer = await self._upstream.send(
                 path,
                 payload,
@@ -156,7 +156,7 @@ class Forwarder:
             return await self._read(order, answer)
         except Unsent:
             result = "unsent"
-            return NotBought(refusals.refusal_of_unsent(), None, may_repeat="unreachable")
+            return CallFailed(refusals.refusal_of_unsent(), None, may_repeat="unreachable")
         except Broken as broken:
             result = broken.why
             settlement = Settlement(
@@ -165,14 +165,14 @@ class Forwarder:
                 credential=broken.credential,
             )
             alive = broken.why == "too_large"
-            return NotBought(refusals.refusal_of_break(broken.why), settlement, alive)
+            return CallFailed(refusals.refusal_of_break(broken.why), settlement, alive)
         except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
-            self._journal.fault("a call crashed", error)
+            self._log.fault("a call crashed", error)
             refusal = refusals.refusal_of_break("failed")
-            return NotBought(refusal, Settlement(cost_nanos=None), alive=True)
+            return CallFailed(refusal, Settlement(cost_nanos=None), alive=True)
         finally:
-            self._meters.upstream_in_flight.dec()
-            self._meters.record_call(
+            self._metrics.upstream_in_flight.dec()
+            self._metrics.record_call(
                 model=order.edit.model, result=result, seconds=time.perf_counter() - started
             )
 
@@ -190,29 +190,29 @@ class Forwarder:
             if answer.last:
                 answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
         except ValueError:
-            return NotBought(refusals.refusal_of_break("garbage"), settlement)
+            return CallFailed(refusals.refusal_of_break("garbage"), settlement)
         answered = await self._understood(answer.body)
         bound = self._settings.implausible_cost_usd * order.edit.n
         cost = plausible(answered.cost_nanos, bound)
         settlement = replace(settlement, cost_nanos=cost)
         if answer.went_wrong:
-            return NotBought(refusals.refusal_of_error_event(answer.body), settlement)
+            return CallFailed(refusals.refusal_of_error_event(answer.body), settlement)
         if not answered.valid:
-            return NotBought(refusals.refusal_of_break("garbage"), settlement)
-        return Bought(settlement, answer, answered)
+            return CallFailed(refusals.refusal_of_break("garbage"), settlement)
+        return Answered(settlement, answer, answered)
 
-    async def _understood(self, body: bytes) -> Answered:
+    async def _understood(self, body: bytes) -> ParsedAnswer:
         """Off the event loop where it is large: its quotes are looked for in all of it."""
         if len(body) <= _READ_AT_ONCE_BYTES:
             return read_answer(body, self._settings.cost_path)
         return await asyncio.to_thread(read_answer, body, self._settings.cost_path)
 
-    def _refused(self, answer: Answer, settlement: Settlement) -> NotBought:
+    def _refused(self, answer: Answer, settlement: Settlement) -> CallFailed:
         """What an answer that is not a 200 means: for the money, the circuit, and another try."""
         free = retry_policy.is_uncharged(answer.status, self._settings.uncharged_statuses)
         ours = answer.status in refusals.ACCOUNT_STATUSES
         if ours:
-            self._meters.account_refusals.inc()
+            self._metrics.account_refusals.inc()
         reason = _REASONS.get(answer.status, "") if free else ""
         if reason == "key" and not self._upstream.has_good_key:
             reason = ""
@@ -220,7 +220,7 @@ class Forwarder:
         asked = self._upstream.rest_seconds if of_key else answer.retry_after_seconds
         wait = self._upstream.rest_seconds or answer.retry_after_seconds
         refusal = refusals.refusal_of_answer(answer.status, answer.body, wait, free=free)
-        return NotBought(
+        return CallFailed(
             refusal,
             replace(settlement, cost_nanos=0) if free else settlement,
             alive=answer.status < 500 and (answer.status not in _OF_ALL or reason == "key"),
@@ -231,7 +231,7 @@ class Forwarder:
 
 def _trouble(call: Call) -> str:
     """What the upstream failed with, as far as others than this edit are concerned."""
-    return "" if isinstance(call, Bought) or call.alive else call.refusal.code
+    return "" if isinstance(call, Answered) or call.alive else call.refusal.code
 
 
 def _as_plain(answer: Answer, model: str) -> Answer:
@@ -255,7 +255,7 @@ async def _whole(document: bytes) -> AsyncGenerator[bytes | memoryview, None]:
     yield document
 
 
-async def _pieces(encoded: Encoded, order: Order) -> AsyncGenerator[bytes | memoryview, None]:
+async def _pieces(encoded: EncodedBody, order: Order) -> AsyncGenerator[bytes | memoryview, None]:
     for segment in encoded.segments:
         if isinstance(segment, bytes):
             yield segment

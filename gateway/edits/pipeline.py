@@ -11,25 +11,25 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.accounts.authenticator import Keyring
-from gateway.accounts.rate_limiter import Traffic
-from gateway.accounts.rules.guess_throttle import Throttle
-from gateway.cache.result_store import Results, Stored
+from gateway.accounts.authenticator import Authenticator
+from gateway.accounts.rate_limiter import RateLimiter
+from gateway.accounts.rules.guess_throttle import GuessThrottle
+from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
 from gateway.cache.rules.fingerprint import GENERATIONS_OFF, fingerprint
-from gateway.coalescing.broadcast import Relay
+from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.single_flight import ClientGone
-from gateway.coalescing.stream_subscriber import Stream
-from gateway.edits.coalescer import Arrival, Boarding
-from gateway.edits.early_checks import Gate
-from gateway.edits.flight_result import Crash, Flown, Order
+from gateway.coalescing.stream_subscriber import StreamSubscriber
+from gateway.edits.coalescer import Coalescer, JoinResult
+from gateway.edits.early_checks import EarlyChecks
+from gateway.edits.flight_result import CallSummary, Failed, Order
 from gateway.model.errors import Refusal
 from gateway.model.values import Caller, Edit, Fingerprint, Outcome, Route
 from gateway.settings import Settings
-from gateway.telemetry.request_record import Trace
+from gateway.telemetry.request_record import RequestRecord
 from gateway.uploads.reader import read_edit
 from gateway.uploads.rules import declared_headers
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Room, Spool
 from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.rules import model_catalogue as caps
@@ -91,31 +91,31 @@ class Pipeline:
         self,
         *,
         settings: Settings,
-        keyring: Keyring,
-        traffic: Traffic,
+        authenticator: Authenticator,
+        traffic: RateLimiter,
         catalogue: Catalogue,
-        results: Results,
-        boarding: Boarding,
+        results: ResultStore,
+        coalescer: Coalescer,
         digest: Callable[[bytes], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
-        self._keyring = keyring
+        self._authenticator = authenticator
         self._traffic = traffic
         self._catalogue = catalogue
         self._results = results
-        self._boarding = boarding
+        self._coalescer = coalescer
         self._digest = digest
         self._now_ms = now_ms
-        self._throttle = Throttle()
+        self._throttle = GuessThrottle()
         self._room = Room(settings.server.spool_bytes)
-        self._bounds = Bounds(
+        self._bounds = UploadLimits(
             max_body_bytes=settings.limits.max_body_bytes,
             max_image_bytes=settings.limits.max_image_bytes,
             max_pixels=settings.limits.max_image_pixels,
         )
 
-    async def serve(self, incoming: Incoming, trace: Trace) -> None:
+    async def serve(self, incoming: Incoming, trace: RequestRecord) -> None:
         """The whole of it. Raises Refusal where the request can't go on.
 
         A client keeps its place until it has taken its answer, which is held for it so long.
@@ -130,8 +130,8 @@ class Pipeline:
                 if hit:
                     reply = self.respond_hit(hit, admitted, trace)
                 else:
-                    arrival = await self.join(edit, address, admitted, spool, incoming, trace)
-                    reply = self.respond_arrival(arrival, admitted, trace)
+                    joined = await self.join(edit, address, admitted, spool, incoming, trace)
+                    reply = self.respond_arrival(joined, admitted, trace)
                 if is_streaming(edit):
                     reply = await _as_events(reply, edit)
             with trace.stage("send"):
@@ -139,7 +139,7 @@ class Pipeline:
 
     # --- authenticate -----------------------------------------------------------------
 
-    def authenticate(self, incoming: Incoming, trace: Trace) -> Caller:
+    def authenticate(self, incoming: Incoming, trace: RequestRecord) -> Caller:
         """Whose request is it? Raises `invalid_api_key`."""
         with trace.stage("authenticate"):
             trace.caller = self.caller_of(incoming.headers, incoming.address)
@@ -153,7 +153,7 @@ class Pipeline:
         """
         now_ms = self._now_ms()
         try:
-            return self._keyring.authenticate(headers.get("authorization", ""), now_ms)
+            return self._authenticator.authenticate(headers.get("authorization", ""), now_ms)
         except Refusal as refusal:
             if refusal.code == "invalid_api_key":
                 self._throttle.failed(address, now_ms)
@@ -167,7 +167,7 @@ class Pipeline:
 
     # --- admit ------------------------------------------------------------------------
 
-    async def admit(self, caller: Caller, incoming: Incoming, trace: Trace) -> Admitted:
+    async def admit(self, caller: Caller, incoming: Incoming, trace: RequestRecord) -> Admitted:
         """May its body be read? Decided by its head alone: rates, directives, sizes."""
         with trace.stage("admit"):
             headers = incoming.headers
@@ -190,10 +190,10 @@ class Pipeline:
     # --- read -------------------------------------------------------------------------
 
     async def read(
-        self, admitted: Admitted, incoming: Incoming, spool: Spool, trace: Trace
+        self, admitted: Admitted, incoming: Incoming, spool: Spool, trace: RequestRecord
     ) -> Edit:
         """Read the body, refusing as soon as what has come shows that it must be."""
-        gate = Gate(admitted.caller, self._catalogue, incoming.route)
+        gate = EarlyChecks(admitted.caller, self._catalogue, incoming.route)
         with trace.stage("read"):
             edit = await read_edit(
                 incoming.chunks(),
@@ -225,7 +225,7 @@ class Pipeline:
 
     # --- fingerprint ------------------------------------------------------------------
 
-    def fingerprint(self, edit: Edit, admitted: Admitted, trace: Trace) -> Fingerprint:
+    def fingerprint(self, edit: Edit, admitted: Admitted, trace: RequestRecord) -> Fingerprint:
         """The content address of the edit, among those who may share its result."""
         with trace.stage("fingerprint"):
             address = fingerprint(
@@ -243,7 +243,7 @@ class Pipeline:
     # --- look up ----------------------------------------------------------------------
 
     async def look_up(
-        self, address: Fingerprint, admitted: Admitted, trace: Trace
+        self, address: Fingerprint, admitted: Admitted, trace: RequestRecord
     ) -> Stored | None:
         """The stored result, if there is one that may be served. Raises `not_cached`."""
         directives = admitted.directives
@@ -272,8 +272,8 @@ class Pipeline:
         admitted: Admitted,
         spool: Spool,
         incoming: Incoming,
-        trace: Trace,
-    ) -> Arrival:
+        trace: RequestRecord,
+    ) -> JoinResult:
         """Lead the flight of this edit, or follow it.
 
         Raises `still_running` where it takes longer than a client can wait, and ClientGone
@@ -289,14 +289,14 @@ class Pipeline:
         )
         stream = self._stream(order, incoming) if is_streaming(edit) else None
         with trace.stage("join"):
-            return await self._boarding.join(order, incoming.gone, stream)
+            return await self._coalescer.join(order, incoming.gone, stream)
 
-    def _stream(self, order: Order, incoming: Incoming) -> Stream:
-        async def begin(led: bool, relay: Relay) -> None:
-            status = _expected(order, led) if relay.away else None
+    def _stream(self, order: Order, incoming: Incoming) -> StreamSubscriber:
+        async def begin(led: bool, broadcast: Broadcast) -> None:
+            status = _expected(order, led) if broadcast.away else None
             await incoming.begin(Reply(b"", status, content_type=CONTENT_TYPE))
 
-        return Stream(
+        return StreamSubscriber(
             begin=begin,
             send=incoming.send,
             heartbeat_seconds=self._settings.server.stream_heartbeat_seconds,
@@ -305,7 +305,7 @@ class Pipeline:
 
     # --- respond ----------------------------------------------------------------------
 
-    def respond_hit(self, hit: Stored, admitted: Admitted, trace: Trace) -> Reply:
+    def respond_hit(self, hit: Stored, admitted: Admitted, trace: RequestRecord) -> Reply:
         """A stored result: it costs nothing."""
         entry, now_ms = hit.entry, self._now_ms()
         trace.save(Outcome.HIT, entry, retry=admitted.directives.retry)
@@ -318,34 +318,36 @@ class Pipeline:
             content_type=entry.content_type,
         )
 
-    def respond_arrival(self, arrival: Arrival, admitted: Admitted, trace: Trace) -> Reply:
+    def respond_arrival(
+        self, joined: JoinResult, admitted: Admitted, trace: RequestRecord
+    ) -> Reply:
         """What a flight brought, for the one who led it or one who followed. Raises Refusal."""
-        landing = arrival.landing
-        if arrival.led:
-            _take_down_flight(landing.flown, trace)
-        if isinstance(landing, Crash):
-            self._take_down_crash(landing, arrival.led, trace)
-            raise replace(landing.refusal)  # one of its own, that holds no frames of others
-        led = arrival.led and not landing.elsewhere
-        if landing.found and not landing.elsewhere:
-            return self.respond_hit(Stored(landing.entry, landing.shared_body), admitted, trace)
-        why_not = landing.not_stored_because
+        result = joined.result
+        if joined.led:
+            _take_down_flight(result.summary, trace)
+        if isinstance(result, Failed):
+            self._take_down_crash(result, joined.led, trace)
+            raise replace(result.refusal)  # one of its own, that holds no frames of others
+        led = joined.led and not result.elsewhere
+        if result.found and not result.elsewhere:
+            return self.respond_hit(Stored(result.entry, result.shared_body), admitted, trace)
+        why_not = result.not_stored_because
         outcome = _outcome(why_not, admitted.directives) if led else Outcome.COALESCED
         trace.outcome, trace.status = outcome, 200
         if not led:
-            trace.save(outcome, landing.entry, retry=admitted.directives.retry)
+            trace.save(outcome, result.entry, retry=admitted.directives.retry)
         return Reply(
-            body=landing.body if led else landing.shared_body,
+            body=result.body if led else result.shared_body,
             cache=CacheStatus(
                 outcome,
-                key=landing.entry.key,
-                stored=landing.stored and led,
-                ttl_seconds=int(self._settings.cache.ttl) if landing.stored else None,
+                key=result.entry.key,
+                stored=result.stored and led,
+                ttl_seconds=int(self._settings.cache.ttl) if result.stored else None,
                 detail=why_not,
             ),
         )
 
-    def _take_down_crash(self, crash: Crash, led: bool, trace: Trace) -> None:
+    def _take_down_crash(self, crash: Failed, led: bool, trace: RequestRecord) -> None:
         """That a failure was another's or an old one: then it cost this one nothing."""
         if not led or crash.recalled:
             trace.cost_nanos = 0
@@ -389,12 +391,12 @@ def _outcome(not_stored_because: str, directives: Directives) -> Outcome:
     return Outcome.REFRESHED if directives.no_cache else Outcome.MISS
 
 
-def _take_down_flight(flown: Flown, trace: Trace) -> None:
+def _take_down_flight(summary: CallSummary, trace: RequestRecord) -> None:
     """What the flight did, in the record of the request that led it."""
     trace.stages.pop("join", None)
-    trace.stages.update(flown.stages)
-    trace.upstream_request_id = flown.upstream_request_id
-    if flown.settled:
-        trace.cost_nanos = flown.settled.cost_nanos
-        trace.estimated = flown.settled.estimated
-        trace.remaining_nanos = flown.settled.remaining_nanos
+    trace.stages.update(summary.stages)
+    trace.upstream_request_id = summary.upstream_request_id
+    if summary.settled:
+        trace.cost_nanos = summary.settled.cost_nanos
+        trace.estimated = summary.settled.estimated
+        trace.remaining_nanos = summary.settled.remaining_nanos

@@ -13,26 +13,26 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from gateway.cache.invalidation import Announcements
-from gateway.cache.result_store import Results, Stored
+from gateway.cache.invalidation import Invalidation
+from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.lease_transaction import Blocked, Leases, Leasing
+from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
 from gateway.coalescing.rules.failure_memory import Remembered, failure_of, memory_seconds
-from gateway.edits.flight_result import Crash, Flown, Landing, Order, Picture
+from gateway.edits.flight_result import CallSummary, Failed, FlightResult, Order, Picture
 from gateway.edits.follow_elsewhere import Follower
-from gateway.edits.forward import Bought, Call, Forwarder, NotBought
-from gateway.ledger.budget_service import Treasury
+from gateway.edits.forward import Answered, Call, CallFailed, Forwarder
+from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
 from gateway.model.values import CallFacts, Entry, Reservation, Settled, Settlement
 from gateway.settings import Settings
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_record import Stage
 from gateway.telemetry.spans import Spans
-from gateway.upstream.limiter import Clearance, Tower
-from gateway.wire.answer import Answered
+from gateway.upstream.limiter import Permit, UpstreamLimiter
+from gateway.wire.answer import ParsedAnswer
 
 LEADERS_OWN = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
 INTERNAL = Refusal(
@@ -48,8 +48,8 @@ class Paid:
     """A reservation, what goes along with it until it is resolved, and leave to fly."""
 
     reservation: Reservation
-    leasing: Leasing
-    clearance: Clearance
+    lease_transaction: LeaseTransaction
+    permit: Permit
     counted: bool = False
     """Is what it cost in the metrics?"""
 
@@ -61,123 +61,127 @@ class Buyer:
         self,
         *,
         settings: Settings,
-        treasury: Treasury,
+        budgets: BudgetService,
         leases: Leases,
         follower: Follower,
-        tower: Tower,
+        limiter: UpstreamLimiter,
         forwarder: Forwarder,
-        results: Results,
-        announcements: Announcements,
-        meters: Meters,
-        journal: Journal,
+        results: ResultStore,
+        invalidation: Invalidation,
+        metrics: Metrics,
+        log: EventLog,
         digest: Callable[[bytes], str],
         now_ms: Callable[[], int],
         spans: Spans,
     ) -> None:
         self._settings = settings
-        self._treasury = treasury
+        self._budgets = budgets
         self._leases = leases
         self._follower = follower
-        self._tower = tower
+        self._limiter = limiter
         self._forwarder = forwarder
         self._results = results
-        self._announcements = announcements
-        self._meters = meters
-        self._journal = journal
+        self._invalidation = invalidation
+        self._metrics = metrics
+        self._log = log
         self._digest = digest
         self._now_ms = now_ms
         self._spans = spans
 
-    async def buy(self, order: Order) -> Landing:
+    async def buy(self, order: Order) -> FlightResult:
         """The whole of a flight. Never raises: what goes wrong is in the landing."""
         stages = Stages(self._spans)
         try:
             return await self._buy(order, stages)
         except Refusal as refusal:
             own = refusal.code in LEADERS_OWN
-            return Crash(refusal, leaders_own=own, flown=Flown(stages=stages.seconds))
+            return Failed(refusal, leaders_own=own, summary=CallSummary(stages=stages.seconds))
         except Exception as error:  # noqa: BLE001 - a flight must land, or its followers hang
-            self._journal.fault("a flight crashed", error)
-            return Crash(INTERNAL, flown=Flown(stages=stages.seconds))
+            self._log.fault("a flight crashed", error)
+            return Failed(INTERNAL, summary=CallSummary(stages=stages.seconds))
         finally:
             order.spool.close()
 
-    async def _buy(self, order: Order, stages: Stages) -> Landing:
+    async def _buy(self, order: Order, stages: Stages) -> FlightResult:
         paid = await self._lead(order, stages)
         if not isinstance(paid, Paid):
             return paid
         try:
             return await self._fly(order, paid, stages)
         except Exception:
-            paid.clearance.release()
-            paid.leasing.lost()  # what is settled stays as it is; else this is the ceiling
+            paid.permit.release()
+            paid.lease_transaction.lost()
             await self._book(order, paid, UNKNOWN)
             raise
 
-    async def _fly(self, order: Order, paid: Paid, stages: Stages) -> Landing:
+    async def _fly(self, order: Order, paid: Paid, stages: Stages) -> FlightResult:
         caller = order.caller
-        self._meters.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
-        call = await self._call(order, paid.clearance, stages)
-        remembered = self._note(order, paid.leasing, call)
+        self._metrics.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
+        call = await self._call(order, paid.permit, stages)
+        remembered = self._note(order, paid.lease_transaction, call)
         with stages.time("settle"):
             settled = await self.settle(order, paid, call)
-        flown = Flown(
+        summary = CallSummary(
             settled=settled,
             upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
             stages=stages.seconds,
         )
-        if isinstance(call, NotBought) or settled is None:
-            refusal = call.refusal if isinstance(call, NotBought) else INTERNAL
-            return Crash(refusal, remembered=remembered, aside=order.fingerprint.aside, flown=flown)
+        if isinstance(call, CallFailed) or settled is None:
+            refusal = call.refusal if isinstance(call, CallFailed) else INTERNAL
+            return Failed(
+                refusal, remembered=remembered, aside=order.fingerprint.aside, summary=summary
+            )
         with stages.time("store"):
-            return await self.store(order, paid, call, flown)
+            return await self.store(order, paid, call, summary)
 
-    async def _lead(self, order: Order, stages: Stages) -> Paid | Landing:
+    async def _lead(self, order: Order, stages: Stages) -> Paid | FlightResult:
         """Money for the call, unless there turns out to be a picture, or somebody else's call."""
-        leasing = self._leases.of(order.asking, order.request_id)
+        lease_transaction = self._leases.of(order.coalescing_key, order.request_id)
         while True:
             if found := await self._look(order, stages):
                 return found
             try:
-                return await self._line_up(order, leasing, stages)
+                return await self._line_up(order, lease_transaction, stages)
             except Blocked as blocked:
                 with stages.time("follow"):
-                    landing = await self._follower.follow(order, leasing, blocked)
-            if landing:
-                return replace(landing, flown=Flown(stages=stages.seconds))
+                    result = await self._follower.follow(order, lease_transaction, blocked)
+            if result:
+                return replace(result, summary=CallSummary(stages=stages.seconds))
 
-    async def _line_up(self, order: Order, leasing: Leasing, stages: Stages) -> Paid | Picture:
+    async def _line_up(
+        self, order: Order, lease_transaction: LeaseTransaction, stages: Stages
+    ) -> Paid | Picture:
         """A seat at the upstream first, then the money: none is held by who waits in the line.
 
         Whoever is not paid for, or is to follow another's flight, takes up no seat, and who has
         no money is told so without a wait.
         """
-        if self._tower.is_full:
+        if self._limiter.is_full:
             with stages.time("afford"):
                 await self.afford(order)
         with ExitStack() as stack:
             with stages.time("queue"):
-                clearance = await self._tower.clear(order.caller.team)
-            stack.callback(clearance.release)
-            if clearance.queued and (found := await self._look(order, stages)):
+                permit = await self._limiter.clear(order.caller.team)
+            stack.callback(permit.release)
+            if permit.queued and (found := await self._look(order, stages)):
                 return found
             with stages.time("reserve"):
-                reservation = await self.reserve(order, leasing, clearance)
+                reservation = await self.reserve(order, lease_transaction, permit)
             stack.pop_all()
-        return Paid(reservation, leasing, clearance)
+        return Paid(reservation, lease_transaction, permit)
 
-    async def _call(self, order: Order, clearance: Clearance, stages: Stages) -> Call:
+    async def _call(self, order: Order, permit: Permit, stages: Stages) -> Call:
         """The call itself. Who had to wait for money has let others have the seat meanwhile."""
         try:
             with stages.time("queue"):
-                await clearance.regain()
+                await permit.reacquire()
         except Refusal as refusal:
-            return NotBought(refusal, None)
+            return CallFailed(refusal, None)
         try:
             with stages.time("forward"):
-                return await self._forwarder.forward(order, clearance)
+                return await self._forwarder.forward(order, permit)
         finally:
-            clearance.release()
+            permit.release()
 
     # --- look again -------------------------------------------------------------------
 
@@ -197,7 +201,9 @@ class Buyer:
 
     # --- reserve ----------------------------------------------------------------------
 
-    async def reserve(self, order: Order, leasing: Leasing, clearance: Clearance) -> Reservation:
+    async def reserve(
+        self, order: Order, lease_transaction: LeaseTransaction, permit: Permit
+    ) -> Reservation:
         """Hold the most that this call can cost, at every level, and take the edit's lease.
 
         Raises Refusal, and Blocked where the lease is another flight's.
@@ -210,19 +216,19 @@ class Buyer:
             references=len(order.edit.references),
             body_bytes=order.edit.body_bytes,
         )
-        granted = await self._treasury.reserve(
+        granted = await self._budgets.reserve(
             order.caller,
             facts,
             price_nanos=self._price_nanos(order),
             images=order.edit.n,
-            along=leasing,
-            on_wait=clearance.release,
+            along=lease_transaction,
+            on_wait=permit.release,
         )
         return granted.reservation
 
     async def afford(self, order: Order) -> None:
         """Is there money for this call, or will there be? Raises Refusal where there won't."""
-        await self._treasury.afford(
+        await self._budgets.afford(
             order.caller,
             order.edit.model,
             price_nanos=self._price_nanos(order),
@@ -237,10 +243,12 @@ class Buyer:
 
     # --- settle -----------------------------------------------------------------------
 
-    def _note(self, order: Order, leasing: Leasing, call: Call) -> Remembered | None:
+    def _note(
+        self, order: Order, lease_transaction: LeaseTransaction, call: Call
+    ) -> Remembered | None:
         """Have the settlement tell the others how it ended; what is remembered of a failure."""
-        if isinstance(call, Bought):
-            leasing.landed()
+        if isinstance(call, Answered):
+            lease_transaction.landed()
             return None
         seconds = 0.0
         if call.settlement:
@@ -249,9 +257,11 @@ class Buyer:
                 call.settlement.cost_nanos,
                 failure_seconds=self._settings.cache.failure_memory_seconds,
                 refusal_seconds=self._settings.cache.refusal_memory_seconds,
-                stores=order.asking.stores,
+                stores=order.coalescing_key.stores,
             )
-        leasing.failed(failure_of(call.refusal, order.fingerprint.aside), int(seconds * 1000))
+        lease_transaction.failed(
+            failure_of(call.refusal, order.fingerprint.aside), int(seconds * 1000)
+        )
         if not seconds:
             return None
         now_ms = self._now_ms()
@@ -260,14 +270,14 @@ class Buyer:
     async def settle(self, order: Order, paid: Paid, call: Call) -> Settled | None:
         """Book what the call cost, or give the money back where it never left."""
         if call.settlement is None:
-            await self._treasury.void(paid.reservation, paid.leasing)
+            await self._budgets.void(paid.reservation, paid.lease_transaction)
             return None
         return await self._book(order, paid, call.settlement)
 
     async def _book(self, order: Order, paid: Paid, settlement: Settlement) -> Settled:
         """To book twice is to book once, in the ledger and in the metrics."""
-        settled = await self._treasury.settle(
-            order.caller.key_id, paid.reservation, settlement, paid.leasing
+        settled = await self._budgets.settle(
+            order.caller.key_id, paid.reservation, settlement, paid.lease_transaction
         )
         if not paid.counted:
             paid.counted = True
@@ -281,7 +291,7 @@ class Buyer:
         labels = {"model": order.edit.model, "team": order.caller.team}
         pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
         if cost or pictures:
-            self._meters.record_cost(
+            self._metrics.record_cost(
                 **labels,
                 request_id=order.request_id,
                 key_id=order.caller.key_id,
@@ -290,8 +300,8 @@ class Buyer:
                 pictures=pictures,
             )
         if settled.overrun_nanos:
-            self._meters.record_overrun(**labels)
-            self._journal.warn(
+            self._metrics.record_overrun(**labels)
+            self._log.warn(
                 "a call cost more than its ceiling",
                 **labels,
                 cost_usd=usd(cost),
@@ -300,32 +310,34 @@ class Buyer:
 
     # --- store ------------------------------------------------------------------------
 
-    async def store(self, order: Order, paid: Paid, call: Bought, flown: Flown) -> Picture:
+    async def store(
+        self, order: Order, paid: Paid, call: Answered, summary: CallSummary
+    ) -> Picture:
         """Keep the result, unless there is a reason not to. A broken store is only a miss."""
-        make = functools.partial(self._shared, order, call, flown)
+        make = functools.partial(self._shared, order, call, summary)
         why_not = _why_not_stored(order, call.answered)
         if why_not:
             shared, kept = await asyncio.to_thread(make), False
         else:
             shared, kept = await self._results.keep(make)
-            why_not = "" if kept else f"results-{self._results.trouble or 'not-kept'}"
+            why_not = "" if kept else f"results-{self._results.failure or 'not-kept'}"
         if not kept:
-            await self._leases.let_go(paid.leasing, paid.reservation.id)
+            await self._leases.let_go(paid.lease_transaction, paid.reservation.id)
         elif order.directives.may_replace:
-            self._announcements.replaced(shared.entry.key, shared.entry.created_ms)
+            self._invalidation.replaced(shared.entry.key, shared.entry.created_ms)
         return Picture(
             entry=shared.entry,
             shared_body=shared.body,
             body=call.answer.body,
             stored=kept,
             not_stored_because=why_not,
-            flown=flown,
+            summary=summary,
         )
 
-    def _shared(self, order: Order, call: Bought, flown: Flown) -> Stored:
+    def _shared(self, order: Order, call: Answered, summary: CallSummary) -> Stored:
         """The result for everybody who did not pay; megabytes are copied and hashed for it."""
         now_ms = self._now_ms()
-        cost_nanos = flown.settled.cost_nanos if flown.settled else None
+        cost_nanos = summary.settled.cost_nanos if summary.settled else None
         body = call.answered.for_sharing(cost_nanos)
         entry = Entry(
             key=order.fingerprint.key,
@@ -356,7 +368,7 @@ class Stages:
         return Stage(name, self.seconds, self._spans)
 
 
-def _why_not_stored(order: Order, answered: Answered) -> str:
+def _why_not_stored(order: Order, answered: ParsedAnswer) -> str:
     if order.fingerprint.uncacheable:
         return order.fingerprint.uncacheable
     if order.directives.no_store:

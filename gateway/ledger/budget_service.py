@@ -38,7 +38,7 @@ _SETTLE_AGAIN_SECONDS = 1.0
 SEEN_DAYS_MS = 30 * 86_400_000
 
 
-class Along(Protocol):
+class TransactionParticipant(Protocol):
     """What goes along with a call's money, in the same transactions; each may be run again."""
 
     async def hold(self, tx: Transaction, reservation_id: str) -> None:
@@ -50,7 +50,7 @@ class Along(Protocol):
         ...
 
 
-class Treasury:
+class BudgetService:
     """Holds and books money for one process, `owner_id`."""
 
     def __init__(
@@ -60,14 +60,14 @@ class Treasury:
         owner_id: str,
         zone: ZoneInfo,
         now_ms: Callable[[], int],
-        on_trouble: Callable[[str, BaseException], None],
+        on_failure: Callable[[str, BaseException], None],
         on_used_up: Callable[[OverBudget], None] | None = None,
     ) -> None:
         self._database = database
         self._owner_id = owner_id
         self._zone = zone
         self._now_ms = now_ms
-        self._on_trouble = on_trouble
+        self._on_failure = on_failure
         self._on_used_up = on_used_up
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._verdicts: dict[str, tuple[OverBudget, int]] = {}
@@ -120,7 +120,7 @@ class Treasury:
         *,
         price_nanos: int,
         images: int,
-        along: Along | None = None,
+        along: TransactionParticipant | None = None,
         on_wait: Callable[[], None] | None = None,
     ) -> reserve_settle.Granted:
         """Hold the most that a call can cost. Raises Refusal where it may not be paid for.
@@ -146,7 +146,7 @@ class Treasury:
         facts: CallFacts,
         price_nanos: int,
         images: int,
-        along: Along | None,
+        along: TransactionParticipant | None,
         *,
         blocked_by: str,
         deadline: float,
@@ -194,7 +194,7 @@ class Treasury:
         facts: CallFacts,
         price_nanos: int,
         images: int,
-        along: Along | None,
+        along: TransactionParticipant | None,
     ) -> reserve_settle.Granted:
         now_ms = self._now_ms()
         reservation_id = new_id("rsv_")
@@ -239,7 +239,7 @@ class Treasury:
                 facts={"level": paused.level},
             ) from None
         except StateUnavailable as error:
-            self._on_trouble("reserve", error)
+            self._on_failure("reserve", error)
             raise Refusal(
                 "state_unavailable",
                 "The gateway can't reach its books, so it buys nothing now; nothing was charged. "
@@ -257,7 +257,7 @@ class Treasury:
         key_id: str,
         reservation: Reservation,
         settlement: Settlement,
-        along: Along | None = None,
+        along: TransactionParticipant | None = None,
     ) -> Settled:
         """Book what a call cost. Never raises for an unreachable state: it is written later.
 
@@ -275,7 +275,7 @@ class Treasury:
         try:
             settled = await self._database.write(book, together=True)
         except StateUnavailable as error:
-            self._on_trouble("settle", error)
+            self._on_failure("settle", error)
         else:
             self._note_remaining(key_id, settled.remaining_nanos)
             return settled
@@ -287,11 +287,13 @@ class Treasury:
             estimated=cost is None,
         )
 
-    async def void(self, reservation: Reservation, along: Along | None = None) -> None:
+    async def void(
+        self, reservation: Reservation, along: TransactionParticipant | None = None
+    ) -> None:
         """Give back what was held for a call that never left."""
         await self._void(reservation.id, along)
 
-    async def _void(self, reservation_id: str, along: Along | None) -> None:
+    async def _void(self, reservation_id: str, along: TransactionParticipant | None) -> None:
         async def release(tx: Transaction) -> bool:
             if along:
                 await along.resolve(tx, reservation_id)
@@ -300,7 +302,7 @@ class Treasury:
         try:
             await self._database.write(release, together=True)
         except StateUnavailable as error:
-            self._on_trouble("void", error)
+            self._on_failure("void", error)
             self._in_background(self._until_written(release))
 
     async def _until_written(self, operation: Operation[object]) -> None:
@@ -309,7 +311,7 @@ class Treasury:
             try:
                 await self._database.write(operation)
             except StateUnavailable as error:
-                self._on_trouble("write again", error)
+                self._on_failure("write again", error)
             else:
                 return
 

@@ -227,7 +227,7 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RateStatus:
     """The tightest request rate that a request is under."""
 
     limit: int

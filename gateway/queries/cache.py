@@ -14,7 +14,7 @@ from itertools import islice
 
 from gateway.accounts.tables.audit import Author, append
 from gateway.accounts.tables.keys import show_key
-from gateway.cache.result_store import Counts, Progress, Results, Stats, Verified
+from gateway.cache.result_store import Counts, Progress, ResultStore, StoreStats, Verified
 from gateway.cache.rules.purge_selection import Selection
 from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.coalescing.tables import leases
@@ -41,7 +41,7 @@ class Holdings:
     """
 
     team: str | None
-    stats: Stats
+    stats: StoreStats
     max_bytes: int | None
     from_day: str
     to_day: str
@@ -105,7 +105,7 @@ class Selected:
 class Housekeeper:
     """Keeps house in one store of results, and in the state where that tells of it."""
 
-    def __init__(self, settings: Settings, database: Database, results: Results) -> None:
+    def __init__(self, settings: Settings, database: Database, results: ResultStore) -> None:
         self._settings = settings
         self._database = database
         self._results = results
@@ -212,14 +212,14 @@ class Housekeeper:
         counted = self._results.counts().damaged - before
         return Verified(found.checked, max(found.damaged, counted))
 
-    async def _stats_of(self, team: str) -> Stats:
+    async def _stats_of(self, team: str) -> StoreStats:
         number = size = 0
         oldest_ms: int | None = None
         async for entry in self._results.entries():
             if entry.team == team:
                 number, size = number + 1, size + entry.body_bytes
                 oldest_ms = min(entry.created_ms, oldest_ms or entry.created_ms)
-        return Stats(number, size, oldest_ms)
+        return StoreStats(number, size, oldest_ms)
 
     async def _record(self, selected: Selected, by: Author) -> None:
         told = {

@@ -11,43 +11,43 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from gateway.accounts.authenticator import Keyring
-from gateway.accounts.rate_limiter import Lease, Traffic
+from gateway.accounts.authenticator import Authenticator
+from gateway.accounts.rate_limiter import Lease, RateLimiter
 from gateway.accounts.tables import rate_leases
-from gateway.alerts import Courier, Watch
+from gateway.alerts import BudgetMonitor, WebhookDelivery
 from gateway.alerts.webhook import Webhook
-from gateway.cache.disk import DiskResults
-from gateway.cache.invalidation import Announcements
-from gateway.cache.result_store import Results
+from gateway.cache.disk import DiskStore
+from gateway.cache.invalidation import Invalidation
+from gateway.cache.result_store import ResultStore
 from gateway.coalescing.lease_transaction import Leases
-from gateway.coalescing.lease_watcher import Lookout
-from gateway.coalescing.single_flight import Flights
+from gateway.coalescing.lease_watcher import LeaseWatcher
+from gateway.coalescing.single_flight import SingleFlight
 from gateway.database import documents
 from gateway.database.clock import Clock
 from gateway.database.database import Database, Transaction
 from gateway.database.sqlite import SqliteDatabase
-from gateway.edits.coalescer import Boarding
-from gateway.edits.flight_result import Landing, landing_facts
+from gateway.edits.coalescer import Coalescer
+from gateway.edits.flight_result import FlightResult, landing_facts
 from gateway.edits.follow_elsewhere import Follower
 from gateway.edits.forward import Forwarder
 from gateway.edits.pipeline import Pipeline
 from gateway.edits.purchase import Buyer
-from gateway.ledger.budget_service import Treasury
+from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import abandoned
 from gateway.model.values import ModelFacts
-from gateway.queries.request import Inquiry
-from gateway.server.shutdown import Draining
-from gateway.settings import Cache as CacheSettings
+from gateway.queries.request import RequestStatus
+from gateway.server.shutdown import GracefulShutdown
+from gateway.settings import CacheSettings as CacheSettings
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters, Seat
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics, WorkerSlot
 from gateway.telemetry.spans import NO_SPANS, Spans
-from gateway.telemetry.usage_recorder import Recorder
+from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.reader import digest
 from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.http import Upstream
-from gateway.upstream.limiter import Tower
-from gateway.upstream.rules.circuit_breaker import Circuit
+from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
@@ -71,41 +71,41 @@ def open_database(url: str) -> Database:
 
 
 @dataclass
-class Parts:
+class Container:
     """Everything that a running gateway consists of."""
 
     settings: Settings
-    journal: Journal
-    meters: Meters
+    log: EventLog
+    metrics: Metrics
     spans: Spans
     database: Database
-    results: Results
+    results: ResultStore
     upstream: Upstream
-    keyring: Keyring
+    authenticator: Authenticator
     catalogue: Catalogue
-    flights: Flights[Landing]
-    tower: Tower
-    lookout: Lookout
+    flights: SingleFlight[FlightResult]
+    limiter: UpstreamLimiter
+    lease_watcher: LeaseWatcher
     leases: Leases
-    announcements: Announcements
-    treasury: Treasury
-    recorder: Recorder
-    watch: Watch
+    invalidation: Invalidation
+    budgets: BudgetService
+    recorder: UsageRecorder
+    watch: BudgetMonitor
     pipeline: Pipeline
-    inquiry: Inquiry
+    inquiry: RequestStatus
     owner: abandoned.Owner
     clock: Clock
-    draining: Draining
+    shutdown: GracefulShutdown
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def on_trouble(self, part: str, error: BaseException) -> None:
+    def on_failure(self, part: str, error: BaseException) -> None:
         """Something went wrong and was survived."""
-        tell(self.meters, self.journal, part, error)
+        tell(self.metrics, self.log, part, error)
 
     @property
     def state_up(self) -> bool:
         """Could the state be read in the last seconds?"""
-        read_ms = self.keyring.loaded_ms
+        read_ms = self.authenticator.loaded_ms
         return read_ms is not None and self.clock() - read_ms <= STALE_NOTICE_MS
 
     def degraded(self) -> list[str]:
@@ -115,44 +115,44 @@ class Parts:
             found.append("state: not read lately")
         if self.catalogue.listing is None:
             found.append("catalogue: never loaded")
-        found += [f"upstream: {trouble}" for trouble in self.tower.trouble]
+        found += [f"upstream: {failure}" for failure in self.limiter.failure]
         if refused := self.upstream.refused_keys:
             found.append(f"upstream: {refused} of {self.upstream.keys} keys refused")
-        if self.results.trouble:
-            found.append(f"results: {self.results.trouble}")
+        if self.results.failure:
+            found.append(f"results: {self.results.failure}")
         return found
 
 
-def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Parts:
+def build(settings: Settings, log: EventLog, seat: WorkerSlot | None = None) -> Container:
     """Every part, not started yet; touches no network and no file."""
     clock = Clock()
-    meters = Meters(VERSION, seat)
+    metrics = Metrics(VERSION, seat)
     spans = open_spans(settings)
     database = open_database(settings.state.url)
     results = open_results(settings)
     upstream = open_upstream(settings)
     owner = abandoned.Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock())
 
-    keyring = Keyring(settings.state.auth_stale_seconds)
+    authenticator = Authenticator(settings.state.auth_stale_seconds)
     catalogue = Catalogue(
         fetch=upstream.models,
         keep=lambda body: _keep_catalogue(database, settings.upstream.name, body, clock()),
         overrides=_overrides(settings),
         clock=time.monotonic,
-        on_trouble=lambda text: journal.warn("catalogue", detail=text),
-        on_models=meters.learn_models,
+        on_failure=lambda text: log.warn("catalogue", detail=text),
+        on_models=metrics.learn_models,
     )
 
-    def on_trouble(part: str, error: BaseException) -> None:
-        tell(meters, journal, part, error)
+    def on_failure(part: str, error: BaseException) -> None:
+        tell(metrics, log, part, error)
 
-    watch = _watch(settings, database, meters, journal, clock)
-    treasury = Treasury(
+    watch = _watch(settings, database, metrics, log, clock)
+    budgets = BudgetService(
         database=database,
         owner_id=owner.id,
         zone=settings.zone,
         now_ms=clock,
-        on_trouble=on_trouble,
+        on_failure=on_failure,
         on_used_up=watch.refused,
     )
     leases = Leases(
@@ -161,106 +161,108 @@ def build(settings: Settings, journal: Journal, seat: Seat | None = None) -> Par
         now_ms=clock,
         max_age_seconds=longest_flight_ms(settings) / 1000,
         landing_seconds=2 * settings.cache.timeout_seconds + 1,
-        on_trouble=on_trouble,
+        on_failure=on_failure,
     )
-    lookout = Lookout(database=database, now_ms=clock, silent_seconds=settings.state.lease_seconds)
-    announcements = Announcements(
+    lease_watcher = LeaseWatcher(
+        database=database, now_ms=clock, silent_seconds=settings.state.lease_seconds
+    )
+    invalidation = Invalidation(
         database=database,
         results=results,
         now_ms=clock,
         interval_seconds=settings.state.refresh_seconds,
-        on_trouble=on_trouble,
+        on_failure=on_failure,
     )
-    tower = _tower(settings, upstream, meters, journal)
+    limiter = _limiter(settings, upstream, metrics, log)
     buyer = Buyer(
         settings=settings,
-        treasury=treasury,
+        budgets=budgets,
         leases=leases,
-        follower=Follower(lookout=lookout, results=results, journal=journal, now_ms=clock),
-        tower=tower,
+        follower=Follower(lease_watcher=lease_watcher, results=results, log=log, now_ms=clock),
+        limiter=limiter,
         forwarder=Forwarder(
-            settings=settings, upstream=upstream, meters=meters, journal=journal, spans=spans
+            settings=settings, upstream=upstream, metrics=metrics, log=log, spans=spans
         ),
         results=results,
-        announcements=announcements,
-        meters=meters,
-        journal=journal,
+        invalidation=invalidation,
+        metrics=metrics,
+        log=log,
         digest=digest,
         now_ms=clock,
         spans=spans,
     )
-    flights: Flights[Landing] = Flights()
-    boarding = Boarding(
+    flights: SingleFlight[FlightResult] = SingleFlight()
+    coalescer = Coalescer(
         flights=flights,
         fly=buyer.buy,
         client_wait_seconds=settings.server.client_wait_seconds,
         now_ms=clock,
         spans=spans,
-        on_unattended=lambda order, landing: journal.note(
-            "a flight has landed without its client", **landing_facts(order, landing)
+        on_unattended=lambda order, result: log.note(
+            "a flight has landed without its client", **landing_facts(order, result)
         ),
     )
     pipeline = Pipeline(
         settings=settings,
-        keyring=keyring,
-        traffic=Traffic(lease=_lease(database)),
+        authenticator=authenticator,
+        traffic=RateLimiter(lease=_lease(database)),
         catalogue=catalogue,
         results=results,
-        boarding=boarding,
+        coalescer=coalescer,
         digest=digest,
         now_ms=clock,
     )
-    recorder = Recorder(
-        database=database, meters=meters, journal=journal, zone=settings.zone, now_ms=clock
+    recorder = UsageRecorder(
+        database=database, metrics=metrics, log=log, zone=settings.zone, now_ms=clock
     )
-    inquiry = Inquiry(
+    inquiry = RequestStatus(
         database=database,
         recorder=recorder,
-        boarding=boarding,
+        coalescer=coalescer,
         results=results,
         owner_id=owner.id,
         now_ms=clock,
         silent_seconds=settings.state.lease_seconds,
     )
-    return Parts(
+    return Container(
         settings=settings,
-        journal=journal,
-        meters=meters,
+        log=log,
+        metrics=metrics,
         spans=spans,
         database=database,
         results=results,
         upstream=upstream,
-        keyring=keyring,
+        authenticator=authenticator,
         catalogue=catalogue,
         flights=flights,
-        tower=tower,
-        lookout=lookout,
+        limiter=limiter,
+        lease_watcher=lease_watcher,
         leases=leases,
-        announcements=announcements,
-        treasury=treasury,
+        invalidation=invalidation,
+        budgets=budgets,
         recorder=recorder,
         watch=watch,
         pipeline=pipeline,
         inquiry=inquiry,
         owner=owner,
         clock=clock,
-        draining=Draining(
+        shutdown=GracefulShutdown(
             settings.server.drain_seconds,
             lambda: flights.in_air,
-            journal,
-            on_end=tower.close,
-            on_begin=lookout.let_go,
+            log,
+            on_end=limiter.close,
+            on_begin=lease_watcher.let_go,
         ),
     )
 
 
-def open_results(settings: Settings) -> Results:
+def open_results(settings: Settings) -> ResultStore:
     """The store that a results URL names. Raises SettingsError where it can't be used."""
     cache = settings.cache
     on_disk = cache.url.startswith("disk:")
     folder = cache.url.removeprefix("disk:") if on_disk else cache.local_folder
     try:
-        local = DiskResults(
+        local = DiskStore(
             Path(folder),
             max_bytes=cache.max_bytes,
             timeout_seconds=cache.timeout_seconds,
@@ -271,16 +273,16 @@ def open_results(settings: Settings) -> Results:
         raise SettingsError(f"[cache] url: {error}") from None
 
 
-def _open_bucket(cache: CacheSettings, local: Results) -> Results:
+def _open_bucket(cache: CacheSettings, local: ResultStore) -> ResultStore:
     """A bucket with this machine's disk in front. Raises SettingsError, ValueError."""
     try:
-        from gateway.cache.object_store import BucketResults
+        from gateway.cache.object_store import BucketStore
     except ImportError:
         raise SettingsError(
             "[cache] url: an object store needs the extra: "
             "pip install 'image-edit-gateway[objectstore]'"
         ) from None
-    return BucketResults(cache.url, local, cache.timeout_seconds)
+    return BucketStore(cache.url, local, cache.timeout_seconds)
 
 
 def open_spans(settings: Settings) -> Spans:
@@ -319,51 +321,53 @@ def open_upstream(settings: Settings) -> Upstream:
     )
 
 
-def _tower(settings: Settings, upstream: Upstream, meters: Meters, journal: Journal) -> Tower:
+def _limiter(
+    settings: Settings, upstream: Upstream, metrics: Metrics, log: EventLog
+) -> UpstreamLimiter:
     bounds = settings.upstream
-    return Tower(
+    return UpstreamLimiter(
         queue=FairQueue(bounds.max_connections, bounds.max_waiting),
         queue_seconds=bounds.queue_seconds,
-        circuit=Circuit(bounds.circuit_failures, bounds.circuit_seconds),
+        circuit=CircuitBreaker(bounds.circuit_failures, bounds.circuit_seconds),
         rest_seconds=lambda: upstream.rest_seconds,
-        meters=meters,
-        journal=journal,
+        metrics=metrics,
+        log=log,
     )
 
 
 def _watch(
-    settings: Settings, database: Database, meters: Meters, journal: Journal, clock: Clock
-) -> Watch:
+    settings: Settings, database: Database, metrics: Metrics, log: EventLog, clock: Clock
+) -> BudgetMonitor:
     warnings = settings.warnings
 
-    def on_trouble(part: str, error: BaseException) -> None:
-        tell(meters, journal, part, error)
+    def on_failure(part: str, error: BaseException) -> None:
+        tell(metrics, log, part, error)
 
-    courier = Courier(
+    delivery = WebhookDelivery(
         database=database,
         webhook=Webhook(secret=warnings.secret.get_secret_value(), proxy=warnings.proxy),
         webhook_url=warnings.webhook_url.get_secret_value(),
-        meters=meters,
-        journal=journal,
+        metrics=metrics,
+        log=log,
         now_ms=clock,
-        on_trouble=on_trouble,
+        on_failure=on_failure,
     )
-    return Watch(
+    return BudgetMonitor(
         database=database,
-        courier=courier,
+        delivery=delivery,
         percents=warnings.percents,
         zone=settings.zone,
-        meters=meters,
-        journal=journal,
+        metrics=metrics,
+        log=log,
         now_ms=clock,
-        on_trouble=on_trouble,
+        on_failure=on_failure,
     )
 
 
-def tell(meters: Meters, journal: Journal, part: str, error: BaseException) -> None:
+def tell(metrics: Metrics, log: EventLog, part: str, error: BaseException) -> None:
     """Count and write down a trouble that was survived."""
-    meters.trouble.labels(part).inc()
-    journal.warn("trouble", part=part, error=f"{type(error).__name__}: {error}")
+    metrics.failure.labels(part).inc()
+    log.warn("trouble", part=part, error=f"{type(error).__name__}: {error}")
 
 
 def _overrides(settings: Settings) -> dict[str, ModelFacts]:
@@ -376,7 +380,7 @@ def _overrides(settings: Settings) -> dict[str, ModelFacts]:
 
 def _lease(database: Database) -> Lease:
     async def lease(account: str, minute: int, want: int, limit: int) -> tuple[int, int]:
-        async def take(tx: Transaction) -> rate_leases.Lease:
+        async def take(tx: Transaction) -> rate_leases.RateLease:
             return await rate_leases.lease(tx, account, minute, want, limit)
 
         taken = await database.write(take)

@@ -9,17 +9,17 @@ from gateway.server.listen import (
     raise_file_limit,
     serve,
 )
-from gateway.server.protocol.connection import Configured, Door
-from gateway.server.uvicorn_server import Drain, Server
+from gateway.server.protocol.connection import Configured, ConnectionLimits
+from gateway.server.uvicorn_server import Drain, GatewayServer
 
 __all__ = [
     "LOGGING",
     "Configured",
-    "Door",
+    "ConnectionLimits",
     "Drain",
+    "GatewayServer",
     "Meant",
     "PortTaken",
-    "Server",
     "configured",
     "listen",
     "raise_file_limit",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.server.protocol.connection import Configured, Connection, Door
-from gateway.server.uvicorn_server import Server
+from gateway.server.protocol.connection import ClientConnection, Configured, ConnectionLimits
+from gateway.server.uvicorn_server import GatewayServer
 from gateway.server.workers import Workers
 
 LOGGING: dict[str, Any] = {
@@ -49,7 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def configured(
     app: Callable[..., Any],
-    door: Door,
+    door: ConnectionLimits,
     *,
     factory: bool = False,
     trusted_proxies: Sequence[str] = (),
@@ -65,7 +65,7 @@ def configured(
         app,
         factory=factory,
         loop="uvloop",
-        http=Connection,
+        http=ClientConnection,
         ws="none",
         lifespan="on" if lifespan else "off",
         log_config=log_config,
@@ -84,7 +84,7 @@ def serve(
     make_app: Callable[[], Any],
     listener: socket.socket,
     *,
-    door: Door,
+    door: ConnectionLimits,
     workers: int,
     trusted_proxies: Sequence[str],
     on_started: Callable[[], None],
@@ -101,7 +101,7 @@ def serve(
     )
     if workers > 1:
         return Workers(config, listener, workers, on_started, on_died).run()
-    server = Server(config, on_started)
+    server = GatewayServer(config, on_started)
     server.run_until_told(listener)
     return server.started
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 
 
-class Draining:
+class GracefulShutdown:
     """Whether the gateway is about to end, and how long what has begun may still take.
 
     The server finds it in the lifespan's state as `drain`.
@@ -18,13 +18,13 @@ class Draining:
         self,
         seconds: float,
         in_air: Callable[[], int],
-        journal: Journal,
+        log: EventLog,
         on_end: Callable[[], None] = lambda: None,
         on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._seconds = seconds
         self._in_air = in_air
-        self._journal = journal
+        self._log = log
         self._on_end = on_end
         self._on_begin = on_begin
         self._until = 0.0
@@ -41,7 +41,7 @@ class Draining:
         self._on_begin()
         self._until = time.monotonic() + self._seconds
         if self.busy:
-            self._journal.note("draining", flights=self._in_air(), at_most_seconds=self._seconds)
+            self._log.note("draining", flights=self._in_air(), at_most_seconds=self._seconds)
 
     def hurry(self) -> None:
         """Nothing is waited for any longer."""

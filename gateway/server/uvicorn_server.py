@@ -49,7 +49,7 @@ class Drain(Protocol):
         ...
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """uvicorn's server, with an orderly end.
 
     The first signal begins the drain. A further SIGTERM changes nothing, since a service manager

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection as Line
 from multiprocessing.context import SpawnProcess
 
 from gateway.server.protocol.connection import Configured
-from gateway.server.uvicorn_server import Server
+from gateway.server.uvicorn_server import GatewayServer
 
 STOP, HURRY, STARTED = "stop", "hurry", "started"
 AGAIN_SECONDS = 1.0
@@ -152,7 +152,7 @@ def work(config: Configured, listener: socket.socket, line: Line) -> None:
     server.run_until_told(listener)
 
 
-class Workman(Server):
+class Workman(GatewayServer):
     """The server of a worker, which listens to its parent too.
 
     What a parent says is meant for all, so that the port stays open until the last is done. A

@@ -21,7 +21,7 @@ import structlog
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-class Journal:
+class EventLog:
     """Where the gateway writes what it did."""
 
     def __init__(self, *, format: str = "auto", level: str = "info", out: TextIO | None = None):

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS
-from gateway.model.values import Caller, Entry, Outcome, Pace, Route
+from gateway.model.values import Caller, Entry, Outcome, RateStatus, Route
 from gateway.telemetry.spans import NO_SPANS, Facts, Spans
 from gateway.wire.response_headers import CacheStatus
 
@@ -45,7 +45,7 @@ class Stage:
 
 
 @dataclass(slots=True)
-class Trace:
+class RequestRecord:
     """One request's record, filled in by its stages, read when it has ended."""
 
     request_id: str
@@ -74,7 +74,7 @@ class Trace:
     upstream_request_id: str = ""
     cause: str = ""
     paid_by: str = ""
-    pace: Pace | None = None
+    pace: RateStatus | None = None
     cache: CacheStatus | None = None
     """Of a refusal that was given from memory; an answer carries its own."""
     age_seconds: int | None = None

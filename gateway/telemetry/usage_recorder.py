@@ -18,9 +18,9 @@ from gateway.ledger.tables import usage
 from gateway.model.money import usd
 from gateway.model.values import Caller
 from gateway.model.windows import day_of
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
-from gateway.telemetry.request_record import Trace, stages_ms
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_record import RequestRecord, stages_ms
 
 FLUSH_SECONDS = 0.1
 BATCH_ROWS = 500
@@ -35,28 +35,28 @@ class Recorded:
     running: bool
 
 
-class Recorder:
+class UsageRecorder:
     """Takes down how requests ended."""
 
     def __init__(
         self,
         *,
         database: Database,
-        meters: Meters,
-        journal: Journal,
+        metrics: Metrics,
+        log: EventLog,
         zone: ZoneInfo,
         now_ms: Callable[[], int],
     ) -> None:
         self._database = database
-        self._meters = meters
-        self._journal = journal
+        self._metrics = metrics
+        self._log = log
         self._zone = zone
         self._now_ms = now_ms
-        self._running: dict[str, Trace] = {}
+        self._running: dict[str, RequestRecord] = {}
         self._waiting: dict[str, usage.UsageRow] = {}
         """By request; a row waits until it is known to be written."""
 
-    def begin(self, trace: Trace) -> None:
+    def begin(self, trace: RequestRecord) -> None:
         """A request that will be recorded when it has ended."""
         self._running[trace.request_id] = trace
 
@@ -67,11 +67,11 @@ class Recorder:
             return Recorded(_row(trace, trace.caller, self._now_ms(), self._zone), running=True)
         return Recorded(row, running=False) if row and row.key_id == key_id else None
 
-    def record(self, trace: Trace) -> None:
+    def record(self, trace: RequestRecord) -> None:
         """One finished request. Never waits."""
         self._running.pop(trace.request_id, None)
         caller, seconds = trace.caller, trace.seconds
-        self._meters.record_request(
+        self._metrics.record_request(
             request_id=trace.request_id,
             route=trace.route,
             model=trace.model,
@@ -87,14 +87,14 @@ class Recorder:
             cause=trace.cause,
             trace_id=trace.trace_id,
         )
-        self._journal.request(**_line(trace, seconds))
+        self._log.request(**_line(trace, seconds))
         if caller:
             self._queue(trace, caller)
 
-    def _queue(self, trace: Trace, caller: Caller) -> None:
+    def _queue(self, trace: RequestRecord, caller: Caller) -> None:
         if len(self._waiting) >= MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
-            self._meters.trouble.labels("usage_lost").inc()
+            self._metrics.failure.labels("usage_lost").inc()
         row = _row(trace, caller, self._now_ms(), self._zone)
         self._waiting[row.request_id] = row
 
@@ -128,7 +128,7 @@ class Recorder:
             try:
                 await self._write(rows)
             except StateUnavailable:
-                self._meters.trouble.labels("usage").inc()
+                self._metrics.failure.labels("usage").inc()
                 return False
             for row in rows:
                 self._waiting.pop(row.request_id, None)
@@ -146,15 +146,15 @@ class Recorder:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one row holds, the others are sound
             if len(rows) == 1:
-                self._meters.trouble.labels("usage_lost").inc()
-                self._journal.fault("a usage row was refused", error, request_id=rows[0].request_id)
+                self._metrics.failure.labels("usage_lost").inc()
+                self._log.fault("a usage row was refused", error, request_id=rows[0].request_id)
                 return
             middle = len(rows) // 2
             await self._write(rows[:middle])
             await self._write(rows[middle:])
 
 
-def _line(trace: Trace, seconds: float) -> dict[str, object]:
+def _line(trace: RequestRecord, seconds: float) -> dict[str, object]:
     caller = trace.caller
     line: dict[str, object] = {
         "request_id": trace.request_id,
@@ -179,7 +179,7 @@ def _line(trace: Trace, seconds: float) -> dict[str, object]:
     return {name: value for name, value in line.items() if value is not None}
 
 
-def _row(trace: Trace, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.UsageRow:
+def _row(trace: RequestRecord, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.UsageRow:
     return usage.UsageRow(
         id=trace.request_id.replace("req_", "use_", 1),
         at_ms=now_ms,

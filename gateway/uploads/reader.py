@@ -20,9 +20,9 @@ from gateway.model.values import Edit, Route
 from gateway.uploads.rules.declared_headers import check_content_type, too_large
 from gateway.uploads.rules.incoming_file import Keeper, Part
 from gateway.uploads.rules.json_body import EditDocument, GenerationDocument
-from gateway.uploads.rules.multipart_parser import Framing, headers_of
-from gateway.uploads.rules.part_collector import Gatekeeper, Intake
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.multipart_parser import MultipartParser, headers_of
+from gateway.uploads.rules.part_collector import PartCollector, UploadChecks
+from gateway.uploads.rules.upload_limits import UploadLimits
 
 _PIECE_BYTES = 1 << 20
 _USUAL_HEAD_BYTES = 512
@@ -49,15 +49,15 @@ async def read_edit(
     content_type: str,
     *,
     route: Route,
-    bounds: Bounds,
+    bounds: UploadLimits,
     spool: Spool,
-    gatekeeper: Gatekeeper,
+    gatekeeper: UploadChecks,
 ) -> Edit:
     """Read a whole body. Raises Refusal as soon as what has come can't be taken.
 
     Files go to `spool`, which stays the caller's; errors out of `chunks` pass through.
     """
-    intake = Intake(route, bounds, gatekeeper, spool, blake3)
+    intake = PartCollector(route, bounds, gatekeeper, spool, blake3)
     reader = _reader(content_type, route, bounds, intake)
     body_bytes = 0
     async for chunk in chunks:
@@ -85,7 +85,9 @@ class _Reader(Protocol):
     def finish(self, body_bytes: int) -> Edit: ...
 
 
-def _reader(content_type: str, route: Route, bounds: Bounds, intake: Intake) -> _Reader:
+def _reader(
+    content_type: str, route: Route, bounds: UploadLimits, intake: PartCollector
+) -> _Reader:
     check_content_type(route, content_type)
     kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data":
@@ -98,12 +100,12 @@ def _reader(content_type: str, route: Route, bounds: Bounds, intake: Intake) -> 
 class _Form:
     """multipart/form-data: what its framing tells, turned into parts of the intake."""
 
-    def __init__(self, boundary: bytes, bounds: Bounds, intake: Intake) -> None:
+    def __init__(self, boundary: bytes, bounds: UploadLimits, intake: PartCollector) -> None:
         if not boundary:
             message = "Content-Type names no boundary. Let the client library set Content-Type."
             raise Refusal("invalid_multipart", message)
         self._intake = intake
-        self._framing = Framing(boundary, _Parts(intake), bounds.max_header_bytes, find)
+        self._framing = MultipartParser(boundary, _Parts(intake), bounds.max_header_bytes, find)
         self.feed = self._framing.feed
 
     def finish(self, body_bytes: int) -> Edit:
@@ -119,7 +121,7 @@ class _Form:
 class _Parts:
     """Parts as the framing finds them, told to the intake."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: PartCollector) -> None:
         self._intake = intake
         self.data, self.end = intake.data, intake.end
 

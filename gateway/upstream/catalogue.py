@@ -25,13 +25,13 @@ class Catalogue:
         keep: Callable[[bytes], Awaitable[None]],
         overrides: Mapping[str, ModelFacts],
         clock: Callable[[], float],
-        on_trouble: Callable[[str], None],
+        on_failure: Callable[[str], None],
         on_models: Callable[[Iterable[str]], None],
     ) -> None:
         self._fetch, self._keep = fetch, keep
         self._overrides = dict(overrides)
         self._clock = clock
-        self._on_trouble = on_trouble
+        self._on_failure = on_failure
         self._on_models = on_models
         self._sought_at = float("-inf")
         self._refreshing: asyncio.Task[bool] | None = None
@@ -56,7 +56,7 @@ class Catalogue:
             changed = body != self._body
             self.load(body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the last good copy stands
-            self._on_trouble(f"the model catalogue could not be refreshed: {error}")
+            self._on_failure(f"the model catalogue could not be refreshed: {error}")
             return False
         if changed:
             await self._keep(body)

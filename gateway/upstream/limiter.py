@@ -11,10 +11,10 @@ import math
 import time
 from collections.abc import Callable
 
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
 from gateway.upstream.rules import refusals
-from gateway.upstream.rules.circuit_breaker import Circuit
+from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue, Place
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
@@ -22,7 +22,7 @@ Turn = asyncio.Future[bool]
 """Ends with True when its seat is there, with False when it has lost its place in the line."""
 
 
-class Tower:
+class UpstreamLimiter:
     """Clears flights for take-off.
 
     `rest_seconds` says for how long the upstream has asked to be left alone.
@@ -33,21 +33,21 @@ class Tower:
         *,
         queue: FairQueue[Turn],
         queue_seconds: float,
-        circuit: Circuit,
+        circuit: CircuitBreaker,
         rest_seconds: Callable[[], float],
-        meters: Meters,
-        journal: Journal,
+        metrics: Metrics,
+        log: EventLog,
     ) -> None:
         self._queue = queue
         self._queue_seconds = queue_seconds
         self._circuit = circuit
         self._rest_seconds = rest_seconds
-        self._meters = meters
-        self._journal = journal
+        self._metrics = metrics
+        self._log = log
         self._closed = False
 
     @property
-    def seats_taken(self) -> int:
+    def slots_taken(self) -> int:
         return self._queue.taken
 
     @property
@@ -56,7 +56,7 @@ class Tower:
         return self._queue.is_full
 
     @property
-    def trouble(self) -> list[str]:
+    def failure(self) -> list[str]:
         """Why nothing, or little, is sent to the upstream; empty where all is well."""
         found = []
         if self._circuit.is_open:
@@ -65,7 +65,7 @@ class Tower:
             found.append(f"asks to be left alone for {math.ceil(rest)} s")
         return found
 
-    async def clear(self, team: str) -> Clearance:
+    async def clear(self, team: str) -> Permit:
         """A seat at the upstream, when its turn has come.
 
         Raises `overloaded` where the circuit is open, the lines are full or the wait too long,
@@ -80,7 +80,7 @@ class Tower:
         if ticket is None:
             self.leave_seat()
             raise refusals.refusal_while_open(self._circuit.why, self._wait_seconds())
-        return Clearance(self, team, ticket, queued=queued)
+        return Permit(self, team, ticket, queued=queued)
 
     def close(self) -> None:
         """Nobody takes off any more: who waits is told so, and has nothing held."""
@@ -109,7 +109,7 @@ class Tower:
         if entered.place is Place.NONE:
             raise refusals.refusal_of_full_queue()
         if entered.place is Place.SEAT:
-            self._meters.queue_seconds.observe(0)
+            self._metrics.queue_seconds.observe(0)
             return False
         started = time.perf_counter()
         try:
@@ -119,7 +119,7 @@ class Tower:
                 self.leave_seat()
             raise
         finally:
-            self._meters.queue_seconds.observe(time.perf_counter() - started)
+            self._metrics.queue_seconds.observe(time.perf_counter() - started)
             if not turn.done():
                 self._queue.leave_line(team, turn)
                 self._show_queue()
@@ -138,7 +138,7 @@ class Tower:
         self._show_queue()
 
     def _show_queue(self) -> None:
-        self._meters.queue_waiting.set(self._queue.waiting)
+        self._metrics.queue_waiting.set(self._queue.waiting)
 
     # --- the circuit ------------------------------------------------------------------
 
@@ -153,24 +153,24 @@ class Tower:
         """A call was not made after all."""
         self._circuit.leave(ticket, time.monotonic())
 
-    def tell(self, ticket: int, trouble: str) -> None:
-        """How a call went: `trouble` is the code of what the upstream failed with, or empty."""
-        if trouble and self._circuit.failed(ticket, time.monotonic(), trouble):
-            self._meters.circuit_opened.inc()
-            self._journal.warn("the circuit opened: the upstream is left alone", why=trouble)
-        elif not trouble and self._circuit.succeeded(ticket):
-            self._journal.note("the circuit closed: the upstream answers again")
-        self._meters.circuit_open.set(self._circuit.is_open)
+    def tell(self, ticket: int, failure: str) -> None:
+        """How a call went: `failure` is the code of what the upstream failed with, or empty."""
+        if failure and self._circuit.failed(ticket, time.monotonic(), failure):
+            self._metrics.circuit_opened.inc()
+            self._log.warn("the circuit opened: the upstream is left alone", why=failure)
+        elif not failure and self._circuit.succeeded(ticket):
+            self._log.note("the circuit closed: the upstream answers again")
+        self._metrics.circuit_open.set(self._circuit.is_open)
 
 
-class Clearance:
+class Permit:
     """Leave for one flight to call the upstream: a seat, and a ticket of the circuit.
 
     `queued`: it had to wait, and something may have changed meanwhile.
     """
 
-    def __init__(self, tower: Tower, team: str, ticket: int, *, queued: bool) -> None:
-        self._tower = tower
+    def __init__(self, limiter: UpstreamLimiter, team: str, ticket: int, *, queued: bool) -> None:
+        self._limiter = limiter
         self._team = team
         self._ticket: int | None = ticket
         self._seated = True
@@ -179,25 +179,25 @@ class Clearance:
     def release(self) -> None:
         """Let others have the seat, and the ticket where it was not used; may come twice."""
         if self._ticket is not None:
-            self._tower.leave_circuit(self._ticket)
+            self._limiter.leave_circuit(self._ticket)
             self._ticket = None
         if self._seated:
             self._seated = False
-            self._tower.leave_seat()
+            self._limiter.leave_seat()
 
-    async def regain(self) -> None:
+    async def reacquire(self) -> None:
         """Have what was released meanwhile once more. Raises what `Tower.clear` does."""
         if not self._seated:
-            cleared = await self._tower.clear(self._team)
+            cleared = await self._limiter.clear(self._team)
             self._seated, self._ticket = True, cleared._ticket
 
-    def landed(self, trouble: str) -> None:
-        """A call has ended; `trouble` as in `Tower.tell`. For another one, ask `again`."""
+    def landed(self, failure: str) -> None:
+        """A call has ended; `failure` as in `Tower.tell`. For another one, ask `again`."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._tower.tell(ticket, trouble)
+            self._limiter.tell(ticket, failure)
 
     def again(self) -> bool:
         """May one more call be made?"""
-        self._ticket = self._tower.enter_circuit()
+        self._ticket = self._limiter.enter_circuit()
         return self._ticket is not None

@@ -16,7 +16,7 @@ _LARGEST_ERROR_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ParsedAnswer:
     """What a 200 of the upstream says of itself."""
 
     valid: bool
@@ -58,17 +58,17 @@ class UpstreamError(NamedTuple):
     param: str | None
 
 
-def read_answer(body: bytes, cost_path: str) -> Answered:
+def read_answer(body: bytes, cost_path: str) -> ParsedAnswer:
     """Read the envelope of a 200's body. `cost_path` is dotted, e.g. `usage.cost.total_cost`."""
     try:
         tree, long_strings = cut(body)
     except ValueError:
-        return Answered(valid=False, pictures=0, has_urls=False, cost_nanos=None, _body=body)
+        return ParsedAnswer(valid=False, pictures=0, has_urls=False, cost_nanos=None, _body=body)
     data = tree.get("data") if isinstance(tree, dict) else None
     items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
     pictures = sum(_is_given(item.get("b64_json")) or _is_given(item.get("url")) for item in items)
     steps = _cost_steps(tree, cost_path)
-    return Answered(
+    return ParsedAnswer(
         valid=pictures > 0,
         pictures=pictures,
         has_urls=any(_is_given(item.get("url")) for item in items),

@@ -18,7 +18,7 @@ _ENDINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class SpoolRange:
     """Bytes that lie in the request's spool."""
 
     offset: int
@@ -26,12 +26,12 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedBody:
     """A body in pieces, in order: framing as bytes, files as ranges of the spool."""
 
     content_type: str
     content_length: int
-    segments: tuple[bytes | Range, ...]
+    segments: tuple[bytes | SpoolRange, ...]
 
 
 def outgoing_fields(edit: Edit) -> tuple[tuple[str, str], ...]:
@@ -64,13 +64,13 @@ def _as_sent(reference: Upload, place: int) -> Upload:
     return reference
 
 
-def encode(edit: Edit, boundary: str) -> Encoded:
+def encode(edit: Edit, boundary: str) -> EncodedBody:
     """Every field and file of `edit`, as `outgoing_fields` and `outgoing_uploads` give them.
 
     `boundary` must be random (128 bits or more, as hex), so that no content holds it. File
     names are ours; file types are what the first bytes said.
     """
-    segments: list[bytes | Range] = []
+    segments: list[bytes | SpoolRange] = []
     framing = bytearray()
     for name, text in outgoing_fields(edit):
         framing += _opening(boundary, name) + b"\r\n\r\n" + text.encode("utf-8") + b"\r\n"
@@ -81,12 +81,12 @@ def encode(edit: Edit, boundary: str) -> Encoded:
         framing += _opening(boundary, upload.field)
         framing += f'; filename="{file_name}"\r\n'.encode()
         framing += f"Content-Type: {upload.media_type}\r\n\r\n".encode("ascii")
-        segments += (bytes(framing), Range(upload.offset, upload.size))
+        segments += (bytes(framing), SpoolRange(upload.offset, upload.size))
         framing = bytearray(b"\r\n")
     framing += f"--{boundary}--\r\n".encode("ascii")
     segments.append(bytes(framing))
-    length = sum(s.size if isinstance(s, Range) else len(s) for s in segments)
-    return Encoded(f"multipart/form-data; boundary={boundary}", length, tuple(segments))
+    length = sum(s.size if isinstance(s, SpoolRange) else len(s) for s in segments)
+    return EncodedBody(f"multipart/form-data; boundary={boundary}", length, tuple(segments))
 
 
 def _opening(boundary: str, name: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.model.money import usd
-from gateway.model.values import Outcome, Pace
+from gateway.model.values import Outcome, RateStatus
 
 CACHE_WORDS: Mapping[Outcome, str] = {
     Outcome.HIT: "HIT",
@@ -76,7 +76,7 @@ def server_timing(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages.items())
 
 
-def rate_headers(pace: Pace) -> dict[str, str]:
+def rate_headers(pace: RateStatus) -> dict[str, str]:
     """The rate limit as the IETF draft and as SDK users know it."""
     return {
         "ratelimit-policy": f'"requests";q={pace.limit};w=60',

@@ -23,7 +23,7 @@ import pytest
 from gateway.accounts.rules.terms import amended
 from gateway.accounts.tables import teams
 from gateway.accounts.tables.audit import Author
-from gateway.alerts import Courier, Watch
+from gateway.alerts import BudgetMonitor, WebhookDelivery
 from gateway.alerts.webhook import Webhook
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
@@ -32,8 +32,8 @@ from gateway.emulator import EmulatorServer
 from gateway.ledger.rules.budget import OverBudget
 from gateway.ledger.tables import correct
 from gateway.settings import Settings, load
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, Till
 from tests.support.receiver import Receiver, receiving
 from tests.support.serving import (
@@ -63,33 +63,33 @@ class Books:
     till: Till
     now_ms: int = NOW_MS
     log: io.StringIO = field(default_factory=io.StringIO)
-    meters: Meters = field(default_factory=lambda: Meters("test"))
+    metrics: Metrics = field(default_factory=lambda: Metrics("test"))
     troubles: list[BaseException] = field(default_factory=list)
-    watches: list[Watch] = field(default_factory=list)
+    watches: list[BudgetMonitor] = field(default_factory=list)
 
-    def watch(self, url: str = "", percents: tuple[int, ...] = (50, 80, 100)) -> Watch:
+    def watch(self, url: str = "", percents: tuple[int, ...] = (50, 80, 100)) -> BudgetMonitor:
         """Another watch, as another process or after a restart."""
-        journal = Journal(format="json", level="debug", out=self.log)
+        log = EventLog(format="json", level="debug", out=self.log)
         database = self.till.database
-        courier = Courier(
+        delivery = WebhookDelivery(
             database=database,
             webhook=Webhook(secret=SECRET, timeout_seconds=1.0),
             webhook_url=url,
-            meters=self.meters,
-            journal=journal,
+            metrics=self.metrics,
+            log=log,
             now_ms=lambda: self.now_ms,
-            on_trouble=lambda _, error: self.troubles.append(error),
+            on_failure=lambda _, error: self.troubles.append(error),
             first_wait_ms=20,
         )
-        made = Watch(
+        made = BudgetMonitor(
             database=database,
-            courier=courier,
+            delivery=delivery,
             percents=percents,
             zone=ZoneInfo("UTC"),
-            meters=self.meters,
-            journal=journal,
+            metrics=self.metrics,
+            log=log,
             now_ms=lambda: self.now_ms,
-            on_trouble=lambda _, error: self.troubles.append(error),
+            on_failure=lambda _, error: self.troubles.append(error),
             look_seconds=0.01,
         )
         self.watches.append(made)
@@ -146,7 +146,7 @@ async def test_the_journal_and_a_metric_say_it_where_there_is_no_webhook(books: 
     assert (line["level"], line["spent_usd"], line["limit_usd"]) == ("warning", "0.06", "0.10")
     assert line["webhook"] is False
     assert (
-        b'gateway_warnings_total{percent="50",result="passed"} 1.0' in books.meters.exposition()[0]
+        b'gateway_warnings_total{percent="50",result="passed"} 1.0' in books.metrics.exposition()[0]
     )
 
 
@@ -283,7 +283,7 @@ async def test_a_look_that_the_state_refuses_is_made_up_for_by_the_next(
 # --- what is posted -------------------------------------------------------------------
 
 
-async def settled(books: Books, watch: Watch, *, delivered: int) -> None:
+async def settled(books: Books, watch: BudgetMonitor, *, delivered: int) -> None:
     """Look, as time goes on, until so many posts were accepted."""
     async with asyncio.timeout(10):
         while len(books.lines("webhook delivered")) < delivered:
@@ -393,7 +393,7 @@ async def test_a_webhook_that_stays_dead_is_given_up_in_the_end(books: Books) ->
         await watch.look()
         await asyncio.sleep(0.05)
     assert len(receiver.posts) == 10
-    assert b'percent="50",result="given_up"} 1.0' in books.meters.exposition()[0]
+    assert b'percent="50",result="given_up"} 1.0' in books.metrics.exposition()[0]
 
 
 async def test_a_silent_webhook_does_not_keep_others_waiting(
@@ -419,7 +419,7 @@ async def test_the_webhooks_address_is_written_nowhere(books: Books) -> None:
         await books.spend(1, 6 * CENT)
         await settled(books, watch, delivered=1)
     assert "secret-path" not in books.log.getvalue()
-    assert b"secret-path" not in books.meters.exposition()[0]
+    assert b"secret-path" not in books.metrics.exposition()[0]
 
 
 # --- with whole gateways --------------------------------------------------------------

@@ -19,7 +19,7 @@ from starlette.types import Message
 from gateway.api.app import Gateway, create_app
 from gateway.runtime.lifespan import running
 from gateway.settings import Settings
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 from tests.support.bodies import file, form, form_type, text
 from tests.support.serving import KEY, PHOTOGRAPH
 
@@ -33,7 +33,7 @@ PIECE_BYTES = 256 * 1024
 @pytest.fixture
 async def app(settings: Settings) -> AsyncIterator[Gateway]:
     """A gateway that is not behind a server: what is counted is all its own."""
-    app = create_app(settings, Journal(format="json", level="info", out=io.StringIO()))
+    app = create_app(settings, EventLog(format="json", level="info", out=io.StringIO()))
     async with running(app.parts):
         yield app
 

@@ -14,10 +14,10 @@ from types import FrameType
 import pytest
 
 from gateway.api.app import Gateway, create_app
-from gateway.database.sqlite.connection import Connection
+from gateway.database.sqlite.connection import SqliteConnection
 from gateway.runtime.lifespan import running
 from gateway.settings import Settings
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 from tests.benchmarks.test_cost_of_a_hit import ask, body_of
 
 MOST_CALLS = 2_100
@@ -53,7 +53,7 @@ class Calls:
             return
         if threading.current_thread().name.startswith(_OWN_THREADS):
             self.elsewhere += 1
-            self.commits += frame.f_code is Connection.commit.__code__
+            self.commits += frame.f_code is SqliteConnection.commit.__code__
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def calls() -> Iterator[Calls]:
 @pytest.fixture
 async def app(settings: Settings, calls: Calls) -> AsyncIterator[Gateway]:
     """A gateway that is not behind a server: what is counted is all its own."""
-    app = create_app(settings, Journal(format="json", level="info", out=io.StringIO()))
+    app = create_app(settings, EventLog(format="json", level="info", out=io.StringIO()))
     async with running(app.parts):
         yield app
 

@@ -12,9 +12,9 @@ import obstore
 import pytest
 from obstore.store import ObjectStore
 
-from gateway.cache.disk import DiskResults
-from gateway.cache.object_store import BucketResults, open_bucket
-from gateway.cache.result_store import Failure, Results, ResultsUnavailable, Stored
+from gateway.cache.disk import DiskStore
+from gateway.cache.object_store import BucketStore, open_bucket
+from gateway.cache.result_store import ResultStore, Stored, StoreFailure, StoreUnavailable
 from gateway.model.values import Entry
 from tests.support.buckets import make_bucket, s3_server, url_of
 from tests.support.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, entry_of
@@ -26,7 +26,7 @@ MAX_BYTES = 50_000_000
 class Bench:
     """A store under test, and a hand that reaches under it."""
 
-    results: Results
+    results: ResultStore
     clock: Clock
     folder: Path
     bucket: ObjectStore | None = None
@@ -54,12 +54,12 @@ def server() -> Iterator[str]:
 @pytest.fixture(params=["disk", "s3"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     clock = Clock()
-    local = DiskResults(tmp_path / "cache", MAX_BYTES, now_ms=clock)
+    local = DiskStore(tmp_path / "cache", MAX_BYTES, now_ms=clock)
     bench = Bench(local, clock, tmp_path / "cache")
     if request.param == "s3":
         server = request.getfixturevalue("server")
         url = url_of(server, make_bucket(server))
-        bench.results = BucketResults(url, local, 10, clock)
+        bench.results = BucketStore(url, local, 10, clock)
         bench.bucket = open_bucket(url, 10)
     yield bench
     await bench.results.close()
@@ -68,11 +68,11 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture(params=["disk", "s3"])
 async def unreachable(
     request: pytest.FixtureRequest, tmp_path: Path, unused_port: int, server: str
-) -> AsyncIterator[Results]:
+) -> AsyncIterator[ResultStore]:
     (tmp_path / "file").touch()
-    results: Results = DiskResults(tmp_path / "file" / "cache", MAX_BYTES)
+    results: ResultStore = DiskStore(tmp_path / "file" / "cache", MAX_BYTES)
     if request.param == "s3":
-        results = BucketResults(url_of(f"http://127.0.0.1:{unused_port}", "b"), results)
+        results = BucketStore(url_of(f"http://127.0.0.1:{unused_port}", "b"), results)
     yield results
     await results.close()
 
@@ -87,7 +87,7 @@ async def unused_port() -> int:
     return port
 
 
-async def keys_of(results: Results) -> set[str]:
+async def keys_of(results: ResultStore) -> set[str]:
     return {entry.key async for entry in results.entries()}
 
 
@@ -112,10 +112,10 @@ async def test_a_result_is_made_in_a_thread_and_kept(bench: Bench, body: bytes) 
     assert await bench.results.get(entry.key) == (entry, body)
 
 
-async def test_a_result_is_made_where_no_store_works(unreachable: Results) -> None:
+async def test_a_result_is_made_where_no_store_works(unreachable: ResultStore) -> None:
     stored = Stored(entry_of(LARGE), LARGE)
     assert await unreachable.keep(lambda: stored) == (stored, False)
-    assert unreachable.trouble
+    assert unreachable.failure
 
 
 async def test_what_goes_wrong_in_making_a_result_is_no_trouble_of_the_store(bench: Bench) -> None:
@@ -124,12 +124,12 @@ async def test_what_goes_wrong_in_making_a_result_is_no_trouble_of_the_store(ben
 
     with pytest.raises(ZeroDivisionError):
         await bench.results.keep(make)
-    assert bench.results.trouble is None
+    assert bench.results.failure is None
 
 
 async def test_an_unknown_key_is_a_miss_and_no_trouble(bench: Bench) -> None:
     assert await bench.results.get("v1-unknown") is None
-    assert bench.results.trouble is None
+    assert bench.results.failure is None
     assert not bench.results.counts().failures
 
 
@@ -243,21 +243,23 @@ async def test_readers_never_miss_a_result_that_is_being_replaced(bench: Bench) 
     await replacing
 
 
-async def test_an_unreachable_store_makes_misses_not_errors(unreachable: Results) -> None:
+async def test_an_unreachable_store_makes_misses_not_errors(unreachable: ResultStore) -> None:
     assert await unreachable.get("v1-00") is None
     assert not await unreachable.put(entry_of(LARGE), LARGE)
     assert not await unreachable.delete("v1-00")
-    assert unreachable.counts().failures[Failure.UNREACHABLE] >= 3
-    assert unreachable.trouble is Failure.UNREACHABLE
+    assert unreachable.counts().failures[StoreFailure.UNREACHABLE] >= 3
+    assert unreachable.failure is StoreFailure.UNREACHABLE
 
 
-async def test_an_unreachable_store_does_not_pass_for_an_empty_one(unreachable: Results) -> None:
+async def test_an_unreachable_store_does_not_pass_for_an_empty_one(
+    unreachable: ResultStore,
+) -> None:
     def every(entry: Entry) -> bool:
         return True
 
-    with pytest.raises(ResultsUnavailable):
+    with pytest.raises(StoreUnavailable):
         await keys_of(unreachable)
-    with pytest.raises(ResultsUnavailable):
+    with pytest.raises(StoreUnavailable):
         await unreachable.purge(every)
-    with pytest.raises(ResultsUnavailable):
+    with pytest.raises(StoreUnavailable):
         await unreachable.stats()

@@ -60,9 +60,9 @@ def guessed(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
 
 
 @contextmanager
-def draining(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
+def shutdown(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     with patient(folder, emulator, {}) as gateway:
-        gateway.app.parts.draining.begin()
+        gateway.app.parts.shutdown.begin()
         yield gateway
 
 
@@ -157,7 +157,7 @@ SITUATIONS = (
         command={"api_key": "sk-a"},
         soon=False,
     ),
-    Situation("shutting_down", 503, "nothing was charged", draining),
+    Situation("shutting_down", 503, "nothing was charged", shutdown),
     Situation("upstream_unreachable", 502, "nothing was charged", unreachable),
     Situation("upstream_refused", 418, "without saying why", wordless, may_retry=False),
     Situation("budget_held", 429, "still running", without_money, calls=1),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.emulator import EmulatorServer
-from gateway.settings import Server, Settings, Upstream
+from gateway.settings import ServerSettings, Settings, UpstreamSettings
 from tests.clients import python_client
 from tests.clients.environments import node_with_openai
 from tests.clients.pictures import is_grey_photograph
@@ -33,7 +33,7 @@ OF_OTHERS = frozenset({"connect_timeout_seconds", "catalogue_seconds"})
 
 def faster() -> Overrides:
     """Every term of server and upstream, as it is by default, so many times shorter."""
-    sections = {"server": Server(), "upstream": Upstream()}
+    sections = {"server": ServerSettings(), "upstream": UpstreamSettings()}
     return {
         section: {
             name: value / FASTER

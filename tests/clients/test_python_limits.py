@@ -106,10 +106,10 @@ def test_a_gateway_that_shuts_down_is_tried_again(
     tmp_path: Path, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt
 ) -> None:
     with patient(tmp_path, emulator, {}) as gateway:
-        draining = gateway.app.parts.draining
-        draining.begin()
+        shutdown = gateway.app.parts.shutdown
+        shutdown.begin()
         told = edit(gateway, pictures, new_prompt(), max_retries=0)
-        back = threading.Timer(1.0, lambda: setattr(draining, "under_way", False))
+        back = threading.Timer(1.0, lambda: setattr(shutdown, "under_way", False))
         back.start()
         seen = edit(gateway, pictures, new_prompt(), max_retries=1)
         back.join()

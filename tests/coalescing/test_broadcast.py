@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from gateway.coalescing.broadcast import MOST_BYTES, MOST_EVENTS, Relay
-from gateway.coalescing.single_flight import ClientGone, Flight, Flights
-from gateway.coalescing.stream_subscriber import Stream
+from gateway.coalescing.broadcast import MOST_BYTES, MOST_EVENTS, Broadcast
+from gateway.coalescing.single_flight import ClientGone, Flight, SingleFlight
+from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.wire.events import HEARTBEAT, Event
 
 
@@ -29,7 +29,7 @@ class Client:
         if not slow:
             self.takes.set()
 
-    async def begin(self, led: bool, relay: Relay) -> None:
+    async def begin(self, led: bool, broadcast: Broadcast) -> None:
         self.begun.append(led)
 
     async def send(self, piece: bytes) -> None:
@@ -42,7 +42,7 @@ class Client:
     def hears(
         self, flight: Flight[str], *, led: bool, heartbeat_seconds: float = 30.0, partials: int = 99
     ) -> asyncio.Task[str]:
-        stream = Stream(
+        stream = StreamSubscriber(
             begin=self.begin,
             send=self.send,
             heartbeat_seconds=heartbeat_seconds,
@@ -55,13 +55,13 @@ class Air:
     """A flight that lands when it is told to."""
 
     def __init__(self) -> None:
-        self.landing: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.relay = Relay()
+        self.result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.broadcast = Broadcast()
 
         async def fly() -> str:
-            return await self.landing
+            return await self.result
 
-        self.flight: Flight[str] = Flights[str]().start(fly, "key", self.relay)
+        self.flight: Flight[str] = SingleFlight[str]().start(fly, "key", self.broadcast)
 
 
 async def settle() -> None:
@@ -71,22 +71,22 @@ async def settle() -> None:
 
 
 def test_only_the_last_events_are_kept() -> None:
-    relay = Relay()
+    broadcast = Broadcast()
     for index in range(MOST_EVENTS + 3):
-        relay.take(partial(index))
+        broadcast.take(partial(index))
 
-    assert [passed.place for passed in relay.since(0)] == list(range(3, MOST_EVENTS + 3))
-    assert [passed.place for passed in relay.since(relay.now)] == [MOST_EVENTS + 2]
+    assert [passed.place for passed in broadcast.since(0)] == list(range(3, MOST_EVENTS + 3))
+    assert [passed.place for passed in broadcast.since(broadcast.now)] == [MOST_EVENTS + 2]
 
 
 def test_large_events_are_kept_within_a_bound_but_the_newest_always() -> None:
-    relay = Relay()
+    broadcast = Broadcast()
     for index in range(3):
-        relay.take(partial(index, MOST_BYTES // 2))
-    assert [passed.place for passed in relay.since(0)] == [2]
+        broadcast.take(partial(index, MOST_BYTES // 2))
+    assert [passed.place for passed in broadcast.since(0)] == [2]
 
-    relay.take(partial(3, 2 * MOST_BYTES))
-    assert [passed.place for passed in relay.since(0)] == [3]
+    broadcast.take(partial(3, 2 * MOST_BYTES))
+    assert [passed.place for passed in broadcast.since(0)] == [3]
 
 
 async def test_events_come_in_order_and_before_the_landing() -> None:
@@ -95,18 +95,18 @@ async def test_events_come_in_order_and_before_the_landing() -> None:
     await settle()
     assert client.begun == []
 
-    air.relay.began()
+    air.broadcast.began()
     await settle()
     assert client.begun == [True]
 
     events = [partial(index) for index in range(3)]
-    air.relay.take(events[0])
+    air.broadcast.take(events[0])
     await settle()
     assert client.sent == [events[0].encode()]
 
-    air.relay.take(events[1])
-    air.relay.take(events[2])
-    air.landing.set_result("landed")
+    air.broadcast.take(events[1])
+    air.broadcast.take(events[2])
+    air.result.set_result("landed")
     assert await hearing == "landed"
     assert client.sent == [event.encode() for event in events]
     assert client.begun == [True]
@@ -115,13 +115,13 @@ async def test_events_come_in_order_and_before_the_landing() -> None:
 async def test_a_client_that_reads_slowly_misses_old_events_and_gets_the_newest() -> None:
     air, client = Air(), Client(slow=True)
     hearing = client.hears(air.flight, led=True)
-    air.relay.began()
+    air.broadcast.began()
     events = [partial(index) for index in range(2 * MOST_EVENTS)]
-    air.relay.take(events[0])
+    air.broadcast.take(events[0])
     await settle()
     for event in events[1:]:
-        air.relay.take(event)
-    air.landing.set_result("landed")
+        air.broadcast.take(event)
+    air.result.set_result("landed")
     await settle()
     client.takes.set()
 
@@ -133,7 +133,7 @@ async def test_a_flight_that_lands_before_it_streams_begins_nothing() -> None:
     air, client = Air(), Client()
     hearing = client.hears(air.flight, led=True)
     await settle()
-    air.landing.set_result("refused")
+    air.result.set_result("refused")
 
     assert await hearing == "refused"
     assert (client.begun, client.sent) == ([], [])
@@ -145,7 +145,7 @@ async def test_heartbeats_begin_a_stream_that_has_nothing_to_say() -> None:
     async with asyncio.timeout(5):
         while len(client.sent) < 3:
             await asyncio.sleep(0.01)
-    air.landing.set_result("landed")
+    air.result.set_result("landed")
 
     assert await hearing == "landed"
     assert client.begun == [False]
@@ -162,8 +162,8 @@ async def test_a_client_that_leaves_ends_its_own_waiting_alone() -> None:
         await leaving
 
     assert not air.flight.task.done()
-    air.relay.began()
-    air.relay.take(partial(0))
-    air.landing.set_result("landed")
+    air.broadcast.began()
+    air.broadcast.take(partial(0))
+    air.result.set_result("landed")
     assert await staying == "landed"
     assert len(stayer.sent) == 1

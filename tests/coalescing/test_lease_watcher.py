@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.coalescing.lease_watcher import Lookout, Sighting
-from gateway.coalescing.rules.lease import Failure, Lease
+from gateway.coalescing.lease_watcher import LeaseEnd, LeaseWatcher
+from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.coalescing.tables import leases as flights
 from gateway.database.clock import now_ms
 from gateway.database.database import Transaction
@@ -30,10 +30,10 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
 
 
 @pytest.fixture
-async def lookout(database: SqliteDatabase) -> AsyncIterator[Lookout]:
-    lookout = Lookout(database=database, now_ms=now_ms, silent_seconds=SILENT_SECONDS)
-    yield lookout
-    await lookout.close()
+async def lease_watcher(database: SqliteDatabase) -> AsyncIterator[LeaseWatcher]:
+    lease_watcher = LeaseWatcher(database=database, now_ms=now_ms, silent_seconds=SILENT_SECONDS)
+    yield lease_watcher
+    await lease_watcher.close()
 
 
 async def take_off(database: SqliteDatabase, key: str = "k", seconds: float = 60) -> Lease:
@@ -44,7 +44,7 @@ async def take_off(database: SqliteDatabase, key: str = "k", seconds: float = 60
     return lease
 
 
-async def end(database: SqliteDatabase, lease: Lease, failure: Failure | None = None) -> None:
+async def end(database: SqliteDatabase, lease: Lease, failure: FlightFailure | None = None) -> None:
     ended = Lease(
         lease.key, lease.id, lease.owner_id, lease.request_id, lease.started_ms,
         now_ms() + 5_000, now_ms(), failure,
@@ -61,31 +61,33 @@ async def keep_beating(database: SqliteDatabase) -> None:
 
 
 async def test_a_flight_that_lands_is_told_of_to_all_who_follow_it(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     lease = await take_off(database)
-    watching = [asyncio.create_task(lookout.end_of(lease)) for _ in range(3)]
+    watching = [asyncio.create_task(lease_watcher.end_of(lease)) for _ in range(3)]
     await asyncio.sleep(0.1)
-    assert lookout.watched == 1
+    assert lease_watcher.watched == 1
     await end(database, lease)
 
-    assert [(await watch).how for watch in watching] == [Sighting.LANDED] * 3
-    assert lookout.watched == 0
+    assert [(await watch).how for watch in watching] == [LeaseEnd.LANDED] * 3
+    assert lease_watcher.watched == 0
 
 
-async def test_a_failure_comes_with_the_lease(database: SqliteDatabase, lookout: Lookout) -> None:
+async def test_a_failure_comes_with_the_lease(
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
+) -> None:
     lease = await take_off(database)
-    watching = asyncio.create_task(lookout.end_of(lease))
-    await end(database, lease, Failure("upstream_busy", 429, "busy"))
+    watching = asyncio.create_task(lease_watcher.end_of(lease))
+    await end(database, lease, FlightFailure("upstream_busy", 429, "busy"))
 
     ended = await watching
-    assert ended.how is Sighting.FAILED
-    assert ended.lease.failure == Failure("upstream_busy", 429, "busy")
+    assert ended.how is LeaseEnd.FAILED
+    assert ended.lease.failure == FlightFailure("upstream_busy", 429, "busy")
 
 
 @pytest.mark.parametrize("replaced", [False, True])
 async def test_a_lease_that_goes_or_becomes_another_s_is_told_of(
-    database: SqliteDatabase, lookout: Lookout, replaced: bool
+    database: SqliteDatabase, lease_watcher: LeaseWatcher, replaced: bool
 ) -> None:
     lease = await take_off(database)
 
@@ -97,76 +99,76 @@ async def test_a_lease_that_goes_or_becomes_another_s_is_told_of(
 
     await database.write(take_away)
 
-    assert (await lookout.end_of(lease)).how is Sighting.GONE
+    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.GONE
 
 
 async def test_an_owner_that_shows_no_life_is_told_of_in_time(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     lease = await take_off(database)
     began = asyncio.get_running_loop().time()
-    ended = await lookout.end_of(lease)
+    ended = await lease_watcher.end_of(lease)
     took = asyncio.get_running_loop().time() - began
 
-    assert ended.how is Sighting.SILENT
+    assert ended.how is LeaseEnd.SILENT
     assert SILENT_SECONDS <= took < SILENT_SECONDS + 1
 
 
 async def test_an_owner_that_lives_is_followed_for_as_long_as_it_takes(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     beating = asyncio.create_task(keep_beating(database))
     lease = await take_off(database)
-    watching = asyncio.create_task(lookout.end_of(lease))
+    watching = asyncio.create_task(lease_watcher.end_of(lease))
     await asyncio.sleep(3 * SILENT_SECONDS)
     assert not watching.done()
     await end(database, lease)
 
-    assert (await watching).how is Sighting.LANDED
+    assert (await watching).how is LeaseEnd.LANDED
     beating.cancel()
 
 
 async def test_a_flight_that_is_too_old_is_given_up_though_its_owner_lives(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     beating = asyncio.create_task(keep_beating(database))
     lease = await take_off(database, seconds=0.3)
 
-    assert (await lookout.end_of(lease)).how is Sighting.SILENT
+    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.SILENT
     beating.cancel()
 
 
 async def test_an_unreadable_state_is_told_of_at_once(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     lease = await take_off(database)
-    watching = asyncio.create_task(lookout.end_of(lease))
+    watching = asyncio.create_task(lease_watcher.end_of(lease))
     await asyncio.sleep(0.1)
     await database.close()
 
-    assert (await watching).how is Sighting.UNREADABLE
+    assert (await watching).how is LeaseEnd.UNREADABLE
 
 
 async def test_whoever_waits_is_let_go_when_the_process_ends(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     lease = await take_off(database)
-    watching = asyncio.create_task(lookout.end_of(lease))
+    watching = asyncio.create_task(lease_watcher.end_of(lease))
     await asyncio.sleep(0.1)
-    await lookout.close()
+    await lease_watcher.close()
 
-    assert (await watching).how is Sighting.CLOSED
-    assert (await lookout.end_of(lease)).how is Sighting.CLOSED
+    assert (await watching).how is LeaseEnd.CLOSED
+    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.CLOSED
 
 
 async def test_hundreds_of_flights_are_watched_together(
-    database: SqliteDatabase, lookout: Lookout
+    database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
     leases = [await take_off(database, f"k{number}") for number in range(300)]
-    watching = [asyncio.create_task(lookout.end_of(lease)) for lease in leases]
+    watching = [asyncio.create_task(lease_watcher.end_of(lease)) for lease in leases]
     await asyncio.sleep(0.1)
     for lease in leases:
         await end(database, lease)
 
     async with asyncio.timeout(5):
-        assert {(await watch).how for watch in watching} == {Sighting.LANDED}
+        assert {(await watch).how for watch in watching} == {LeaseEnd.LANDED}

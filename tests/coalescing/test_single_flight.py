@@ -35,7 +35,7 @@ def two(settings: Settings) -> Iterator[tuple[Running, Running]]:
 
 def following(gateway: Running) -> int:
     """How many flights of others this gateway watches."""
-    return gateway.app.parts.lookout.watched
+    return gateway.app.parts.lease_watcher.watched
 
 
 def lead_and_follow(

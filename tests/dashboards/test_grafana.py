@@ -16,7 +16,15 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.__main__ import dashboards
 from gateway.telemetry.metrics.families import FAMILIES
-from tests.dashboards.asking import FOLDER, dashboard, marks, names, panels, queries, variables
+from tests.dashboards.asking import (
+    FOLDER,
+    dashboard,
+    marks,
+    names,
+    panels,
+    queries,
+    variables,
+)
 
 GRAFANA = FOLDER.parent
 MACROS = {"__rate_interval", "__interval", "__range"}

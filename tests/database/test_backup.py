@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.database.backup import BackupWriter, open_backup
-from gateway.database.copying import NotWhole, Part
+from gateway.database.copying import CopiedTable, NotWhole
 
 PARTS = [
-    Part("notes", ["name", "body", "at_ms"], [["ä\n", "{}", 2**62], ["b", "", 0]]),
-    Part("tokens", ["id", "revoked_ms"], [["t", None]]),
+    CopiedTable("notes", ["name", "body", "at_ms"], [["ä\n", "{}", 2**62], ["b", "", 0]]),
+    CopiedTable("tokens", ["id", "revoked_ms"], [["t", None]]),
 ]
 ROWS = {"notes": 2, "tokens": 1, "ledger": 0}
 

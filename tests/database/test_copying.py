@@ -14,7 +14,15 @@ from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables import keys, teams
 from gateway.accounts.tables.audit import Author
 from gateway.database import copying
-from gateway.database.copying import Backup, NotEmpty, NotWhole, Part, read_out, tables_of, write_in
+from gateway.database.copying import (
+    Backup,
+    CopiedTable,
+    NotEmpty,
+    NotWhole,
+    read_out,
+    tables_of,
+    write_in,
+)
 from gateway.database.database import Database, Row, Transaction
 from gateway.database.migrate import SchemaTooNew, known_migrations, migrate, schema_version
 from gateway.ledger.tables import correct, verify
@@ -34,12 +42,12 @@ class Kept:
 
     def __init__(self) -> None:
         self.schema = 0
-        self.parts: list[Part] = []
+        self.parts: list[CopiedTable] = []
 
     def begin(self, schema: int) -> None:
         self.schema, self.parts = schema, []
 
-    def add(self, part: Part) -> None:
+    def add(self, part: CopiedTable) -> None:
         self.parts.append(part)
 
     def rows(self) -> dict[str, list[Sequence[Any]]]:
@@ -191,7 +199,7 @@ async def test_a_backup_that_lacks_rows_or_names_no_table_leaves_nothing_behind(
     await fill(database)
     kept, backup = await kept_of(database)
     lacking = replace(backup, parts=lambda: kept.parts[1:])
-    odd = Part("accounts; --", kept.parts[0].columns, kept.parts[0].rows)
+    odd = CopiedTable("accounts; --", kept.parts[0].columns, kept.parts[0].rows)
     for broken in (lacking, replace(backup, parts=lambda: [odd])):
         with pytest.raises(NotWhole):
             await other.exclusive(partial(_written, broken))

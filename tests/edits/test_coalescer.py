@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from gateway.coalescing.rules.failure_memory import Remembered
-from gateway.coalescing.rules.retry_memory import Retries
-from gateway.coalescing.single_flight import Flights
-from gateway.edits.coalescer import Boarding
-from gateway.edits.flight_result import Crash, Landing, Order
+from gateway.coalescing.rules.retry_memory import RetryMemory
+from gateway.coalescing.single_flight import SingleFlight
+from gateway.edits.coalescer import Coalescer
+from gateway.edits.flight_result import Failed, FlightResult, Order
 from gateway.model.errors import Refusal
 from gateway.model.values import Account, Caller, Edit, Fingerprint
 from gateway.uploads.spool import Spool
@@ -42,11 +42,11 @@ class Upstream:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def fly(self, asked: Order) -> Landing:
+    async def fly(self, asked: Order) -> FlightResult:
         self.calls += 1
         refusal = Refusal("upstream_refused", "no", status_override=400, body=b"x" * 10_000)
         remembered = Remembered(refusal, NOW, NOW + 60_000)
-        return Crash(refusal, remembered=remembered, aside=asked.fingerprint.aside)
+        return Failed(refusal, remembered=remembered, aside=asked.fingerprint.aside)
 
 
 async def stays() -> None:
@@ -54,29 +54,29 @@ async def stays() -> None:
 
 
 async def test_what_is_kept_for_retries_counts_the_bytes_of_refusals() -> None:
-    upstream, retries = Upstream(), Retries[Landing]()
-    boarding = boarding_of(upstream, retries)
+    upstream, retries = Upstream(), RetryMemory[FlightResult]()
+    coalescer = boarding_of(upstream, retries)
 
-    await boarding.join(order(no_cache=True), stays)
+    await coalescer.join(order(no_cache=True), stays)
 
     assert 10_000 < retries.kept_bytes < 20_000
-    await boarding.join(order(no_cache=True, retry=True), stays)
+    await coalescer.join(order(no_cache=True, retry=True), stays)
     assert upstream.calls == 1
 
 
 async def test_a_retry_that_sends_other_fields_beside_is_another_request() -> None:
     upstream = Upstream()
-    boarding = boarding_of(upstream, Retries())
+    coalescer = boarding_of(upstream, RetryMemory())
 
-    await boarding.join(order("ann", no_cache=True), stays)
-    await boarding.join(order("bob", no_cache=True, retry=True), stays)
+    await coalescer.join(order("ann", no_cache=True), stays)
+    await coalescer.join(order("bob", no_cache=True, retry=True), stays)
 
     assert upstream.calls == 2
 
 
-def boarding_of(upstream: Upstream, retries: Retries[Landing]) -> Boarding:
-    return Boarding(
-        flights=Flights(),
+def boarding_of(upstream: Upstream, retries: RetryMemory[FlightResult]) -> Coalescer:
+    return Coalescer(
+        flights=SingleFlight(),
         fly=upstream.fly,
         client_wait_seconds=5,
         now_ms=lambda: NOW,

@@ -124,8 +124,8 @@ def test_an_account_that_was_told_to_wait_is_left_alone_that_long(tmp_path: Path
 
         assert {code(answer) for answer in answers} == {(429, "upstream_busy", "true")}
         assert all(20 < int(answer.headers["retry-after"]) <= 45 for answer in answers)
-        (trouble,) = degraded(gateway)
-        assert trouble.startswith("upstream: asks to be left alone for ")
+        (failure,) = degraded(gateway)
+        assert failure.startswith("upstream: asks to be left alone for ")
         assert emulator.stats()["calls"] == 1
         assert [cost for _, cost in ledger(gateway.settings)] == [0]
         assert "reserve" not in answers[1].headers["server-timing"]

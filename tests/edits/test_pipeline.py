@@ -356,7 +356,9 @@ def test_identical_generations_at_once_are_two_unless_generations_are_cached(
         asked = [
             pool.submit(client.post, "/v1/images/generations", json=document) for _ in range(2)
         ]
-        words = sorted(asking.result().headers["x-gateway-cache"] for asking in asked)
+        words = sorted(
+            coalescing_key.result().headers["x-gateway-cache"] for coalescing_key in asked
+        )
 
     assert words == (["COALESCED", "MISS"] if cached else ["BYPASS", "BYPASS"])
     assert emulator.stats()["billed_calls"] == calls

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.emulator import EmulatorServer
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.metrics import Metrics
 from tests.support.exposition import scrape, total
 from tests.support.serving import make_key, serving, settings_for
 
@@ -42,6 +42,6 @@ def test_a_flight_that_crashes_before_its_call_leaves_its_seat_to_others(
     make_key(settings)
     with serving(settings) as gateway:
         with monkeypatch.context() as patch:
-            patch.setattr(Meters, "expect_cost", full)
+            patch.setattr(Metrics, "expect_cost", full)
             assert gateway.edit("crashes").status_code == 500
         assert gateway.edit("goes").status_code == 200

@@ -81,7 +81,7 @@ def test_a_stream_spreads_its_latency_over_its_events(caller: Caller) -> None:
         for line in answer.iter_lines():
             if line.startswith("event:"):
                 arrivals.append(time.monotonic() - begun)
-    assert all(arrival >= 0.1 * place for arrival, place in zip(arrivals, range(1, 5), strict=True))
+    assert all(joined >= 0.1 * place for joined, place in zip(arrivals, range(1, 5), strict=True))
     assert arrivals[0] < 0.3
 
 

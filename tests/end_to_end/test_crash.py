@@ -45,11 +45,11 @@ async def load_until_killed(gateway: GatewayProcess, round_number: int, seconds:
                 return
 
     async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
-        asking = [asyncio.create_task(keep_asking(client, name)) for name in range(8)]
+        coalescing_key = [asyncio.create_task(keep_asking(client, name)) for name in range(8)]
         await asyncio.sleep(seconds)
         gateway.kill()
         gone.set()
-        await asyncio.gather(*asking)
+        await asyncio.gather(*coalescing_key)
 
 
 def settle_what_was_left(settings: Settings) -> Sequence[Any]:

@@ -119,9 +119,9 @@ async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_bo
     assert answer.headers["x-gateway-cost-usd"] == "0.01"
     late = [line for line in lines(gateway) if line.get("part") == "settle"]
     assert {line["request_id"] for line in late} == {answer.headers["x-request-id"]}
-    treasury = gateway.app.parts.treasury
+    budgets = gateway.app.parts.budgets
     async with asyncio.timeout(20):
-        while treasury.unwritten:
+        while budgets.unwritten:
             await asyncio.sleep(0.1)
     request_id = answer.headers["x-request-id"]
     (call,) = await asyncio.to_thread(

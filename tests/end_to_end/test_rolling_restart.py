@@ -100,14 +100,14 @@ def test_a_rolling_restart_under_load_loses_nothing_and_pays_for_nothing_twice(
     make_key(settings)
     emulator.order(always={"latency_seconds": 0.4})
     balancer = RoundRobin()
-    asking = Load(balancer)
+    coalescing_key = Load(balancer)
     with ThreadPoolExecutor(1) as pool:
         first, second = (GatewayProcess(tables, tmp_path / name) for name in ("one", "two"))
         balancer.gateways = [first, second]
-        load_ends = pool.submit(asking.run)
+        load_ends = pool.submit(coalescing_key.run)
 
         def goes_on(answers: int) -> None:
-            until(lambda: load_ends.done() or asking.answers >= answers, 60)
+            until(lambda: load_ends.done() or coalescing_key.answers >= answers, 60)
             assert not load_ends.done(), load_ends.exception()
 
         try:
@@ -117,16 +117,22 @@ def test_a_rolling_restart_under_load_loses_nothing_and_pays_for_nothing_twice(
                 assert old.stop(60) == 0
                 new = GatewayProcess(tables, tmp_path / f"new-{number}")
                 balancer.gateways = [*(each for each in balancer.gateways if each is not old), new]
-                goes_on(asking.answers + CLIENTS)
+                goes_on(coalescing_key.answers + CLIENTS)
         finally:
-            asking.stop()
+            coalescing_key.stop()
             for each in balancer.gateways:
                 load_ends.exception(60)
                 each.stop(60)
         load_ends.result()
 
-    assert all(len(pictures) == 1 and all(pictures) for pictures in asking.pictures.values())
-    assert emulator.stats()["calls"] == emulator.stats()["billed_calls"] == len(asking.pictures)
+    assert all(
+        len(pictures) == 1 and all(pictures) for pictures in coalescing_key.pictures.values()
+    )
+    assert (
+        emulator.stats()["calls"]
+        == emulator.stats()["billed_calls"]
+        == len(coalescing_key.pictures)
+    )
     proof = in_state(settings, verify.verify)
     assert (proof.differences, proof.open_reservations) == ((), 0)
     assert (proof.held_nanos, proof.estimated_calls) == (0, 0)

@@ -13,13 +13,13 @@ from gateway.accounts.rules.errors import NotFound
 from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables import audit, keys, teams
 from gateway.accounts.tables.audit import AuditRow, Author
-from gateway.cache.disk import DiskResults
-from gateway.cache.invalidation import Announcements
-from gateway.cache.object_store import BucketResults
-from gateway.cache.result_store import Results, ResultsUnavailable
+from gateway.cache.disk import DiskStore
+from gateway.cache.invalidation import Invalidation
+from gateway.cache.object_store import BucketStore
+from gateway.cache.result_store import ResultStore, StoreUnavailable
 from gateway.cache.rules.purge_selection import Selection
 from gateway.cache.tables.invalidation import News, news_since
-from gateway.coalescing.rules.lease import Failure, Lease
+from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.database.migrate import migrate
@@ -54,22 +54,22 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def results(tmp_path: Path) -> AsyncIterator[Results]:
-    store = DiskResults(tmp_path / "cache", MAX_BYTES, now_ms=Clock())
+async def results(tmp_path: Path) -> AsyncIterator[ResultStore]:
+    store = DiskStore(tmp_path / "cache", MAX_BYTES, now_ms=Clock())
     yield store
     await store.close()
 
 
 @pytest.fixture
-def keeper(settings: Settings, database: Database, results: Results) -> Housekeeper:
+def keeper(settings: Settings, database: Database, results: ResultStore) -> Housekeeper:
     return Housekeeper(settings, database, results)
 
 
-async def put(results: Results, key: str, body: bytes = LARGE, **facts: Any) -> None:
+async def put(results: ResultStore, key: str, body: bytes = LARGE, **facts: Any) -> None:
     assert await results.put(entry_of(body, key, **facts), body)
 
 
-async def held(results: Results) -> set[str]:
+async def held(results: ResultStore) -> set[str]:
     return {entry.key async for entry in results.entries()}
 
 
@@ -92,7 +92,7 @@ async def announced(database: Database) -> dict[str, int]:
 
 
 async def test_a_purge_takes_what_fits_every_filter_and_leaves_the_rest(
-    keeper: Housekeeper, results: Results
+    keeper: Housekeeper, results: ResultStore
 ) -> None:
     await put(results, "v1-1", team="design", model="m1")
     await put(results, "v1-2", team="design", model="m2")
@@ -103,7 +103,7 @@ async def test_a_purge_takes_what_fits_every_filter_and_leaves_the_rest(
 
 
 async def test_what_is_selected_is_counted_shown_in_part_and_left(
-    keeper: Housekeeper, results: Results
+    keeper: Housekeeper, results: ResultStore
 ) -> None:
     for number in range(30):
         await put(results, f"v1-{number:02}", SMALL, team="design" if number else "sales")
@@ -119,7 +119,7 @@ async def test_what_is_selected_is_counted_shown_in_part_and_left(
 
 
 async def test_a_purge_is_in_the_audit_with_who_what_and_how_much(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", team="design")
     await put(results, "v1-2", team="sales")
@@ -137,7 +137,7 @@ async def test_a_purge_is_in_the_audit_with_who_what_and_how_much(
 
 
 async def test_nothing_goes_where_the_audit_can_not_be_written(
-    keeper: Housekeeper, results: Results, database: Database, tmp_path: Path
+    keeper: Housekeeper, results: ResultStore, database: Database, tmp_path: Path
 ) -> None:
     await put(results, "v1-1")
     with sqlite3.connect(tmp_path / "gateway.db") as state:
@@ -149,7 +149,7 @@ async def test_nothing_goes_where_the_audit_can_not_be_written(
 
 
 async def test_every_purged_result_is_announced_and_no_newer_one_is_meant(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", created_ms=NOW_MS)
     await put(results, "v1-2", created_ms=NOW_MS - DAY_MS)
@@ -160,7 +160,7 @@ async def test_every_purged_result_is_announced_and_no_newer_one_is_meant(
 
 
 async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_landed(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     def landed(key: str, started_ms: int, **facts: Any) -> Lease:
         return Lease(
@@ -173,7 +173,7 @@ async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_
         landed("v1-3", NOW_MS + 1),  # made after what was purged
         landed("v1-4", NOW_MS - 9),  # not purged
         landed("v1-5", NOW_MS - 9, ended_ms=None),  # in the air
-        landed("v1-6", NOW_MS - 9, failure=Failure("upstream_failed", 502, "it broke")),
+        landed("v1-6", NOW_MS - 9, failure=FlightFailure("upstream_failed", 502, "it broke")),
     ]
 
     async def fly(tx: Transaction) -> None:
@@ -204,7 +204,7 @@ async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_
     ],
 )
 async def test_a_fingerprint_that_the_rest_of_a_purge_does_not_fit_is_left_alone(
-    keeper: Housekeeper, results: Results, database: Database, narrowing: dict[str, Any]
+    keeper: Housekeeper, results: ResultStore, database: Database, narrowing: dict[str, Any]
 ) -> None:
     lease = Lease("v1-1", "res-1", "own-1", "req-1", NOW_MS - 9, NOW_MS + 60_000, ended_ms=NOW_MS)
 
@@ -222,7 +222,7 @@ async def test_a_fingerprint_that_the_rest_of_a_purge_does_not_fit_is_left_alone
 
 
 async def test_a_fingerprint_and_its_team_are_announced_as_what_was_found(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", team="blue", created_ms=NOW_MS)
 
@@ -231,7 +231,7 @@ async def test_a_fingerprint_and_its_team_are_announced_as_what_was_found(
 
 
 async def test_thousands_are_announced_in_portions(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     for number in range(1200):
         await put(results, f"v1-{number:04}", SMALL)
@@ -244,9 +244,9 @@ async def test_a_purge_that_breaks_off_is_in_the_audit(
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    results = DiskResults(tmp_path / "file" / "cache", MAX_BYTES)
+    results = DiskStore(tmp_path / "file" / "cache", MAX_BYTES)
     keeper = Housekeeper(settings, database, results)
-    with pytest.raises(ResultsUnavailable):
+    with pytest.raises(StoreUnavailable):
         await keeper.purge(Selected(Selection(), 3, 300, ()), BY, ignored)
     await results.close()
 
@@ -282,11 +282,9 @@ def bucket_url(server: str) -> str:
 
 
 @pytest.fixture
-async def machines(bucket_url: str, tmp_path: Path) -> AsyncIterator[list[BucketResults]]:
+async def machines(bucket_url: str, tmp_path: Path) -> AsyncIterator[list[BucketStore]]:
     stores = [
-        BucketResults(
-            bucket_url, DiskResults(tmp_path / name, MAX_BYTES, now_ms=Clock()), 10, Clock()
-        )
+        BucketStore(bucket_url, DiskStore(tmp_path / name, MAX_BYTES, now_ms=Clock()), 10, Clock())
         for name in ("here", "there")
     ]
     yield stores
@@ -294,17 +292,17 @@ async def machines(bucket_url: str, tmp_path: Path) -> AsyncIterator[list[Bucket
         await store.close()
 
 
-def listening(database: Database, results: Results) -> Announcements:
-    def trouble(part: str, error: BaseException) -> None:
+def listening(database: Database, results: ResultStore) -> Invalidation:
+    def failure(part: str, error: BaseException) -> None:
         raise error
 
-    return Announcements(
-        database=database, results=results, now_ms=Clock(), interval_seconds=1, on_trouble=trouble
+    return Invalidation(
+        database=database, results=results, now_ms=Clock(), interval_seconds=1, on_failure=failure
     )
 
 
 async def test_a_purge_reaches_the_copies_of_other_machines(
-    settings: Settings, database: Database, machines: list[BucketResults]
+    settings: Settings, database: Database, machines: list[BucketStore]
 ) -> None:
     here, there = machines
     await put(here, "v1-1")
@@ -319,7 +317,7 @@ async def test_a_purge_reaches_the_copies_of_other_machines(
 
 
 async def test_a_fingerprint_is_purged_from_a_machine_that_alone_still_has_it(
-    settings: Settings, database: Database, machines: list[BucketResults]
+    settings: Settings, database: Database, machines: list[BucketStore]
 ) -> None:
     here, there = machines
     await put(there, "v1-1")
@@ -333,7 +331,7 @@ async def test_a_fingerprint_is_purged_from_a_machine_that_alone_still_has_it(
 
 
 async def test_another_team_does_not_reach_the_copy_of_a_machine_by_its_fingerprint(
-    settings: Settings, database: Database, machines: list[BucketResults]
+    settings: Settings, database: Database, machines: list[BucketStore]
 ) -> None:
     here, there = machines
     await put(there, "v1-1", team="blue")
@@ -346,16 +344,16 @@ async def test_another_team_does_not_reach_the_copy_of_a_machine_by_its_fingerpr
 
 
 async def test_what_has_gone_is_announced_though_the_purge_breaks_off(
-    settings: Settings, database: Database, machines: list[BucketResults],
+    settings: Settings, database: Database, machines: list[BucketStore],
     bucket_url: str, tmp_path: Path,
 ) -> None:  # fmt: skip
     _, there = machines
     await put(there, "v1-1")
     (tmp_path / "file").touch()
-    broken = DiskResults(tmp_path / "file" / "cache", MAX_BYTES)
-    here = BucketResults(bucket_url, broken, 10, Clock())
+    broken = DiskStore(tmp_path / "file" / "cache", MAX_BYTES)
+    here = BucketStore(bucket_url, broken, 10, Clock())
 
-    with pytest.raises(ResultsUnavailable):
+    with pytest.raises(StoreUnavailable):
         await purge(Housekeeper(settings, database, here), Selection())
     await here.close()
     await listening(database, there).hear()
@@ -381,7 +379,7 @@ async def use(database: Database, *rows: tuple[Outcome, str, str]) -> None:
 
 
 async def test_holdings_say_what_is_stored_and_what_it_was_worth(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", created_ms=NOW_MS - DAY_MS)
     await put(results, "v1-2")
@@ -410,7 +408,7 @@ async def test_holdings_say_what_is_stored_and_what_it_was_worth(
 
 
 async def test_a_teams_holdings_are_what_it_paid_for_and_what_it_used(
-    keeper: Housekeeper, results: Results, database: Database
+    keeper: Housekeeper, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", team="design")
     await put(results, "v1-2", SMALL, team="sales", created_ms=NOW_MS - 5)
@@ -441,7 +439,7 @@ async def test_an_empty_store_has_no_share_and_no_oldest_entry(keeper: Housekeep
 
 
 async def test_a_damaged_entry_is_found_deleted_and_counted(
-    keeper: Housekeeper, results: Results, tmp_path: Path
+    keeper: Housekeeper, results: ResultStore, tmp_path: Path
 ) -> None:
     for number in range(5):
         await put(results, f"v1-{number}")
@@ -457,12 +455,12 @@ async def test_a_damaged_entry_is_found_deleted_and_counted(
 async def test_an_index_that_had_to_be_given_up_does_not_pass_for_a_sound_one(
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:
-    store = DiskResults(tmp_path / "cache", MAX_BYTES)
+    store = DiskStore(tmp_path / "cache", MAX_BYTES)
     await put(store, "v1-1")
     await store.close()
     (tmp_path / "cache" / "cache.db").write_bytes(b"no database at all, and long enough" * 100)
 
-    store = DiskResults(tmp_path / "cache", MAX_BYTES)
+    store = DiskStore(tmp_path / "cache", MAX_BYTES)
     found = await Housekeeper(settings, database, store).verify(ignored)
     await store.close()
     assert found.damaged == 1

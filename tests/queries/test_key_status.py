@@ -115,16 +115,16 @@ def test_money_held_by_a_call_in_flight_is_not_left(
     make_key(bare, team_terms={"budget_usd": "0.05"})
     emulator.order(always={"hang": True})
     with serving(bare) as gateway:
-        asking = threading.Thread(target=gateway.edit)
-        asking.start()
+        coalescing_key = threading.Thread(target=gateway.edit)
+        coalescing_key.start()
         deadline = time.monotonic() + 5
         while (found := standing(gateway))["spendable_usd"] == "0.05":
             assert time.monotonic() < deadline
             time.sleep(0.02)
         emulator.clear_faults()
-        while asking.is_alive():  # it may be on its way to the upstream still
+        while coalescing_key.is_alive():  # it may be on its way to the upstream still
             emulator.release()
-            asking.join(0.05)
+            coalescing_key.join(0.05)
     budget = level(found, "team")["budget"]
     assert (budget["spent_usd"], budget["held_usd"], budget["left_usd"]) == ("0", "0.01", "0.04")
     assert found["spendable_usd"] == "0.04"

@@ -13,7 +13,7 @@ from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
 from tests.support.crowds import leaving_crowd
 from tests.support.engines import fresh_schema, postgres_url
-from tests.support.inquiring import Told, id_of_who_left, retry_of, told_of, told_once
+from tests.support.inquiring import SharedGauges, id_of_who_left, retry_of, told_of, told_once
 from tests.support.serving import (
     GatewayProcess,
     Overrides,
@@ -31,7 +31,7 @@ __all__ = ["postgres_url"]
 IMPATIENT: Overrides = {"server": {"client_wait_seconds": 0.5}}
 
 
-def ended(told: Told) -> bool:
+def ended(told: SharedGauges) -> bool:
     return bool(told["state"] == "ended")
 
 

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.server import Door, Meant, configured, listen
+from gateway.server import ConnectionLimits, Meant, configured, listen
 from gateway.server.exchange import Disconnected, Exchange
 from gateway.wire.events import CONTENT_TYPE
 from tests.support.serving import PHOTOGRAPH
@@ -63,7 +63,7 @@ def pieces() -> Iterator[Pieces]:
     app = Pieces()
     listener = listen("127.0.0.1", 0)
     app.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(configured(app, Door(), lifespan=False))
+    server = uvicorn.Server(configured(app, ConnectionLimits(), lifespan=False))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     yield app
@@ -140,7 +140,7 @@ def test_an_answer_left_unfinished_is_no_line_in_the_log(tmp_path: Path) -> None
     script = tmp_path / "serve.py"
     script.write_text(
         "import logging, os, signal, threading\n"
-        "from gateway.server import Door, listen, serve\n"
+        "from gateway.server import ConnectionLimits, listen, serve\n"
         "async def app(scope, receive, send):\n"
         "    logging.getLogger('uvicorn.error').error('returned without completing response.')\n"
         "    logging.getLogger('uvicorn.error').error('something else')\n"

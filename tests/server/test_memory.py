@@ -9,7 +9,7 @@ import httpx
 
 SERVER = """
 import gc
-from gateway.server import Door, listen, serve
+from gateway.server import ConnectionLimits, listen, serve
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -25,7 +25,9 @@ async def app(scope, receive, send):
 
 listener = listen("127.0.0.1", 0)
 started = lambda: print(listener.getsockname()[1], flush=True)
-serve(lambda: app, listener, door=Door(), workers=1, trusted_proxies=(), on_started=started)
+serve(
+    lambda: app, listener, door=ConnectionLimits(), workers=1, trusted_proxies=(), on_started=started
+)
 """
 SOME_OBJECTS = 10_000
 

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gateway.emulator import EmulatorServer
-from gateway.server import Door, configured, listen
+from gateway.server import ConnectionLimits, configured, listen
 from gateway.server.exchange import Exchange
 from tests.support.serving import (
     KEY,
@@ -94,7 +94,9 @@ def served(**bounds: Any) -> Iterator[App]:
     app = App()
     listener = listen("127.0.0.1", 0)
     app.port = listener.getsockname()[1]
-    app.server = uvicorn.Server(configured(app, Door(**bounds), lifespan=False, close_seconds=1))
+    app.server = uvicorn.Server(
+        configured(app, ConnectionLimits(**bounds), lifespan=False, close_seconds=1)
+    )
     thread = threading.Thread(target=app.server.run, args=([listener],))
     thread.start()
     try:
@@ -256,7 +258,7 @@ def test_a_connection_beyond_the_cap_is_told_so_and_closed() -> None:
 def test_the_cap_is_below_the_limit_of_open_files_which_is_raised() -> None:
     script = (
         "import resource\n"
-        "from gateway.server import Door, configured, raise_file_limit\n"
+        "from gateway.server import ConnectionLimits, configured, raise_file_limit\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))\n"
         "print(configured(print, Door()).door.max_connections)\n"
         "raise_file_limit()\n"

@@ -78,11 +78,11 @@ async def edits(gateway: GatewayProcess, name: str, count: int) -> list[str]:
     async with openai.AsyncOpenAI(
         base_url=gateway.base_url, api_key=KEY, max_retries=4, timeout=60
     ) as client:
-        asking = [
+        coalescing_key = [
             client.images.edit(model="deepshi-image-1", prompt=f"{name} {n}", image=PHOTOGRAPH)
             for n in range(count)
         ]
-        answers = await asyncio.gather(*asking)
+        answers = await asyncio.gather(*coalescing_key)
     return [answer.data[0].b64_json or "" for answer in answers if answer.data]
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gateway.model.values import Edit, Route
 from gateway.uploads.reader import read_edit
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Spool
 
 BOUNDARY = "6c1f0a5b2d9e4c37"
@@ -79,7 +79,7 @@ def usual(*images: bytes, **fields: str) -> list[FormPart]:
 
 
 @dataclass
-class Gate:
+class EarlyChecks:
     """A gatekeeper that lets everything in and remembers what it was told."""
 
     heard: list[tuple[str, object]] = field(default_factory=list)
@@ -105,7 +105,7 @@ def read(
     content_type: str | None = None,
     *,
     route: Route = "edits",
-    bounds: Bounds | None = None,
+    bounds: UploadLimits | None = None,
     gate: Any = None,
     sizes: Sequence[int] = (65_536,),
     spool: Spool | None = None,
@@ -116,9 +116,9 @@ def read(
             arriving(body, sizes),
             form_type() if content_type is None else content_type,
             route=route,
-            bounds=bounds or Bounds(),
+            bounds=bounds or UploadLimits(),
             spool=spool or Spool(),
-            gatekeeper=gate or Gate(),
+            gatekeeper=gate or EarlyChecks(),
         )
     )
 

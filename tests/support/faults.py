@@ -23,7 +23,7 @@ from gateway.ledger.tables import reports
 from gateway.ledger.tables.booking import LedgerRow
 from gateway.model.money import usd
 from gateway.settings import Settings
-from tests.support.inquiring import Told, told_once
+from tests.support.inquiring import SharedGauges, told_once
 from tests.support.serving import Overrides, Running, in_state, make_key, serving, settings_for
 from tests.support.streams import Streamed, stream
 from tests.support.waiting import until
@@ -384,7 +384,9 @@ def _plain(answer: httpx.Response) -> str:
     return f"{said}, no retry" if advice else said
 
 
-def _check_headers(answer: httpx.Response | Streamed, told: Told, emulator: EmulatorServer) -> None:
+def _check_headers(
+    answer: httpx.Response | Streamed, told: SharedGauges, emulator: EmulatorServer
+) -> None:
     """What each answer says besides: whose trouble it was, and the upstream's id of the call."""
     headers = answer.headers
     status = answer.status_code if isinstance(answer, httpx.Response) else answer.status

@@ -11,7 +11,7 @@ import httpx
 
 from tests.support.serving import KEY, Running, Served
 
-Told = dict[str, Any]
+SharedGauges = dict[str, Any]
 
 
 def inquire(served: Served, request_id: str, key: str | None = KEY) -> httpx.Response:
@@ -19,12 +19,12 @@ def inquire(served: Served, request_id: str, key: str | None = KEY) -> httpx.Res
         return client.get(f"/v1/requests/{request_id}")
 
 
-def told_of(served: Served, answer: httpx.Response | str) -> Told:
+def told_of(served: Served, answer: httpx.Response | str) -> SharedGauges:
     """What is told of a request, by its answer or its id."""
     request_id = answer if isinstance(answer, str) else answer.headers["x-request-id"]
     found = inquire(served, request_id)
     assert found.status_code == 200, found.text
-    told: Told = found.json()
+    told: SharedGauges = found.json()
     assert told["id"] == request_id
     return told
 
@@ -32,22 +32,22 @@ def told_of(served: Served, answer: httpx.Response | str) -> Told:
 def told_once(
     served: Served,
     answer: httpx.Response | str,
-    true: Callable[[Told], bool],
+    true: Callable[[SharedGauges], bool],
     seconds: float = 30.0,
-) -> Told:
+) -> SharedGauges:
     """The same, asked until it is so; another process may not have written it yet."""
     request_id = answer if isinstance(answer, str) else answer.headers["x-request-id"]
     deadline = time.monotonic() + seconds
     while True:
         found = inquire(served, request_id)
-        told: Told = found.json()
+        told: SharedGauges = found.json()
         if found.status_code == 200 and true(told):
             return told
         assert time.monotonic() < deadline, told
         time.sleep(0.05)
 
 
-def retry_of(told: Told) -> tuple[str, bool]:
+def retry_of(told: SharedGauges) -> tuple[str, bool]:
     """What a retry would do, and whether that is safe."""
     return told["retry"]["would"], told["retry"]["safe"]
 

@@ -28,9 +28,9 @@ from gateway.database.database import Operation
 from gateway.database.migrate import migrate
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
 from gateway.runtime.container import open_database
-from gateway.server import Configured, Server, configured, listen
+from gateway.server import Configured, GatewayServer, configured, listen
 from gateway.settings import Settings, load
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 from tests.api.openapi.described import check_described
 
 Result = TypeVar("Result")
@@ -155,7 +155,7 @@ class Running(Served):
 def serving(settings: Settings) -> Iterator[Running]:
     """Serve a gateway under uvicorn on a thread, on a free port."""
     log = io.StringIO()
-    app = create_app(settings, Journal(format="json", level="debug", out=log))
+    app = create_app(settings, EventLog(format="json", level="debug", out=log))
     listener = listen(settings.server.host, settings.server.port)
     proxies = settings.server.trusted_proxies
     server = _Server(configured(app, door_of(settings), trusted_proxies=proxies))
@@ -171,7 +171,7 @@ def serving(settings: Settings) -> Iterator[Running]:
         listener.close()
 
 
-class _Server(Server):
+class _Server(GatewayServer):
     def __init__(self, config: Configured) -> None:
         super().__init__(config)
         self.up = threading.Event()

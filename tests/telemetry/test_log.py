@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 
 from gateway.emulator import EmulatorServer
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 from tests.support.serving import KEY, GatewayProcess, Running, make_key, settings_for, tables_of
 from tests.support.waiting import let_go, until
 
 LIBRARIES = """
 import logging, sys, warnings
-from gateway.telemetry.log import Journal
-journal = Journal(format=sys.argv[1], level="info")
-journal.hear_libraries()
+from gateway.telemetry.log import EventLog
+log = EventLog(format=sys.argv[1], level="info")
+log.hear_libraries()
 log = logging.getLogger("uvicorn.error")
 log.info("not worth it")
 log.warning("worth it: %s", 7)
@@ -149,15 +149,15 @@ async def test_requests_that_end_together_are_written_together_and_before_what_c
             return super().write(text)
 
     out = Counted()
-    journal = Journal(format="json", level="info", out=out)
-    journal.request(request_id="one")
-    journal.request(request_id="two")
+    log = EventLog(format="json", level="info", out=out)
+    log.request(request_id="one")
+    log.request(request_id="two")
     assert out.getvalue() == ""
     await asyncio.sleep(0)
     assert Counted.writes == 1
 
-    journal.request(request_id="three")
-    journal.note("later")
+    log.request(request_id="three")
+    log.note("later")
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line.get("request_id", line["event"]) for line in lines] == [
         "one", "two", "three", "later"

@@ -10,17 +10,17 @@ from zoneinfo import ZoneInfo
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Transaction
 from gateway.model.values import Account, Caller, Outcome
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
-from gateway.telemetry.request_record import Trace
-from gateway.telemetry.usage_recorder import Recorder
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_record import RequestRecord
+from gateway.telemetry.usage_recorder import UsageRecorder
 from tests.support.databases import database, database_url, empty_database, postgres_url
 
 __all__ = ["database", "database_url", "empty_database", "postgres_url"]
 
 
-def finished(number: int, model: str = "m") -> Trace:
-    trace = Trace(f"req_{number}", "edits")
+def finished(number: int, model: str = "m") -> RequestRecord:
+    trace = RequestRecord(f"req_{number}", "edits")
     trace.model, trace.outcome, trace.status = model, Outcome.HIT, 200
     trace.caller = Caller(
         key_id="key_1",
@@ -37,11 +37,11 @@ async def written(tx: Transaction) -> set[str]:
     return {row["request_id"] for row in await tx.fetch("SELECT request_id FROM usage_rows")}
 
 
-def recorder_of(database: Database, log: io.StringIO) -> Recorder:
-    return Recorder(
+def recorder_of(database: Database, log: io.StringIO) -> UsageRecorder:
+    return UsageRecorder(
         database=database,
-        meters=Meters("0"),
-        journal=Journal(format="json", out=log),
+        metrics=Metrics("0"),
+        log=EventLog(format="json", out=log),
         zone=ZoneInfo("UTC"),
         now_ms=now_ms,
     )

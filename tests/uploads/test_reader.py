@@ -19,13 +19,13 @@ from gateway.cache.rules.fingerprint import fingerprint
 from gateway.model.errors import Refusal
 from gateway.model.values import Edit
 from gateway.uploads.reader import digest, read_edit
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Room, Spool
 from gateway.wire.multipart_writer import encode
 from tests.support.bodies import (
     BOUNDARY,
+    EarlyChecks,
     FormPart,
-    Gate,
     arriving,
     data_url,
     document,
@@ -76,9 +76,9 @@ async def test_a_large_upload_goes_through_the_file_unharmed(tmp_path: Path) -> 
         arriving(form(usual(*images)), (65_536, 1_000_000)),
         form_type(),
         route="edits",
-        bounds=Bounds(),
+        bounds=UploadLimits(),
         spool=spool,
-        gatekeeper=Gate(),
+        gatekeeper=EarlyChecks(),
     )
     kept = [hashlib.sha256(spool.read(u.offset, u.size)).digest() for u in edit.uploads]
     assert kept == [hashlib.sha256(image).digest() for image in images]
@@ -94,9 +94,9 @@ async def test_a_large_data_url_goes_through_the_file_unharmed(tmp_path: Path) -
         arriving(body, (65_536, 1_000_000)),
         "application/json",
         route="edits",
-        bounds=Bounds(),
+        bounds=UploadLimits(),
         spool=spool,
-        gatekeeper=Gate(),
+        gatekeeper=EarlyChecks(),
     )
     assert [u.digest for u in edit.uploads] == [digest(image) for image in images]
     kept = [spool.read(u.offset, u.size) for u in edit.uploads]
@@ -180,7 +180,7 @@ def test_a_generation_may_be_a_form_too() -> None:
 def test_what_follows_the_closing_boundary_is_ignored_but_counted() -> None:
     body = form(usual()) + b"\r\nepilogue" * 100
     assert read(body).body_bytes == len(body)
-    assert refused(body, bounds=Bounds(max_body_bytes=len(body) - 1)).code == "body_too_large"
+    assert refused(body, bounds=UploadLimits(max_body_bytes=len(body) - 1)).code == "body_too_large"
 
 
 # --- what is refused ----------------------------------------------------------------------
@@ -294,7 +294,12 @@ def test_a_file_that_is_no_picture_is_refused_by_its_first_bytes() -> None:
             yield bytes(65_536)
 
     reading = read_edit(
-        endless(), form_type(), route="edits", bounds=Bounds(), spool=Spool(), gatekeeper=Gate()
+        endless(),
+        form_type(),
+        route="edits",
+        bounds=UploadLimits(),
+        spool=Spool(),
+        gatekeeper=EarlyChecks(),
     )
     with pytest.raises(Refusal, match="invalid_image"):
         driven(reading)
@@ -316,16 +321,16 @@ def test_a_huge_jpeg_behind_long_metadata_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bounds", "code"),
     [
-        (Bounds(max_body_bytes=5_000), "body_too_large"),
-        (Bounds(max_image_bytes=9_999), "image_too_large"),
-        (Bounds(max_field_bytes=99), "invalid_field"),
-        (Bounds(max_fields=3), "invalid_field"),
-        (Bounds(max_parts=4), "invalid_field"),
-        (Bounds(max_name_bytes=5), "invalid_field"),
-        (Bounds(max_header_bytes=60), "invalid_multipart"),
+        (UploadLimits(max_body_bytes=5_000), "body_too_large"),
+        (UploadLimits(max_image_bytes=9_999), "image_too_large"),
+        (UploadLimits(max_field_bytes=99), "invalid_field"),
+        (UploadLimits(max_fields=3), "invalid_field"),
+        (UploadLimits(max_parts=4), "invalid_field"),
+        (UploadLimits(max_name_bytes=5), "invalid_field"),
+        (UploadLimits(max_header_bytes=60), "invalid_multipart"),
     ],
 )
-def test_every_bound_holds(bounds: Bounds, code: str) -> None:
+def test_every_bound_holds(bounds: UploadLimits, code: str) -> None:
     body = form(usual(png(bytes(10_000)), style="x" * 100, long_name="v"))
     assert read(body).model
     assert refused(body, bounds=bounds).code == code
@@ -435,18 +440,18 @@ def test_no_refusal_repeats_what_a_field_says() -> None:
 
 
 def test_the_gatekeeper_hears_of_model_and_references_as_they_come() -> None:
-    gate = Gate()
+    gate = EarlyChecks()
     read(form(usual(png(b"1"), png(b"2"))), gate=gate)
     assert gate.heard == [("model", "deepshi-image-1"), ("reference", 1), ("reference", 2)]
 
 
 def test_a_model_that_comes_last_has_the_references_counted_again() -> None:
-    gate = Gate()
+    gate = EarlyChecks()
     read(form([file("image", png()), text("prompt", "p"), text("model", "m")]), gate=gate)
     assert gate.heard == [("reference", 1), ("model", "m"), ("reference", 1)]
 
 
-class Strict(Gate):
+class Strict(EarlyChecks):
     """Takes one reference."""
 
     def reference_seen(self, count: int) -> None:
@@ -479,7 +484,9 @@ def read_or_refused(body: bytes, content_type: str, **options: Any) -> Edit | Re
 def check_that_it_is_an_edit_or_a_refusal(
     body: bytes, content_type: str, sizes: list[int], route: Any
 ) -> None:
-    bounds = Bounds(max_body_bytes=100_000, max_image_bytes=8_000, max_parts=6, max_field_bytes=200)
+    bounds = UploadLimits(
+        max_body_bytes=100_000, max_image_bytes=8_000, max_parts=6, max_field_bytes=200
+    )
     came = read_or_refused(body, content_type, route=route, sizes=sizes, bounds=bounds)
     event(type(came).__name__)
     if isinstance(came, Refusal):

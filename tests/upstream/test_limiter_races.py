@@ -9,10 +9,10 @@ import random
 import pytest
 
 from gateway.model.errors import Refusal
-from gateway.telemetry.log import Journal
-from gateway.telemetry.metrics import Meters
-from gateway.upstream.limiter import Tower
-from gateway.upstream.rules.circuit_breaker import Circuit
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
+from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
 
 SEATS, LINES = 4, 12
@@ -23,14 +23,14 @@ class Sky:
 
     def __init__(self, chance: random.Random, queue_seconds: float = 0.01) -> None:
         self.queue: FairQueue[asyncio.Future[bool]] = FairQueue(SEATS, LINES)
-        self.circuit = Circuit(failures=6, open_seconds=0.005)
-        self.tower = Tower(
+        self.circuit = CircuitBreaker(failures=6, open_seconds=0.005)
+        self.limiter = UpstreamLimiter(
             queue=self.queue,
             queue_seconds=queue_seconds,
             circuit=self.circuit,
             rest_seconds=lambda: 0.0,
-            meters=Meters("0"),
-            journal=Journal(out=io.StringIO()),
+            metrics=Metrics("0"),
+            log=EventLog(out=io.StringIO()),
         )
         self.chance = chance
         self.up = self.most_up = self.landed = 0
@@ -38,24 +38,24 @@ class Sky:
 
     async def fly(self, team: str) -> None:
         try:
-            clearance = await self.tower.clear(team)
+            permit = await self.limiter.clear(team)
         except Refusal as refusal:
             self.codes.add(refusal.code)
             return
         try:
             if self.chance.random() < 0.2:  # money is waited for
-                clearance.release()
+                permit.release()
                 await self.pause()
-                await clearance.regain()
+                await permit.reacquire()
             await self.call()
-            clearance.landed(self.chance.choice(["", "", "upstream_failed"]))
-            if self.chance.random() < 0.3 and clearance.again():
+            permit.landed(self.chance.choice(["", "", "upstream_failed"]))
+            if self.chance.random() < 0.3 and permit.again():
                 await self.call()
-                clearance.landed("")
+                permit.landed("")
         except Refusal as refusal:
             self.codes.add(refusal.code)
         finally:
-            clearance.release()
+            permit.release()
 
     async def call(self) -> None:
         self.up += 1
@@ -90,7 +90,7 @@ async def test_no_seat_is_lost_or_given_twice(seed: int) -> None:
 
     assert sky.landed
     assert sky.most_up <= SEATS
-    assert (sky.tower.seats_taken, sky.queue.waiting) == (0, 0)
+    assert (sky.limiter.slots_taken, sky.queue.waiting) == (0, 0)
     assert sky.codes <= {"overloaded"}
     async with asyncio.timeout(5):  # the circuit lets somebody through again
         while sky.circuit.is_open:
@@ -104,11 +104,11 @@ async def test_a_tower_that_closes_sends_everybody_away_and_loses_no_seat(seed: 
     sky = Sky(random.Random(seed), queue_seconds=60)
     storming = asyncio.create_task(storm(sky, 200))
     await asyncio.sleep(0.005)
-    sky.tower.close()
+    sky.limiter.close()
     async with asyncio.timeout(10):
         await storming
 
-    assert sky.tower.seats_taken == sky.queue.waiting == 0
+    assert sky.limiter.slots_taken == sky.queue.waiting == 0
     with pytest.raises(Refusal) as refused:
-        await sky.tower.clear("late")
+        await sky.limiter.clear("late")
     assert refused.value.code == "shutting_down"

@@ -10,19 +10,22 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 
 from gateway.model.values import Edit, Upload
-from gateway.wire.multipart_writer import Encoded, Range, encode
+from gateway.wire.multipart_writer import EncodedBody, SpoolRange, encode
 
 BOUNDARY = "0123456789abcdef0123456789abcdef"
 SPOOL = bytes(range(256)) * 4
 
 
-def body_of(encoded: Encoded) -> bytes:
+def body_of(encoded: EncodedBody) -> bytes:
     return b"".join(
-        SPOOL[s.offset : s.offset + s.size] if isinstance(s, Range) else s for s in encoded.segments
+        SPOOL[s.offset : s.offset + s.size] if isinstance(s, SpoolRange) else s
+        for s in encoded.segments
     )
 
 
-async def parsed(encoded: Encoded) -> list[tuple[str, str | tuple[str | None, str | None, bytes]]]:
+async def parsed(
+    encoded: EncodedBody,
+) -> list[tuple[str, str | tuple[str | None, str | None, bytes]]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body_of(encoded)
 

@@ -23,7 +23,7 @@ class AlreadyExists(AccountError):
     """The name or the secret is taken."""
 
 
-class Ended(AccountError):
+class AccountEnded(AccountError):
     """The team is archived, or the key or token revoked: it takes no more changes."""
 
 

@@ -12,7 +12,7 @@ WINDOW_MS = 60_000
 MOST_ADDRESSES = 10_000
 
 
-class Throttle:
+class GuessThrottle:
     """Failed keys of the current minute, by address; bounded, the oldest addresses go first."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.accounts.rules.errors import Ended, NotFound
+from gateway.accounts.rules.errors import AccountEnded, NotFound
 from gateway.accounts.rules.field_values import is_text
 from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables.account_rows import COLUMNS, AccountRecord, record_of, values_of
@@ -34,7 +34,9 @@ async def team_in_use(tx: Transaction, name: str) -> AccountRecord:
     """The team of that name. Raises NotFound, and Ended where it is archived."""
     record = await account_by_id(tx, f"team:{name}")
     if record.ended_ms is not None:
-        raise Ended(f"The team {name!r} is archived, and an archived team doesn't change.", "team")
+        raise AccountEnded(
+            f"The team {name!r} is archived, and an archived team doesn't change.", "team"
+        )
     return record
 
 

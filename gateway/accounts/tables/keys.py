@@ -13,7 +13,7 @@ from gateway.accounts.credentials import (
     new_id,
     new_secret,
 )
-from gateway.accounts.rules.errors import AlreadyExists, BadValue, Ended, NotFound
+from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.rules.field_values import is_text
 from gateway.accounts.rules.terms import Terms, completed
 from gateway.accounts.tables.account_rows import AccountRecord
@@ -170,7 +170,7 @@ async def _account(tx: Transaction, reference: str) -> AccountRecord:
 async def _key_in_use(tx: Transaction, reference: str) -> KeyRecord:
     found = await show_key(tx, reference)
     if found.account.ended_ms is not None:
-        raise Ended(f"The key {reference!r} is revoked: make a new one.", "key")
+        raise AccountEnded(f"The key {reference!r} is revoked: make a new one.", "key")
     return found
 
 

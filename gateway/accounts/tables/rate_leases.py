@@ -26,14 +26,14 @@ RETURNING used, granted
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class RateLease:
     """What was granted, and what all processes together have leased of this minute."""
 
     granted: int
     leased: int
 
 
-async def lease(tx: Transaction, account: str, minute: int, want: int, limit: int) -> Lease:
+async def lease(tx: Transaction, account: str, minute: int, want: int, limit: int) -> RateLease:
     """Debit up to `want` requests of this account's minute, never past `limit` in all.
 
     The debit is before the use, and nothing is ever given back: a limit holds whatever the
@@ -43,7 +43,7 @@ async def lease(tx: Transaction, account: str, minute: int, want: int, limit: in
     if want < 1 or limit < 0:
         raise ValueError(f"cannot lease {want} requests of a limit of {limit}")
     rows = await tx.fetch(_LEASE, account, minute, min(want, limit), want, limit)
-    return Lease(granted=rows[0]["granted"], leased=rows[0]["used"])
+    return RateLease(granted=rows[0]["granted"], leased=rows[0]["used"])
 
 
 async def leased(tx: Transaction, accounts: Sequence[str], minute: int) -> Mapping[str, int]:

@@ -18,7 +18,7 @@ _IN_PERIOD = {"day": " today", "week": " this week", "month": " this month", "to
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class PassedThreshold:
     """A part of an account's budget that was passed in one window. It is told once.
 
     `name` is the account's, `team` that of a team or of a key's team, "" for the
@@ -65,7 +65,7 @@ def newly_passed(
     )
 
 
-def sentence(passed: Passed, resets_at: str | None) -> str:
+def sentence(passed: PassedThreshold, resets_at: str | None) -> str:
     """The warning as people read it."""
     spent, limit = usd(passed.spent_nanos), usd(passed.limit_nanos)
     text = f"{_who(passed)} has spent ${spent} of ${limit}{_IN_PERIOD[passed.period]}"
@@ -90,7 +90,7 @@ def next_wait_ms(attempt: int, first_wait_ms: int) -> int | None:
     return min(_LONGEST_WAIT_MS, first_wait_ms << 2 * (attempt - 1))
 
 
-def _who(passed: Passed) -> str:
+def _who(passed: PassedThreshold) -> str:
     name = _NOT_TOLD.sub("·", passed.name)
     if passed.level == "organisation":
         return "The organisation"

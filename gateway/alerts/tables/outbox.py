@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.alerts.rules.thresholds import Passed
+from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders
@@ -33,7 +33,7 @@ class Due:
     """A warning that is to be posted now, for the `attempt`th time; `webhook_url` may be ""."""
 
     id: str
-    passed: Passed
+    passed: PassedThreshold
     at_ms: int
     attempt: int
     webhook_url: str
@@ -69,8 +69,8 @@ async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
     )
 
 
-def _passed(row: Row) -> Passed:
-    return Passed(
+def _passed(row: Row) -> PassedThreshold:
+    return PassedThreshold(
         account=row["account"],
         level=row["level"],
         name=row["name"],

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from gateway.alerts.rules.thresholds import Passed
+from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.database.database import Row, Transaction, Value
 from gateway.database.multirow import insert_rows, placeholders
 from gateway.ledger.tables.balances import balances_of
@@ -46,7 +46,7 @@ _CLAIM = (
     "spent_nanos, held_nanos, resets_ms, refused, next_try_ms)"
 )
 
-Marks = tuple[int, int, int, int]
+GenerationCounters = tuple[int, int, int, int]
 """What an account has ever spent, and the latest changes of it and of those above it."""
 
 
@@ -81,7 +81,7 @@ class Claim:
     """A warning that is to be told. `id` is new; `posted` says that there is a webhook."""
 
     id: str
-    passed: Passed
+    passed: PassedThreshold
     posted: bool
 
 
@@ -91,7 +91,7 @@ async def signs(tx: Transaction, now_ms: int) -> Signs:
     return Signs(row["change"], row["spent_nanos"], row["due"])
 
 
-async def marks(tx: Transaction) -> Mapping[str, Marks]:
+async def marks(tx: Transaction) -> Mapping[str, GenerationCounters]:
     """The marks of every account that has a budget and has ever spent."""
     return {
         row["id"]: (row["spent_nanos"], row["change"], row["above"], row["topmost"])

@@ -7,18 +7,18 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.accounts.credentials import hash_secret
-from gateway.accounts.rules.guess_throttle import Throttle
+from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.accounts.tables.tokens import TokenRecord, find_token
 from gateway.api.admin.permissions import ROOT, Holder, holder_of
 from gateway.database.database import Database, Transaction
 from gateway.model.errors import Refusal
 from gateway.server.exchange import Exchange
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 
 MOST_REMEMBERED = 1_000
 
 
-class Doorkeeper:
+class AdminAuthenticator:
     """Knows the root token, and asks the state for every other.
 
     Where many wrong tokens came from an address, none from there is looked at until the minute
@@ -28,13 +28,13 @@ class Doorkeeper:
     """
 
     def __init__(
-        self, root: str, database: Database, journal: Journal, now_ms: Callable[[], int]
+        self, root: str, database: Database, log: EventLog, now_ms: Callable[[], int]
     ) -> None:
         self._root = root
         self._database = database
-        self._journal = journal
+        self._log = log
         self._now_ms = now_ms
-        self._throttle = Throttle()
+        self._throttle = GuessThrottle()
         self._opened: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def enter(self, exchange: Exchange) -> Holder:
@@ -74,7 +74,7 @@ class Doorkeeper:
 
     def _failed(self, exchange: Exchange) -> None:
         """Written without the token, which may be a right one of somewhere else."""
-        self._journal.warn(
+        self._log.warn(
             "admin token refused", address=exchange.address, request_id=exchange.request_id
         )
         self._throttle.failed(exchange.address, self._now_ms())

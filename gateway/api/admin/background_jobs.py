@@ -22,7 +22,7 @@ KEPT_SECONDS = 600.0
 
 
 @dataclass
-class Chore(Generic[Result]):
+class BackgroundJob(Generic[Result]):
     """Work under way: `done` of `total`; 0 of 0 where it has not said yet."""
 
     task: asyncio.Task[Result]
@@ -36,40 +36,40 @@ class Chore(Generic[Result]):
         return self.task.result() if self.task.done() else None
 
 
-class Chores:
+class BackgroundJobs:
     """The chores of one process, by name: one of a name at a time."""
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
-        self._chores: dict[Hashable, Chore[Any]] = {}
+        self._jobs: dict[Hashable, BackgroundJob[Any]] = {}
 
-    async def wait(self, name: Hashable, work: Work[Result]) -> Chore[Result]:
+    async def wait(self, name: Hashable, work: Work[Result]) -> BackgroundJob[Result]:
         """The chore of that name, begun unless it is under way, once it ended or patience did."""
         self._drop_old()
-        chore = self._chores.get(name)
+        chore = self._jobs.get(name)
         if chore is None:
-            chore = self._chores[name] = _begin(work)
+            chore = self._jobs[name] = _begin(work)
         await asyncio.wait({chore.task}, timeout=self._patience_seconds)
-        if chore.task.done() and self._chores.get(name) is chore:
-            del self._chores[name]
+        if chore.task.done() and self._jobs.get(name) is chore:
+            del self._jobs[name]
         return chore
 
     async def close(self) -> None:
         """Break off what is under way."""
-        tasks = [chore.task for chore in self._chores.values()]
+        tasks = [chore.task for chore in self._jobs.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._chores.clear()
+        self._jobs.clear()
 
     def _drop_old(self) -> None:
         now = asyncio.get_running_loop().time()
-        for name, chore in list(self._chores.items()):
+        for name, chore in list(self._jobs.items()):
             if chore.ended is not None and now - chore.ended > KEPT_SECONDS:
-                del self._chores[name]
+                del self._jobs[name]
 
 
-def _begin(work: Work[Result]) -> Chore[Result]:
+def _begin(work: Work[Result]) -> BackgroundJob[Result]:
     def progress(done: int, total: int) -> None:
         chore.done, chore.total = done, total
 
@@ -78,6 +78,6 @@ def _begin(work: Work[Result]) -> Chore[Result]:
         if not task.cancelled():
             task.exception()  # seen here: nobody may come back to ask
 
-    chore = Chore(asyncio.create_task(work(progress), name="chore of the admin API"))
+    chore = BackgroundJob(asyncio.create_task(work(progress), name="chore of the admin API"))
     chore.task.add_done_callback(ended)
     return chore

@@ -11,9 +11,9 @@ import re
 from collections.abc import Hashable
 from typing import Any
 
-from gateway.api.admin.background_jobs import Chore, Chores
+from gateway.api.admin.background_jobs import BackgroundJob, BackgroundJobs
 from gateway.api.admin.permissions import check_own
-from gateway.api.admin.request_input import Asked, check_names
+from gateway.api.admin.request_input import AdminRequest, check_names
 from gateway.cache.result_store import Progress, Verified
 from gateway.cache.rules.purge_selection import Selection
 from gateway.model.errors import Refusal
@@ -25,18 +25,18 @@ NARROWING = ("fingerprint", "team", "key", "model", "older_than", "containing")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Cupboard:
+class CacheHandlers:
     """Answers what is asked of `/admin/v1/cache`. Raises Refusal, ResultsUnavailable."""
 
     def __init__(self, housekeeper: Housekeeper) -> None:
         self._housekeeper = housekeeper
-        self._chores = Chores()
+        self._jobs = BackgroundJobs()
 
     async def close(self) -> None:
         """Break off what is under way."""
-        await self._chores.close()
+        await self._jobs.close()
 
-    async def stats(self, asked: Asked) -> Facts:
+    async def stats(self, asked: AdminRequest) -> Facts:
         team = asked.query.get("team", asked.confined_to)
         if team is not None:
             check_own(asked.confined_to, team)
@@ -44,11 +44,11 @@ class Cupboard:
         async def look(_: Progress) -> Holdings:
             return await self._housekeeper.holdings(asked.by.now_ms, team=team, counted=True)
 
-        chore = await self._chores.wait(("stats", team), look)
+        chore = await self._jobs.wait(("stats", team), look)
         held = chore.result
         return {"object": "cache", **_how_far(chore), **(held.facts() if held else {})}
 
-    async def purge(self, asked: Asked) -> Facts:
+    async def purge(self, asked: AdminRequest) -> Facts:
         check_names(asked.document, (*NARROWING, "all", "dry_run"), "field")
         selection = await self._selection(asked)
         # By what was asked, not by the selection: an age is another moment every time.
@@ -61,7 +61,7 @@ class Cupboard:
             selected = await self._housekeeper.select(selection, progress)
             return selected, await self._housekeeper.purge(selected, asked.by, progress)
 
-        chore = await self._chores.wait(("purge", *name), clear)
+        chore = await self._jobs.wait(("purge", *name), clear)
         ended = chore.result
         return {
             "object": "purge",
@@ -76,7 +76,7 @@ class Cupboard:
         async def look(progress: Progress) -> Selected:
             return await self._housekeeper.select(selection, progress)
 
-        chore = await self._chores.wait(name, look)
+        chore = await self._jobs.wait(name, look)
         selected = chore.result
         return {
             "object": "purge",
@@ -87,13 +87,13 @@ class Cupboard:
             "purged": 0,
         }
 
-    async def verify(self, asked: Asked) -> Facts:
+    async def verify(self, asked: AdminRequest) -> Facts:
         check_names(asked.document, (), "field")
 
         async def check(progress: Progress) -> Verified:
             return await self._housekeeper.verify(progress)
 
-        chore = await self._chores.wait("verify", check)
+        chore = await self._jobs.wait("verify", check)
         found = chore.result
         return {
             "object": "cache_verification",
@@ -102,7 +102,7 @@ class Cupboard:
             "damaged": found.damaged if found else None,
         }
 
-    async def _selection(self, asked: Asked) -> Selection:
+    async def _selection(self, asked: AdminRequest) -> Selection:
         """What a purge is about. Raises `missing_field` where nothing says so, not even `all`."""
         given = [asked.document.get(name) is not None for name in NARROWING]
         everything = _flag(asked, "all")
@@ -121,7 +121,7 @@ class Cupboard:
             picture=_picture(asked),
         )
 
-    async def _key_id(self, asked: Asked) -> str | None:
+    async def _key_id(self, asked: AdminRequest) -> str | None:
         key = _text(asked, "key")
         if key is None or "/" not in key:
             return key
@@ -129,14 +129,14 @@ class Cupboard:
         return await self._housekeeper.key_id(key)
 
 
-def _how_far(chore: Chore[Any]) -> Facts:
+def _how_far(chore: BackgroundJob[Any]) -> Facts:
     """Is it whole? Where it isn't, how much of it has been looked at."""
     if chore.task.done():
         return {"complete": True}
     return {"complete": False, "done": chore.done, "total": chore.total}
 
 
-def _team(asked: Asked) -> str | None:
+def _team(asked: AdminRequest) -> str | None:
     team = _text(asked, "team")
     team = asked.confined_to if team is None else team
     if team is not None:
@@ -144,7 +144,7 @@ def _team(asked: Asked) -> str | None:
     return team
 
 
-def _text(asked: Asked, name: str) -> str | None:
+def _text(asked: AdminRequest, name: str) -> str | None:
     """A field that may be left out, but not be empty: nothing is easily meant as all."""
     if asked.document.get(name) is None:
         return None
@@ -154,14 +154,14 @@ def _text(asked: Asked, name: str) -> str | None:
     return text
 
 
-def _flag(asked: Asked, name: str) -> bool:
+def _flag(asked: AdminRequest, name: str) -> bool:
     value = asked.document.get(name)
     if value is not None and not isinstance(value, bool):
         raise Refusal("invalid_field", f"{name} is true or false.", param=name)
     return bool(value)
 
 
-def _made_before_ms(asked: Asked) -> int | None:
+def _made_before_ms(asked: AdminRequest) -> int | None:
     """Seconds, or text such as `30d`, back from now."""
     value = asked.document.get("older_than")
     if value is None:
@@ -177,7 +177,7 @@ def _made_before_ms(asked: Asked) -> int | None:
     return asked.by.now_ms - int(seconds * 1000)
 
 
-def _picture(asked: Asked) -> str | None:
+def _picture(asked: AdminRequest) -> str | None:
     digest = _text(asked, "containing")
     if digest is not None and not _DIGEST.fullmatch(digest):
         raise Refusal(

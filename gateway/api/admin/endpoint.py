@@ -14,12 +14,12 @@ from starlette.exceptions import HTTPException
 from gateway.accounts.rules import errors
 from gateway.accounts.rules.field_values import is_text
 from gateway.accounts.tables.audit import Author
-from gateway.api.admin.authentication import Doorkeeper
-from gateway.api.admin.cache import Cupboard
+from gateway.api.admin.authentication import AdminAuthenticator
+from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.permissions import Holder, Role, confinement
-from gateway.api.admin.request_input import Asked, Document, document_of, query_of
+from gateway.api.admin.request_input import AdminRequest, Document, document_of, query_of
 from gateway.api.admin.routes import PATHS, ROUTES, CacheRoute
-from gateway.cache.result_store import Results, ResultsUnavailable
+from gateway.cache.result_store import ResultStore, StoreUnavailable
 from gateway.database.database import (
     CommitUnknown,
     Conflict,
@@ -32,32 +32,32 @@ from gateway.queries.cache import Housekeeper
 from gateway.queries.serializers import Facts
 from gateway.server.exchange import Exchange
 from gateway.settings import Settings
-from gateway.telemetry.log import Journal
+from gateway.telemetry.log import EventLog
 
 PREFIX = "/admin/v1"
 
 
-class Admin:
+class AdminApi:
     """Answers what is asked of `/admin/v1`."""
 
     def __init__(
         self,
         settings: Settings,
         database: Database,
-        results: Results,
+        results: ResultStore,
         now_ms: Callable[[], int],
-        journal: Journal,
+        log: EventLog,
     ) -> None:
         self._settings = settings
         self._database = database
         root = settings.admin.token.get_secret_value()
-        self._doorkeeper = Doorkeeper(root, database, journal, now_ms)
-        self._cupboard = Cupboard(Housekeeper(settings, database, results))
+        self._authenticator = AdminAuthenticator(root, database, log, now_ms)
+        self._cache_handlers = CacheHandlers(Housekeeper(settings, database, results))
         self._now_ms = now_ms
 
     async def close(self) -> None:
         """Break off what still goes on for somebody who asked; before the results are closed."""
-        await self._cupboard.close()
+        await self._cache_handlers.close()
 
     async def answer(
         self, path: str, exchange: Exchange, parameters: Mapping[str, str]
@@ -70,7 +70,7 @@ class Admin:
         document: Document = {}
         if not route.startswith("GET "):
             document = await document_of(exchange.chunks())
-        asked = Asked(
+        asked = AdminRequest(
             path=parameters,
             query=query,
             document={name: document[name] for name in document if name != "reason"},
@@ -91,13 +91,13 @@ class Admin:
 
     async def _enter(self, exchange: Exchange) -> Holder:
         with _in_our_words():
-            return await self._doorkeeper.enter(exchange)
+            return await self._authenticator.enter(exchange)
 
-    async def _run(self, route: str, asked: Asked) -> Facts:
+    async def _run(self, route: str, asked: AdminRequest) -> Facts:
         found = ROUTES[route]
         if isinstance(found, CacheRoute):
             with _in_our_words():
-                return await found.handler(self._cupboard, asked)
+                return await found.handler(self._cache_handlers, asked)
 
         async def operation(tx: Transaction) -> Facts:
             return await found.handler(tx, asked)
@@ -129,7 +129,7 @@ def _reason(document: Document, query: Mapping[str, str]) -> str:
 _CODES: Mapping[type[errors.AccountError], str] = {
     errors.NotFound: "not_found",
     errors.AlreadyExists: "conflict",
-    errors.Ended: "conflict",
+    errors.AccountEnded: "conflict",
     errors.BadValue: "invalid_field",
 }
 
@@ -153,7 +153,7 @@ def _in_our_words() -> Iterator[None]:
         raise Refusal(
             "state_unavailable", "The database can't be reached; nothing was changed. Try again."
         ) from None
-    except ResultsUnavailable as error:
+    except StoreUnavailable as error:
         raise Refusal(
             "results_unavailable",
             f"The stored results can't be worked on just now ({error}). Edits go on, bought anew "

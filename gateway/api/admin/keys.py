@@ -11,7 +11,7 @@ from gateway.accounts.tables.keys import KeyRecord, NewKey
 from gateway.accounts.tables.teams import show_team
 from gateway.api.admin.pagination import listing, page_of
 from gateway.api.admin.permissions import check_own
-from gateway.api.admin.request_input import Asked, check_names
+from gateway.api.admin.request_input import AdminRequest, check_names
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
 from gateway.model.units import seconds_of
@@ -22,7 +22,7 @@ USUAL_GRACE = "24h"
 LONGEST_GRACE_SECONDS = 365 * 86400.0
 
 
-async def list_keys(tx: Transaction, asked: Asked) -> Facts:
+async def list_keys(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
     team = asked.query.get("team", asked.confined_to)
     if team is not None:
@@ -37,7 +37,7 @@ async def list_keys(tx: Transaction, asked: Asked) -> Facts:
     return listing(found, page, _key, lambda key: key.id)
 
 
-async def create_key(tx: Transaction, asked: Asked) -> Facts:
+async def create_key(tx: Transaction, asked: AdminRequest) -> Facts:
     named = asked.document.get("team") is not None or asked.confined_to is None
     team = asked.text("team") if named else str(asked.confined_to)
     check_own(asked.confined_to, team)
@@ -47,11 +47,11 @@ async def create_key(tx: Transaction, asked: Asked) -> Facts:
     return _new(await keys.create_key(tx, team, asked.text("name"), terms, asked.by))
 
 
-async def show_key(tx: Transaction, asked: Asked) -> Facts:
+async def show_key(tx: Transaction, asked: AdminRequest) -> Facts:
     return _key(await _reached(tx, asked))
 
 
-async def update_key(tx: Transaction, asked: Asked) -> Facts:
+async def update_key(tx: Transaction, asked: AdminRequest) -> Facts:
     await next_change(tx)
     key = await _reached(tx, asked)
     old = key.account.terms
@@ -60,20 +60,20 @@ async def update_key(tx: Transaction, asked: Asked) -> Facts:
     return _key(await keys.update_key(tx, key.id, lambda _: new, asked.by))
 
 
-async def revoke_key(tx: Transaction, asked: Asked) -> Facts:
+async def revoke_key(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, (), "field")
     key = await _reached(tx, asked)
     return _key(await keys.revoke_key(tx, key.id, asked.by))
 
 
-async def rotate_key(tx: Transaction, asked: Asked) -> Facts:
+async def rotate_key(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, ("grace",), "field")
     grace_ms = int(_grace_seconds(asked.document.get("grace", USUAL_GRACE)) * 1000)
     key = await _reached(tx, asked)
     return _new(await keys.rotate_key(tx, key.id, asked.by, grace_ms=grace_ms))
 
 
-async def _reached(tx: Transaction, asked: Asked) -> KeyRecord:
+async def _reached(tx: Transaction, asked: AdminRequest) -> KeyRecord:
     """The key that the path names. A team's token can't tell another's key from none."""
     try:
         found = await keys.show_key(tx, asked.path["id"])
@@ -84,7 +84,9 @@ async def _reached(tx: Transaction, asked: Asked) -> KeyRecord:
     return found
 
 
-async def _check_within(tx: Transaction, asked: Asked, team: str, new: Terms, old: Terms) -> None:
+async def _check_within(
+    tx: Transaction, asked: AdminRequest, team: str, new: Terms, old: Terms
+) -> None:
     """Raises `permission_denied` for a limit above the team's, set by the team's own token."""
     if asked.confined_to is None:
         return

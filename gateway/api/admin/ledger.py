@@ -9,7 +9,7 @@ from gateway.accounts.tables import keys
 from gateway.accounts.tables.teams import show_team
 from gateway.api.admin.pagination import listing, page_of
 from gateway.api.admin.permissions import check_own
-from gateway.api.admin.request_input import Asked, check_names
+from gateway.api.admin.request_input import AdminRequest, check_names
 from gateway.database.database import Transaction
 from gateway.ledger.tables import abandoned as resolving
 from gateway.ledger.tables import close_month, reports
@@ -40,7 +40,7 @@ MOST_RESOLVED = 500
 """How many reservations one request settles; it is to be repeated while there are more."""
 
 
-async def usage(tx: Transaction, asked: Asked) -> Facts:
+async def usage(tx: Transaction, asked: AdminRequest) -> Facts:
     first, last = _days(asked)
     by, team = asked.query.get("by", USUAL_GROUPING), await _team(tx, asked)
     if by == PAID_BY:
@@ -81,7 +81,7 @@ async def _namer(
     return lambda line: {"name": names.get(line.group, "")}
 
 
-async def ledger(tx: Transaction, asked: Asked) -> Facts:
+async def ledger(tx: Transaction, asked: AdminRequest) -> Facts:
     first, last = _days(asked)
     page, team = page_of(asked.query), await _team(tx, asked)
     try:
@@ -95,11 +95,11 @@ async def ledger(tx: Transaction, asked: Asked) -> Facts:
     return listing(found, page, _row, reports.cursor)
 
 
-async def verify(tx: Transaction, _: Asked) -> Facts:
+async def verify(tx: Transaction, _: AdminRequest) -> Facts:
     return {"object": "verification", **verification_facts(await verifying.verify(tx))}
 
 
-async def closings(tx: Transaction, asked: Asked) -> Facts:
+async def closings(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
     found = [each for each in await close_month.closings(tx) if each.period > page.after]
     return listing(found[: page.fetch], page, _closing, lambda each: each.period)
@@ -109,7 +109,7 @@ def _closing(each: close_month.Closing) -> Facts:
     return {"object": "closed_month", **closing_facts(each)}
 
 
-async def unresolved(tx: Transaction, asked: Asked) -> Facts:
+async def unresolved(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
     every = sorted(await resolving.list_unresolved(tx), key=lambda each: each.held.id)
     found = [each for each in every if each.held.id > page.after][: page.fetch]
@@ -125,7 +125,7 @@ async def unresolved(tx: Transaction, asked: Asked) -> Facts:
     return listing(found, page, show, lambda each: each.held.id)
 
 
-async def resolve(tx: Transaction, asked: Asked) -> Facts:
+async def resolve(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, (), "field")
     resolved = await resolving.settle_abandoned(
         tx,
@@ -138,7 +138,7 @@ async def resolve(tx: Transaction, asked: Asked) -> Facts:
     return {"object": "resolution", **facts, "has_more": len(resolved) == MOST_RESOLVED}
 
 
-async def correct(tx: Transaction, asked: Asked) -> Facts:
+async def correct(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, ("request_id", "cost_usd"), "field")
     cost_nanos = nanos_of(asked.needed("cost_usd"))
     if cost_nanos is None:
@@ -154,7 +154,7 @@ async def correct(tx: Transaction, asked: Asked) -> Facts:
     return {"object": "correction", **corrected_facts(corrected)}
 
 
-async def _team(tx: Transaction, asked: Asked) -> str | None:
+async def _team(tx: Transaction, asked: AdminRequest) -> str | None:
     """The team that a report is narrowed to; None where it is about all. Raises NotFound."""
     team = asked.query.get("team", asked.confined_to)
     if team is not None:
@@ -163,7 +163,7 @@ async def _team(tx: Transaction, asked: Asked) -> str | None:
     return team
 
 
-def _days(asked: Asked) -> tuple[str, str]:
+def _days(asked: AdminRequest) -> tuple[str, str]:
     """The first and the last day of a report; without them, this month until today."""
     today = day_of(asked.by.now_ms, asked.settings.zone)
     first, last = reports.days_of_report(
@@ -174,7 +174,7 @@ def _days(asked: Asked) -> tuple[str, str]:
     return first, last
 
 
-def _day(asked: Asked, name: str) -> str | None:
+def _day(asked: AdminRequest, name: str) -> str | None:
     text = asked.query.get(name)
     try:
         if text is None or date.fromisoformat(text).isoformat() == text:

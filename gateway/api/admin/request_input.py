@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AdminRequest:
     """A request that may go on.
 
     `path`, `query` and `document` are what it names, `by` is whoever asks, and `confined_to`

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.api.admin import accounts, keys, ledger, pagination, tokens
-from gateway.api.admin.cache import Cupboard
-from gateway.api.admin.request_input import Asked
+from gateway.api.admin.cache import CacheHandlers
+from gateway.api.admin.request_input import AdminRequest
 from gateway.database.database import Transaction
 from gateway.queries.serializers import Facts
 
-Handler = Callable[[Transaction, Asked], Awaitable[Facts]]
+Handler = Callable[[Transaction, AdminRequest], Awaitable[Facts]]
 """Answers with what is shown. Raises Refusal, AccountError."""
 
 
@@ -33,7 +33,7 @@ class Route:
 class CacheRoute:
     """The same, answered by what keeps the results."""
 
-    handler: Callable[[Cupboard, Asked], Awaitable[Facts]]
+    handler: Callable[[CacheHandlers, AdminRequest], Awaitable[Facts]]
     query: tuple[str, ...] = ()
     status: int = 200
 
@@ -71,9 +71,9 @@ ROUTES: Mapping[str, Route | CacheRoute] = MappingProxyType({
     "GET /ledger/closings":     Route(ledger.closings, _PAGES),
     "POST /ledger/resolve":     Route(ledger.resolve),
     "POST /ledger/corrections": Route(ledger.correct),
-    "GET /cache":               CacheRoute(Cupboard.stats, ("team",)),
-    "POST /cache/purge":        CacheRoute(Cupboard.purge),
-    "POST /cache/verify":       CacheRoute(Cupboard.verify),
+    "GET /cache":               CacheRoute(CacheHandlers.stats, ("team",)),
+    "POST /cache/purge":        CacheRoute(CacheHandlers.purge),
+    "POST /cache/verify":       CacheRoute(CacheHandlers.verify),
 })
 # fmt: on
 

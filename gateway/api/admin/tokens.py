@@ -7,13 +7,13 @@ from gateway.accounts.tables import audit, tokens
 from gateway.accounts.tables.audit import AuditRow
 from gateway.accounts.tables.tokens import TokenRecord
 from gateway.api.admin.pagination import listing, page_of
-from gateway.api.admin.request_input import Asked, check_names
+from gateway.api.admin.request_input import AdminRequest, check_names
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
 from gateway.queries.serializers import Facts, audit_facts, token_facts
 
 
-async def list_tokens(tx: Transaction, asked: Asked) -> Facts:
+async def list_tokens(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
     every = await tokens.list_tokens(tx, revoked=asked.flag("revoked"))
     found = sorted(every, key=lambda token: token.id)
@@ -25,18 +25,18 @@ async def list_tokens(tx: Transaction, asked: Asked) -> Facts:
     )
 
 
-async def create_token(tx: Transaction, asked: Asked) -> Facts:
+async def create_token(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, ("name", "role"), "field")
     made = await tokens.create_token(tx, asked.text("name"), asked.text("role"), asked.by)
     return {**_token(made.token), "secret": made.secret}
 
 
-async def revoke_token(tx: Transaction, asked: Asked) -> Facts:
+async def revoke_token(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, (), "field")
     return _token(await tokens.revoke_token(tx, asked.path["id"], asked.by))
 
 
-async def list_audit(tx: Transaction, asked: Asked) -> Facts:
+async def list_audit(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
     found = await audit.list_audit(
         tx,

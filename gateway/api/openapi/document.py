@@ -11,7 +11,7 @@ from gateway.api.openapi.shapes import Operation, Schema
 from gateway.model.errors import KINDS
 from gateway.runtime.container import VERSION
 from gateway.settings import Settings
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 
 _ABOUT = """\
 A shared endpoint for image edits that speaks the OpenAI image API: it never pays twice for the \
@@ -25,8 +25,10 @@ def document(settings: Settings) -> Mapping[str, object]:
     """OpenAPI 3.1. `/admin/v1` is in it where it is switched on."""
     administered = bool(settings.admin.token.get_secret_value())
     limits = settings.limits
-    bounds = Bounds(max_body_bytes=limits.max_body_bytes, max_image_bytes=limits.max_image_bytes)
-    shared = Shared()
+    bounds = UploadLimits(
+        max_body_bytes=limits.max_body_bytes, max_image_bytes=limits.max_image_bytes
+    )
+    shared = SharedSchemas()
     served: dict[str, Mapping[str, Operation]] = {
         **images.operations(bounds),
         **read_routes.OPERATIONS,
@@ -53,7 +55,7 @@ def document(settings: Settings) -> Mapping[str, object]:
     }
 
 
-class Shared:
+class SharedSchemas:
     """Responses of refusals that several operations have: each stands in the document once."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gateway.api.openapi.refusals import MONEY, OF_A_PICTURES_ERROR, RATES, headers, refusals
 from gateway.api.openapi.shapes import TEXT, Operation, Schema, listed, ref, told
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.events import CONTENT_TYPE
 from gateway.wire.fields import LONGEST_MODEL, MOST_IMAGES
 
@@ -56,7 +56,7 @@ _PASSED_ON = (
 )
 
 
-def operations(bounds: Bounds) -> Mapping[str, Mapping[str, Operation]]:
+def operations(bounds: UploadLimits) -> Mapping[str, Mapping[str, Operation]]:
     """By path and method."""
     edits = {
         "multipart/form-data": {"schema": _edit_form(bounds), "encoding": _AS_PICTURES},
@@ -96,7 +96,7 @@ def _operation(
     }
 
 
-def _fields(bounds: Bounds) -> Mapping[str, Schema]:
+def _fields(bounds: UploadLimits) -> Mapping[str, Schema]:
     """What both routes know, and may be left out unless it is required."""
     text: Schema = {"type": "string", "minLength": 1}
     return {
@@ -108,7 +108,7 @@ def _fields(bounds: Bounds) -> Mapping[str, Schema]:
     }
 
 
-def _object(bounds: Bounds, properties: Mapping[str, Schema], others: Schema) -> Schema:
+def _object(bounds: UploadLimits, properties: Mapping[str, Schema], others: Schema) -> Schema:
     return {
         "type": "object",
         "required": list(_REQUIRED),
@@ -119,11 +119,11 @@ def _object(bounds: Bounds, properties: Mapping[str, Schema], others: Schema) ->
     }
 
 
-def _form(bounds: Bounds, more: Mapping[str, Schema] | None = None) -> Schema:
+def _form(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) -> Schema:
     return _object(bounds, {**_fields(bounds), **(more or {})}, TEXT)
 
 
-def _document(bounds: Bounds, more: Mapping[str, Schema] | None = None) -> Schema:
+def _document(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) -> Schema:
     """In JSON, what is null counts as left out, and known values may be given as text."""
     known = dict(_fields(bounds))
     known["prompt"] = {**known["prompt"], "type": ["string", "number", "boolean"]}
@@ -139,7 +139,7 @@ _AS_TEXT: Mapping[str, Schema] = {
 }
 
 
-def _edit_form(bounds: Bounds) -> Schema:
+def _edit_form(bounds: UploadLimits) -> Schema:
     picture: Schema = {"type": "string", "format": "binary"}
     form = _form(
         bounds,
@@ -152,7 +152,7 @@ def _edit_form(bounds: Bounds) -> Schema:
     return {**form, "anyOf": [{"required": ["image"]}, {"required": ["image[]"]}]}
 
 
-def _edit_document(bounds: Bounds) -> Schema:
+def _edit_document(bounds: UploadLimits) -> Schema:
     url: Schema = {
         "type": "string",
         "pattern": r"^data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}$",

@@ -5,6 +5,6 @@ are the rows and the bodies, `opening` makes them; `reading` decides whether an 
 served; `upkeep` keeps the bounds.
 """
 
-from gateway.cache.disk.store import DiskResults
+from gateway.cache.disk.store import DiskStore
 
-__all__ = ["DiskResults"]
+__all__ = ["DiskStore"]

@@ -48,7 +48,7 @@ class _Job(Generic[Result]):
             self.future.set_exception(error)
 
 
-class Lane:
+class BoundedExecutor:
     """Runs blocking work off the event loop; a caller never waits longer than its time-out.
 
     A thread can't be stopped: work that overran goes on. Where all threads hang in such work,

@@ -1,7 +1,7 @@
 """Bodies as files: bytes and text only, for their owner only, nothing ever unpickled.
 
 diskcache pickles what is neither bytes nor text, so that who can write its folder can run
-code in its reader. `Files` takes the place of its `Disk` and knows no pickles.
+code in its reader. `BodyFiles` takes the place of its `Disk` and knows no pickles.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Version(NamedTuple):
     changed_ns: int
 
 
-class Files(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+class BodyFiles(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """diskcache's `Disk` for bytes only; every method it calls is replaced."""
 
     def put(self, key: object) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ _NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
 """Linux tells at once where the file system would have to wait; others have no word for it."""
 
 
-class Marks:
+class GenerationCounters:
     """The file of marks in a folder of results."""
 
     def __init__(self, path: Path) -> None:

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import diskcache
 
-from gateway.cache.disk.files import Files, Written
-from gateway.cache.disk.generation_counters import Marks
+from gateway.cache.disk.files import BodyFiles, Written
+from gateway.cache.disk.generation_counters import GenerationCounters
 
 INLINE_BELOW_BYTES = 16_384
 """Smaller bodies lie in the index: measured, a file's read is as fast from here on."""
@@ -93,13 +93,15 @@ class Index:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._file.chmod(0o600)
-        self._cache = diskcache.Cache(str(folder), timeout=busy_seconds, disk=Files, **_SETTINGS)
-        self.files: Files = self._cache.disk
+        self._cache = diskcache.Cache(
+            str(folder), timeout=busy_seconds, disk=BodyFiles, **_SETTINGS
+        )
+        self.files: BodyFiles = self._cache.disk
         for statement in _INDEXES:
             self._sql(statement)
         self._page_bytes = self._pragma("page_size")
         self._identity = self._file.stat().st_ino
-        self.marks = Marks(folder / MARKS)
+        self.marks = GenerationCounters(folder / MARKS)
 
     @property
     def in_place(self) -> bool:

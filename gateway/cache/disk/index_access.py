@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.cache.disk.bounded_executor import Lane
+from gateway.cache.disk.bounded_executor import BoundedExecutor
 from gateway.cache.disk.index import Index
 from gateway.cache.disk.opening import is_corrupt, open_index, set_aside
-from gateway.cache.result_store import Failure
+from gateway.cache.result_store import StoreFailure
 
 Result = TypeVar("Result")
 Work = Callable[[Index], Result]
@@ -25,15 +25,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class StoreFault(Exception):
+class DiskStoreError(Exception):
     """The store could not do what it was asked; `failure` says why."""
 
-    def __init__(self, failure: Failure, reason: object) -> None:
+    def __init__(self, failure: StoreFailure, reason: object) -> None:
         super().__init__(str(reason))
         self.failure = failure
 
 
-class Access:
+class IndexAccess:
     """Runs work on the index, each piece with a time-out. Every method raises StoreFault."""
 
     def __init__(self, folder: Path, timeout_seconds: float, damaged: Callable[[], None]) -> None:
@@ -41,8 +41,8 @@ class Access:
         self._folder = folder
         self._timeout_seconds = timeout_seconds
         self._damaged = damaged
-        self._readers = Lane("results-read", READERS)
-        self._writers = Lane("results-write", WRITERS)
+        self._readers = BoundedExecutor("results-read", READERS)
+        self._writers = BoundedExecutor("results-write", WRITERS)
         self._opening = threading.Lock()
         self._index: Index | None = None
         self._thread = threading.local()
@@ -69,11 +69,11 @@ class Access:
         await self._readers.close(self._leave)
         await self._writers.close(self._leave)
 
-    async def _run(self, lane: Lane, work: Work[Result], patience: float) -> Result:
+    async def _run(self, lane: BoundedExecutor, work: Work[Result], patience: float) -> Result:
         try:
             return await lane.run(partial(self._in_thread, work), self._timeout_seconds * patience)
         except (sqlite3.Error, OSError) as error:
-            raise StoreFault(failure_of(error), error) from error
+            raise DiskStoreError(failure_of(error), error) from error
 
     def _in_thread(self, work: Work[Result]) -> Result:
         index = self._index or self._open()
@@ -107,22 +107,22 @@ class Access:
             self._thread.index.close()
 
 
-def failure_of(error: sqlite3.Error | OSError) -> Failure:
+def failure_of(error: sqlite3.Error | OSError) -> StoreFailure:
     """What a failure is called in metrics."""
     if isinstance(error, TimeoutError):
-        return Failure.TIMEOUT
+        return StoreFailure.TIMEOUT
     if isinstance(error, OSError):
         return _failure_of_errno(error.errno)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Failure.TIMEOUT
+        return StoreFailure.TIMEOUT
     if code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE:
-        return Failure.FULL
+        return StoreFailure.FULL
     denied = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
-    return Failure.DENIED if code & 0xFF in denied else Failure.UNREACHABLE
+    return StoreFailure.DENIED if code & 0xFF in denied else StoreFailure.UNREACHABLE
 
 
-def _failure_of_errno(number: int | None) -> Failure:
+def _failure_of_errno(number: int | None) -> StoreFailure:
     if number in _FULL:
-        return Failure.FULL
-    return Failure.DENIED if number in _DENIED else Failure.UNREACHABLE
+        return StoreFailure.FULL
+    return StoreFailure.DENIED if number in _DENIED else StoreFailure.UNREACHABLE

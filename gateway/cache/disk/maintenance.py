@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gateway.cache.disk.index import Index
-from gateway.cache.disk.index_access import Access, StoreFault, Work
+from gateway.cache.disk.index_access import DiskStoreError, IndexAccess, Work
 from gateway.cache.result_store import Tally
 
 BATCH = 64
@@ -27,11 +27,11 @@ GRACE_SECONDS = 900.0
 """A file without a row may be a put under way; one that is so old is an orphan."""
 
 
-class Upkeep:
+class Maintenance:
     """Keeps a store within its bounds. Methods that take an index run in its threads."""
 
     def __init__(
-        self, access: Access, tally: Tally, max_bytes: int, now_ms: Callable[[], int]
+        self, access: IndexAccess, tally: Tally, max_bytes: int, now_ms: Callable[[], int]
     ) -> None:
         self._access = access
         self._tally = tally
@@ -69,7 +69,7 @@ class Upkeep:
             await self._until_done(lambda index: self._expire(index) == BATCH)
             await self._access.write(partial(self.make_room, needed_bytes=0))
             await self._until_done(lambda index: index.shrink(SPARE_PAGES))
-        except StoreFault as fault:
+        except DiskStoreError as fault:
             self._tally.failed("upkeep", fault.failure)
         else:
             self._tally.worked("upkeep")
@@ -82,7 +82,7 @@ class Upkeep:
             for folder in await self._access.read(lambda index: index.files.folders()):
                 sweep = partial(Index.sweep, folder=folder, unix_seconds=before)
                 self._tally.count("swept", await self._access.read(sweep))
-        except StoreFault as fault:
+        except DiskStoreError as fault:
             self._tally.failed("sweep", fault.failure)
         else:
             self._tally.worked("sweep")

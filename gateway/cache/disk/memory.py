@@ -22,7 +22,7 @@ class _Kept:
     renewing: bool = False
 
 
-class Hot:
+class MemoryCache:
     """The results that were read twice within a moment, until a moment after.
 
     What is kept is served only while its mark is the one that was read before it was; see

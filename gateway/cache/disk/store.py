@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.cache.disk.index import Index, Moments, Row
-from gateway.cache.disk.index_access import Access, StoreFault, Work
-from gateway.cache.disk.maintenance import BATCH, Upkeep
-from gateway.cache.disk.memory import Hot
+from gateway.cache.disk.index_access import DiskStoreError, IndexAccess, Work
+from gateway.cache.disk.maintenance import BATCH, Maintenance
+from gateway.cache.disk.memory import MemoryCache
 from gateway.cache.disk.read_entry import Damage, Seen, entry_of, look
 from gateway.cache.result_store import (
     Counts,
-    Failure,
     Matches,
     Progress,
-    ResultsUnavailable,
-    Stats,
     Stored,
+    StoreFailure,
+    StoreStats,
+    StoreUnavailable,
     Tally,
     Verified,
 )
@@ -48,8 +48,8 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class DiskResults:
-    """The store that `disk:PATH` names: a `cache.result_store.Results`."""
+class DiskStore:
+    """The store that `disk:PATH` names: a `cache.result_store.ResultStore`."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class DiskResults:
         self._tally = Tally()
         self._seen = Seen()
         path = Path(folder).absolute()
-        self._access = Access(path, timeout_seconds, partial(self._tally.count, "damaged"))
-        self._upkeep = Upkeep(self._access, self._tally, max_bytes, now_ms)
-        self._hot = Hot(memory_bytes)
+        self._access = IndexAccess(path, timeout_seconds, partial(self._tally.count, "damaged"))
+        self._upkeep = Maintenance(self._access, self._tally, max_bytes, now_ms)
+        self._hot = MemoryCache(memory_bytes)
         self._task: asyncio.Task[None] | None = None
         self._renewals = set[asyncio.Task[Stored | None]]()
 
@@ -164,25 +164,25 @@ class DiskResults:
             progress(checked, max(total, checked))
         return Verified(checked, damaged)
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> StoreStats:
         return await self._ask(self._access.read(_stats, PATIENCE))
 
-    async def stats_here(self) -> Stats:
+    async def stats_here(self) -> StoreStats:
         return await self.stats()
 
     def counts(self) -> Counts:
         return self._tally.counts()
 
     @property
-    def trouble(self) -> Failure | None:
-        return self._tally.trouble
+    def failure(self) -> StoreFailure | None:
+        return self._tally.failure
 
     def _write(self, index: Index, stored: Stored) -> bool:
         entry, body = stored
         header = encode(entry).encode("ascii")
         size = len(header) + len(body)
         if size + INDEX_BYTES > self._max_bytes:
-            raise StoreFault(Failure.TOO_LARGE, f"{size} bytes are more than it may hold")
+            raise DiskStoreError(StoreFailure.TOO_LARGE, f"{size} bytes are more than it may hold")
         self._upkeep.make_room(index, size)
         moments = Moments(entry.created_ms / 1000, entry.expires_ms / 1000, self._now_ms() / 1000)
         index.insert(entry.key, header, index.files.store(body, False), moments)
@@ -211,7 +211,7 @@ class DiskResults:
         """What a call gives, or `otherwise` where it fails, which is counted."""
         try:
             result = await call
-        except StoreFault as fault:
+        except DiskStoreError as fault:
             self._tally.failed(act, fault.failure)
             return otherwise
         self._tally.worked(act)
@@ -220,8 +220,8 @@ class DiskResults:
     async def _ask(self, call: Awaitable[Result]) -> Result:
         try:
             return await call
-        except StoreFault as fault:
-            raise ResultsUnavailable(f"the results on disk: {fault.failure}, {fault}") from fault
+        except DiskStoreError as fault:
+            raise StoreUnavailable(f"the results on disk: {fault.failure}, {fault}") from fault
 
 
 def _delete(index: Index, key: str) -> bool:
@@ -260,6 +260,8 @@ def _check(index: Index, rows: list[Row]) -> list[Row]:
     return [damage.row for damage in found if isinstance(damage, Damage)]
 
 
-def _stats(index: Index) -> Stats:
+def _stats(index: Index) -> StoreStats:
     oldest = index.oldest()
-    return Stats(index.count(), index.used_bytes(), None if oldest is None else int(oldest * 1000))
+    return StoreStats(
+        index.count(), index.used_bytes(), None if oldest is None else int(oldest * 1000)
+    )

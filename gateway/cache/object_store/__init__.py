@@ -6,6 +6,6 @@ lifecycle rule of the bucket removes it. `opening` reads the URL, `objects` call
 """
 
 from gateway.cache.object_store.opening import open_bucket
-from gateway.cache.object_store.store import BucketResults
+from gateway.cache.object_store.store import BucketStore
 
-__all__ = ["BucketResults", "open_bucket"]
+__all__ = ["BucketStore", "open_bucket"]

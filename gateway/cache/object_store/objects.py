@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from gateway.cache.result_store import Failure
+from gateway.cache.result_store import StoreFailure
 from gateway.cache.rules.entry import MAX_HEADER_BYTES, DamagedEntry, body_offset, unpack_head
 from gateway.model.values import Entry
 
@@ -28,10 +28,10 @@ HEAD_BYTES = 4_096
 LISTED = 16
 
 
-class BucketFault(Exception):
+class BucketError(Exception):
     """The bucket could not do what it was asked; `failure` says why."""
 
-    def __init__(self, failure: Failure, reason: object) -> None:
+    def __init__(self, failure: StoreFailure, reason: object) -> None:
         super().__init__(str(reason))
         self.failure = failure
 
@@ -80,7 +80,7 @@ class Objects:
                 len(content),
             )
         except FileNotFoundError as error:
-            raise BucketFault(Failure.UNREACHABLE, "there is no such bucket") from error
+            raise BucketError(StoreFailure.UNREACHABLE, "there is no such bucket") from error
 
     async def remove(self, names: Sequence[str]) -> None:
         """Delete objects; one that is not there is no failure."""
@@ -100,7 +100,7 @@ class Objects:
             try:
                 page = await self._call(lambda: _next(pages), rests=False)
             except FileNotFoundError as error:
-                raise BucketFault(Failure.UNREACHABLE, "there is no such bucket") from error
+                raise BucketError(StoreFailure.UNREACHABLE, "there is no such bucket") from error
             if page is None:
                 return
             yield page
@@ -120,7 +120,7 @@ class Objects:
     ) -> Result:
         """Raises FileNotFoundError as it comes: that is an answer."""
         if rests and time.monotonic() < self._rests_until:
-            raise BucketFault(Failure.UNREACHABLE, "it was down a moment ago")
+            raise BucketError(StoreFailure.UNREACHABLE, "it was down a moment ago")
         try:
             async with asyncio.timeout(self._timeout_seconds + size / SLOWEST_BYTES_PER_SECOND):
                 result = await call()
@@ -129,7 +129,7 @@ class Objects:
             raise
         except (BaseError, OSError) as error:
             self._note_failure()
-            raise BucketFault(_failure_of(error), error) from error
+            raise BucketError(_failure_of(error), error) from error
         self._failures = 0
         return result
 
@@ -143,8 +143,8 @@ async def _next(pages: AsyncIterator[Sequence[ObjectMeta]]) -> Sequence[ObjectMe
     return await anext(pages, None)
 
 
-def _failure_of(error: BaseError | OSError) -> Failure:
+def _failure_of(error: BaseError | OSError) -> StoreFailure:
     if isinstance(error, TimeoutError):
-        return Failure.TIMEOUT
+        return StoreFailure.TIMEOUT
     denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-    return Failure.DENIED if denied else Failure.UNREACHABLE
+    return StoreFailure.DENIED if denied else StoreFailure.UNREACHABLE

@@ -1,6 +1,6 @@
 """Results that many machines share: a bucket behind each machine's own store.
 
-The store in front answers first and is filled from the bucket; it is any `Results`, so that
+The store in front answers first and is filled from the bucket; it is any `ResultStore`, so that
 no edge knows another. What the bucket can't do is a miss, or a result kept on this machine
 alone, and is counted.
 """
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from blake3 import blake3
 
-from gateway.cache.object_store.objects import BucketFault, Objects
+from gateway.cache.object_store.objects import BucketError, Objects
 from gateway.cache.object_store.opening import open_bucket
 from gateway.cache.result_store import (
     Counts,
-    Failure,
     Matches,
     Progress,
-    Results,
-    ResultsUnavailable,
-    Stats,
+    ResultStore,
     Stored,
+    StoreFailure,
+    StoreStats,
+    StoreUnavailable,
     Tally,
     Verified,
 )
@@ -43,13 +43,13 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class BucketResults:
-    """The store that `s3://…`, `gs://…` or `az://…` names: a `cache.result_store.Results`."""
+class BucketStore:
+    """The store that `s3://…`, `gs://…` or `az://…` names: a `cache.result_store.ResultStore`."""
 
     def __init__(
         self,
         url: str,
-        local: Results,
+        local: ResultStore,
         timeout_seconds: float = 2.0,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
@@ -142,7 +142,7 @@ class BucketResults:
             progress(here.checked + checked, here.checked + max(shared, checked))
         return Verified(here.checked + checked, here.damaged + damaged)
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> StoreStats:
         """Of the bucket, by listing it all: for an operator, not for every scrape."""
         entries = size = 0
         oldest_ms: int | None = None
@@ -151,9 +151,9 @@ class BucketResults:
             size += sum(meta["size"] for meta in page)
             times = [int(meta["last_modified"].timestamp() * 1000) for meta in page]
             oldest_ms = min(times if oldest_ms is None else [oldest_ms, *times], default=oldest_ms)
-        return Stats(entries, size, oldest_ms)
+        return StoreStats(entries, size, oldest_ms)
 
-    async def stats_here(self) -> Stats:
+    async def stats_here(self) -> StoreStats:
         return await self._local.stats()
 
     def counts(self) -> Counts:
@@ -161,8 +161,8 @@ class BucketResults:
         return self._tally.counts() + self._local.counts()
 
     @property
-    def trouble(self) -> Failure | None:
-        return self._tally.trouble or self._local.trouble
+    def failure(self) -> StoreFailure | None:
+        return self._tally.failure or self._local.failure
 
     async def _fetch(self, key: str) -> Stored | None:
         try:
@@ -173,7 +173,7 @@ class BucketResults:
         except DamagedEntry:
             await self._discard(key)
             return None
-        except BucketFault as fault:
+        except BucketError as fault:
             self._tally.failed("get", fault.failure)
             return None
         self._tally.worked("get")
@@ -218,14 +218,14 @@ class BucketResults:
         try:
             async for page in self._objects.listing():
                 yield page
-        except BucketFault as fault:
+        except BucketError as fault:
             raise _unavailable(fault) from fault
 
     async def _attempt(self, act: str, call: Awaitable[None]) -> bool:
         """Did it work? A failure is counted."""
         try:
             await call
-        except BucketFault as fault:
+        except BucketError as fault:
             self._tally.failed(act, fault.failure)
             return False
         self._tally.worked(act)
@@ -234,12 +234,12 @@ class BucketResults:
     async def _ask(self, call: Awaitable[Result]) -> Result:
         try:
             return await call
-        except BucketFault as fault:
+        except BucketError as fault:
             raise _unavailable(fault) from fault
 
 
-def _unavailable(fault: BucketFault) -> ResultsUnavailable:
-    return ResultsUnavailable(f"the results' bucket: {fault.failure}, {fault}")
+def _unavailable(fault: BucketError) -> StoreUnavailable:
+    return StoreUnavailable(f"the results' bucket: {fault.failure}, {fault}")
 
 
 def _open(key: str, content: Bytes) -> Stored:

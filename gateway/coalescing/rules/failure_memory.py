@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from gateway.coalescing.rules.lease import Failure, Lease, is_refusal
+from gateway.coalescing.rules.lease import FlightFailure, Lease, is_refusal
 from gateway.model.errors import KINDS, Refusal
 from gateway.wire.answer import upstream_error
 
@@ -71,9 +71,9 @@ def _is_of_the_edit(refusal: Refusal) -> bool:
     return error is not None and not {error.code, error.type} & _OF_THE_ACCOUNT
 
 
-def failure_of(refusal: Refusal, aside: str = "") -> Failure:
+def failure_of(refusal: Refusal, aside: str = "") -> FlightFailure:
     """A refusal in the form in which other processes are told of it."""
-    return Failure(
+    return FlightFailure(
         code=refusal.code,
         status=refusal.status,
         message=refusal.message[:_MOST_MESSAGE_CHARS],
@@ -82,7 +82,7 @@ def failure_of(refusal: Refusal, aside: str = "") -> Failure:
     )
 
 
-def refusal_of(failure: Failure) -> Refusal:
+def refusal_of(failure: FlightFailure) -> Refusal:
     """The refusal that another process told of."""
     return Refusal(
         failure.code if failure.code in KINDS else "upstream_failed",  # of a newer gateway

@@ -19,7 +19,7 @@ _LONGEST_STEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FlightFailure:
     """How a flight failed, in a form that others can be told: bounded, and text only."""
 
     code: str
@@ -44,12 +44,12 @@ class Lease:
     """When it means nothing any more: in the air, when it must have landed; landed, when its
     picture must be stored; failed, when the failure is forgotten."""
     ended_ms: int | None = None
-    failure: Failure | None = None
+    failure: FlightFailure | None = None
     heartbeat_ms: int | None = None
     """When its owner was last known to live, by the owner's clock."""
 
 
-class Standing(Enum):
+class LeaseStatus(Enum):
     """What a lease means now."""
 
     IN_AIR = "in the air"
@@ -60,17 +60,17 @@ class Standing(Enum):
     OVER = "over"
 
 
-def standing(lease: Lease, now_ms: int) -> Standing:
+def standing(lease: Lease, now_ms: int) -> LeaseStatus:
     """What a lease means now."""
     if lease.until_ms <= now_ms:
-        return Standing.OVER
+        return LeaseStatus.OVER
     if lease.ended_ms is None:
-        return Standing.IN_AIR
-    return Standing.FAILED if lease.failure else Standing.LANDED
+        return LeaseStatus.IN_AIR
+    return LeaseStatus.FAILED if lease.failure else LeaseStatus.LANDED
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class CoalescingKey:
     """How an edit is to be bought, as far as it matters to other flights of the same edit.
 
     `key` is its fingerprint. `fresh`: with `no-cache`. `shared`: others may have the result, so
@@ -86,7 +86,7 @@ class Asking:
     aside: str = ""
 
     @classmethod
-    def of(cls, address: Fingerprint, directives: Directives) -> Asking:
+    def of(cls, address: Fingerprint, directives: Directives) -> CoalescingKey:
         """How a request asks for its edit."""
         return cls(
             key=address.key,
@@ -120,13 +120,13 @@ class Asking:
 
 
 def obstacle(
-    asking: Asking,
+    coalescing_key: CoalescingKey,
     leases: Iterable[Lease],
     *,
     owner_id: str,
     given_up: Collection[str],
     now_ms: int,
-) -> tuple[Lease, Standing] | None:
+) -> tuple[Lease, LeaseStatus] | None:
     """The lease that stands in the way of buying this edit now, and what it means.
 
     `given_up` are the ids of flights that were waited for in vain. `owner_id` is the asking
@@ -134,37 +134,41 @@ def obstacle(
     """
     for lease in leases:
         found = standing(lease, now_ms)
-        if found is Standing.OVER or lease.id in given_up:
+        if found is LeaseStatus.OVER or lease.id in given_up:
             continue
-        mine = lease.owner_id == owner_id and lease.key == asking.lease_key
-        known = mine or asking.fresh  # looked for already, or not wanted
-        if found is Standing.IN_AIR and asking.shared and not mine:
+        mine = lease.owner_id == owner_id and lease.key == coalescing_key.lease_key
+        known = mine or coalescing_key.fresh  # looked for already, or not wanted
+        if found is LeaseStatus.IN_AIR and coalescing_key.shared and not mine:
             return lease, found
-        if lease.key == asking.fresh_key:
+        if lease.key == coalescing_key.fresh_key:
             continue  # that one ended well or badly for those who asked for it
-        if found is Standing.FAILED and _gets(asking, lease):
+        if found is LeaseStatus.FAILED and _gets(coalescing_key, lease):
             return lease, found
-        if found is Standing.LANDED and asking.shared and (asking.retry or not known):
+        if (
+            found is LeaseStatus.LANDED
+            and coalescing_key.shared
+            and (coalescing_key.retry or not known)
+        ):
             return lease, found
     return None
 
 
-def in_the_way(asking: Asking, lease: Lease) -> bool:
+def in_the_way(coalescing_key: CoalescingKey, lease: Lease) -> bool:
     """Must this lease go before the edit's own can be taken, where it is no obstacle?"""
-    return lease.key == asking.lease_key or lease.ended_ms is None
+    return lease.key == coalescing_key.lease_key or lease.ended_ms is None
 
 
-def _gets(asking: Asking, lease: Lease) -> bool:
+def _gets(coalescing_key: CoalescingKey, lease: Lease) -> bool:
     """Does this one get a remembered failure instead of a call?
 
     Who says `no-cache` buys again, but an SDK's retry of that does not.
     """
     failure = lease.failure
-    if asking.fresh and not asking.retry:
+    if coalescing_key.fresh and not coalescing_key.retry:
         return False
-    if failure and is_of_request(failure.code) and failure.aside != asking.aside:
+    if failure and is_of_request(failure.code) and failure.aside != coalescing_key.aside:
         return False
-    return asking.stores or failure is None or not is_refusal(failure.code)
+    return coalescing_key.stores or failure is None or not is_refusal(failure.code)
 
 
 def is_refusal(code: str) -> bool:
@@ -181,7 +185,7 @@ def is_of_request(code: str) -> bool:
     return is_refusal(code) or code == "upstream_account"
 
 
-class Hearts:
+class HeartbeatTracker:
     """For how long the heartbeats of others have stood still, as seen from here.
 
     Only time in which they were looked at counts: while the state can't be read, nobody's

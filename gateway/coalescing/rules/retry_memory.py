@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Landing = TypeVar("Landing")
+Result = TypeVar("Result")
 Name = tuple[str, str]
 """The id of the key that asked, and the flight's."""
 
@@ -20,19 +20,19 @@ MOST_PROMISES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[Landing]):
-    landing: Landing
+class _Kept(Generic[Result]):
+    result: Result
     size: int
     until_ms: int
 
 
-class Retries(Generic[Landing]):
+class RetryMemory(Generic[Result]):
     """Landings by who asked for them, and who was told to ask again."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[Name, _Kept[Landing]] = OrderedDict()
+        self._kept: OrderedDict[Name, _Kept[Result]] = OrderedDict()
         self._promised: OrderedDict[Name, int] = OrderedDict()
 
     @property
@@ -40,19 +40,19 @@ class Retries(Generic[Landing]):
         """The size of everything kept; each landing counts once for every key that asked."""
         return self._bytes
 
-    def keep(self, name: Name, landing: Landing, size: int, now_ms: int) -> None:
+    def keep(self, name: Name, result: Result, size: int, now_ms: int) -> None:
         """Keep a landing of so many bytes, unless it alone is too large."""
         self._drop(name)
         if size <= self._most_bytes:
-            self._kept[name] = _Kept(landing, size, now_ms + KEPT_MS)
+            self._kept[name] = _Kept(result, size, now_ms + KEPT_MS)
             self._bytes += size
         while self._kept and self._is_to_go(now_ms):
             self._drop(next(iter(self._kept)))
 
-    def find(self, name: Name, now_ms: int) -> Landing | None:
+    def find(self, name: Name, now_ms: int) -> Result | None:
         """The landing of the attempt before, if it is still kept."""
         kept = self._kept.get(name)
-        return kept.landing if kept and kept.until_ms > now_ms else None
+        return kept.result if kept and kept.until_ms > now_ms else None
 
     def promise(self, name: Name, now_ms: int) -> None:
         """Somebody was told to send the same again, and that it would join what is running."""

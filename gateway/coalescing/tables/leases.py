@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.coalescing.rules.lease import FRESH, Failure, Lease
+from gateway.coalescing.rules.lease import FRESH, FlightFailure, Lease
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders
 
@@ -44,7 +44,7 @@ _READ = (
     "FROM flights f LEFT JOIN owners o ON o.id = f.owner_id WHERE f.key IN "
 )
 _READ_AT_ONCE = 128
-_NONE = Failure("", 0, "")
+_NONE = FlightFailure("", 0, "")
 
 
 async def claim(tx: Transaction, lease: Lease, unless_in_air: str = "") -> bool:
@@ -121,7 +121,7 @@ async def sweep(tx: Transaction, before_ms: int) -> None:
 
 
 def _lease(row: Row) -> Lease:
-    failure = Failure(row["code"], row["status"], row["message"], row["body"], row["aside"])
+    failure = FlightFailure(row["code"], row["status"], row["message"], row["body"], row["aside"])
     return Lease(
         key=row["key"],
         id=row["id"],

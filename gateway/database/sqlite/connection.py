@@ -57,7 +57,7 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-class Connection:
+class SqliteConnection:
     """One thread's connection: opened when first needed, and again after it failed."""
 
     def __init__(self, path: Path, busy_seconds: float, *, read_only: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.database.database import Operation, Result, Row, StateUnavailable, Value
-from gateway.database.sqlite.connection import Connection, create
+from gateway.database.sqlite.connection import SqliteConnection, create
 
 MOST_TOGETHER = 16
 """So many short operations share a commit; none of them waits for more than these."""
@@ -27,7 +27,7 @@ BATCH_PATIENCE_SECONDS = 0.1
 class SqliteTransaction:
     """One open transaction; its `fetch` never suspends."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
         self.failed: Exception | None = None
 
@@ -74,7 +74,7 @@ class _Worker(threading.Thread):
     """A thread with a connection of its own that works off a queue of jobs."""
 
     def __init__(
-        self, name: str, jobs: queue.PriorityQueue[_Job], connection: Connection, begin: str
+        self, name: str, jobs: queue.PriorityQueue[_Job], connection: SqliteConnection, begin: str
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._jobs = jobs
@@ -259,10 +259,10 @@ class SqliteDatabase:
             raise StateUnavailable(
                 f"the state's database {self._path} cannot be made: {error}"
             ) from error
-        writer = Connection(self._path, self._busy_seconds, read_only=False)
+        writer = SqliteConnection(self._path, self._busy_seconds, read_only=False)
         self._threads = [_Worker("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
         for number in range(self._readers):
-            reader = Connection(self._path, self._busy_seconds, read_only=True)
+            reader = SqliteConnection(self._path, self._busy_seconds, read_only=True)
             self._threads.append(_Worker(f"state-reader-{number}", self._reads, reader, "BEGIN"))
         for thread in self._threads:
             thread.start()

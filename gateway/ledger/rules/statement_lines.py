@@ -81,7 +81,7 @@ class Billed:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class StatementTotals:
     """A whole statement. `adjustments` are lines of no call, and credits without their charge."""
 
     calls: tuple[Billed, ...]
@@ -125,7 +125,7 @@ def line_of(number: int, fields: Mapping[str, object], columns: Columns, zone: t
     )
 
 
-def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statement:
+def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> StatementTotals:
     """The lines of each call added together: a charge and its credit note are one amount.
 
     Lines that are there word for word again are refused, counted once, or added, as said.
@@ -151,7 +151,7 @@ def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statemen
         else:
             billed.append(_billed(of_call))
     times = [line.at_ms for line in kept]
-    return Statement(
+    return StatementTotals(
         calls=_in_order(billed),
         adjustments=tuple(sorted(adjustments, key=lambda line: line.number)),
         lines=len(kept),
@@ -162,7 +162,7 @@ def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statemen
     )
 
 
-def apart(statement: Statement, booked: Collection[Line]) -> Statement:
+def apart(statement: StatementTotals, booked: Collection[Line]) -> StatementTotals:
     """The statement with these lines of its calls as adjustments, which they are booked as.
 
     What that leaves of a call is its charge, or where it is below zero adjustments too.

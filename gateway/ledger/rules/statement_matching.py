@@ -16,7 +16,7 @@ What = Literal["missing", "extra", "differing", "confirmed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCall:
     """A call as the ledger has it, corrections included.
 
     `upstream_ids` are those it is known by; `at_ms` is when it was settled, `day` the day that
@@ -36,7 +36,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class BilledPeriod:
     """What a statement covers: what was billed from `from_ms` on and before `until_ms`.
 
     A call was billed at most `edge_ms` before or after it was settled.
@@ -46,7 +46,7 @@ class Span:
     until_ms: int
     edge_ms: int = 0
 
-    def surely_covers(self, call: Known) -> bool:
+    def surely_covers(self, call: KnownCall) -> bool:
         """Would the statement have it, if it had been billed at all?"""
         return (
             self.from_ms <= call.at_ms - self.edge_ms and call.at_ms + self.edge_ms < self.until_ms
@@ -63,7 +63,7 @@ class Finding:
 
     what: What
     billed: Billed | None
-    call: Known | None
+    call: KnownCall | None
 
     @property
     def before_nanos(self) -> int:
@@ -79,17 +79,17 @@ class Matching:
     """All that was found. `agreed` are calls that cost what was billed."""
 
     findings: tuple[Finding, ...]
-    agreed: tuple[tuple[Billed, Known], ...]
-    undecided: tuple[Known, ...]
+    agreed: tuple[tuple[Billed, KnownCall], ...]
+    undecided: tuple[KnownCall, ...]
     """Not on the statement, but so near an end of it that they may be on another."""
 
 
-def match(billed: Sequence[Billed], calls: Sequence[Known], span: Span) -> Matching:
+def match(billed: Sequence[Billed], calls: Sequence[KnownCall], span: BilledPeriod) -> Matching:
     """Each line's call, each call's line, and what is left on either side."""
     pairs, lines, left = _by_upstream_id(billed, calls)
     more, lines, left = _by_our_id(lines, left)
     findings: list[Finding] = []
-    agreed: list[tuple[Billed, Known]] = []
+    agreed: list[tuple[Billed, KnownCall]] = []
     for line, call in (*pairs, *more):
         if line.cost_nanos != call.cost_nanos:
             findings.append(Finding("differing", line, call))
@@ -116,12 +116,12 @@ def _place(finding: Finding) -> tuple[int, int, str]:
     return _ORDER.index(finding.what), at_ms, call.id if call else ""
 
 
-Pairs = list[tuple[Billed, Known]]
+Pairs = list[tuple[Billed, KnownCall]]
 
 
 def _by_upstream_id(
-    billed: Iterable[Billed], calls: Sequence[Known]
-) -> tuple[Pairs, list[Billed], list[Known]]:
+    billed: Iterable[Billed], calls: Sequence[KnownCall]
+) -> tuple[Pairs, list[Billed], list[KnownCall]]:
     places = {
         name: place
         for place, call in reversed(list(enumerate(calls)))
@@ -141,10 +141,10 @@ def _by_upstream_id(
 
 
 def _by_our_id(
-    billed: Sequence[Billed], calls: Sequence[Known]
-) -> tuple[Pairs, list[Billed], list[Known]]:
+    billed: Sequence[Billed], calls: Sequence[KnownCall]
+) -> tuple[Pairs, list[Billed], list[KnownCall]]:
     """Of several of one request, first those that cost the same, then as they came."""
-    waiting: dict[str, list[Known]] = {}
+    waiting: dict[str, list[KnownCall]] = {}
     for call in sorted(calls, key=lambda each: (each.at_ms, each.id)):
         if call.request_id and not call.upstream_ids:
             waiting.setdefault(call.request_id, []).append(call)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders, portions
 from gateway.ledger.rules.statement_lines import Billed
-from gateway.ledger.rules.statement_matching import Known
+from gateway.ledger.rules.statement_matching import KnownCall
 from gateway.model.windows import days_before
 
 _KNOWN = (
@@ -38,9 +38,9 @@ _BY_OUR_ID = "(k.request_id IN "
 
 async def known_calls(
     tx: Transaction, first_day: str, last_day: str, billed: Sequence[Billed]
-) -> list[Known]:
+) -> list[KnownCall]:
     """The calls that these days are about, and those of any day that the statement names."""
-    calls: dict[str, Known] = {}
+    calls: dict[str, KnownCall] = {}
     day = first_day
     while day <= last_day:
         for rows in (await tx.fetch(_OF_DAY, day), await tx.fetch(_LATE_FOR_DAY, day)):
@@ -52,9 +52,9 @@ async def known_calls(
     return list(calls.values())
 
 
-async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[Known]:
+async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[KnownCall]:
     """The calls that these lines name by the upstream's request id or by ours."""
-    calls: dict[str, Known] = {}
+    calls: dict[str, KnownCall] = {}
     for names, which in (
         ([each.request_id for each in billed], _BY_UPSTREAM_ID),
         ([each.client_request_id for each in billed], _BY_OUR_ID),
@@ -65,10 +65,10 @@ async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[Known]:
     return list(calls.values())
 
 
-def _known(row: Row) -> Known:
+def _known(row: Row) -> KnownCall:
     """A call with its corrections added up."""
     ids = {row["upstream_request_id"], row["corrected_id"]}
-    return Known(
+    return KnownCall(
         id=row["id"],
         request_id=row["request_id"],
         upstream_ids=tuple(sorted(ids - {"", None})),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from gateway.accounts.tables.audit import Author, append
 from gateway.database.database import Transaction
 from gateway.ledger.rules.statement_lines import Billed, Line
-from gateway.ledger.rules.statement_matching import Finding, Span, match
+from gateway.ledger.rules.statement_matching import BilledPeriod, Finding, match
 from gateway.ledger.tables import rollups
 from gateway.ledger.tables.balances import Move, book
 from gateway.ledger.tables.book_corrections import book_corrections
@@ -80,7 +80,7 @@ async def _still_missing(
     held = await held_requests(tx, [each.client_request_id for each in billed])
     named = await calls_named(tx, billed)
     new = [call for call in named if call.id not in known_ids]
-    found = match(billed, new, Span(0, 0)).findings
+    found = match(billed, new, BilledPeriod(0, 0)).findings
     lines = [each.billed for each in found if each.what == "missing" and each.billed]
     return [line for line in lines if line.client_request_id not in held]
 

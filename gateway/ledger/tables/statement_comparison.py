@@ -10,8 +10,8 @@ from hashlib import sha256
 
 from gateway.database.database import Transaction
 from gateway.database.multirow import placeholders, portions
-from gateway.ledger.rules.statement_lines import Billed, Line, Statement, apart
-from gateway.ledger.rules.statement_matching import Finding, Matching, Span, match
+from gateway.ledger.rules.statement_lines import Billed, Line, StatementTotals, apart
+from gateway.ledger.rules.statement_matching import BilledPeriod, Finding, Matching, match
 from gateway.ledger.tables.booked_calls import held_requests, known_calls
 from gateway.ledger.tables.closed_days import closed_through, open_day
 from gateway.ledger.tables.payers import Payers, payers
@@ -33,7 +33,7 @@ class Comparison:
 
     first_day: str
     last_day: str
-    statement: Statement
+    statement: StatementTotals
     matching: Matching
     pending: tuple[Billed, ...]
     """Billed calls that are in flight here, or were left by a crash: not missing."""
@@ -88,7 +88,11 @@ class Comparison:
 
 
 async def compare(
-    tx: Transaction, statement: Statement, source: Source, span: Span, days: tuple[str, str]
+    tx: Transaction,
+    statement: StatementTotals,
+    source: Source,
+    span: BilledPeriod,
+    days: tuple[str, str],
 ) -> Comparison:
     """Find what of a statement the ledger lacks, and what of these days it has too much.
 
@@ -114,7 +118,9 @@ async def compare(
     )
 
 
-async def _without_booked(tx: Transaction, statement: Statement, upstream: str) -> Statement:
+async def _without_booked(
+    tx: Transaction, statement: StatementTotals, upstream: str
+) -> StatementTotals:
     """A credit that another statement has brought already is not taken off its call again."""
     of_calls = (line for billed in statement.calls for line in billed.parts)
     named = adjustment_ids(of_calls, upstream)
@@ -138,7 +144,7 @@ async def _without_held(tx: Transaction, matching: Matching) -> tuple[Matching, 
 
 
 def _elsewhere(
-    statement: Statement, matching: Matching, zone: tzinfo, days: tuple[str, str]
+    statement: StatementTotals, matching: Matching, zone: tzinfo, days: tuple[str, str]
 ) -> int:
     """What the statement has that is of other days in our books."""
     found = [(line.cost_nanos, day_of(line.at_ms, zone)) for line in statement.adjustments]

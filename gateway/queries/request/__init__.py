@@ -1,5 +1,5 @@
 """What became of a request, by our id: what `GET /v1/requests/{id}` answers."""
 
-from gateway.queries.request.request_status import Inquiry
+from gateway.queries.request.request_status import RequestStatus
 
-__all__ = ["Inquiry"]
+__all__ = ["RequestStatus"]

@@ -14,7 +14,7 @@ State = Literal["running", "lost", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RequestFacts:
     """What this process and the state know of a request.
 
     `row` is None where a crash lost it, or its process has not written it yet. `answering`: its

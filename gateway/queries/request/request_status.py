@@ -11,26 +11,26 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 
-from gateway.cache.result_store import Results
+from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.rules.lease import Asking, Lease
+from gateway.coalescing.rules.lease import CoalescingKey, Lease
 from gateway.database.database import Database, StateUnavailable, Transaction
-from gateway.edits.coalescer import Awaited, Boarding
+from gateway.edits.coalescer import Coalescer, Joinable
 from gateway.model.errors import Refusal
 from gateway.model.values import Caller, Entry
-from gateway.queries.request.lookup import Known
+from gateway.queries.request.lookup import RequestFacts
 from gateway.queries.request.serializers import facts
-from gateway.queries.rules.retry_forecast import Ended, Surroundings, Would, outlook
+from gateway.queries.rules.retry_forecast import FlightEnded, Surroundings, Would, outlook
 from gateway.queries.serializers import Facts
 from gateway.queries.tables.request_history import Remains, remains_of
-from gateway.telemetry.usage_recorder import FLUSH_SECONDS, Recorder
+from gateway.telemetry.usage_recorder import FLUSH_SECONDS, UsageRecorder
 
 _ID = re.compile(r"req_[0-9a-f]{32}")
 LOOK_AGAIN_SECONDS = (1.5 * FLUSH_SECONDS, 3 * FLUSH_SECONDS, 6 * FLUSH_SECONDS)
 """Another process writes what it has just answered within a batch's time, or soon after."""
 
 
-class Inquiry:
+class RequestStatus:
     """Answers for requests of this process, `owner_id`, and of all that share its state.
 
     `silent_seconds` is how long a process may show no life until it counts as gone.
@@ -40,16 +40,16 @@ class Inquiry:
         self,
         *,
         database: Database,
-        recorder: Recorder,
-        boarding: Boarding,
-        results: Results,
+        recorder: UsageRecorder,
+        coalescer: Coalescer,
+        results: ResultStore,
         owner_id: str,
         now_ms: Callable[[], int],
         silent_seconds: float,
     ) -> None:
         self._database = database
         self._recorder = recorder
-        self._boarding = boarding
+        self._coalescer = coalescer
         self._results = results
         self._owner_id = owner_id
         self._now_ms = now_ms
@@ -83,9 +83,9 @@ class Inquiry:
                 await asyncio.sleep(pause)
         raise _unknown(request_id)
 
-    async def _look(self, request_id: str, key_id: str) -> Known | None:
+    async def _look(self, request_id: str, key_id: str) -> RequestFacts | None:
         """What is known of it now; None where that is nothing."""
-        flying = self._boarding.leads(request_id)  # before what it writes at its end is read
+        flying = self._coalescer.leads(request_id)  # before what it writes at its end is read
         recorded = self._recorder.find(request_id, key_id)
         fingerprint = recorded.row.fingerprint if recorded else ""
 
@@ -102,10 +102,10 @@ class Inquiry:
                 retry_after_seconds=2,
             ) from None
         if recorded:
-            return Known(recorded.row, remains, recorded.running, flying)
-        return Known(remains.row, remains, flying=flying) if remains.about else None
+            return RequestFacts(recorded.row, remains, recorded.running, flying)
+        return RequestFacts(remains.row, remains, flying=flying) if remains.about else None
 
-    async def _facts(self, request_id: str, known: Known, caller: Caller) -> Facts:
+    async def _facts(self, request_id: str, known: RequestFacts, caller: Caller) -> Facts:
         now_ms = self._now_ms()
         stored = await self._stored(known, now_ms)
         meets = outlook(_ended(known), self._around(known, stored, caller), now_ms)
@@ -114,20 +114,20 @@ class Inquiry:
         )
         return facts(request_id, known, state, stored, meets)
 
-    async def _stored(self, known: Known, now_ms: int) -> Entry | None:
+    async def _stored(self, known: RequestFacts, now_ms: int) -> Entry | None:
         """The result of its edit, where it may be somebody's answer."""
         address = known.address
-        if address is None or not Asking.of(address, known.directives).shared:
+        if address is None or not CoalescingKey.of(address, known.directives).shared:
             return None
         found = await self._results.get(address.key)
         return found.entry if found and may_serve(found.entry, now_ms) else None
 
-    def _around(self, known: Known, stored: Entry | None, caller: Caller) -> Surroundings:
+    def _around(self, known: RequestFacts, stored: Entry | None, caller: Caller) -> Surroundings:
         silent_since_ms = self._now_ms() - self._silent_ms
-        leases, awaited = known.remains.leases, Awaited(in_air=False, kept=False)
+        leases, awaited = known.remains.leases, Joinable(in_air=False, kept=False)
         if known.address:
-            asking = Asking.of(known.address, known.directives)
-            awaited = self._boarding.awaits(asking, caller.key_id)
+            coalescing_key = CoalescingKey.of(known.address, known.directives)
+            awaited = self._coalescer.awaits(coalescing_key, caller.key_id)
         return Surroundings(
             stored=stored,
             leases=leases,
@@ -142,8 +142,8 @@ def _is_silent(lease: Lease, since_ms: int) -> bool:
     return lease.ended_ms is None and (lease.heartbeat_ms or 0) < since_ms
 
 
-def _ended(known: Known) -> Ended:
-    return Ended(
+def _ended(known: RequestFacts) -> FlightEnded:
+    return FlightEnded(
         code=known.row.code if known.row else "",
         address=known.address,
         directives=known.directives,

@@ -7,13 +7,13 @@ from types import MappingProxyType
 
 from gateway.model.money import usd
 from gateway.model.values import Entry
-from gateway.queries.request.lookup import Known, State
-from gateway.queries.rules.retry_forecast import Outlook, Would
+from gateway.queries.request.lookup import RequestFacts, State
+from gateway.queries.rules.retry_forecast import RetryForecast, Would
 from gateway.queries.serializers import Facts, when
 
 
 def facts(
-    request_id: str, known: Known, state: State, stored: Entry | None, meets: Outlook
+    request_id: str, known: RequestFacts, state: State, stored: Entry | None, meets: RetryForecast
 ) -> Facts:
     """All of it: as the docstring of `Inquiry.answer` has it."""
     return {
@@ -29,7 +29,7 @@ def facts(
     }
 
 
-def _told(known: Known) -> Facts:
+def _told(known: RequestFacts) -> Facts:
     """What it was about, and what its client was told."""
     about, row = known.row or known.remains.about, known.row
     told = None if known.answering else row
@@ -46,7 +46,7 @@ def _told(known: Known) -> Facts:
     }
 
 
-def _money(known: Known) -> Facts:
+def _money(known: RequestFacts) -> Facts:
     """What is booked by now; what it will have cost is not known before its call has ended."""
     remains = known.remains
     cost_nanos = remains.cost_nanos if known.settled else None
@@ -59,7 +59,7 @@ def _money(known: Known) -> Facts:
     }
 
 
-def _retry(meets: Outlook, stored: Entry | None) -> Facts:
+def _retry(meets: RetryForecast, stored: Entry | None) -> Facts:
     message = _MESSAGES.get(meets.would, _BUYS_FIRST if meets.safe else _BUYS_AGAIN)
     if meets.would is Would.BUY and stored:
         message = _GOES_ROUND

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.rules.lease import Asking, Lease, Standing, obstacle
+from gateway.coalescing.rules.lease import CoalescingKey, Lease, LeaseStatus, obstacle
 from gateway.model import errors
 from gateway.model.errors import KINDS, Retry
 from gateway.model.values import Entry, Fingerprint
@@ -35,7 +35,7 @@ class Would(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class RetryForecast:
     """`seconds` is for how long the same error is given."""
 
     would: Would
@@ -44,7 +44,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FlightEnded:
     """A request as it ended, or stands.
 
     `code` is that of its refusal; `address` None where it never came to be known what it asks
@@ -74,40 +74,42 @@ class Surroundings:
     kept: bool = False
 
 
-def outlook(ended: Ended, around: Surroundings, now_ms: int) -> Outlook:
+def outlook(ended: FlightEnded, around: Surroundings, now_ms: int) -> RetryForecast:
     """What the same request would meet now, in the order in which it would meet it."""
     if around.kept:
-        return Outlook(Would.SAME_ANSWER, safe=True)
+        return RetryForecast(Would.SAME_ANSWER, safe=True)
     if ended.address and (found := _found(ended.address, ended.directives, around, now_ms)):
         return found
     if _is_refused_again(ended.code):
-        return Outlook(Would.REFUSED, safe=True)
-    return Outlook(Would.BUY, safe=not ended.paid)
+        return RetryForecast(Would.REFUSED, safe=True)
+    return RetryForecast(Would.BUY, safe=not ended.paid)
 
 
 def _found(
     address: Fingerprint, directives: Directives, around: Surroundings, now_ms: int
-) -> Outlook | None:
+) -> RetryForecast | None:
     """What there is instead of a purchase; None where there is nothing."""
     looks = directives.may_look and not address.uncacheable
     age = directives.max_age_seconds
     if looks and around.stored and may_serve(around.stored, now_ms, age):
-        return Outlook(Would.HIT, safe=True)
+        return RetryForecast(Would.HIT, safe=True)
     if directives.only_if_cached:
-        return Outlook(Would.REFUSED, safe=True)
+        return RetryForecast(Would.REFUSED, safe=True)
     if around.in_air:
-        return Outlook(Would.JOIN, safe=True)
-    asking = Asking.of(address, directives)
-    leases = [lease for lease in around.leases if lease.key in asking.watched]
+        return RetryForecast(Would.JOIN, safe=True)
+    coalescing_key = CoalescingKey.of(address, directives)
+    leases = [lease for lease in around.leases if lease.key in coalescing_key.watched]
     in_way = obstacle(
-        asking, leases, owner_id=around.owner_id, given_up=around.silent, now_ms=now_ms
+        coalescing_key, leases, owner_id=around.owner_id, given_up=around.silent, now_ms=now_ms
     )
     if in_way is None:
         return None
     lease, standing = in_way
-    if standing is Standing.FAILED:
-        return Outlook(Would.SAME_ERROR, safe=True, seconds=-(-(lease.until_ms - now_ms) // 1000))
-    return Outlook(Would.JOIN, safe=True)
+    if standing is LeaseStatus.FAILED:
+        return RetryForecast(
+            Would.SAME_ERROR, safe=True, seconds=-(-(lease.until_ms - now_ms) // 1000)
+        )
+    return RetryForecast(Would.JOIN, safe=True)
 
 
 def _is_refused_again(code: str) -> bool:

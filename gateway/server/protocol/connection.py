@@ -2,7 +2,7 @@
 the taking of an answer may last.
 
 uvicorn reads heads of any length for ever, refuses in plain text what is no HTTP, and keeps an
-answer that nobody takes until the connection breaks. Each of these is bounded here, by `Door`.
+answer that nobody takes until the connection breaks. `ConnectionLimits` bounds each of these.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from gateway.database.ids import new_id
 from gateway.model.errors import Refusal, Retry
 from gateway.server.protocol.direct_read import READ_BYTES, Receiver, queued_bytes
-from gateway.server.protocol.write_coalescing import Joining
+from gateway.server.protocol.write_coalescing import WriteCoalescing
 
 SPOKEN = frozenset({"1.0", "1.1"})
 LENGTH = b"content-length"
@@ -44,7 +44,7 @@ TURNED_AWAY_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ConnectionLimits:
     """Bounds of what a client may do to a connection before and after it is served."""
 
     max_header_lines: int = 100
@@ -61,18 +61,18 @@ class Door:
 class Configured(uvicorn.Config):
     """uvicorn's configuration, and ours; a process of its own gets it pickled."""
 
-    door: Door = Door()
+    door: ConnectionLimits = ConnectionLimits()
     closing: bool = False
     """Every connection is closed after its next answer."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.read_buffer = bytearray(READ_BYTES)
-        self.turned_away = set[Connection]()
+        self.turned_away = set[ClientConnection]()
         """Connections beyond the cap whose refusal is on its way."""
 
 
-class Connection(HttpToolsProtocol):
+class ClientConnection(HttpToolsProtocol):
     """uvicorn's protocol within the bounds of a Door. Made by uvicorn, in its event loop."""
 
     config: Configured
@@ -196,7 +196,7 @@ class Connection(HttpToolsProtocol):
         self._check_head()
         super().on_headers_complete()
         # The cycle writes, asks whether it still can, and closes: that is all it does with it.
-        self.cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
+        self.cycle.transport = WriteCoalescing(self.transport, self.loop)  # type: ignore[assignment]
         self._unanswered.append(self.cycle)
         self._cancel_head_timer()
         self.in_head = False
@@ -355,7 +355,7 @@ class Connection(HttpToolsProtocol):
         super().shutdown()
 
     def _flush(self) -> None:
-        if self.cycle is not None and isinstance(self.cycle.transport, Joining):
+        if self.cycle is not None and isinstance(self.cycle.transport, WriteCoalescing):
             self.cycle.transport.flush()
 
     # --- answers that nobody takes --------------------------------------------------------
@@ -420,7 +420,7 @@ def _repeated(names: Iterable[bytes]) -> set[bytes]:
     return again
 
 
-def _new_parser(connection: Connection) -> httptools.HttpRequestParser:
+def _new_parser(connection: ClientConnection) -> httptools.HttpRequestParser:
     """As uvicorn has it for a new connection."""
     parser = httptools.HttpRequestParser(connection)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)

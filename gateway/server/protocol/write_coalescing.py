@@ -11,7 +11,7 @@ import asyncio
 SMALL_BYTES = 16_384
 
 
-class Joining:
+class WriteCoalescing:
     """A transport as the writer of one answer sees it.
 
     A small piece waits for the next one, at most until what the event loop has in hand is done.

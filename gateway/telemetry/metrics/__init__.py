@@ -1,7 +1,7 @@
 """Prometheus metrics: the one home of prometheus-client."""
 
 from gateway.telemetry.metrics import families
-from gateway.telemetry.metrics.metrics import Meters
-from gateway.telemetry.metrics.worker_slots import Seat, shared_folder, take_seat
+from gateway.telemetry.metrics.metrics import Metrics
+from gateway.telemetry.metrics.worker_slots import WorkerSlot, shared_folder, take_worker_slot
 
-__all__ = ["Meters", "Seat", "families", "shared_folder", "take_seat"]
+__all__ = ["Metrics", "WorkerSlot", "families", "shared_folder", "take_worker_slot"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 OTHER = "other"
 
 
-class Names:
+class BoundedLabels:
     """The names of one kind that are told apart: at most so many, every other one is `other`."""
 
     def __init__(self, most: int) -> None:

@@ -19,8 +19,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.telemetry.metrics.families import Family
-from gateway.telemetry.metrics.shared_gauges import Told
-from gateway.telemetry.metrics.worker_slots import Seat, Shared
+from gateway.telemetry.metrics.shared_gauges import SharedGauges
+from gateway.telemetry.metrics.worker_slots import SlotFiles, WorkerSlot
 
 OPENMETRICS = "application/openmetrics-text"
 
@@ -58,15 +58,15 @@ class Exposition:
     exemplars; prometheus-client can do neither for several.
     """
 
-    def __init__(self, seat: Seat | None) -> None:
+    def __init__(self, seat: WorkerSlot | None) -> None:
         disable_created_metrics()  # they double the series, and Prometheus does not read them
         self._seat = seat  # held for as long as this process serves
         self._own = CollectorRegistry()
         self._shown = CollectorRegistry() if seat else self._own
-        self.told = Told()
+        self.told = SharedGauges()
         self._shown.register(self.told)
         if seat:
-            self._shown.register(Shared(seat.folder))
+            self._shown.register(SlotFiles(seat.folder))
         else:
             ProcessCollector(registry=self._own)
             PlatformCollector(registry=self._own)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.cache.result_store import Counts, Failure
+from gateway.cache.result_store import Counts, StoreFailure
 from gateway.model.money import NANOS
 from gateway.model.values import Outcome
 from gateway.telemetry.metrics import families
-from gateway.telemetry.metrics.bounded_labels import Names
+from gateway.telemetry.metrics.bounded_labels import BoundedLabels
 from gateway.telemetry.metrics.exposition import Exposition
 from gateway.telemetry.metrics.families import Family
 from gateway.telemetry.metrics.shared_gauges import Series
-from gateway.telemetry.metrics.worker_slots import Seat
+from gateway.telemetry.metrics.worker_slots import WorkerSlot
 
 MOST_NAMES = 200
 """So many models, and so many teams, are told apart."""
@@ -21,19 +21,19 @@ SAVING = ("reuse", "coalesced", "automatic_retry")
 """The causes for which a request brings a picture that is not paid for."""
 
 
-class Meters:
+class Metrics:
     """The metrics of a process, or with a `seat` those of all workers.
 
     Labels are bounded by construction: a model, team or key that is not known here, or is one
     too many, becomes `other`.
     """
 
-    def __init__(self, version: str, seat: Seat | None = None) -> None:
+    def __init__(self, version: str, seat: WorkerSlot | None = None) -> None:
         shown = self._shown = Exposition(seat)
         self._names = {
-            "model": Names(MOST_NAMES),
-            "team": Names(MOST_NAMES),
-            "key": Names(MOST_KEYS),
+            "model": BoundedLabels(MOST_NAMES),
+            "team": BoundedLabels(MOST_NAMES),
+            "key": BoundedLabels(MOST_KEYS),
         }
         self._cache_counts = Counts()
         for labels in seat.labels() if seat else ():
@@ -73,15 +73,15 @@ class Meters:
         self.cache_evictions = shown.counter(families.CACHE_EVICTIONS)
         self.cache_damaged = shown.counter(families.CACHE_DAMAGED)
         self.cache_failures = shown.counter(families.CACHE_FAILURES)
-        for failure in Failure:
+        for failure in StoreFailure:
             self.cache_failures.labels(failure)  # at 0, or the first would be in no increase()
 
         self.state_up = shown.gauge(families.STATE_UP)
         self.usage_waiting = shown.gauge(families.USAGE_WAITING)
         self.usage_lag = shown.gauge(families.USAGE_LAG)
-        self.trouble = shown.counter(families.TROUBLE)
+        self.failure = shown.counter(families.TROUBLE)
         for part in families.TROUBLED_PARTS:
-            self.trouble.labels(part)
+            self.failure.labels(part)
         shown.gauge(families.BUILD).labels(version).set(1)
 
     # --- names --------------------------------------------------------------------------

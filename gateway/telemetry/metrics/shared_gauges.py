@@ -17,7 +17,7 @@ Series = Mapping[tuple[str, ...], float]
 """Values by those of the labels, in the family's order."""
 
 
-class Told(Collector):
+class SharedGauges(Collector):
     """The last reading of each family; one that was never read has no series."""
 
     def __init__(self) -> None:

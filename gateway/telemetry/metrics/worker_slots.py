@@ -60,7 +60,7 @@ def _sweep(place: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class WorkerSlot:
     """A worker's place in the folder, its own until it ends. `lock` is held open for that."""
 
     folder: Path
@@ -74,7 +74,7 @@ class Seat:
                 yield json.loads(key)[2]
 
 
-def take_seat(folder: str) -> Seat:
+def take_worker_slot(folder: str) -> WorkerSlot:
     """Take a seat, and have every meter that this process makes from now on kept there."""
     path = Path(folder)
     with _door(path, fcntl.LOCK_EX):
@@ -86,17 +86,17 @@ def take_seat(folder: str) -> Seat:
     return seat
 
 
-def _try(folder: Path, number: int) -> Seat | None:
+def _try(folder: Path, number: int) -> WorkerSlot | None:
     lock = _lock_of(folder, number).open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         return None
-    return Seat(folder, number, lock)
+    return WorkerSlot(folder, number, lock)
 
 
-class Shared(Collector):
+class SlotFiles(Collector):
     """The values of all workers: counters of those that are gone too, gauges of the living."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 
 from gateway.model.errors import Refusal
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 
 _HEAD = re.compile(rb"data:[^,\s]{0,200};base64", re.IGNORECASE)
 _LONGEST_HEAD = 256
@@ -17,7 +17,7 @@ _BLANKS = (b" ", b"\t", b"\r", b"\n")
 class DataUrl:
     """Decodes a base64 data URL that arrives in pieces, as JSON text with its escapes."""
 
-    def __init__(self, label: str, bounds: Bounds) -> None:
+    def __init__(self, label: str, bounds: UploadLimits) -> None:
         self._label = label
         self._bounds = bounds
         self._chars = 0

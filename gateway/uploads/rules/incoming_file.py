@@ -11,11 +11,11 @@ from gateway.uploads.rules.picture_sniffer import (
     ACCEPTED,
     HEAD_BYTES,
     OCTETS,
-    Look,
+    SniffedPicture,
     dimensions,
     look,
 )
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.fields import is_picture
 
 Bytes = bytes | memoryview
@@ -63,7 +63,7 @@ class Arriving:
     """One file as it arrives: counted, hashed, kept, and judged by its first bytes."""
 
     def __init__(
-        self, label: str, bounds: Bounds, keeper: Keeper, hasher: Hasher, *, part: Part
+        self, label: str, bounds: UploadLimits, keeper: Keeper, hasher: Hasher, *, part: Part
     ) -> None:
         self._label = label
         self._bounds = bounds
@@ -73,7 +73,7 @@ class Arriving:
         self._offset = keeper.size
         self._size = 0
         self._head = b""
-        self._look: Look | None = None
+        self._look: SniffedPicture | None = None
         self._judged = False
 
     def take(self, piece: Bytes) -> None:

@@ -15,8 +15,8 @@ from gateway.uploads.rules.json_edits import (
     plan_generation,
     sent_document,
 )
-from gateway.uploads.rules.part_collector import Intake
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.part_collector import PartCollector
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.json_cutter import Cutter, Hole, Piece
 
 _LONGEST_URL_KEPT = 4_096
@@ -26,7 +26,7 @@ _PICTURES = (b"data:image", b"data:application")
 class GenerationDocument:
     """A body that goes upstream as the JSON document that it is."""
 
-    def __init__(self, bounds: Bounds, intake: Intake) -> None:
+    def __init__(self, bounds: UploadLimits, intake: PartCollector) -> None:
         self._bounds = bounds
         self._intake = intake
         self._cutter = Cutter(longest=bounds.max_document_bytes)
@@ -48,7 +48,7 @@ class GenerationDocument:
 class EditDocument:
     """An edit's body: its data URLs are decoded, hashed and kept as they arrive."""
 
-    def __init__(self, bounds: Bounds, intake: Intake) -> None:
+    def __init__(self, bounds: UploadLimits, intake: PartCollector) -> None:
         self._bounds = bounds
         self._intake = intake
         self._cutter = Cutter(longest=_LONGEST_URL_KEPT, prefixes=_PICTURES)
@@ -102,7 +102,7 @@ def _end(url: DataUrl, file: Arriving) -> Upload:
     return file.done("")
 
 
-def _check_text(text_bytes: int, bounds: Bounds) -> None:
+def _check_text(text_bytes: int, bounds: UploadLimits) -> None:
     if text_bytes > bounds.max_document_bytes:
         raise Refusal(
             "body_too_large",

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from gateway.model.errors import Refusal
 from gateway.model.values import is_reference
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.fields import (
     BOOLEANS,
     MASK,
@@ -42,7 +42,7 @@ class Plan:
     pictures: tuple[tuple[str, Source], ...]
 
 
-def document_of(cutter: Cutter, bounds: Bounds) -> Mapping[str, Any]:
+def document_of(cutter: Cutter, bounds: UploadLimits) -> Mapping[str, Any]:
     """The object that a JSON request must be. Raises Refusal."""
     if cutter.members > bounds.max_document_members:
         raise Refusal("invalid_json", "The JSON body has too many members. Send fewer.")

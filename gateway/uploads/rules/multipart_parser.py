@@ -27,7 +27,7 @@ Find = Callable[[bytes, bytes, int], int]
 """Where in a text a word first is from a place on, or -1: what `bytes.find` does."""
 
 
-class Parts(Protocol):
+class PartEvents(Protocol):
     """Who is told of the parts. Any method may raise Refusal."""
 
     def begin(self, head: bytes) -> None:
@@ -43,11 +43,11 @@ class Parts(Protocol):
         ...
 
 
-class Framing:
+class MultipartParser:
     """Where a multipart body has got to."""
 
     def __init__(
-        self, boundary: bytes, parts: Parts, max_header_bytes: int, find: Find = bytes.find
+        self, boundary: bytes, parts: PartEvents, max_header_bytes: int, find: Find = bytes.find
     ) -> None:
         """Raises Refusal for a boundary that can't be one."""
         if not 0 < len(boundary) <= LONGEST_BOUNDARY:
@@ -58,7 +58,9 @@ class Framing:
         self._waiting = b""
         self._find = find
         self._lookalikes = 0
-        self._step = Framing._start  # unbound: a cycle would keep all of it until a collection
+        self._step = (
+            MultipartParser._start
+        )  # unbound: a cycle would keep all of it until a collection
         self.ended = False
         """The closing boundary has come."""
 
@@ -84,7 +86,7 @@ class Framing:
             return None
         if not rest.startswith(opening):
             raise broken("it does not begin with the boundary that Content-Type names")
-        self._step = Framing._first
+        self._step = MultipartParser._first
         return len(data) - len(rest) + len(opening)
 
     def _first(self, data: bytes, at: int) -> int | None:
@@ -103,7 +105,7 @@ class Framing:
             self._waiting = data[at:]
             return None
         self._parts.begin(data[at:end])
-        self._step = Framing._content
+        self._step = MultipartParser._content
         return after
 
     def _content(self, data: bytes, at: int) -> int | None:
@@ -145,7 +147,7 @@ class Framing:
         if within:
             self._hand_on(data, since, found)
             self._parts.end()
-        self._step = Framing._end if line == b"--" else Framing._headers
+        self._step = MultipartParser._end if line == b"--" else MultipartParser._headers
         self.ended = line == b"--"
         return after
 

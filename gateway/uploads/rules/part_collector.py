@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.model.errors import Refusal
 from gateway.model.values import Edit, Route, Upload, is_reference
 from gateway.uploads.rules.incoming_file import Arriving, Bytes, Hasher, Keeper, Part
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.fields import (
     MASK,
     check_name,
@@ -25,7 +25,7 @@ from gateway.wire.fields import (
 )
 
 
-class Gatekeeper(Protocol):
+class UploadChecks(Protocol):
     """Refuses an edit while it is being read. Both methods may raise Refusal."""
 
     def model_known(self, model: str) -> None:
@@ -40,14 +40,14 @@ class Gatekeeper(Protocol):
         ...
 
 
-class Intake:
+class PartCollector:
     """What has come of one request so far."""
 
     def __init__(
         self,
         route: Route,
-        bounds: Bounds,
-        gatekeeper: Gatekeeper,
+        bounds: UploadLimits,
+        gatekeeper: UploadChecks,
         keeper: Keeper,
         new_hasher: Callable[[], Hasher],
     ) -> None:

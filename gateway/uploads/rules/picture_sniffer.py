@@ -26,7 +26,7 @@ Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SniffedPicture:
     """A kind of file: how to name it in a sentence, its media type and its ending."""
 
     name: str
@@ -34,37 +34,37 @@ class Look:
     ending: str
 
 
-_MAGIC: tuple[tuple[bytes, Look], ...] = (
-    (b"\x89PNG\r\n\x1a\n", Look("a PNG", "image/png", "png")),
-    (b"\xff\xd8\xff", Look("a JPEG", "image/jpeg", "jpg")),
-    (b"GIF87a", Look("a GIF", "image/gif", "gif")),
-    (b"GIF89a", Look("a GIF", "image/gif", "gif")),
-    (b"II*\x00", Look("a TIFF", "image/tiff", "tiff")),
-    (b"MM\x00*", Look("a TIFF", "image/tiff", "tiff")),
-    (b"8BPS", Look("a Photoshop file", "image/vnd.adobe.photoshop", "psd")),
-    (b"\xff\x0a", Look("a JPEG XL", "image/jxl", "jxl")),
-    (b"\x00\x00\x00\x0cJXL ", Look("a JPEG XL", "image/jxl", "jxl")),
-    (b"\x00\x00\x01\x00", Look("an icon", "image/x-icon", "ico")),
-    (b"%PDF-", Look("a PDF", "application/pdf", "pdf")),
-    (b"PK\x03\x04", Look("a ZIP archive", "application/zip", "zip")),
-    (b"\x1f\x8b", Look("gzip data", "application/gzip", "gz")),
+_MAGIC: tuple[tuple[bytes, SniffedPicture], ...] = (
+    (b"\x89PNG\r\n\x1a\n", SniffedPicture("a PNG", "image/png", "png")),
+    (b"\xff\xd8\xff", SniffedPicture("a JPEG", "image/jpeg", "jpg")),
+    (b"GIF87a", SniffedPicture("a GIF", "image/gif", "gif")),
+    (b"GIF89a", SniffedPicture("a GIF", "image/gif", "gif")),
+    (b"II*\x00", SniffedPicture("a TIFF", "image/tiff", "tiff")),
+    (b"MM\x00*", SniffedPicture("a TIFF", "image/tiff", "tiff")),
+    (b"8BPS", SniffedPicture("a Photoshop file", "image/vnd.adobe.photoshop", "psd")),
+    (b"\xff\x0a", SniffedPicture("a JPEG XL", "image/jxl", "jxl")),
+    (b"\x00\x00\x00\x0cJXL ", SniffedPicture("a JPEG XL", "image/jxl", "jxl")),
+    (b"\x00\x00\x01\x00", SniffedPicture("an icon", "image/x-icon", "ico")),
+    (b"%PDF-", SniffedPicture("a PDF", "application/pdf", "pdf")),
+    (b"PK\x03\x04", SniffedPicture("a ZIP archive", "application/zip", "zip")),
+    (b"\x1f\x8b", SniffedPicture("gzip data", "application/gzip", "gz")),
 )
 
-_BRANDS: tuple[tuple[tuple[bytes, ...], Look], ...] = (
-    ((b"avif", b"avis"), Look("an AVIF", "image/avif", "avif")),
-    ((b"heic", b"heix", b"heim", b"hevc", b"mif1"), Look("a HEIC", "image/heic", "heic")),
-    ((b"",), Look("a video", "video/mp4", "mp4")),
+_BRANDS: tuple[tuple[tuple[bytes, ...], SniffedPicture], ...] = (
+    ((b"avif", b"avis"), SniffedPicture("an AVIF", "image/avif", "avif")),
+    ((b"heic", b"heix", b"heim", b"hevc", b"mif1"), SniffedPicture("a HEIC", "image/heic", "heic")),
+    ((b"",), SniffedPicture("a video", "video/mp4", "mp4")),
 )
 
-_BMP = Look("a BMP", "image/bmp", "bmp")
-_WEBP = Look("a WebP", "image/webp", "webp")
-_SVG = Look("an SVG", "image/svg+xml", "svg")
-_HTML = Look("an HTML page", "text/html", "html")
-_JSON = Look("JSON", "application/json", "json")
-_TEXT = Look("text", "text/plain", "txt")
+_BMP = SniffedPicture("a BMP", "image/bmp", "bmp")
+_WEBP = SniffedPicture("a WebP", "image/webp", "webp")
+_SVG = SniffedPicture("an SVG", "image/svg+xml", "svg")
+_HTML = SniffedPicture("an HTML page", "text/html", "html")
+_JSON = SniffedPicture("JSON", "application/json", "json")
+_TEXT = SniffedPicture("text", "text/plain", "txt")
 
 
-def look(head: bytes) -> Look | None:
+def look(head: bytes) -> SniffedPicture | None:
     """What a file that begins with `head` (64 bytes or the whole file) is; None: unknown."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
@@ -78,7 +78,7 @@ def look(head: bytes) -> Look | None:
     return _look_of_text(head)
 
 
-def _look_of_text(head: bytes) -> Look | None:
+def _look_of_text(head: bytes) -> SniffedPicture | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<svg", b"<?xml")):
         return _SVG

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class UploadLimits:
     """What a request may hold. The defaults are those of `config/gateway.toml`."""
 
     max_body_bytes: int = 300_000_000

@@ -15,7 +15,7 @@ import httpx
 from gateway.upstream.http.attempt import Answer, Attempt, Broken, Listener, Payload, Unsent
 from gateway.upstream.http.receiving import bounded, is_stream, last_event, read_tail
 from gateway.upstream.http.transport import IDLE_SECONDS, open_transport
-from gateway.upstream.rules.key_rotation import Rotation
+from gateway.upstream.rules.key_rotation import KeyRotation
 from gateway.upstream.rules.retry_after import retry_after_seconds
 
 NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
@@ -44,7 +44,7 @@ class Upstream:
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._keys = tuple(api_keys) or ("",)
-        self._rotation = Rotation(len(self._keys))
+        self._rotation = KeyRotation(len(self._keys))
         self._timeout_seconds = timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self._base_url = base_url.rstrip("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Circuit:
+class CircuitBreaker:
     """Closed, every call may go. `failures` in a row open it; 0 of them never do.
 
     Open, one call may go every `open_seconds`, to find out: if it succeeds the circuit closes.

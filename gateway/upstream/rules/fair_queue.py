@@ -33,8 +33,8 @@ class FairQueue(Generic[Item]):
     would become as long: so a team that fills the queue fills it against itself alone.
     """
 
-    def __init__(self, seats: int, most_waiting: int) -> None:
-        self._seats = seats
+    def __init__(self, slots: int, most_waiting: int) -> None:
+        self._seats = slots
         self._most_waiting = most_waiting
         self._lines: OrderedDict[str, deque[Item]] = OrderedDict()
         """In the order of their turns; none is empty."""

@@ -9,7 +9,7 @@ BUSY_SECONDS = 1.0
 LONGEST_REST_SECONDS = 300.0
 
 
-class Rotation:
+class KeyRotation:
     """Keys by their number, in turn; those that were told to wait are left alone that long.
 
     A refused key is only used where all are: whether that is the account's trouble or has passed

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.accounts.rules.guess_throttle import MOST_ADDRESSES, MOST_FAILURES, WINDOW_MS, Throttle
+from gateway.accounts.rules.guess_throttle import (
+    MOST_ADDRESSES,
+    MOST_FAILURES,
+    WINDOW_MS,
+    GuessThrottle,
+)
 from gateway.model.errors import Refusal
 
 
-def guessed(times: int, address: str = "10.0.0.1", now_ms: int = 0) -> Throttle:
-    throttle = Throttle()
+def guessed(times: int, address: str = "10.0.0.1", now_ms: int = 0) -> GuessThrottle:
+    throttle = GuessThrottle()
     for _ in range(times):
         throttle.failed(address, now_ms)
     return throttle
 
 
-def is_stopped(throttle: Throttle, address: str, now_ms: int = 0) -> bool:
+def is_stopped(throttle: GuessThrottle, address: str, now_ms: int = 0) -> bool:
     try:
         throttle.failed(address, now_ms)
     except Refusal:
@@ -41,7 +46,7 @@ def test_another_address_is_not_stopped() -> None:
 
 
 def test_a_whole_ipv6_network_is_one_guesser() -> None:
-    throttle = Throttle()
+    throttle = GuessThrottle()
     for number in range(MOST_FAILURES):
         throttle.failed(f"2001:db8::{number:x}", 0)
 
@@ -70,7 +75,7 @@ def test_looking_whether_it_is_stopped_counts_nothing() -> None:
 
 
 def test_it_never_holds_more_than_so_many_addresses() -> None:
-    throttle = Throttle()
+    throttle = GuessThrottle()
     for number in range(MOST_ADDRESSES + 10):
         throttle.failed(f"10.1.{number // 256}.{number % 256}", 0)
 
@@ -85,7 +90,7 @@ def test_an_ipv4_address_is_itself_however_it_is_written() -> None:
 
 
 def test_addresses_that_are_none_are_all_one() -> None:
-    throttle = Throttle()
+    throttle = GuessThrottle()
     for number in range(MOST_FAILURES):
         throttle.failed("x" * number, 0)
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from gateway.accounts.credentials import hash_secret
-from gateway.accounts.rules.errors import AlreadyExists, BadValue, Ended, NotFound
+from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.accounts.tables.keys import (
@@ -90,7 +90,7 @@ async def test_a_key_needs_a_team_that_is_there_and_in_use(database: Database) -
         await change(database, create_key, "nobody", "k", Terms(), BY)
     await change(database, create_team, "old", FIVE_DOLLARS, BY)
     await change(database, archive_team, "old", BY)
-    with pytest.raises(Ended, match="archived"):
+    with pytest.raises(AccountEnded, match="archived"):
         await change(database, create_key, "old", "k", Terms(), BY)
 
 
@@ -129,9 +129,9 @@ async def test_a_revoked_key_stays_revoked(database: Database) -> None:
     revoked = await change(database, revoke_key, made.key.id, LATER)
     assert revoked.account.ended_ms == LATER.now_ms
     assert await change(database, revoke_key, made.key.id, BY) == revoked
-    with pytest.raises(Ended, match="revoked"):
+    with pytest.raises(AccountEnded, match="revoked"):
         await change(database, rotate_key, made.key.id, BY, grace_ms=0)
-    with pytest.raises(Ended, match="revoked"):
+    with pytest.raises(AccountEnded, match="revoked"):
         await change(database, update_key, made.key.id, lambda terms: terms, BY)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from gateway.accounts.authenticator import KeyProblem, Keyring, Problem, keep_fresh, refresh
+from gateway.accounts.authenticator import Authenticator, KeyProblem, Problem, keep_fresh, refresh
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.rules.errors import AccountError
 from gateway.accounts.rules.terms import Terms, amended
@@ -35,21 +35,21 @@ def now() -> int:
     return NOW
 
 
-async def loaded(database: Database, keyring: Keyring | None = None) -> Keyring:
+async def loaded(database: Database, authenticator: Authenticator | None = None) -> Authenticator:
     """A keyring that knows the state as it is now."""
-    keyring = keyring or Keyring(stale_seconds=300)
-    await refresh(keyring, database, now)
-    return keyring
+    authenticator = authenticator or Authenticator(stale_seconds=300)
+    await refresh(authenticator, database, now)
+    return authenticator
 
 
-def found(keyring: Keyring, secret: str, at_ms: int = NOW) -> Caller:
-    caller = keyring.find(hash_secret(secret), at_ms)
+def found(authenticator: Authenticator, secret: str, at_ms: int = NOW) -> Caller:
+    caller = authenticator.find(hash_secret(secret), at_ms)
     assert isinstance(caller, Caller), caller
     return caller
 
 
-def problem(keyring: Keyring, secret: str, at_ms: int = NOW) -> KeyProblem:
-    refused = keyring.find(hash_secret(secret), at_ms)
+def problem(authenticator: Authenticator, secret: str, at_ms: int = NOW) -> KeyProblem:
+    refused = authenticator.find(hash_secret(secret), at_ms)
     assert isinstance(refused, KeyProblem), refused
     return refused
 
@@ -79,19 +79,19 @@ async def test_an_unknown_secret_is_unknown(database: Database) -> None:
 
 async def test_a_revoked_key_is_said_to_be_revoked(database: Database) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
-    found(keyring, made.secret)
+    authenticator = await loaded(database)
+    found(authenticator, made.secret)
     await change(database, revoke_key, made.key.id, BY)
-    refused = problem(await loaded(database, keyring), made.secret)
+    refused = problem(await loaded(database, authenticator), made.secret)
     assert refused.problem is Problem.REVOKED
     assert "'laptop' is revoked" in refused.message
 
 
 async def test_a_key_works_until_the_moment_it_expires(database: Database) -> None:
     made = await team_with_key(database, expires_ms=NOW + 1000)
-    keyring = await loaded(database)
-    found(keyring, made.secret, NOW + 999)
-    refused = problem(keyring, made.secret, NOW + 1000)
+    authenticator = await loaded(database)
+    found(authenticator, made.secret, NOW + 999)
+    refused = problem(authenticator, made.secret, NOW + 1000)
     assert refused.problem is Problem.EXPIRED
 
 
@@ -99,32 +99,34 @@ async def test_a_rotated_secret_works_for_its_grace_and_the_new_one_from_then_on
     database: Database,
 ) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
     rotated = await change(database, rotate_key, made.key.id, BY, grace_ms=1000)
-    await loaded(database, keyring)
-    assert found(keyring, made.secret, NOW + 999) == found(keyring, rotated.secret, NOW + 999)
-    assert problem(keyring, made.secret, NOW + 1000).problem is Problem.ROTATED_OUT
-    found(keyring, rotated.secret, NOW + 1000)
+    await loaded(database, authenticator)
+    assert found(authenticator, made.secret, NOW + 999) == found(
+        authenticator, rotated.secret, NOW + 999
+    )
+    assert problem(authenticator, made.secret, NOW + 1000).problem is Problem.ROTATED_OUT
+    found(authenticator, rotated.secret, NOW + 1000)
 
 
 async def test_the_keys_of_an_archived_team_stop_working(database: Database) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
     await change(database, archive_team, "ops", BY)
-    refused = problem(await loaded(database, keyring), made.secret)
+    refused = problem(await loaded(database, authenticator), made.secret)
     assert refused.problem is Problem.TEAM_ARCHIVED
 
 
 async def test_what_changes_above_a_key_reaches_its_caller(database: Database) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
-    found(keyring, made.secret)
+    authenticator = await loaded(database)
+    found(authenticator, made.secret)
     await change(database, update_organisation, lambda _: Terms(Limits(max_in_flight=1)), BY)
     await change(
         database, update_team, "ops", lambda terms: amended(terms, "team", {"budget_usd": "1"}), BY
     )
     await change(database, pause, BY, "ops")
-    caller = found(await loaded(database, keyring), made.secret)
+    caller = found(await loaded(database, authenticator), made.secret)
     assert caller.organisation_account.limits.max_in_flight == 1
     assert caller.team_account.limits.budget_nanos == 1_000_000_000
     assert caller.team_account.paused
@@ -144,40 +146,40 @@ class Counting:
 
 async def test_asking_when_nothing_changed_costs_one_statement(database: Database) -> None:
     await team_with_key(database)
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
 
     async def ask(tx: Transaction) -> tuple[KeyringUpdate, int]:
         counting = Counting(tx)
-        return await load_since(counting, keyring.change), counting.statements
+        return await load_since(counting, authenticator.change), counting.statements
 
     update, statements = await database.read(ask)
-    assert update == KeyringUpdate(keyring.change, whole=False)
+    assert update == KeyringUpdate(authenticator.change, whole=False)
     assert statements == 1
 
 
 async def test_only_what_changed_is_read_again(database: Database) -> None:
     await team_with_key(database)
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
     made = await change(database, create_key, "ops", "second", Terms(), BY)
-    update = await look(database, load_since, keyring.change)
+    update = await look(database, load_since, authenticator.change)
     assert [account.id for account in update.accounts] == [made.key.account.id]
     assert [secret.hash for secret in update.secrets] == [hash_secret(made.secret)]
 
 
 async def test_a_read_that_was_overtaken_takes_nothing_back(database: Database) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
     await change(database, update_key, made.key.id, lambda _: Terms(Limits(max_in_flight=5)), BY)
-    slow = await look(database, load_since, keyring.change)
+    slow = await look(database, load_since, authenticator.change)
     await change(database, revoke_key, made.key.id, BY)
-    await loaded(database, keyring)
-    keyring.apply(slow, NOW)
-    assert problem(keyring, made.secret).problem is Problem.REVOKED
+    await loaded(database, authenticator)
+    authenticator.apply(slow, NOW)
+    assert problem(authenticator, made.secret).problem is Problem.REVOKED
 
 
 async def test_a_restored_backup_makes_it_forget_what_came_after(database: Database) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
 
     async def restore(tx: Transaction) -> None:
         await tx.fetch("DELETE FROM accounts WHERE level = 'key'")
@@ -185,51 +187,51 @@ async def test_a_restored_backup_makes_it_forget_what_came_after(database: Datab
         await tx.fetch("UPDATE counters SET value = 1 WHERE name = 'changes'")
 
     await database.write(restore)
-    await loaded(database, keyring)
-    assert problem(keyring, made.secret).problem is Problem.UNKNOWN
-    assert keyring.key_count == 0
+    await loaded(database, authenticator)
+    assert problem(authenticator, made.secret).problem is Problem.UNKNOWN
+    assert authenticator.key_count == 0
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic c2stZGVtbw==", "sk-demo", "Bearer  "]
 )
 async def test_a_header_without_a_bearer_key_is_refused(database: Database, header: str) -> None:
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
     with pytest.raises(Refusal, match="Authorization: Bearer") as caught:
-        keyring.authenticate(header, NOW)
+        authenticator.authenticate(header, NOW)
     assert caught.value.code == "invalid_api_key"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
 async def test_a_bearer_key_is_authenticated(database: Database, scheme: str) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
-    assert keyring.authenticate(f"{scheme} {made.secret}", NOW).team == "ops"
+    authenticator = await loaded(database)
+    assert authenticator.authenticate(f"{scheme} {made.secret}", NOW).team == "ops"
 
 
 @pytest.mark.parametrize("secret", ["sk-unknown", "\udcff\udc80", "x" * 100_000])
 async def test_whatever_is_sent_as_a_key_is_at_most_unknown(
     database: Database, secret: str
 ) -> None:
-    keyring = await loaded(database)
+    authenticator = await loaded(database)
     with pytest.raises(Refusal, match="not known"):
-        keyring.authenticate(f"Bearer {secret}", NOW)
+        authenticator.authenticate(f"Bearer {secret}", NOW)
 
 
 async def test_known_keys_go_on_for_a_while_when_the_state_is_out_of_reach(
     database: Database,
 ) -> None:
     made = await team_with_key(database)
-    keyring = await loaded(database)
-    keyring.authenticate(f"Bearer {made.secret}", NOW + 300_000)
+    authenticator = await loaded(database)
+    authenticator.authenticate(f"Bearer {made.secret}", NOW + 300_000)
     with pytest.raises(Refusal) as caught:
-        keyring.authenticate(f"Bearer {made.secret}", NOW + 300_001)
+        authenticator.authenticate(f"Bearer {made.secret}", NOW + 300_001)
     assert caught.value.code == "state_unavailable"
 
 
 def test_a_keyring_that_was_never_loaded_is_no_proof_against_a_key() -> None:
     with pytest.raises(Refusal) as caught:
-        Keyring(stale_seconds=300).authenticate("Bearer sk-demo", NOW)
+        Authenticator(stale_seconds=300).authenticate("Bearer sk-demo", NOW)
     assert caught.value.code == "state_unavailable"
 
 
@@ -238,12 +240,12 @@ async def test_a_revoked_key_is_refused_within_a_second_by_every_process(
 ) -> None:
     made = await team_with_key(database)
     elsewhere = open_engine(database_url)
-    keyring = await loaded(elsewhere)
+    authenticator = await loaded(elsewhere)
     troubles: list[Exception] = []
-    polling = asyncio.ensure_future(keep_fresh(keyring, elsewhere, now, 0.4, troubles.append))
+    polling = asyncio.ensure_future(keep_fresh(authenticator, elsewhere, now, 0.4, troubles.append))
     await change(database, revoke_key, made.key.id, BY)
     began = time.monotonic()
-    await _until(lambda: isinstance(keyring.find(hash_secret(made.secret), NOW), KeyProblem))
+    await _until(lambda: isinstance(authenticator.find(hash_secret(made.secret), NOW), KeyProblem))
     assert time.monotonic() - began < 1.0
     polling.cancel()
     await asyncio.gather(polling, return_exceptions=True)
@@ -255,15 +257,15 @@ async def test_polling_tells_of_trouble_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "state" / "gateway.db"
     path.parent.write_text("in the way")
     database = SqliteDatabase(path)
-    keyring = Keyring(stale_seconds=300)
+    authenticator = Authenticator(stale_seconds=300)
     troubles: list[Exception] = []
-    polling = asyncio.ensure_future(keep_fresh(keyring, database, now, 0.01, troubles.append))
+    polling = asyncio.ensure_future(keep_fresh(authenticator, database, now, 0.01, troubles.append))
     await _until(lambda: len(troubles) >= 2)
-    assert all(isinstance(trouble, StateUnavailable) for trouble in troubles)
-    assert keyring.loaded_ms is None
+    assert all(isinstance(failure, StateUnavailable) for failure in troubles)
+    assert authenticator.loaded_ms is None
     path.parent.unlink()
     await migrate(database)
-    await _until(lambda: keyring.loaded_ms is not None)
+    await _until(lambda: authenticator.loaded_ms is not None)
     polling.cancel()
     await asyncio.gather(polling, return_exceptions=True)
     await database.close()
@@ -280,7 +282,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 async def test_a_poller_misses_none_of_the_changes_that_are_made_at_once(
     database: Database, database_url: str
 ) -> None:
-    other, keyring = open_engine(database_url), Keyring(stale_seconds=300)
+    other, authenticator = open_engine(database_url), Authenticator(stale_seconds=300)
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
 
     async def makes(engine: Database, begin: int) -> list[str]:
@@ -294,11 +296,11 @@ async def test_a_poller_misses_none_of_the_changes_that_are_made_at_once(
         for number, engine in enumerate([database, other, database, other])
     ]
     while not all(maker.done() for maker in makers):
-        await loaded(database, keyring)
-    await loaded(database, keyring)
+        await loaded(database, authenticator)
+    await loaded(database, authenticator)
     for maker in makers:
         for secret in maker.result():
-            found(keyring, secret)
+            found(authenticator, secret)
     await other.close()
 
 
@@ -307,7 +309,7 @@ async def test_a_keyring_kept_up_to_date_equals_one_that_is_loaded_whole(
     database: Database, seed: int
 ) -> None:
     rng = random.Random(seed)
-    kept = Keyring(stale_seconds=300)
+    kept = Authenticator(stale_seconds=300)
     secrets: list[str] = []
     for step in range(40):
         await _change_something(database, rng, secrets, Author("root", NOW + step))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.accounts.rules.errors import AlreadyExists, BadValue, Ended, NotFound
+from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.rules.terms import Terms, amended
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.accounts.tables.organisation import show_organisation, update_organisation
@@ -126,7 +126,7 @@ async def test_a_budget_cannot_be_taken_from_a_team_that_nothing_else_bounds(
 async def test_an_archived_team_takes_no_changes(database: Database) -> None:
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
     await change(database, archive_team, "ops", BY)
-    with pytest.raises(Ended, match="archived"):
+    with pytest.raises(AccountEnded, match="archived"):
         await change(database, update_team, "ops", lambda _: EVERYTHING, BY)
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gateway.accounts.credentials import hash_secret
-from gateway.accounts.rules.errors import AlreadyExists, BadValue, Ended, NotFound
+from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.tables.audit import list_audit
 from gateway.accounts.tables.teams import archive_team, create_team
 from gateway.accounts.tables.tokens import create_token, find_token, list_tokens, revoke_token
@@ -66,7 +66,7 @@ async def test_a_role_that_is_none_is_refused(database: Database) -> None:
         await change(database, create_token, "ci", "team:nobody", BY)
     await change(database, create_team, "old", FIVE_DOLLARS, BY)
     await change(database, archive_team, "old", BY)
-    with pytest.raises(Ended):
+    with pytest.raises(AccountEnded):
         await change(database, create_token, "ci", "team:old", BY)
 
 

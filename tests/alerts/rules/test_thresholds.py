@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.alerts.rules.thresholds import (
     MOST_ATTEMPTS,
-    Passed,
+    PassedThreshold,
     newly_passed,
     next_wait_ms,
     sentence,
@@ -18,7 +18,7 @@ from gateway.alerts.rules.thresholds import (
 
 USUAL = (50, 80, 100)
 CENT = 10_000_000
-PASSED = Passed(
+PASSED = PassedThreshold(
     account="team:design",
     level="team",
     name="design",

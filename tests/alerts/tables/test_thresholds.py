@@ -13,7 +13,7 @@ from gateway.accounts.rules.terms import amended
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import update_key
 from gateway.accounts.tables.teams import update_team
-from gateway.alerts.rules.thresholds import Passed
+from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables import outbox, thresholds
 from gateway.alerts.tables.outbox import Due
 from gateway.alerts.tables.thresholds import Claim, Watched
@@ -39,7 +39,7 @@ async def watched(till: Till, *ids: str) -> dict[str, Watched]:
 
 
 def claim(name: str = "wrn_1", *, percent: int = 50, posted: bool = True, **facts: object) -> Claim:
-    passed = Passed(
+    passed = PassedThreshold(
         account=TEAM,
         level="team",
         name="design",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.api.admin.background_jobs import Chores
+from gateway.api.admin.background_jobs import BackgroundJobs
 from gateway.cache.result_store import Progress
 
 
@@ -31,15 +31,15 @@ class Job:
 
 
 @pytest.fixture
-async def chores() -> AsyncIterator[Chores]:
-    chores = Chores(patience_seconds=0.02)
-    yield chores
-    await chores.close()
+async def jobs() -> AsyncIterator[BackgroundJobs]:
+    jobs = BackgroundJobs(patience_seconds=0.02)
+    yield jobs
+    await jobs.close()
 
 
-async def test_who_asks_is_told_how_far_it_is_and_the_work_goes_on(chores: Chores) -> None:
+async def test_who_asks_is_told_how_far_it_is_and_the_work_goes_on(jobs: BackgroundJobs) -> None:
     job = Job()
-    chore = await chores.wait("verify", job.work)
+    chore = await jobs.wait("verify", job.work)
 
     assert chore.result is None
     assert (chore.done, chore.total) == (3, 10)
@@ -47,10 +47,10 @@ async def test_who_asks_is_told_how_far_it_is_and_the_work_goes_on(chores: Chore
     assert await chore.task == "done"
 
 
-async def test_who_asks_for_the_same_meanwhile_waits_for_the_same(chores: Chores) -> None:
+async def test_who_asks_for_the_same_meanwhile_waits_for_the_same(jobs: BackgroundJobs) -> None:
     job = Job()
-    first = await chores.wait("verify", job.work)
-    second = asyncio.create_task(chores.wait("verify", job.work))
+    first = await jobs.wait("verify", job.work)
+    second = asyncio.create_task(jobs.wait("verify", job.work))
     await asyncio.sleep(0)
     job.go_on.set()
 
@@ -60,38 +60,38 @@ async def test_who_asks_for_the_same_meanwhile_waits_for_the_same(chores: Chores
 
 
 async def test_what_ended_meanwhile_is_kept_for_who_asks_again_and_then_forgotten(
-    chores: Chores,
+    jobs: BackgroundJobs,
 ) -> None:
     job = Job()
-    chore = await chores.wait("verify", job.work)
+    chore = await jobs.wait("verify", job.work)
     job.go_on.set()
     await chore.task
 
-    assert (await chores.wait("verify", job.work)) is chore
-    assert (await chores.wait("verify", job.work)) is not chore
+    assert (await jobs.wait("verify", job.work)) is chore
+    assert (await jobs.wait("verify", job.work)) is not chore
     assert job.begun == 2
 
 
-async def test_other_work_is_begun_beside_it(chores: Chores) -> None:
+async def test_other_work_is_begun_beside_it(jobs: BackgroundJobs) -> None:
     first, second = Job(), Job()
-    await chores.wait("verify", first.work)
-    await chores.wait("purge", second.work)
+    await jobs.wait("verify", first.work)
+    await jobs.wait("purge", second.work)
 
     assert (first.begun, second.begun) == (1, 1)
 
 
-async def test_what_goes_wrong_is_told_to_who_asked(chores: Chores) -> None:
+async def test_what_goes_wrong_is_told_to_who_asked(jobs: BackgroundJobs) -> None:
     async def break_down(_: Progress) -> str:
         raise OSError("the disk is gone")
 
-    chore = await chores.wait("verify", break_down)
+    chore = await jobs.wait("verify", break_down)
     with pytest.raises(OSError, match="the disk is gone"):
         _ = chore.result
 
 
-async def test_closing_breaks_off_what_goes_on(chores: Chores) -> None:
+async def test_closing_breaks_off_what_goes_on(jobs: BackgroundJobs) -> None:
     job = Job()
-    await chores.wait("verify", job.work)
-    await chores.close()
+    await jobs.wait("verify", job.work)
+    await jobs.close()
 
     assert job.broken_off

@@ -14,9 +14,9 @@ from pathlib import Path
 import diskcache
 import pytest
 
-from gateway.cache.disk import DiskResults
-from gateway.cache.disk.bounded_executor import Lane
-from gateway.cache.result_store import Failure, Stored
+from gateway.cache.disk import DiskStore
+from gateway.cache.disk.bounded_executor import BoundedExecutor
+from gateway.cache.result_store import Stored, StoreFailure
 from gateway.cache.rules.entry import encode
 from tests.support.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, entry_of, program, run
 
@@ -38,8 +38,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def results(folder: Path, clock: Clock) -> AsyncIterator[DiskResults]:
-    results = DiskResults(folder, MAX_BYTES, now_ms=clock)
+async def results(folder: Path, clock: Clock) -> AsyncIterator[DiskStore]:
+    results = DiskStore(folder, MAX_BYTES, now_ms=clock)
     yield results
     await results.close()
 
@@ -66,7 +66,7 @@ def used_on_disk(folder: Path) -> int:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
 async def test_folders_and_files_are_their_owners_alone(
-    folder: Path, results: DiskResults, umask: int
+    folder: Path, results: DiskStore, umask: int
 ) -> None:
     before = os.umask(umask)
     try:
@@ -91,7 +91,7 @@ class _Spy:
 
 @pytest.mark.parametrize("padding", [0, 50_000], ids=["in the index", "in a file"])
 async def test_a_planted_pickle_is_deleted_and_never_run(
-    folder: Path, tmp_path: Path, results: DiskResults, padding: int
+    folder: Path, tmp_path: Path, results: DiskStore, padding: int
 ) -> None:
     entry = entry_of(SMALL)
     await results.put(entry, SMALL)
@@ -107,7 +107,7 @@ async def test_a_planted_pickle_is_deleted_and_never_run(
 
 @pytest.mark.parametrize("name", ["../victim", "/etc/passwd", "ab/../../victim", ""])
 async def test_a_planted_file_name_is_neither_read_nor_removed(
-    folder: Path, tmp_path: Path, results: DiskResults, name: str
+    folder: Path, tmp_path: Path, results: DiskStore, name: str
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(LARGE)
@@ -119,7 +119,7 @@ async def test_a_planted_file_name_is_neither_read_nor_removed(
 
 
 async def test_a_planted_link_is_not_followed(
-    folder: Path, tmp_path: Path, results: DiskResults
+    folder: Path, tmp_path: Path, results: DiskStore
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     (tmp_path / "elsewhere").write_bytes(LARGE)
@@ -133,7 +133,7 @@ async def test_a_planted_link_is_not_followed(
 
 
 async def test_damage_after_the_first_read_is_noticed_even_with_the_time_put_back(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     assert await results.get("v1-00")
@@ -148,7 +148,7 @@ async def test_damage_after_the_first_read_is_noticed_even_with_the_time_put_bac
 
 @pytest.mark.parametrize("left", [0, 1, len(LARGE) - 1])
 async def test_a_truncated_file_is_a_miss_and_deleted(
-    folder: Path, results: DiskResults, left: int
+    folder: Path, results: DiskStore, left: int
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     os.truncate(files_in(folder)[0], left)
@@ -157,7 +157,7 @@ async def test_a_truncated_file_is_a_miss_and_deleted(
 
 
 async def test_a_lost_file_is_a_miss_and_its_row_is_deleted(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     files_in(folder)[0].unlink()
@@ -182,7 +182,7 @@ async def test_a_lost_file_is_a_miss_and_its_row_is_deleted(
     ],
 )
 async def test_a_damaged_row_is_a_miss_and_deleted(
-    folder: Path, results: DiskResults, change: str
+    folder: Path, results: DiskStore, change: str
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     execute(folder, "UPDATE Cache SET " + change)  # noqa: S608
@@ -190,10 +190,10 @@ async def test_a_damaged_row_is_a_miss_and_deleted(
     assert await results.get("v1-00") is None
     assert (await results.stats()).entries == 0
     assert results.counts().damaged == 1
-    assert results.trouble is None
+    assert results.failure is None
 
 
-async def test_what_is_damaged_can_be_stored_anew(folder: Path, results: DiskResults) -> None:
+async def test_what_is_damaged_can_be_stored_anew(folder: Path, results: DiskStore) -> None:
     await results.put(entry_of(LARGE), LARGE)
     files_in(folder)[0].write_bytes(b"")
     await results.get("v1-00")
@@ -205,11 +205,11 @@ async def test_what_is_damaged_can_be_stored_anew(folder: Path, results: DiskRes
 async def test_a_damaged_index_is_put_aside_and_the_store_goes_on(
     folder: Path, clock: Clock, running: bool
 ) -> None:
-    first = DiskResults(folder, MAX_BYTES, now_ms=clock)
+    first = DiskStore(folder, MAX_BYTES, now_ms=clock)
     for number in range(200):
         await first.put(entry_of(SMALL, f"v1-{number}"), SMALL)
     await first.close()
-    second = DiskResults(folder, MAX_BYTES, now_ms=clock)
+    second = DiskStore(folder, MAX_BYTES, now_ms=clock)
     if running:
         await second.stats()
     with (folder / "cache.db").open("r+b") as index:
@@ -220,12 +220,12 @@ async def test_a_damaged_index_is_put_aside_and_the_store_goes_on(
     assert await second.put(entry_of(LARGE), LARGE)
     assert await second.get("v1-00")
     assert second.counts().damaged >= 1
-    assert second.trouble is None
+    assert second.failure is None
     await second.close()
 
 
 async def test_a_folder_deleted_under_a_running_store_is_made_anew(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     shutil.rmtree(folder)
@@ -240,10 +240,10 @@ async def test_a_folder_deleted_under_a_running_store_is_made_anew(
 
 PUT_FOREVER = """
 from tests.support.results import entry_of
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder, seed):
-    results = DiskResults(folder, 50_000_000)
+    results = DiskStore(folder, 50_000_000)
     print("ready", flush=True)
     for number in range(100_000):
         body = bytes([number % 251]) * (1_000_000 + number)
@@ -252,7 +252,7 @@ async def main(folder, seed):
 
 
 async def test_a_process_killed_while_it_stores_leaves_whole_results_only(
-    folder: Path, results: DiskResults, clock: Clock
+    folder: Path, results: DiskStore, clock: Clock
 ) -> None:
     for seed in range(6):
         with program(PUT_FOREVER, folder, seed) as process:
@@ -270,7 +270,7 @@ async def test_a_process_killed_while_it_stores_leaves_whole_results_only(
 
 
 async def test_an_orphan_is_swept_once_it_can_be_no_put_under_way(
-    folder: Path, results: DiskResults, clock: Clock
+    folder: Path, results: DiskStore, clock: Clock
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     (file,) = files_in(folder)
@@ -295,11 +295,11 @@ STORE_ON_A_FULL_DISK = """
 import resource
 from pathlib import Path
 from tests.support.results import LARGE, SMALL, entry_of
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder, limit, bodies):
     kept = {"expires_ms": 9**15}
-    results = DiskResults(folder, 50_000_000)
+    results = DiskStore(folder, 50_000_000)
     assert await results.put(entry_of(LARGE, "v1-before", **kept), LARGE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     body = LARGE if bodies == "large" else SMALL
@@ -308,7 +308,7 @@ async def main(folder, limit, bodies):
     assert await results.get("v1-before")
     assert len([entry async for entry in results.entries()]) == 1 + sum(stored)
     assert results.counts().failures == {"full": stored.count(False)}, results.counts()
-    print(results.trouble, len(list(Path(folder).glob("??/*.val"))))
+    print(results.failure, len(list(Path(folder).glob("??/*.val"))))
     await results.close()
 """
 
@@ -325,13 +325,13 @@ async def test_a_full_disk_stores_nothing_leaves_nothing_half_and_still_answers(
 
 async def test_the_store_works_again_once_the_disk_does(folder: Path) -> None:
     folder.parent.joinpath("cache").touch()  # a file in the way
-    results = DiskResults(folder, MAX_BYTES)
+    results = DiskStore(folder, MAX_BYTES)
     assert not await results.put(entry_of(LARGE), LARGE)
-    assert str(results.trouble) == "unreachable"
+    assert str(results.failure) == "unreachable"
     folder.unlink()
     assert await results.put(entry_of(LARGE, expires_ms=9**15), LARGE)
     assert await results.get("v1-00")
-    assert results.trouble is None
+    assert results.failure is None
     await results.close()
 
 
@@ -339,21 +339,21 @@ async def test_the_store_works_again_once_the_disk_does(folder: Path) -> None:
 async def test_a_hit_needs_no_write_lock_and_a_put_that_does_gives_up(
     folder: Path, body: bytes
 ) -> None:
-    results = DiskResults(folder, MAX_BYTES, timeout_seconds=1)
+    results = DiskStore(folder, MAX_BYTES, timeout_seconds=1)
     await results.put(entry_of(body, expires_ms=9**15), body)
     with diskcache.Cache(str(folder)) as other, other.transact():
         assert await results.get("v1-00")
         assert not await results.put(entry_of(body, "v1-01"), body)
-    assert results.counts().failures == {Failure.TIMEOUT: 1}
+    assert results.counts().failures == {StoreFailure.TIMEOUT: 1}
     assert len(files_in(folder)) == (1 if body is LARGE else 0)
-    assert str(results.trouble) == "timeout"
+    assert str(results.failure) == "timeout"
     assert await results.put(entry_of(body, "v1-01"), body)
-    assert results.trouble is None
+    assert results.failure is None
     await results.close()
 
 
 async def test_calls_that_hang_cost_a_time_out_each_and_then_nothing() -> None:
-    lane = Lane("test", 2)
+    lane = BoundedExecutor("test", 2)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -384,7 +384,7 @@ async def test_calls_that_hang_cost_a_time_out_each_and_then_nothing() -> None:
 async def test_the_size_bound_holds_after_every_put(
     folder: Path, clock: Clock, bytes_each: int
 ) -> None:
-    results = DiskResults(folder, 600_000, now_ms=clock)
+    results = DiskStore(folder, 600_000, now_ms=clock)
     for number in range(1_500 if bytes_each == 500 else 100):
         clock.now_ms += 1
         body = os.urandom(bytes_each)
@@ -398,7 +398,7 @@ async def test_the_size_bound_holds_after_every_put(
 
 
 async def test_the_least_recently_used_goes_first(folder: Path, clock: Clock) -> None:
-    results = DiskResults(folder, 700_000, now_ms=clock)
+    results = DiskStore(folder, 700_000, now_ms=clock)
     for number in range(5):
         clock.now_ms += 1_000
         await results.put(entry_of(LARGE, f"v1-{number}"), LARGE)
@@ -416,17 +416,17 @@ async def test_the_least_recently_used_goes_first(folder: Path, clock: Clock) ->
 
 USE = """
 from tests.support.results import NOW_MS
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder, key):
-    results = DiskResults(folder, 700_000, now_ms=lambda: NOW_MS + 60_000)
+    results = DiskStore(folder, 700_000, now_ms=lambda: NOW_MS + 60_000)
     print((await results.get(key)).entry.key)
     await results.close()
 """
 
 
 async def test_what_another_process_used_is_kept(folder: Path, clock: Clock) -> None:
-    results = DiskResults(folder, 700_000, now_ms=clock)
+    results = DiskStore(folder, 700_000, now_ms=clock)
     for number in range(5):
         await results.put(entry_of(LARGE, f"v1-{number}"), LARGE)
     assert run(USE, folder, "v1-0") == "v1-0"
@@ -438,7 +438,7 @@ async def test_what_another_process_used_is_kept(folder: Path, clock: Clock) -> 
 
 
 async def test_what_has_expired_goes_before_what_was_used_least(folder: Path, clock: Clock) -> None:
-    results = DiskResults(folder, 700_000, now_ms=clock)
+    results = DiskStore(folder, 700_000, now_ms=clock)
     await results.put(entry_of(LARGE, "v1-oldest"), LARGE)
     for number in range(4):
         clock.now_ms += 1_000
@@ -455,7 +455,7 @@ async def test_what_has_expired_goes_before_what_was_used_least(folder: Path, cl
 
 @pytest.mark.parametrize("body", BODIES)
 async def test_what_has_expired_is_removed(
-    folder: Path, results: DiskResults, clock: Clock, body: bytes
+    folder: Path, results: DiskStore, clock: Clock, body: bytes
 ) -> None:
     for number in range(100):
         await results.put(entry_of(body, f"v1-{number}"), body)
@@ -471,30 +471,30 @@ async def test_what_has_expired_is_removed(
 async def test_a_result_larger_than_the_store_is_refused_and_nothing_evicted(
     folder: Path, clock: Clock
 ) -> None:
-    results = DiskResults(folder, 700_000, now_ms=clock)
+    results = DiskStore(folder, 700_000, now_ms=clock)
     await results.put(entry_of(LARGE), LARGE)
     huge = bytes(700_000)
     stored = Stored(entry_of(huge, "v1-huge"), huge)
     assert not await results.put(*stored)
     assert await results.keep(lambda: stored) == (stored, False)
-    assert results.counts().failures == {Failure.TOO_LARGE: 2}
-    assert results.trouble is None
+    assert results.counts().failures == {StoreFailure.TOO_LARGE: 2}
+    assert results.failure is None
     assert await results.get("v1-00")
     await results.close()
 
 
 async def test_a_lowered_bound_holds_after_the_first_round_of_upkeep(
-    folder: Path, results: DiskResults, clock: Clock
+    folder: Path, results: DiskStore, clock: Clock
 ) -> None:
     for number in range(20):
         await results.put(entry_of(LARGE, f"v1-{number}"), LARGE)
-    lowered = DiskResults(folder, 700_000, now_ms=clock)
+    lowered = DiskStore(folder, 700_000, now_ms=clock)
     await lowered.tend()
     assert (await lowered.stats()).bytes <= 700_000
     await lowered.close()
 
 
-async def test_a_purged_index_gives_its_pages_back(folder: Path, results: DiskResults) -> None:
+async def test_a_purged_index_gives_its_pages_back(folder: Path, results: DiskStore) -> None:
     body = bytes(15_000)
     for number in range(500):
         await results.put(entry_of(body, f"v1-{number}"), body)
@@ -509,10 +509,10 @@ async def test_a_purged_index_gives_its_pages_back(folder: Path, results: DiskRe
 
 STORE_AS_TOLD = """
 from tests.support.results import LARGE, entry_of
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder):
-    results = DiskResults(folder, 50_000_000)
+    results = DiskStore(folder, 50_000_000)
     for line in sys.stdin:
         act, key, *rest = line.split()
         if act == "put":
@@ -524,7 +524,7 @@ async def main(folder):
 
 
 async def test_what_one_process_stores_replaces_or_deletes_another_sees_at_once(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     with program(STORE_AS_TOLD, folder) as other:
 
@@ -549,10 +549,10 @@ async def test_processes_that_open_and_write_one_new_folder_at_once_all_work(
 ) -> None:
     source = """
 from tests.support.results import entry_of
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder, number):
-    results = DiskResults(folder, 50_000_000, timeout_seconds=20)
+    results = DiskStore(folder, 50_000_000, timeout_seconds=20)
     for place in range(40):
         body = number.encode() * 20_000
         assert await results.put(entry_of(body, f"v1-{place}", expires_ms=9**15), body)
@@ -562,7 +562,7 @@ async def main(folder, number):
     for process in processes:
         with process:
             assert await asyncio.to_thread(process.wait) == 0
-    results = DiskResults(folder, MAX_BYTES)
+    results = DiskStore(folder, MAX_BYTES)
     verified = await results.verify(lambda done, total: None)
     assert (verified.checked, verified.damaged) == (40, 0)
     assert len(files_in(folder)) == 40
@@ -570,7 +570,7 @@ async def main(folder, number):
 
 
 async def test_upkeep_runs_by_itself_once_started(folder: Path, clock: Clock) -> None:
-    results = DiskResults(folder, MAX_BYTES, now_ms=clock)
+    results = DiskStore(folder, MAX_BYTES, now_ms=clock)
     await results.put(entry_of(LARGE), LARGE)
     clock.now_ms += DAY_MS
     await results.start()
@@ -583,7 +583,7 @@ async def test_upkeep_runs_by_itself_once_started(folder: Path, clock: Clock) ->
 
 
 async def test_a_local_copy_older_than_a_refresh_elsewhere_is_dropped(
-    results: DiskResults,
+    results: DiskStore,
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     assert await results.forget("v1-00", older_than_ms=NOW_MS + 1)
@@ -592,11 +592,11 @@ async def test_a_local_copy_older_than_a_refresh_elsewhere_is_dropped(
 
 def test_a_folder_whose_name_diskcache_would_change_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\$"):
-        DiskResults("/var/$HOME/cache", MAX_BYTES)
+        DiskStore("/var/$HOME/cache", MAX_BYTES)
 
 
 async def test_a_closed_store_misses_and_can_be_closed_again(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
     await results.close()
@@ -605,7 +605,7 @@ async def test_a_closed_store_misses_and_can_be_closed_again(
 
 
 async def test_nothing_is_touched_before_the_first_call(folder: Path) -> None:
-    results = DiskResults(folder, MAX_BYTES)
+    results = DiskStore(folder, MAX_BYTES)
     assert not folder.exists()
-    assert results.trouble is None
+    assert results.failure is None
     await results.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 from tests.support.results import SMALL, entry_of, program
 
 pytestmark = pytest.mark.long
@@ -24,14 +24,14 @@ PICTURE = os.urandom(1_400_000)
 FOREVER = {"expires_ms": 9**15}
 
 
-async def hit_ms(results: DiskResults, key: str) -> float:
+async def hit_ms(results: DiskStore, key: str) -> float:
     """How long one hit took."""
     before = time.perf_counter()
     assert await results.get(key)
     return (time.perf_counter() - before) * 1_000
 
 
-async def fill(results: DiskResults, number: int, pictures: int) -> tuple[list[str], list[str]]:
+async def fill(results: DiskStore, number: int, pictures: int) -> tuple[list[str], list[str]]:
     """So many results, some of them pictures, the others small; the keys of both."""
     keys: tuple[list[str], list[str]] = ([], [])
     for place in range(number):
@@ -44,8 +44,8 @@ async def fill(results: DiskResults, number: int, pictures: int) -> tuple[list[s
 
 
 async def test_a_hit_takes_as_long_among_200_000_results_as_among_1_000(tmp_path: Path) -> None:
-    few = DiskResults(tmp_path / "few", 10**10, timeout_seconds=30)
-    many = DiskResults(tmp_path / "many", 10**10, timeout_seconds=30)
+    few = DiskStore(tmp_path / "few", 10**10, timeout_seconds=30)
+    many = DiskStore(tmp_path / "many", 10**10, timeout_seconds=30)
     few_keys, many_keys = await fill(few, 1_000, 200), await fill(many, 200_000, 200)
     for kind, name in enumerate(("pictures", "small results")):
         pair = ((few, few_keys[kind]), (many, many_keys[kind]))
@@ -66,7 +66,7 @@ async def test_a_hit_takes_as_long_among_200_000_results_as_among_1_000(tmp_path
 
 
 async def test_many_hits_do_not_grow_the_process(tmp_path: Path) -> None:
-    results = DiskResults(tmp_path / "cache", 10**10, timeout_seconds=30)
+    results = DiskStore(tmp_path / "cache", 10**10, timeout_seconds=30)
     pictures, small = await fill(results, 20_000, 50)
     for key in random.choices(small, k=5_000) + pictures:
         await hit_ms(results, key)
@@ -81,10 +81,10 @@ async def test_many_hits_do_not_grow_the_process(tmp_path: Path) -> None:
 
 HIT = """
 import json, random, time
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder, hits):
-    results = DiskResults(folder, 10**10)
+    results = DiskStore(folder, 10**10)
     keys = [entry.key async for entry in results.entries()]
     for key in keys:
         assert await results.get(key)
@@ -104,10 +104,10 @@ async def main(folder, hits):
 PUT = """
 import os
 from tests.support.results import entry_of
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder, seconds):
-    results = DiskResults(folder, 10**10)
+    results = DiskStore(folder, 10**10)
     loop = asyncio.get_running_loop()
     end, body, number = loop.time() + float(seconds), os.urandom(1_400_000), 0
     while loop.time() < end:
@@ -138,7 +138,7 @@ def hits_of(folder: Path, processes: int) -> list[float]:
 
 async def test_four_processes_do_not_stand_in_each_others_way(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    results = DiskResults(folder, 10**10)
+    results = DiskStore(folder, 10**10)
     for number in range(150):
         await results.put(entry_of(PICTURE, f"v1-{number}", **FOREVER), PICTURE)
     await results.close()
@@ -162,10 +162,10 @@ def at(taken: list[float], share: float) -> float:
 FULL_ROUND = """
 import time
 from tests.support.results import SMALL, entry_of
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 
 async def main(folder):
-    results = DiskResults(folder, 3_000_000, timeout_seconds=60)
+    results = DiskStore(folder, 3_000_000, timeout_seconds=60)
     body = bytes(1_000_000)
     before = time.perf_counter()
     assert await results.put(entry_of(body, "v3-large", expires_ms=9**15), body)
@@ -177,7 +177,7 @@ async def main(folder):
 
 async def test_a_put_that_must_evict_thousands_lets_others_hit_meanwhile(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    results = DiskResults(folder, 10**10, timeout_seconds=30)
+    results = DiskStore(folder, 10**10, timeout_seconds=30)
     _, keys = await fill(results, 20_000, 0)
     process = program(FULL_ROUND, folder)
     slowest = 0.0

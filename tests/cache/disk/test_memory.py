@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from gateway.cache.disk import DiskResults
-from gateway.cache.disk.index_access import Access
-from gateway.cache.disk.memory import LARGEST_SHARE, REMEMBERED_KEYS, Hot
+from gateway.cache.disk import DiskStore
+from gateway.cache.disk.index_access import IndexAccess
+from gateway.cache.disk.memory import LARGEST_SHARE, REMEMBERED_KEYS, MemoryCache
 from gateway.cache.result_store import Stored
 from tests.support.results import DAY_MS, LARGE, NOW_MS, Clock, entry_of, run
 
 KEY = "v1-00"
 OTHER = bytes(reversed(LARGE))
 CHANGES = f"""
-from gateway.cache.disk import DiskResults
+from gateway.cache.disk import DiskStore
 from tests.support.results import LARGE, entry_of
 
 async def main(folder, act):
-    results = DiskResults(folder, 50_000_000, now_ms=lambda: {NOW_MS})
+    results = DiskStore(folder, 50_000_000, now_ms=lambda: {NOW_MS})
     if act == "replace":
         other = bytes(reversed(LARGE))
         assert await results.put(entry_of(other), other)
@@ -47,20 +47,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def results(folder: Path, clock: Clock) -> AsyncIterator[DiskResults]:
-    results = DiskResults(folder, 50_000_000, now_ms=clock, memory_bytes=1_000_000)
+async def results(folder: Path, clock: Clock) -> AsyncIterator[DiskStore]:
+    results = DiskStore(folder, 50_000_000, now_ms=clock, memory_bytes=1_000_000)
     yield results
     await results.close()
 
 
-async def heat(results: DiskResults) -> None:
+async def heat(results: DiskStore) -> None:
     """Store a result and ask for it until it is kept in memory."""
     assert await results.put(entry_of(LARGE), LARGE)
     for _ in range(2):
         assert await body_in(results) == LARGE
 
 
-async def body_in(results: DiskResults) -> bytes | None:
+async def body_in(results: DiskStore) -> bytes | None:
     found = await results.get(KEY)
     return found.body if found else None
 
@@ -74,7 +74,7 @@ def lose_files(folder: Path) -> None:
 
 
 async def test_the_third_time_a_result_is_not_read_from_the_disk(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     await heat(results)
     lose_files(folder)
@@ -83,7 +83,7 @@ async def test_the_third_time_a_result_is_not_read_from_the_disk(
 
 
 async def test_once_asked_for_it_is_read_from_the_disk_again(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     assert await results.put(entry_of(LARGE), LARGE)
     assert await body_in(results) == LARGE
@@ -93,7 +93,7 @@ async def test_once_asked_for_it_is_read_from_the_disk_again(
 
 
 async def test_without_memory_everything_is_read_from_the_disk(folder: Path, clock: Clock) -> None:
-    results = DiskResults(folder, 50_000_000, now_ms=clock, memory_bytes=0)
+    results = DiskStore(folder, 50_000_000, now_ms=clock, memory_bytes=0)
     await heat(results)
     lose_files(folder)
 
@@ -102,19 +102,19 @@ async def test_without_memory_everything_is_read_from_the_disk(folder: Path, clo
 
 
 async def test_what_is_asked_for_all_the_time_is_renewed_and_nobody_waits_for_it(
-    results: DiskResults, monkeypatch: pytest.MonkeyPatch
+    results: DiskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight at once, over several times of what is kept: one read of the disk for each."""
-    monkeypatch.setattr(results, "_hot", Hot(1_000_000, kept_seconds=0.4))
+    monkeypatch.setattr(results, "_hot", MemoryCache(1_000_000, kept_seconds=0.4))
     await heat(results)
-    reads, read = 0, Access.read
+    reads, read = 0, IndexAccess.read
 
-    async def counted(self: Access, work: Any, patience: float = 1) -> Any:
+    async def counted(self: IndexAccess, work: Any, patience: float = 1) -> Any:
         nonlocal reads
         reads += 1
         return await read(self, work, patience)
 
-    monkeypatch.setattr(Access, "read", counted)
+    monkeypatch.setattr(IndexAccess, "read", counted)
     loop = asyncio.get_running_loop()
     began = loop.time()
     while loop.time() - began < 1.5:
@@ -127,16 +127,14 @@ async def test_what_is_asked_for_all_the_time_is_renewed_and_nobody_waits_for_it
 # --- never out of date --------------------------------------------------------------------
 
 
-async def test_what_has_run_out_is_not_served_from_memory(
-    results: DiskResults, clock: Clock
-) -> None:
+async def test_what_has_run_out_is_not_served_from_memory(results: DiskStore, clock: Clock) -> None:
     await heat(results)
     clock.now_ms += DAY_MS
 
     assert await body_in(results) is None
 
 
-async def test_a_change_of_this_process_counts_at_once(results: DiskResults) -> None:
+async def test_a_change_of_this_process_counts_at_once(results: DiskStore) -> None:
     await heat(results)
     assert await results.put(entry_of(OTHER), OTHER)
     assert await body_in(results) == OTHER
@@ -148,7 +146,7 @@ async def test_a_change_of_this_process_counts_at_once(results: DiskResults) -> 
 
 @pytest.mark.parametrize("act", ["replace", "delete", "forget", "purge"])
 async def test_a_change_of_another_process_counts_at_once(
-    folder: Path, results: DiskResults, act: str
+    folder: Path, results: DiskStore, act: str
 ) -> None:
     await heat(results)
 
@@ -158,7 +156,7 @@ async def test_a_change_of_another_process_counts_at_once(
 
 
 async def test_without_the_file_of_marks_nothing_is_served_from_memory(
-    folder: Path, results: DiskResults
+    folder: Path, results: DiskStore
 ) -> None:
     await heat(results)
     (folder / "marks").write_bytes(b"")
@@ -175,7 +173,7 @@ def stored(key: str, size: int) -> Stored:
     return Stored(entry_of(body, key), body)
 
 
-async def kept(hot: Hot, key: str, size: int) -> bool:
+async def kept(hot: MemoryCache, key: str, size: int) -> bool:
     """Note it twice, as read from the disk; is it in memory then?"""
     for _ in range(2):
         hot.note(key, b"mark", stored(key, size))
@@ -183,7 +181,7 @@ async def kept(hot: Hot, key: str, size: int) -> bool:
 
 
 async def test_memory_is_bounded_and_the_oldest_makes_room() -> None:
-    hot = Hot(max_bytes=1000)
+    hot = MemoryCache(max_bytes=1000)
 
     assert not await kept(hot, "large", 1000 // LARGEST_SHARE + 1)
     for number in range(10):
@@ -193,7 +191,7 @@ async def test_memory_is_bounded_and_the_oldest_makes_room() -> None:
 
 
 async def test_another_mark_or_none_is_no_find() -> None:
-    hot = Hot(max_bytes=1000)
+    hot = MemoryCache(max_bytes=1000)
     assert await kept(hot, "a", 10)
 
     assert hot.find("a", b"other") is None
@@ -201,7 +199,7 @@ async def test_another_mark_or_none_is_no_find() -> None:
 
 
 async def test_what_is_kept_is_let_go_of_by_itself() -> None:
-    hot = Hot(max_bytes=1000, kept_seconds=0.05)
+    hot = MemoryCache(max_bytes=1000, kept_seconds=0.05)
     assert await kept(hot, "a", 10)
 
     async with asyncio.timeout(30):
@@ -210,12 +208,12 @@ async def test_what_is_kept_is_let_go_of_by_itself() -> None:
 
 
 async def test_a_renewal_is_asked_for_once_and_not_before_half_its_time() -> None:
-    hot = Hot(max_bytes=1000, kept_seconds=30)
+    hot = MemoryCache(max_bytes=1000, kept_seconds=30)
     assert not hot.is_due("a")
     assert await kept(hot, "a", 10)
     assert not hot.is_due("a")
 
-    hot = Hot(max_bytes=1000, kept_seconds=0.2)
+    hot = MemoryCache(max_bytes=1000, kept_seconds=0.2)
     assert await kept(hot, "a", 10)
     await asyncio.sleep(0.11)
     assert [hot.is_due("a") for _ in range(3)] == [True, False, False]
@@ -224,7 +222,7 @@ async def test_a_renewal_is_asked_for_once_and_not_before_half_its_time() -> Non
 
 
 async def test_keys_asked_for_once_are_not_remembered_for_ever() -> None:
-    hot = Hot(max_bytes=1000)
+    hot = MemoryCache(max_bytes=1000)
     hot.note("first", b"mark", stored("first", 10))
     for number in range(REMEMBERED_KEYS):
         hot.note(f"{number}", b"mark", stored("x", 10))

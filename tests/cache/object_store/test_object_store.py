@@ -11,9 +11,9 @@ from pathlib import Path
 import obstore
 import pytest
 
-from gateway.cache.disk import DiskResults
-from gateway.cache.object_store import BucketResults, open_bucket
-from gateway.cache.result_store import Failure
+from gateway.cache.disk import DiskStore
+from gateway.cache.object_store import BucketStore, open_bucket
+from gateway.cache.result_store import StoreFailure
 from gateway.cache.rules.entry import pack_head
 from tests.support.buckets import make_bucket, s3_server, set_credentials, url_of
 from tests.support.results import LARGE, NOW_MS, Clock, entry_of
@@ -35,11 +35,11 @@ def url(server: str) -> str:
 @contextlib.asynccontextmanager
 async def machine(
     url: str, folder: Path, timeout_seconds: float = 10
-) -> AsyncIterator[BucketResults]:
+) -> AsyncIterator[BucketStore]:
     """A machine of its own: a bucket that it shares with others, a disk that it doesn't."""
     clock = Clock()
-    local = DiskResults(folder, MAX_BYTES, now_ms=clock)
-    results = BucketResults(url, local, timeout_seconds, clock)
+    local = DiskStore(folder, MAX_BYTES, now_ms=clock)
+    results = BucketStore(url, local, timeout_seconds, clock)
     yield results
     await results.close()
 
@@ -137,11 +137,11 @@ async def test_many_who_ask_for_one_result_fetch_it_once(tmp_path: Path) -> None
     content = pack_head(entry_of(LARGE)) + LARGE
     async with serving(found(content)) as (served, url), machine(url, tmp_path / "a") as a:
         served.may_answer.clear()
-        asking = [asyncio.create_task(a.get("v1-00")) for _ in range(50)]
+        coalescing_key = [asyncio.create_task(a.get("v1-00")) for _ in range(50)]
         await served.asked.wait()
         await asyncio.sleep(0.2)  # for others that might ask
         served.may_answer.set()
-        stored = await asyncio.gather(*asking)
+        stored = await asyncio.gather(*coalescing_key)
         assert all(one and one.body == LARGE for one in stored)
         assert served.requests == 1
 
@@ -203,8 +203,8 @@ async def test_a_bucket_that_never_answers_costs_a_time_out_and_the_machine_stil
         assert await a.put(entry_of(LARGE), LARGE)
         assert await a.get("v1-00")
         assert time.monotonic() - before < 2
-        assert a.counts().failures == {Failure.TIMEOUT: 2}
-        assert a.trouble is Failure.TIMEOUT
+        assert a.counts().failures == {StoreFailure.TIMEOUT: 2}
+        assert a.failure is StoreFailure.TIMEOUT
 
 
 async def test_while_a_bucket_is_down_requests_do_not_wait_for_it(tmp_path: Path) -> None:
@@ -223,24 +223,24 @@ async def test_a_bucket_that_does_not_exist_is_named_as_trouble(
 ) -> None:
     async with machine(url_of(server, "no-such-bucket"), tmp_path / "a") as a:
         assert await a.put(entry_of(LARGE), LARGE)
-        assert a.trouble is Failure.UNREACHABLE
+        assert a.failure is StoreFailure.UNREACHABLE
 
 
 async def test_a_refused_call_counts_as_denied(tmp_path: Path) -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
     async with serving(refusal) as (_, url), machine(url, tmp_path / "a") as a:
         assert await a.get("v1-00") is None
-        assert a.trouble is Failure.DENIED
+        assert a.failure is StoreFailure.DENIED
 
 
 async def test_it_works_again_once_the_bucket_does(tmp_path: Path) -> None:
     failing = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
     async with serving(failing) as (served, url), machine(url, tmp_path / "a") as a:
         assert await a.get("v1-00") is None
-        assert str(a.trouble) == "unreachable"
+        assert str(a.failure) == "unreachable"
         served.answer = found(pack_head(entry_of(LARGE)) + LARGE)
         assert await a.get("v1-00")
-        assert a.trouble is None
+        assert a.failure is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gateway.coalescing.rules.failure_memory import (
     memory_seconds,
     refusal_of,
 )
-from gateway.coalescing.rules.lease import Failure
+from gateway.coalescing.rules.lease import FlightFailure
 from gateway.model.errors import Refusal
 from gateway.upstream.rules.refusals import refusal_of_answer, refusal_of_break, refusal_of_unsent
 
@@ -87,7 +87,7 @@ def test_others_are_told_what_was_sent_beside() -> None:
 
 
 def test_a_code_of_a_newer_gateway_is_still_a_failure() -> None:
-    assert refusal_of(Failure("upstream_abducted", 502, "m")).code == "upstream_failed"
+    assert refusal_of(FlightFailure("upstream_abducted", 502, "m")).code == "upstream_failed"
 
 
 def test_a_memory_ends_when_its_time_has_come() -> None:

@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from gateway.coalescing.rules.lease import (
-    Asking,
-    Failure,
-    Hearts,
+    CoalescingKey,
+    FlightFailure,
+    HeartbeatTracker,
     Lease,
-    Standing,
+    LeaseStatus,
     obstacle,
     standing,
 )
 
 NOW = 1_800_000_000_000
-EDIT = Asking("k")
-FRESH = Asking("k", fresh=True)
-FAILED = Failure("upstream_failed", 502, "broke")
-REFUSED = Failure("upstream_refused", 400, "no", "{}")
+EDIT = CoalescingKey("k")
+FRESH = CoalescingKey("k", fresh=True)
+FAILED = FlightFailure("upstream_failed", 502, "broke")
+REFUSED = FlightFailure("upstream_refused", 400, "no", "{}")
 
 IN_AIR = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
 LANDED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 5_000)
@@ -29,9 +29,9 @@ NO = replace(LANDED, failure=REFUSED)
 
 
 def in_way(
-    asking: Asking, *leases: Lease, owner: str = "p2", given_up: tuple[str, ...] = ()
-) -> Standing | None:
-    found = obstacle(asking, leases, owner_id=owner, given_up=given_up, now_ms=NOW)
+    coalescing_key: CoalescingKey, *leases: Lease, owner: str = "p2", given_up: tuple[str, ...] = ()
+) -> LeaseStatus | None:
+    found = obstacle(coalescing_key, leases, owner_id=owner, given_up=given_up, now_ms=NOW)
     return found and found[1]
 
 
@@ -42,45 +42,47 @@ def fresh(lease: Lease) -> Lease:
 @pytest.mark.parametrize(
     ("asking", "lease", "meant"),
     [
-        (EDIT, IN_AIR, Standing.IN_AIR),
-        (EDIT, LANDED, Standing.LANDED),
-        (EDIT, BROKE, Standing.FAILED),
-        (EDIT, NO, Standing.FAILED),
-        (EDIT, fresh(IN_AIR), Standing.IN_AIR),
+        (EDIT, IN_AIR, LeaseStatus.IN_AIR),
+        (EDIT, LANDED, LeaseStatus.LANDED),
+        (EDIT, BROKE, LeaseStatus.FAILED),
+        (EDIT, NO, LeaseStatus.FAILED),
+        (EDIT, fresh(IN_AIR), LeaseStatus.IN_AIR),
         (EDIT, fresh(LANDED), None),
         (EDIT, fresh(BROKE), None),
-        (FRESH, fresh(IN_AIR), Standing.IN_AIR),
+        (FRESH, fresh(IN_AIR), LeaseStatus.IN_AIR),
         (FRESH, fresh(LANDED), None),
         (FRESH, fresh(BROKE), None),
-        (replace(FRESH, retry=True), fresh(LANDED), Standing.LANDED),
-        (replace(FRESH, retry=True), fresh(BROKE), Standing.FAILED),
+        (replace(FRESH, retry=True), fresh(LANDED), LeaseStatus.LANDED),
+        (replace(FRESH, retry=True), fresh(BROKE), LeaseStatus.FAILED),
         (replace(EDIT, shared=False), IN_AIR, None),
         (replace(EDIT, shared=False), LANDED, None),
-        (replace(EDIT, shared=False), BROKE, Standing.FAILED),
-        (replace(EDIT, shared=False, stores=False), BROKE, Standing.FAILED),
+        (replace(EDIT, shared=False), BROKE, LeaseStatus.FAILED),
+        (replace(EDIT, shared=False, stores=False), BROKE, LeaseStatus.FAILED),
         (replace(EDIT, shared=False, stores=False), NO, None),
         (replace(FRESH, shared=False, stores=False), BROKE, None),
     ],
 )
-def test_what_a_lease_means_to_who_asks(asking: Asking, lease: Lease, meant: Standing) -> None:
-    assert in_way(asking, lease) is meant
+def test_what_a_lease_means_to_who_asks(
+    coalescing_key: CoalescingKey, lease: Lease, meant: LeaseStatus
+) -> None:
+    assert in_way(coalescing_key, lease) is meant
 
 
 def test_a_refusal_stands_in_the_way_of_who_sends_the_same_beside_alone() -> None:
     of_ann = replace(NO, failure=replace(REFUSED, aside="ann"))
     broke = replace(BROKE, failure=replace(FAILED, aside="ann"))
 
-    assert in_way(replace(EDIT, aside="ann"), of_ann) is Standing.FAILED
+    assert in_way(replace(EDIT, aside="ann"), of_ann) is LeaseStatus.FAILED
     assert in_way(replace(EDIT, aside="bob"), of_ann) is None
     assert in_way(EDIT, of_ann) is None
-    assert in_way(replace(EDIT, aside="bob"), broke) is Standing.FAILED
+    assert in_way(replace(EDIT, aside="bob"), broke) is LeaseStatus.FAILED
 
 
 @pytest.mark.parametrize("lease", [IN_AIR, LANDED, BROKE])
 def test_a_lease_that_has_run_out_means_nothing(lease: Lease) -> None:
     over = replace(lease, until_ms=NOW)
 
-    assert standing(over, NOW) is Standing.OVER
+    assert standing(over, NOW) is LeaseStatus.OVER
     assert in_way(EDIT, over) is None
 
 
@@ -92,7 +94,7 @@ def test_a_flight_that_was_waited_for_in_vain_is_in_nobodys_way() -> None:
 def test_a_process_is_not_stopped_by_leftovers_of_its_own_but_by_what_it_remembers() -> None:
     assert in_way(EDIT, IN_AIR, owner="p1") is None
     assert in_way(EDIT, LANDED, owner="p1") is None
-    assert in_way(EDIT, BROKE, owner="p1") is Standing.FAILED
+    assert in_way(EDIT, BROKE, owner="p1") is LeaseStatus.FAILED
 
 
 def test_an_edit_that_nobody_shares_watches_for_failures_alone() -> None:
@@ -102,7 +104,7 @@ def test_an_edit_that_nobody_shares_watches_for_failures_alone() -> None:
 
 
 def test_a_heart_that_stands_still_is_silent_for_as_long_as_it_was_looked_at() -> None:
-    hearts = Hearts()
+    hearts = HeartbeatTracker()
 
     seen = [hearts.silent_seconds("p1", 7, second / 4) for second in range(9)]
 
@@ -110,7 +112,7 @@ def test_a_heart_that_stands_still_is_silent_for_as_long_as_it_was_looked_at() -
 
 
 def test_a_heartbeat_ends_the_silence() -> None:
-    hearts = Hearts()
+    hearts = HeartbeatTracker()
     for second in range(5):
         hearts.silent_seconds("p1", 7, second)
 
@@ -118,14 +120,14 @@ def test_a_heartbeat_ends_the_silence() -> None:
 
 
 def test_time_in_which_nobody_looked_does_not_count_as_silence() -> None:
-    hearts = Hearts()
+    hearts = HeartbeatTracker()
     hearts.silent_seconds("p1", 7, 0)
 
     assert hearts.silent_seconds("p1", 7, 3_600) == 1
 
 
 def test_an_owner_that_never_beat_falls_silent_as_well() -> None:
-    hearts = Hearts()
+    hearts = HeartbeatTracker()
     for second in range(11):
         silent = hearts.silent_seconds("p1", None, second)
 

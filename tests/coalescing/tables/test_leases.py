@@ -10,23 +10,23 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.coalescing.lease_transaction import Blocked, Leases, Leasing
-from gateway.coalescing.rules.lease import Asking, Failure, Standing
+from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
+from gateway.coalescing.rules.lease import CoalescingKey, FlightFailure, LeaseStatus
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database
-from gateway.ledger.budget_service import Treasury
+from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import abandoned
 from gateway.ledger.tables.abandoned import Owner
 from gateway.model.values import CallFacts, Reservation, Settlement
 from tests.support.databases import open_engine
 from tests.support.funds import CALLER, CENT, NOW_MS, Till
 
-EDIT = Asking("v1-edit")
-FRESH = Asking("v1-edit", fresh=True)
-NOT_SHARED = Asking("v1-edit", shared=False)
+EDIT = CoalescingKey("v1-edit")
+FRESH = CoalescingKey("v1-edit", fresh=True)
+NOT_SHARED = CoalescingKey("v1-edit", shared=False)
 FACTS = CallFacts("req_1", "deepshi-image-1", "edits", "v1-edit")
-BROKE = Failure("upstream_failed", 502, "The upstream broke.")
-REFUSED = Failure("upstream_refused", 400, "no", '{"error": {"message": "nö"}}')
+BROKE = FlightFailure("upstream_failed", 502, "The upstream broke.")
+REFUSED = FlightFailure("upstream_refused", 400, "no", '{"error": {"message": "nö"}}')
 
 
 class Process:
@@ -35,12 +35,12 @@ class Process:
     def __init__(self, database: Database, name: str) -> None:
         self.database, self.name, self.now_ms = database, name, NOW_MS
         self.troubles: list[str] = []
-        self.treasury = Treasury(
+        self.budgets = BudgetService(
             database=database,
             owner_id=name,
             zone=ZoneInfo("UTC"),
             now_ms=lambda: self.now_ms,
-            on_trouble=lambda part, error: self.troubles.append(part),
+            on_failure=lambda part, error: self.troubles.append(part),
         )
         self.leases = Leases(
             database=database,
@@ -48,37 +48,42 @@ class Process:
             now_ms=lambda: self.now_ms,
             max_age_seconds=1_200,
             landing_seconds=5,
-            on_trouble=lambda part, error: self.troubles.append(part),
+            on_failure=lambda part, error: self.troubles.append(part),
         )
 
-    def leasing(self, asking: Asking = EDIT, request_id: str = "") -> Leasing:
-        return self.leases.of(asking, request_id or f"req_{self.name}")
+    def lease_transaction(
+        self, coalescing_key: CoalescingKey = EDIT, request_id: str = ""
+    ) -> LeaseTransaction:
+        return self.leases.of(coalescing_key, request_id or f"req_{self.name}")
 
-    async def reserve(self, leasing: Leasing) -> Reservation:
-        granted = await self.treasury.reserve(
-            CALLER, FACTS, price_nanos=CENT, images=1, along=leasing
+    async def reserve(self, lease_transaction: LeaseTransaction) -> Reservation:
+        granted = await self.budgets.reserve(
+            CALLER, FACTS, price_nanos=CENT, images=1, along=lease_transaction
         )
         return granted.reservation
 
-    async def buy(self, asking: Asking = EDIT) -> None:
+    async def buy(self, coalescing_key: CoalescingKey = EDIT) -> None:
         """A flight that brings a picture."""
-        leasing = self.leasing(asking)
-        reservation = await self.reserve(leasing)
-        leasing.landed()
-        await self.treasury.settle("key_1", reservation, Settlement(CENT, 200), leasing)
+        lease_transaction = self.lease_transaction(coalescing_key)
+        reservation = await self.reserve(lease_transaction)
+        lease_transaction.landed()
+        await self.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
 
     async def fail(
-        self, failure: Failure = BROKE, seconds: float = 120, asking: Asking = EDIT
+        self,
+        failure: FlightFailure = BROKE,
+        seconds: float = 120,
+        coalescing_key: CoalescingKey = EDIT,
     ) -> None:
         """A flight that fails, and is remembered for so long."""
-        leasing = self.leasing(asking)
-        reservation = await self.reserve(leasing)
-        leasing.failed(failure, int(seconds * 1000))
-        await self.treasury.settle("key_1", reservation, Settlement(None), leasing)
+        lease_transaction = self.lease_transaction(coalescing_key)
+        reservation = await self.reserve(lease_transaction)
+        lease_transaction.failed(failure, int(seconds * 1000))
+        await self.budgets.settle("key_1", reservation, Settlement(None), lease_transaction)
 
 
 @contextmanager
-def blocked(standing: Standing) -> Iterator[pytest.ExceptionInfo[Blocked]]:
+def blocked(standing: LeaseStatus) -> Iterator[pytest.ExceptionInfo[Blocked]]:
     with pytest.raises(Blocked) as caught:
         yield caught
     assert caught.value.standing is standing
@@ -102,9 +107,9 @@ async def held_nanos(process: Process) -> int:
 async def test_who_comes_second_finds_the_first_ones_lease_and_holds_no_money(
     one: Process, other: Process
 ) -> None:
-    await one.reserve(one.leasing())
-    with blocked(Standing.IN_AIR) as found:
-        await other.reserve(other.leasing())
+    await one.reserve(one.lease_transaction())
+    with blocked(LeaseStatus.IN_AIR) as found:
+        await other.reserve(other.lease_transaction())
 
     assert (found.value.lease.owner_id, found.value.lease.request_id) == ("p1", "req_p1")
     assert await held_nanos(one) == CENT
@@ -116,7 +121,7 @@ async def test_of_many_that_ask_at_once_over_two_connections_one_leads(
     second = open_engine(database_url)
     try:
         askers = [one, *(Process(second, f"p{number}") for number in range(2, 10))]
-        asked = [process.reserve(process.leasing()) for process in askers]
+        asked = [process.reserve(process.lease_transaction()) for process in askers]
         answers = await asyncio.gather(*asked, return_exceptions=True)
     finally:
         await second.close()
@@ -130,10 +135,10 @@ async def test_a_flight_that_has_landed_sends_who_comes_next_to_the_results(
     one: Process, other: Process
 ) -> None:
     await one.buy()
-    with blocked(Standing.LANDED) as found:
-        await other.reserve(other.leasing())
+    with blocked(LeaseStatus.LANDED) as found:
+        await other.reserve(other.lease_transaction())
 
-    looked = other.leasing()
+    looked = other.lease_transaction()
     looked.given_up.add(found.value.lease.id)
     assert await other.reserve(looked)
 
@@ -144,45 +149,45 @@ async def test_a_landed_flight_is_over_once_its_picture_must_be_stored(
     await one.buy()
     other.now_ms += 5_000
 
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_its_own_process_may_buy_again_at_once(one: Process) -> None:
     await one.buy()
 
-    assert await one.reserve(one.leasing())
+    assert await one.reserve(one.lease_transaction())
 
 
 @pytest.mark.parametrize("failure", [BROKE, REFUSED])
 async def test_a_failure_is_given_to_every_process_until_it_is_forgotten(
-    one: Process, other: Process, failure: Failure
+    one: Process, other: Process, failure: FlightFailure
 ) -> None:
     await one.fail(failure, seconds=120)
     for process in (one, other):
         process.now_ms = NOW_MS + 119_999
-        with blocked(Standing.FAILED) as found:
-            await process.reserve(process.leasing())
+        with blocked(LeaseStatus.FAILED) as found:
+            await process.reserve(process.lease_transaction())
         assert found.value.lease.failure == failure
     other.now_ms = NOW_MS + 120_000
 
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_a_failure_is_remembered_for_an_edit_that_nobody_shares(
     one: Process, other: Process
 ) -> None:
-    await one.fail(asking=NOT_SHARED)
+    await one.fail(coalescing_key=NOT_SHARED)
 
-    with blocked(Standing.FAILED):
-        await other.reserve(other.leasing(NOT_SHARED))
-    with blocked(Standing.FAILED):
-        await other.reserve(other.leasing(EDIT))
+    with blocked(LeaseStatus.FAILED):
+        await other.reserve(other.lease_transaction(NOT_SHARED))
+    with blocked(LeaseStatus.FAILED):
+        await other.reserve(other.lease_transaction(EDIT))
 
 
 async def test_edits_that_nobody_shares_are_in_nobodys_way(one: Process, other: Process) -> None:
-    assert await one.reserve(one.leasing(NOT_SHARED))
-    assert await other.reserve(other.leasing(NOT_SHARED))
-    assert await other.reserve(other.leasing(EDIT))
+    assert await one.reserve(one.lease_transaction(NOT_SHARED))
+    assert await other.reserve(other.lease_transaction(NOT_SHARED))
+    assert await other.reserve(other.lease_transaction(EDIT))
 
 
 async def test_a_failure_that_is_not_remembered_is_in_nobodys_way(
@@ -190,7 +195,7 @@ async def test_a_failure_that_is_not_remembered_is_in_nobodys_way(
 ) -> None:
     await one.fail(seconds=0)
 
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_buying_again_with_no_cache_ends_the_memory_of_a_failure(
@@ -199,64 +204,64 @@ async def test_buying_again_with_no_cache_ends_the_memory_of_a_failure(
     await one.fail()
     await other.buy(FRESH)
 
-    assert await one.reserve(one.leasing())
+    assert await one.reserve(one.lease_transaction())
 
 
 async def test_a_failed_fresh_flight_is_remembered_for_the_edit_itself(
     one: Process, other: Process
 ) -> None:
-    await one.fail(asking=FRESH)
+    await one.fail(coalescing_key=FRESH)
 
-    with blocked(Standing.FAILED):
-        await other.reserve(other.leasing())
-    assert await other.reserve(other.leasing(FRESH))
+    with blocked(LeaseStatus.FAILED):
+        await other.reserve(other.lease_transaction())
+    assert await other.reserve(other.lease_transaction(FRESH))
 
 
 async def test_a_failed_fresh_flight_leaves_a_plain_one_in_the_air_alone(
     one: Process, other: Process
 ) -> None:
-    await other.reserve(other.leasing())
-    await one.fail(asking=FRESH)
+    await other.reserve(other.lease_transaction())
+    await one.fail(coalescing_key=FRESH)
 
-    with blocked(Standing.IN_AIR) as found:
-        await one.reserve(one.leasing(request_id="again"))
+    with blocked(LeaseStatus.IN_AIR) as found:
+        await one.reserve(one.lease_transaction(request_id="again"))
     assert found.value.lease.owner_id == "p2"
 
 
 async def test_a_plain_edit_follows_a_fresh_flight_and_not_the_other_way_round(
     one: Process, other: Process
 ) -> None:
-    await one.reserve(one.leasing(FRESH))
-    with blocked(Standing.IN_AIR) as found:
-        await other.reserve(other.leasing())
+    await one.reserve(one.lease_transaction(FRESH))
+    with blocked(LeaseStatus.IN_AIR) as found:
+        await other.reserve(other.lease_transaction())
     assert found.value.lease.key == "fresh:v1-edit"
 
     third = Process(one.database, "p3")
-    assert await third.reserve(third.leasing(replace(EDIT, key="v1-x")))
-    assert await other.reserve(other.leasing(replace(FRESH, key="v1-x")))
+    assert await third.reserve(third.lease_transaction(replace(EDIT, key="v1-x")))
+    assert await other.reserve(other.lease_transaction(replace(FRESH, key="v1-x")))
 
 
 async def test_a_silent_flight_that_was_given_up_is_taken_over_and_its_late_end_is_nobodys(
     one: Process, other: Process
 ) -> None:
-    dead = one.leasing()
+    dead = one.lease_transaction()
     reservation = await one.reserve(dead)
-    with blocked(Standing.IN_AIR) as found:
-        await other.reserve(other.leasing())
-    taking_over = other.leasing()
+    with blocked(LeaseStatus.IN_AIR) as found:
+        await other.reserve(other.lease_transaction())
+    taking_over = other.lease_transaction()
     taking_over.given_up.add(found.value.lease.id)
     await other.reserve(taking_over)
 
     dead.landed()
-    await one.treasury.settle("key_1", reservation, Settlement(CENT, 200), dead)
+    await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), dead)
 
-    with blocked(Standing.IN_AIR) as found:
-        await one.reserve(one.leasing())
+    with blocked(LeaseStatus.IN_AIR) as found:
+        await one.reserve(one.lease_transaction())
     assert found.value.lease.owner_id == "p2"
 
 
 async def test_of_many_that_take_over_at_once_one_leads(database_url: str, one: Process) -> None:
-    dead = await one.reserve(one.leasing())
+    dead = await one.reserve(one.lease_transaction())
     second = open_engine(database_url)
     try:
         askers = [
@@ -264,9 +269,9 @@ async def test_of_many_that_take_over_at_once_one_leads(database_url: str, one: 
         ]
         asked = []
         for process in askers:
-            leasing = process.leasing()
-            leasing.given_up.add(dead.id)
-            asked.append(process.reserve(leasing))
+            lease_transaction = process.lease_transaction()
+            lease_transaction.given_up.add(dead.id)
+            asked.append(process.reserve(lease_transaction))
         answers = await asyncio.gather(*asked, return_exceptions=True)
     finally:
         await second.close()
@@ -279,62 +284,62 @@ async def test_of_many_that_take_over_at_once_one_leads(database_url: str, one: 
 async def test_no_flight_is_waited_for_beyond_its_greatest_age(
     one: Process, other: Process
 ) -> None:
-    await one.reserve(one.leasing())
+    await one.reserve(one.lease_transaction())
     other.now_ms += 1_200_000
 
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_where_money_is_refused_no_lease_is_left(one: Process, other: Process) -> None:
     await Till(one.database).limit("team:design", budget_nanos=CENT - 1, budget_period="total")
     with pytest.raises(Exception, match="insufficient_quota"):
-        await one.reserve(one.leasing())
+        await one.reserve(one.lease_transaction())
     await Till(one.database).limit("team:design", budget_nanos=None)
 
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_a_call_that_never_left_leaves_its_failure_to_who_follows_and_no_lease(
     one: Process, other: Process
 ) -> None:
-    leasing = one.leasing()
-    reservation = await one.reserve(leasing)
-    leasing.failed(Failure("upstream_unreachable", 502, "no"), 0)
-    await one.treasury.void(reservation, leasing)
+    lease_transaction = one.lease_transaction()
+    reservation = await one.reserve(lease_transaction)
+    lease_transaction.failed(FlightFailure("upstream_unreachable", 502, "no"), 0)
+    await one.budgets.void(reservation, lease_transaction)
     (lease,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
 
     assert (lease.id, lease.failure and lease.failure.code) == (
         reservation.id,
         "upstream_unreachable",
     )
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_a_flight_that_stores_nothing_lets_its_followers_go(
     one: Process, other: Process
 ) -> None:
-    leasing = one.leasing()
-    reservation = await one.reserve(leasing)
-    leasing.landed()
-    await one.treasury.settle("key_1", reservation, Settlement(CENT, 200), leasing)
-    await one.leases.let_go(leasing, reservation.id)
+    lease_transaction = one.lease_transaction()
+    reservation = await one.reserve(lease_transaction)
+    lease_transaction.landed()
+    await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
+    await one.leases.let_go(lease_transaction, reservation.id)
 
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_a_reservation_that_is_given_back_without_an_ending_leaves_no_lease(
     one: Process, other: Process
 ) -> None:
-    leasing = one.leasing()
-    reservation = await one.reserve(leasing)
-    await one.treasury.void(reservation, leasing)
+    lease_transaction = one.lease_transaction()
+    reservation = await one.reserve(lease_transaction)
+    await one.budgets.void(reservation, lease_transaction)
 
     assert await one.database.read(lambda tx: leases.read(tx, ["v1-edit"])) == []
-    assert await other.reserve(other.leasing())
+    assert await other.reserve(other.lease_transaction())
 
 
 async def test_the_owners_heartbeat_is_read_with_the_lease(one: Process) -> None:
-    await one.reserve(one.leasing())
+    await one.reserve(one.lease_transaction())
     (before,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
     owner = Owner("p1", "host", 1, NOW_MS)
     await one.database.write(lambda tx: abandoned.beat(tx, owner, NOW_MS + 5))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ledger.rules.statement_lines import Billed, Line
-from gateway.ledger.rules.statement_matching import Known, Matching, Span, match
+from gateway.ledger.rules.statement_matching import BilledPeriod, KnownCall, Matching, match
 
-ALL = Span(0, 10**15)
+ALL = BilledPeriod(0, 10**15)
 
 
 def billed(upstream: str, cost: int, ours: str = "", at_ms: int = 100) -> Billed:
@@ -20,9 +20,9 @@ def billed(upstream: str, cost: int, ours: str = "", at_ms: int = 100) -> Billed
 def known(
     name: str, cost: int, upstream: str = "", ours: str = "", *, estimated: bool = False,
     at_ms: int = 100,
-) -> Known:  # fmt: skip
+) -> KnownCall:  # fmt: skip
     ids = (upstream,) if upstream else ()
-    return Known(name, ours, ids, cost, estimated, at_ms, "2026-11-25")
+    return KnownCall(name, ours, ids, cost, estimated, at_ms, "2026-11-25")
 
 
 def said(matching: Matching) -> list[tuple[str, int, int]]:
@@ -64,7 +64,7 @@ def test_what_was_billed_at_nothing_is_not_missing() -> None:
 
 
 def test_near_the_ends_of_a_statement_nothing_is_extra() -> None:
-    span = Span(1_000, 2_000, edge_ms=100)
+    span = BilledPeriod(1_000, 2_000, edge_ms=100)
     calls = [known(str(at), 5, at_ms=at) for at in (500, 1_050, 1_100, 1_500, 1_899, 1_900, 2_500)]
     found = match([], calls, span)
     assert [each.call.at_ms for each in found.findings if each.call] == [1_100, 1_500, 1_899]
@@ -72,7 +72,7 @@ def test_near_the_ends_of_a_statement_nothing_is_extra() -> None:
 
 
 def test_a_call_near_the_end_that_is_on_the_statement_is_matched() -> None:
-    span = Span(1_000, 2_000, edge_ms=100)
+    span = BilledPeriod(1_000, 2_000, edge_ms=100)
     found = match([billed("u1", 5)], [known("a", 7, "u1", at_ms=2_050)], span)
     assert said(found) == [("differing", 7, 5)]
 
@@ -94,7 +94,7 @@ def statements(draw: st.DrawFn) -> list[Billed]:
 
 
 @st.composite
-def ledgers(draw: st.DrawFn) -> list[Known]:
+def ledgers(draw: st.DrawFn) -> list[KnownCall]:
     drawn = draw(
         st.lists(st.tuples(names, names, costs, st.integers(0, 9), st.booleans()), max_size=8)
     )
@@ -104,7 +104,7 @@ def ledgers(draw: st.DrawFn) -> list[Known]:
     ]
 
 
-def booked(calls: list[Known], found: Matching) -> list[Known]:
+def booked(calls: list[KnownCall], found: Matching) -> list[KnownCall]:
     """The ledger once it is corrected, as `state.reconciling` does it."""
     by_id = {call.id: call for call in calls}
     for number, each in enumerate(found.findings):
@@ -124,30 +124,34 @@ def booked(calls: list[Known], found: Matching) -> list[Known]:
 
 @given(statements(), ledgers())
 def test_what_is_booked_makes_the_ledger_cost_what_was_billed(
-    lines: list[Billed], calls: list[Known]
+    lines: list[Billed], calls: list[KnownCall]
 ) -> None:
     after = booked(calls, match(lines, calls, ALL))
     assert sum(call.cost_nanos for call in after) == sum(line.cost_nanos for line in lines)
 
 
 @given(statements(), ledgers())
-def test_to_reconcile_twice_is_to_reconcile_once(lines: list[Billed], calls: list[Known]) -> None:
+def test_to_reconcile_twice_is_to_reconcile_once(
+    lines: list[Billed], calls: list[KnownCall]
+) -> None:
     after = booked(calls, match(lines, calls, ALL))
     assert match(lines, after, ALL).findings == ()
 
 
 @given(statements(), ledgers(), st.integers(0, 9), st.integers(0, 9))
 def test_what_is_left_undecided_is_all_that_lies_between_the_two(
-    lines: list[Billed], calls: list[Known], first: int, last: int
+    lines: list[Billed], calls: list[KnownCall], first: int, last: int
 ) -> None:
-    found = match(lines, calls, Span(first, last, 1))
+    found = match(lines, calls, BilledPeriod(first, last, 1))
     after = sum(call.cost_nanos for call in booked(calls, found))
     undecided = sum(call.cost_nanos for call in found.undecided)
     assert after - undecided == sum(line.cost_nanos for line in lines)
 
 
 @given(statements(), ledgers())
-def test_every_line_and_every_call_is_used_once(lines: list[Billed], calls: list[Known]) -> None:
+def test_every_line_and_every_call_is_used_once(
+    lines: list[Billed], calls: list[KnownCall]
+) -> None:
     found = match(lines, calls, ALL)
     paired = [(each.billed, each.call) for each in found.findings] + list(found.agreed)
     of_lines = [id(line) for line, _ in paired if line]

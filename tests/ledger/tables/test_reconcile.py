@@ -10,8 +10,8 @@ import pytest
 
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.database.database import Database
-from gateway.ledger.rules.statement_lines import Line, Statement, gather
-from gateway.ledger.rules.statement_matching import Span
+from gateway.ledger.rules.statement_lines import Line, StatementTotals, gather
+from gateway.ledger.rules.statement_matching import BilledPeriod
 from gateway.ledger.tables import reconcile, statement_comparison
 from gateway.ledger.tables.booking import LedgerRow
 from gateway.ledger.tables.payers import UNATTRIBUTED
@@ -27,7 +27,7 @@ BY = Author("test", NOW_MS, "the bill of November")
 SOURCE = Source("deepshi", "f" * 64, UTC)
 HOUR_MS = 3_600_000
 NOVEMBER = ("2026-11-01", "2026-11-30")
-WHOLE = Span(
+WHOLE = BilledPeriod(
     int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 1000,
     int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 1000,
     60_000,
@@ -45,15 +45,17 @@ def line(upstream: str, cost: int, ours: str = "", at_ms: int = NOW_MS, **facts:
 
 
 async def compared(
-    till: Till, *lines: Line, span: Span = WHOLE, days: tuple[str, str] = NOVEMBER
+    till: Till, *lines: Line, span: BilledPeriod = WHOLE, days: tuple[str, str] = NOVEMBER
 ) -> Comparison:
-    statement: Statement = gather(lines)
+    statement: StatementTotals = gather(lines)
     return await till.database.read(
         lambda tx: statement_comparison.compare(tx, statement, SOURCE, span, days)
     )
 
 
-async def reconciled(till: Till, *lines: Line, by: Author = BY, span: Span = WHOLE) -> Comparison:
+async def reconciled(
+    till: Till, *lines: Line, by: Author = BY, span: BilledPeriod = WHOLE
+) -> Comparison:
     """Book what differs, as the command does; gives how both stand then."""
     plan = await compared(till, *lines, span=span)
     write = till.database.write
@@ -209,7 +211,7 @@ async def test_a_credit_of_another_statement_is_not_taken_off_again_where_both_a
     await till.settle("a")
     charge = line("up-a", CENT)
     credit = line("up-a", -CENT, at_ms=DECEMBER_MS + 5, number=2)
-    december = Span(WHOLE.until_ms, WHOLE.until_ms + 31 * DAY_MS, WHOLE.edge_ms)
+    december = BilledPeriod(WHOLE.until_ms, WHOLE.until_ms + 31 * DAY_MS, WHOLE.edge_ms)
     for lines, span in (
         ((charge,), WHOLE),
         ((credit,), december),
@@ -265,12 +267,12 @@ async def test_what_was_settled_long_after_a_crash_is_not_looked_for_on_a_later_
     await resolve(till, NOW_MS + 10 * HOUR_MS)
     until_ms = NOW_MS + HOUR_MS
     await reconciled(
-        till, line("u1", CENT, "req-a"), span=Span(NOW_MS - HOUR_MS, until_ms, FLIGHT_MS)
+        till, line("u1", CENT, "req-a"), span=BilledPeriod(NOW_MS - HOUR_MS, until_ms, FLIGHT_MS)
     )
     after = await reconciled(
         till,
         line("u2", CENT, at_ms=until_ms + HOUR_MS),
-        span=Span(until_ms, NOW_MS + 12 * HOUR_MS, FLIGHT_MS),
+        span=BilledPeriod(until_ms, NOW_MS + 12 * HOUR_MS, FLIGHT_MS),
     )
     assert ([call.id for call in after.matching.undecided], after.off_nanos) == (["a"], 0)
     assert sum(row.cost_nanos for row in await rows_of(till)) == 2 * CENT

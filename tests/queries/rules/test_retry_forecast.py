@@ -8,18 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.coalescing.rules.lease import FRESH, Failure, Lease
+from gateway.coalescing.rules.lease import FRESH, FlightFailure, Lease
 from gateway.model.errors import KINDS, Retry
 from gateway.model.values import Entry, Fingerprint
-from gateway.queries.rules.retry_forecast import Ended, Outlook, Surroundings, Would, outlook
+from gateway.queries.rules.retry_forecast import (
+    FlightEnded,
+    RetryForecast,
+    Surroundings,
+    Would,
+    outlook,
+)
 from gateway.wire.cache_directives import Directives
 
 NOW = 1_800_000_000_000
 EDIT = Fingerprint("k", aside="a")
 PLAIN, NO_CACHE, NO_STORE = Directives(), Directives(no_cache=True), Directives(no_store=True)
 ENTRY = Entry("k", "t", "key", "m", 1, NOW - 9_000, NOW + 60_000, "d", 1, "c", "req", "up")
-BROKE = Failure("upstream_failed", 502, "broke", aside="a")
-NO = Failure("upstream_refused", 400, "no", "{}", aside="a")
+BROKE = FlightFailure("upstream_failed", 502, "broke", aside="a")
+NO = FlightFailure("upstream_refused", 400, "no", "{}", aside="a")
 IN_AIR = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
 LANDED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 5_000)
 FAILED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 1_001, failure=BROKE)
@@ -29,9 +35,9 @@ STORED = Surroundings(stored=ENTRY)
 UP = Surroundings(leases=[IN_AIR])
 FRESH_UP = Surroundings(leases=[replace(IN_AIR, key=FRESH + "k")])
 NOTHING = Surroundings()
-DONE = Ended("", EDIT, PLAIN, paid=True)
+DONE = FlightEnded("", EDIT, PLAIN, paid=True)
 FREE = replace(DONE, paid=False)
-NOT_YET = Ended("invalid_image", None, PLAIN, paid=False)
+NOT_YET = FlightEnded("invalid_image", None, PLAIN, paid=False)
 ALONE = replace(DONE, address=Fingerprint("k", "generations-off", "a"))
 
 
@@ -77,16 +83,16 @@ ALONE = replace(DONE, address=Fingerprint("k", "generations-off", "a"))
     ],
 )
 def test_the_same_request_meets(
-    ended: Ended, around: Surroundings, would: Would, safe: bool
+    ended: FlightEnded, around: Surroundings, would: Would, safe: bool
 ) -> None:
-    assert outlook(ended, around, NOW) == Outlook(would, safe)
+    assert outlook(ended, around, NOW) == RetryForecast(would, safe)
 
 
 @pytest.mark.parametrize("directives", [PLAIN, NO_STORE])
 def test_a_remembered_failure_says_for_how_many_seconds(directives: Directives) -> None:
     ended = replace(DONE, code="upstream_failed", directives=directives)
     found = outlook(ended, Surroundings(leases=[FAILED]), NOW)
-    assert found == Outlook(Would.SAME_ERROR, safe=True, seconds=2)
+    assert found == RetryForecast(Would.SAME_ERROR, safe=True, seconds=2)
     assert outlook(ended, Surroundings(leases=[FAILED]), FAILED.until_ms).would is Would.BUY
 
 
@@ -117,7 +123,7 @@ LEASES = st.builds(
     FAILURES,
 )
 ENDED = st.builds(
-    Ended,
+    FlightEnded,
     st.sampled_from(["", "client_gone", *KINDS]),
     st.none() | st.builds(Fingerprint, st.just("k"), st.none() | st.just("why"), st.just("a")),
     DIRECTIVES,
@@ -136,7 +142,7 @@ AROUND = st.builds(
 
 @given(ENDED, AROUND)
 def test_only_a_purchase_of_what_may_be_paid_for_already_is_not_safe(
-    ended: Ended, around: Surroundings
+    ended: FlightEnded, around: Surroundings
 ) -> None:
     found = outlook(ended, around, NOW)
     assert found.safe is not (found.would is Would.BUY and ended.paid)
@@ -146,7 +152,7 @@ def test_only_a_purchase_of_what_may_be_paid_for_already_is_not_safe(
 
 @given(ENDED, AROUND)
 def test_what_never_asked_for_an_edit_meets_nothing_of_it(
-    ended: Ended, around: Surroundings
+    ended: FlightEnded, around: Surroundings
 ) -> None:
     nowhere = replace(around, kept=False)
     found = outlook(replace(ended, address=None), nowhere, NOW).would

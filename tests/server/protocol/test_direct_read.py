@@ -14,7 +14,7 @@ import uvicorn
 from blake3 import blake3
 from starlette.types import Receive, Scope, Send
 
-from gateway.server import Door, configured, listen
+from gateway.server import ConnectionLimits, configured, listen
 from gateway.server.protocol.direct_read import HEAD_BYTES, READ_BYTES
 from gateway.server.protocol.uninitialised_bytes import blank
 
@@ -64,7 +64,7 @@ def app() -> Hashing:
 def connection(app: Hashing, request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     """To a server of ours on either event loop."""
     listener = listen("127.0.0.1", 0)
-    config = configured(app, Door(), lifespan=False, close_seconds=1)
+    config = configured(app, ConnectionLimits(), lifespan=False, close_seconds=1)
     config.loop = request.param
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))

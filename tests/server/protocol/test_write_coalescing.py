@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateway.server.protocol.write_coalescing import SMALL_BYTES, Joining
+from gateway.server.protocol.write_coalescing import SMALL_BYTES, WriteCoalescing
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -33,8 +33,8 @@ class Line(asyncio.Transport):
         self.closed = True
 
 
-def joined(line: Line) -> Joining:
-    return Joining(line, asyncio.get_running_loop())
+def joined(line: Line) -> WriteCoalescing:
+    return WriteCoalescing(line, asyncio.get_running_loop())
 
 
 async def test_a_head_waits_for_its_body() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
-from gateway.cache.result_store import Counts, Failure
+from gateway.cache.result_store import Counts, StoreFailure
 from gateway.emulator import EmulatorServer
 from gateway.model.values import Outcome
-from gateway.telemetry.metrics import Meters
+from gateway.telemetry.metrics import Metrics
 from tests.support.exposition import nanos, samples_of, scrape, total
 from tests.support.serving import Running
 from tests.support.waiting import let_go, until
@@ -20,12 +20,12 @@ from tests.support.waiting import let_go, until
 OPENMETRICS = "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"
 
 
-def shown(meters: Meters) -> str:
-    return meters.exposition()[0].decode()
+def shown(metrics: Metrics) -> str:
+    return metrics.exposition()[0].decode()
 
 
-def record(meters: Meters, *, model: str = "m", team: str = "t", key_id: str = "key_1") -> None:
-    meters.record_request(
+def record(metrics: Metrics, *, model: str = "m", team: str = "t", key_id: str = "key_1") -> None:
+    metrics.record_request(
         request_id="req_1",
         route="edits",
         model=model,
@@ -43,10 +43,10 @@ def record(meters: Meters, *, model: str = "m", team: str = "t", key_id: str = "
 
 
 def test_teams_and_keys_beyond_the_bound_are_other() -> None:
-    meters = Meters("0")
+    metrics = Metrics("0")
     for number in range(600):
-        record(meters, team=f"team-{number % 250}", key_id=f"key_{number}")
-    text = shown(meters)
+        record(metrics, team=f"team-{number % 250}", key_id=f"key_{number}")
+    text = shown(metrics)
     keys = {sample.labels["key"] for sample in samples_of(text, "gateway_key_saved_dollars_total")}
     teams = {sample.labels["team"] for sample in samples_of(text, "gateway_requests_total")}
 
@@ -56,25 +56,25 @@ def test_teams_and_keys_beyond_the_bound_are_other() -> None:
 
 
 def test_a_model_that_nobody_sells_takes_no_label() -> None:
-    meters = Meters("0")
-    meters.learn_models(["known"])
+    metrics = Metrics("0")
+    metrics.learn_models(["known"])
     for model in ("known", "made-up", "", "other"):
-        record(meters, model=model)
-    text = shown(meters)
+        record(metrics, model=model)
+    text = shown(metrics)
 
     assert total(text, "gateway_requests_total", model="known") == 1
     assert total(text, "gateway_requests_total", model="other") == 3
 
 
 def test_a_store_that_is_asked_again_is_not_counted_again() -> None:
-    meters = Meters("0")
+    metrics = Metrics("0")
     for _ in range(2):
-        meters.count_cache(Counts(evicted=3, damaged=1, failures={Failure.TIMEOUT: 2}))
-    meters.count_cache(Counts(evicted=4, damaged=1, failures={Failure.TIMEOUT: 2}))
+        metrics.count_cache(Counts(evicted=3, damaged=1, failures={StoreFailure.TIMEOUT: 2}))
+    metrics.count_cache(Counts(evicted=4, damaged=1, failures={StoreFailure.TIMEOUT: 2}))
 
-    assert total(shown(meters), "gateway_cache_evictions_total") == 4
-    assert total(shown(meters), "gateway_cache_damaged_total") == 1
-    assert total(shown(meters), "gateway_cache_failures_total", failure="timeout") == 2
+    assert total(shown(metrics), "gateway_cache_evictions_total") == 4
+    assert total(shown(metrics), "gateway_cache_damaged_total") == 1
+    assert total(shown(metrics), "gateway_cache_failures_total", failure="timeout") == 2
 
 
 def test_exemplars_name_the_request(gateway: Running) -> None:

@@ -25,17 +25,17 @@ from tests.support.waiting import until
 
 WORKER = """
 import os, sys
-from gateway.telemetry.metrics import Meters, take_seat
-seat = take_seat(sys.argv[1])
-meters = Meters("0", seat)
-meters.requests.labels("edits", "m", sys.argv[2], "hit").inc()
-meters.flights.set(1)
-meters.state_up.set(int(sys.argv[3]))
-meters.request_seconds.labels("edits", "hit").observe(0.2)
-body, _ = meters.exposition()
+from gateway.telemetry.metrics import Metrics, take_worker_slot
+seat = take_worker_slot(sys.argv[1])
+metrics = Metrics("0", seat)
+metrics.requests.labels("edits", "m", sys.argv[2], "hit").inc()
+metrics.flights.set(1)
+metrics.state_up.set(int(sys.argv[3]))
+metrics.request_seconds.labels("edits", "hit").observe(0.2)
+body, _ = metrics.exposition()
 print(seat.number, flush=True)
 if sys.stdin.read() == "show":
-    print(meters.exposition()[0].decode(), flush=True)
+    print(metrics.exposition()[0].decode(), flush=True)
 os._exit(1)  # as abruptly as by a kill
 """
 
@@ -99,7 +99,7 @@ def test_a_worker_tells_those_names_apart_that_stand_in_the_folder() -> None:
     with shared_folder(2) as folder:
         for start in range(0, 250, 50):
             script = (
-                "import os, sys\nfrom gateway.telemetry.metrics import Meters, take_seat\n"
+                "import os, sys\nfrom gateway.telemetry.metrics import Metrics, take_worker_slot\n"
                 "meters = Meters('0', take_seat(sys.argv[1]))\n"
                 f"for n in range({start}, {start + 50}):\n"
                 "    meters.record_overrun(team=f't{n}', model='m')\n"

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.model.errors import Refusal
 from gateway.model.values import Edit
-from gateway.uploads.rules.upload_limits import Bounds
+from gateway.uploads.rules.upload_limits import UploadLimits
 from tests.support.bodies import data_url, document, png, read
 
 IMAGE = {"image_url": data_url(png(b"1"))}
@@ -176,7 +176,7 @@ def test_a_member_whose_name_could_do_harm_is_refused(name: str) -> None:
 
 
 def test_text_beyond_the_bound_is_refused_though_pictures_may_be_large() -> None:
-    bounds = Bounds(max_document_bytes=2_000)
+    bounds = UploadLimits(max_document_bytes=2_000)
     body = document(model="m", prompt="p", images=[{"image_url": data_url(LARGE)}])
     assert read(body, "application/json", bounds=bounds).uploads[0].size == len(LARGE)
     body = document(model="m", prompt="p" * 3_000, images=[IMAGE])
@@ -185,8 +185,8 @@ def test_text_beyond_the_bound_is_refused_though_pictures_may_be_large() -> None
 
 def test_a_picture_beyond_the_bound_is_refused() -> None:
     body = document(model="m", prompt="p", images=[{"image_url": data_url(LARGE)}])
-    assert refused(body, bounds=Bounds(max_image_bytes=9_999)).code == "image_too_large"
-    assert refused(body, bounds=Bounds(max_data_url_chars=9_999)).code == "image_too_large"
+    assert refused(body, bounds=UploadLimits(max_image_bytes=9_999)).code == "image_too_large"
+    assert refused(body, bounds=UploadLimits(max_data_url_chars=9_999)).code == "image_too_large"
 
 
 def test_too_many_pictures_are_refused() -> None:

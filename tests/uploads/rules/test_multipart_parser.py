@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 
 from gateway.model.errors import Refusal
-from gateway.uploads.rules.multipart_parser import MOST_LOOKALIKES, Framing, headers_of
+from gateway.uploads.rules.multipart_parser import MOST_LOOKALIKES, headers_of
+from gateway.uploads.rules.multipart_parser import MultipartParser as OurParser
 
 BOUNDARY = b"b0undary"
 HEADERS = b'Content-Disposition: form-data; name="a"\r\n\r\n'
@@ -42,7 +43,7 @@ class Heard:
 
 def taken_apart(body: bytes, sizes: list[int] | None = None) -> tuple[list[Content], bool]:
     heard = Heard()
-    framing = Framing(BOUNDARY, heard, 500)
+    framing = OurParser(BOUNDARY, heard, 500)
     at, turn = 0, 0
     while at < len(body):
         size = sizes[turn % len(sizes)] if sizes else len(body)
@@ -142,7 +143,7 @@ def test_what_is_not_framed_so_is_refused(body: bytes, size: int) -> None:
 @pytest.mark.parametrize("boundary", [b"", b"x" * 257])
 def test_a_boundary_beyond_reason_is_refused(boundary: bytes) -> None:
     with pytest.raises(Refusal):
-        Framing(boundary, Heard(), 500)
+        OurParser(boundary, Heard(), 500)
 
 
 def test_contents_that_are_full_of_the_boundary_are_refused() -> None:

@@ -5,33 +5,33 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.rules.circuit_breaker import Circuit
+from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 
 WHY = "upstream_unreachable"
 
 
-def opened(at: float = 0.0) -> Circuit:
-    circuit = Circuit(failures=3, open_seconds=30.0)
+def opened(at: float = 0.0) -> CircuitBreaker:
+    circuit = CircuitBreaker(failures=3, open_seconds=30.0)
     for _ in range(3):
         fail(circuit, at)
     assert circuit.is_open
     return circuit
 
 
-def fail(circuit: Circuit, now: float) -> bool:
+def fail(circuit: CircuitBreaker, now: float) -> bool:
     ticket = circuit.enter(now)
     assert ticket is not None
     return circuit.failed(ticket, now, WHY)
 
 
-def succeed(circuit: Circuit, now: float) -> bool:
+def succeed(circuit: CircuitBreaker, now: float) -> bool:
     ticket = circuit.enter(now)
     assert ticket is not None
     return circuit.succeeded(ticket)
 
 
 def test_it_opens_with_the_last_of_so_many_failures_in_a_row() -> None:
-    circuit = Circuit(failures=3, open_seconds=30.0)
+    circuit = CircuitBreaker(failures=3, open_seconds=30.0)
 
     assert [fail(circuit, 0.0) for _ in range(3)] == [False, False, True]
     assert circuit.is_open
@@ -41,7 +41,7 @@ def test_it_opens_with_the_last_of_so_many_failures_in_a_row() -> None:
 
 
 def test_one_success_between_them_begins_the_count_anew() -> None:
-    circuit = Circuit(failures=2, open_seconds=30.0)
+    circuit = CircuitBreaker(failures=2, open_seconds=30.0)
     for _ in range(5):
         fail(circuit, 0.0)
         succeed(circuit, 0.0)
@@ -93,7 +93,7 @@ def test_a_probe_that_is_not_made_leaves_its_place_to_another() -> None:
 
 
 def test_what_was_sent_before_it_opened_neither_closes_it_nor_keeps_it_open() -> None:
-    circuit = Circuit(failures=1, open_seconds=30.0)
+    circuit = CircuitBreaker(failures=1, open_seconds=30.0)
     before = [circuit.enter(0.0) for _ in range(3)]
     fail(circuit, 0.0)
     for ticket in before:
@@ -114,7 +114,7 @@ def test_what_was_sent_before_it_opened_neither_closes_it_nor_keeps_it_open() ->
 def test_whatever_happens_an_open_circuit_lets_no_two_go_within_its_time(
     steps: list[tuple[int, str]],
 ) -> None:
-    circuit, now = Circuit(failures=2, open_seconds=30.0), 0.0
+    circuit, now = CircuitBreaker(failures=2, open_seconds=30.0), 0.0
     out: list[int] = []
     last_probe: float | None = None
     for pause, step in steps:
@@ -137,7 +137,7 @@ def test_whatever_happens_an_open_circuit_lets_no_two_go_within_its_time(
 
 
 def test_with_no_failures_to_open_it_never_does() -> None:
-    circuit = Circuit(failures=0, open_seconds=30.0)
+    circuit = CircuitBreaker(failures=0, open_seconds=30.0)
     for _ in range(100):
         fail(circuit, 0.0)
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from gateway.upstream.rules.fair_queue import Entered, FairQueue, Place
 
 
-def queue(seats: int = 1, most_waiting: int = 10, *, lines: str = "") -> FairQueue[str]:
+def queue(slots: int = 1, most_waiting: int = 10, *, lines: str = "") -> FairQueue[str]:
     """All seats taken, and a line of each letter of `lines`: the team, then its number."""
-    made = FairQueue[str](seats, most_waiting)
-    for number in range(seats):
+    made = FairQueue[str](slots, most_waiting)
+    for number in range(slots):
         assert made.enter("busy", f"busy{number}").place is Place.SEAT
     for number, team in enumerate(lines):
         assert made.enter(team, f"{team}{number}").place is Place.LINE
@@ -95,14 +95,14 @@ def test_a_seat_that_nobody_waits_for_is_free() -> None:
 
 
 @given(
-    seats=st.integers(1, 3),
+    slots=st.integers(1, 3),
     most_waiting=st.integers(0, 6),
     steps=st.lists(st.sampled_from(["a", "b", "c", "seat", "line"]), max_size=80),
 )
 def test_whatever_happens_nobody_is_lost_and_the_bounds_hold(
-    seats: int, most_waiting: int, steps: list[str]
+    slots: int, most_waiting: int, steps: list[str]
 ) -> None:
-    made = FairQueue[tuple[str, int]](seats, most_waiting)
+    made = FairQueue[tuple[str, int]](slots, most_waiting)
     seated, waiting = 0, set[tuple[str, int]]()
     for number, step in enumerate(steps):
         if step == "seat":
@@ -123,9 +123,9 @@ def test_whatever_happens_nobody_is_lost_and_the_bounds_hold(
             if entered.displaced:
                 waiting.remove(entered.displaced)
         assert (made.taken, made.waiting) == (seated, len(waiting))
-        assert made.taken <= seats
+        assert made.taken <= slots
         assert made.waiting <= most_waiting
-        assert not made.waiting or made.taken == seats
+        assert not made.waiting or made.taken == slots
 
 
 @given(st.integers(1, 30), st.integers(1, 8))
