@@ -26,7 +26,8 @@ async def app(scope, receive, send):
 listener = listen("127.0.0.1", 0)
 started = lambda: print(listener.getsockname()[1], flush=True)
 serve(
-    lambda: app, listener, door=ConnectionLimits(), workers=1, trusted_proxies=(), on_started=started
+    lambda: app, listener, door=ConnectionLimits(), workers=1,
+    trusted_proxies=(), on_started=started,
 )
 """
 SOME_OBJECTS = 10_000
