@@ -33,9 +33,9 @@ from pydantic import (
 )
 
 from gateway.ledger.rules.statement_lines import Columns
+from gateway.model.caller import Limits, Period
 from gateway.model.money import nanos_of
 from gateway.model.units import bytes_of, seconds_of
-from gateway.model.values import Limits, Period
 
 PREFIX = "GATEWAY_"
 _PLACEHOLDER = "CHANGE-ME"

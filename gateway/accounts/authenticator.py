@@ -15,9 +15,9 @@ from gateway.accounts.credentials import hash_secret
 from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.secrets import KeyringUpdate, SecretRecord, load_since
 from gateway.database.database import Database, Transaction
+from gateway.model.caller import ORGANISATION, Caller
 from gateway.model.errors import Refusal
 from gateway.model.units import time_text
-from gateway.model.values import ORGANISATION, Caller
 
 
 class Problem(StrEnum):

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.accounts.rules.rate_leases import RateLeases, minute_ends_ms, minute_of
 from gateway.database.database import StateUnavailable
+from gateway.model.caller import Account, Caller
 from gateway.model.errors import Refusal
+from gateway.model.rate_status import RateStatus
 from gateway.model.units import time_text
-from gateway.model.values import Account, Caller, RateStatus
 
 Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
 """(account, minute, want, limit) → what was granted, and what is leased of it in all."""

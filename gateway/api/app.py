@@ -24,8 +24,8 @@ from gateway.api.response_headers import refusal_headers, reply_headers, stream_
 from gateway.database.ids import new_id
 from gateway.edits.pipeline import ClientGone, Incoming, Reply
 from gateway.edits.purchase import INTERNAL
+from gateway.model.edit import Route
 from gateway.model.errors import Refusal
-from gateway.model.values import Route
 from gateway.queries.key_status import standing
 from gateway.runtime.collectors import glance
 from gateway.runtime.container import Container, build

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 
 Matches = Callable[[Entry], bool]
 Progress = Callable[[int, int], None]

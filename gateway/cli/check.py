@@ -12,7 +12,7 @@ from gateway.accounts.tables import keys, teams
 from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.database.migrate import SchemaTooNew, migrate
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 from gateway.runtime.container import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError
 from gateway.uploads.reader import digest

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from gateway.accounts.rules.terms import NAMES
-from gateway.model.values import PERIODS, Level
+from gateway.model.caller import PERIODS, Level
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

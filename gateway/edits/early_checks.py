@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.model.values import Caller, ModelFacts, Route
+from gateway.model.caller import Caller
+from gateway.model.edit import ModelFacts, Route
 from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.rules import model_catalogue as caps
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.rules.failure_memory import Remembered
 from gateway.coalescing.rules.lease import CoalescingKey
+from gateway.model.caller import Caller
+from gateway.model.edit import Edit, Fingerprint
+from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS, usd
-from gateway.model.values import Caller, Edit, Entry, Fingerprint, Settled
+from gateway.model.reservation import Settled
 from gateway.telemetry.request_record import stages_ms
 from gateway.telemetry.spans import Facts
 from gateway.uploads.spool import Spool

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from gateway.edits.flight_result import Order
 from gateway.model.errors import Refusal
-from gateway.model.values import Settlement
+from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog

@@ -23,8 +23,10 @@ from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.coalescer import Coalescer, JoinResult
 from gateway.edits.early_checks import EarlyChecks
 from gateway.edits.flight_result import CallSummary, Failed, Order
+from gateway.model.caller import Caller
+from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.model.errors import Refusal
-from gateway.model.values import Caller, Edit, Fingerprint, Outcome, Route
+from gateway.model.outcome import Outcome
 from gateway.settings import Settings
 from gateway.telemetry.request_record import RequestRecord
 from gateway.uploads.reader import read_edit

@@ -23,9 +23,10 @@ from gateway.edits.follow_elsewhere import Follower
 from gateway.edits.forward import Answered, Call, CallFailed, Forwarder
 from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
+from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
-from gateway.model.values import CallFacts, Entry, Reservation, Settled, Settlement
+from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics

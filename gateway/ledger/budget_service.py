@@ -23,10 +23,11 @@ from gateway.database.database import (
 from gateway.database.ids import new_id
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
 from gateway.ledger.tables import reserve_settle
+from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
+from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
 from gateway.model.units import time_text
-from gateway.model.values import Caller, CallFacts, Reservation, Settled, Settlement
 from gateway.model.windows import day_of
 from gateway.pricing.rules import prices
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gateway.model.values import RateStatus
+from gateway.model.rate_status import RateStatus
 
 
 class Retry(Enum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
-from gateway.model.values import Period
+from gateway.model.caller import Period
 
 TOTAL: Final = "total"
 """The day under which an account's sum over all days is booked."""

@@ -21,7 +21,8 @@ from gateway.coalescing.tables import leases
 from gateway.database.database import Database, Transaction
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Reuse, UsageLine
-from gateway.model.values import Entry, Outcome
+from gateway.model.entry import Entry
+from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from gateway.queries.serializers import Facts, entry_facts, reuse_facts, usage_facts, when
 from gateway.settings import Settings

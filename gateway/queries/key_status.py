@@ -15,10 +15,11 @@ from gateway.accounts.tables.accounts import account_by_id
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.rules.budget import spendable
 from gateway.ledger.tables.balances import balances_of
+from gateway.model.caller import Account, Caller
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
+from gateway.model.reservation import Balance
 from gateway.model.units import time_text
-from gateway.model.values import Account, Balance, Caller
 from gateway.model.windows import day_of, window
 from gateway.upstream.rules.model_catalogue import reference_cap
 

@@ -25,9 +25,9 @@ from gateway.ledger.tables.payers import NOBODY, Payers
 from gateway.ledger.tables.reports import Borrowing, Reuse, UsageLine
 from gateway.ledger.tables.statement_comparison import Comparison
 from gateway.ledger.tables.verify import Verification
+from gateway.model.entry import Entry
 from gateway.model.money import usd
 from gateway.model.units import time_text
-from gateway.model.values import Entry
 
 Facts = dict[str, object]
 

@@ -16,7 +16,7 @@ from gateway.cache.result_store import StoreStats
 from gateway.database.database import Transaction
 from gateway.ledger.tables.budget_gauges import Held, budgeted, count_held
 from gateway.model.money import NANOS
-from gateway.model.values import Balance
+from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
 from gateway.runtime.container import HEARTBEAT_EXPIRY_MS, Container, longest_flight_ms
 from gateway.settings import Settings

@@ -34,7 +34,7 @@ from gateway.edits.pipeline import Pipeline
 from gateway.edits.purchase import Buyer
 from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import abandoned
-from gateway.model.values import ModelFacts
+from gateway.model.edit import ModelFacts
 from gateway.queries.request import RequestStatus
 from gateway.server.shutdown import GracefulShutdown
 from gateway.settings import CacheSettings as CacheSettings

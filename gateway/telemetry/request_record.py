@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from gateway.model.caller import Caller
+from gateway.model.edit import Route
+from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS
-from gateway.model.values import Caller, Entry, Outcome, RateStatus, Route
+from gateway.model.outcome import Outcome
+from gateway.model.rate_status import RateStatus
 from gateway.telemetry.spans import NO_SPANS, Facts, Spans
 from gateway.wire.response_headers import CacheStatus
 

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.tables import usage
+from gateway.model.caller import Caller
 from gateway.model.money import usd
-from gateway.model.values import Caller
 from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics

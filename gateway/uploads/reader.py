@@ -15,8 +15,8 @@ from blake3 import blake3
 from python_multipart.multipart import parse_options_header
 from stringzilla import find
 
+from gateway.model.edit import Edit, Route
 from gateway.model.errors import Refusal
-from gateway.model.values import Edit, Route
 from gateway.uploads.rules.declared_headers import check_content_type, too_large
 from gateway.uploads.rules.incoming_file import Keeper, Part
 from gateway.uploads.rules.json_body import EditDocument, GenerationDocument

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from gateway.model.values import ModelFacts
+from gateway.model.edit import ModelFacts
 from gateway.upstream.rules.model_catalogue import Listing, overridden, parse
 
 ABSENT_REFRESH_SECONDS = 60.0

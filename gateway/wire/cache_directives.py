@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
-from gateway.model.values import Caller
 
 _VARIANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

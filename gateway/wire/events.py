@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.model.values import Route
+from gateway.model.edit import Route
 from gateway.wire.json_cutter import Hole, Segment, cut, write
 
 CONTENT_TYPE = "text/event-stream"

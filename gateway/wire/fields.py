@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
+from gateway.model.edit import Edit, Route, Upload, is_reference
 from gateway.model.errors import Refusal
-from gateway.model.values import Edit, Route, Upload, is_reference
 
 MASK = "mask"
 REFERENCES = "image[]"

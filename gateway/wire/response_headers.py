@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.model.money import usd
-from gateway.model.values import Outcome, RateStatus
+from gateway.model.outcome import Outcome
+from gateway.model.rate_status import RateStatus
 
 CACHE_WORDS: Mapping[Outcome, str] = {
     Outcome.HIT: "HIT",

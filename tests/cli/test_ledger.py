@@ -29,7 +29,7 @@ from gateway.database.sqlite import SqliteDatabase
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import abandoned
 from gateway.ledger.tables.abandoned import Owner
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from tests.ledger.tables.test_usage import record, row
 from tests.support.engines import fresh_schema, postgres_url

@@ -9,8 +9,9 @@ from gateway.coalescing.rules.retry_memory import RetryMemory
 from gateway.coalescing.single_flight import SingleFlight
 from gateway.edits.coalescer import Coalescer
 from gateway.edits.flight_result import Failed, FlightResult, Order
+from gateway.model.caller import Account, Caller
+from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal
-from gateway.model.values import Account, Caller, Edit, Fingerprint
 from gateway.uploads.spool import Spool
 from gateway.wire.cache_directives import Directives
 

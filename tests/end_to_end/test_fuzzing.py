@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.emulator import EmulatorServer
+from gateway.model.edit import Route
 from gateway.model.errors import KINDS
-from gateway.model.values import Route
 from tests.support.bodies import form, form_type, png, usual
 from tests.support.hostile import ROUTES, SIZES, requests
 from tests.support.serving import KEY, GatewayProcess, make_key, settings_for, tables_of

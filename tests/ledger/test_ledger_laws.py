@@ -32,7 +32,7 @@ from gateway.ledger.tables import abandoned as resolving
 from gateway.ledger.tables import correct
 from gateway.ledger.tables.abandoned import Owner
 from gateway.ledger.tables.correct import UnknownReservation
-from gateway.model.values import PERIODS, Caller, Period
+from gateway.model.caller import PERIODS, Caller, Period
 from gateway.model.windows import TOTAL, day_of, window
 from tests.support.databases import open_engine
 from tests.support.engines import fresh_schema

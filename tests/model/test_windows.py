@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.values import PERIODS, Period
+from gateway.model.caller import PERIODS, Period
 from gateway.model.windows import TOTAL, day_of, days_before, window
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -25,7 +25,7 @@ from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
 from gateway.ledger.tables import usage
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from gateway.queries.cache import Housekeeper, Selected
 from gateway.settings import Settings, load
 from tests.support.buckets import make_bucket, s3_server, url_of

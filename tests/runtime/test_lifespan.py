@@ -12,7 +12,8 @@ from gateway.database.clock import now_ms
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import reserve_settle, verify
 from gateway.ledger.tables.balances import accounts_of
-from gateway.model.values import Caller, CallFacts
+from gateway.model.caller import Caller
+from gateway.model.reservation import CallFacts
 from gateway.settings import Settings
 from tests.api.admin.api_client import in_force
 from tests.support.databases import database_url

@@ -10,7 +10,7 @@ from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import NewKey, create_key
 from gateway.accounts.tables.teams import create_team
 from gateway.database.database import Database, Transaction
-from gateway.model.values import Limits
+from gateway.model.caller import Limits
 
 P = ParamSpec("P")
 R = TypeVar("R")

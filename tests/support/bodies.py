@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gateway.model.values import Edit, Route
+from gateway.model.edit import Edit, Route
 from gateway.uploads.reader import read_edit
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Spool

@@ -10,7 +10,8 @@ from gateway.database.database import Database, Transaction, Value
 from gateway.ledger.tables import balances, reserve_settle, verify
 from gateway.ledger.tables.balances import accounts_of
 from gateway.ledger.tables.reserve_settle import Granted
-from gateway.model.values import Balance, Caller, CallFacts, Settled, Settlement
+from gateway.model.caller import Caller
+from gateway.model.reservation import Balance, CallFacts, Settled, Settlement
 from gateway.model.windows import day_of
 
 NOW_MS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * 1000

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Transaction
-from gateway.model.values import Account, Caller, Outcome
+from gateway.model.caller import Account, Caller
+from gateway.model.outcome import Outcome
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_record import RequestRecord

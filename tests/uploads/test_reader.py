@@ -16,8 +16,8 @@ from blake3 import blake3
 from hypothesis import event, given, settings
 
 from gateway.cache.rules.fingerprint import fingerprint
+from gateway.model.edit import Edit
 from gateway.model.errors import Refusal
-from gateway.model.values import Edit
 from gateway.uploads.reader import digest, read_edit
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Room, Spool

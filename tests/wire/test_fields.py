@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ledger.tables import reserve_settle
+from gateway.model.edit import Upload
 from gateway.model.errors import Refusal
-from gateway.model.values import Upload
 from gateway.wire.fields import (
     MOST_IMAGES,
     canonical,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 
-from gateway.model.values import Edit, Upload
+from gateway.model.edit import Edit, Upload
 from gateway.wire.multipart_writer import EncodedBody, SpoolRange, encode
 
 BOUNDARY = "0123456789abcdef0123456789abcdef"

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.terms import NAMES
-from gateway.model.values import Level
+from gateway.model.caller import Level
 
 NONE = "none"
 KEYS = "keys"

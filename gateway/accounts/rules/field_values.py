@@ -13,8 +13,8 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from gateway.accounts.rules.errors import BadValue
+from gateway.model.caller import PERIODS
 from gateway.model.money import nanos_of
-from gateway.model.values import PERIODS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_COUNT = 10**12

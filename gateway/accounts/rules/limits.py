@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.model.values import PERIODS, Limits, Period
+from gateway.model.caller import PERIODS, Limits, Period
 
 _COUNTS = (
     "paid_images_per_day",

@@ -15,9 +15,9 @@ from typing import Any
 
 from gateway.accounts.rules import field_values
 from gateway.accounts.rules.errors import BadValue
+from gateway.model.caller import NO_TAGS, Level, Limits
 from gateway.model.money import usd
 from gateway.model.units import time_text
-from gateway.model.values import NO_TAGS, Level, Limits
 
 _OF_LIMITS = frozenset(each.name for each in fields_of(Limits))
 

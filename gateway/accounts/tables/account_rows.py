@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from gateway.accounts.rules.terms import Terms, facts_of
 from gateway.database.database import Row, Value
-from gateway.model.values import NO_TAGS, Account, Level, Limits
+from gateway.model.caller import NO_TAGS, Account, Level, Limits
 
 COLUMNS = (
     "id, level, parent, name, change, created_ms, ended_ms, paused, expires_ms, unlimited, "

@@ -15,7 +15,7 @@ from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables.account_rows import COLUMNS, AccountRecord, record_of, values_of
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Transaction
-from gateway.model.values import Level
+from gateway.model.caller import Level
 
 Edit = Callable[[Terms], Terms]
 

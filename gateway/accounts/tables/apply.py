@@ -21,7 +21,7 @@ from gateway.accounts.tables.accounts import Edit, told
 from gateway.accounts.tables.audit import Author, next_change, shown
 from gateway.accounts.tables.keys import KeyRecord, NewKey
 from gateway.database.database import Transaction
-from gateway.model.values import Level, Limits
+from gateway.model.caller import Level, Limits
 
 EVERY = 10**9
 

@@ -10,7 +10,7 @@ from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import Edit, account_by_id, save, team_in_use
 from gateway.accounts.tables.audit import Author, next_change
 from gateway.database.database import Transaction
-from gateway.model.values import ORGANISATION
+from gateway.model.caller import ORGANISATION
 
 
 async def show_organisation(tx: Transaction) -> AccountRecord:

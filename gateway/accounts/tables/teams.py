@@ -19,7 +19,7 @@ from gateway.accounts.tables.accounts import (
 )
 from gateway.accounts.tables.audit import Author, next_change
 from gateway.database.database import Transaction
-from gateway.model.values import ORGANISATION, Limits
+from gateway.model.caller import ORGANISATION, Limits
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from gateway.model.caller import Level, Period
 from gateway.model.money import usd
-from gateway.model.values import Level, Period
 
 FULL = 100
 MOST_ATTEMPTS = 10

@@ -15,7 +15,8 @@ from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.database.database import Row, Transaction, Value
 from gateway.database.multirow import insert_rows, placeholders
 from gateway.ledger.tables.balances import balances_of
-from gateway.model.values import ORGANISATION, Account, Balance
+from gateway.model.caller import ORGANISATION, Account
+from gateway.model.reservation import Balance
 from gateway.model.windows import TOTAL, window
 
 _SIGNS = (

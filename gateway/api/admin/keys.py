@@ -13,9 +13,9 @@ from gateway.api.admin.pagination import listing, page_of
 from gateway.api.admin.permissions import check_own
 from gateway.api.admin.request_input import AdminRequest, check_names
 from gateway.database.database import Transaction
+from gateway.model.caller import Limits
 from gateway.model.errors import Refusal
 from gateway.model.units import seconds_of
-from gateway.model.values import Limits
 from gateway.queries.serializers import Facts, key_facts
 
 USUAL_GRACE = "24h"

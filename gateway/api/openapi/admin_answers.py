@@ -25,7 +25,7 @@ from gateway.api.openapi.shapes import (
     told,
 )
 from gateway.ledger.tables.booking import LedgerRow
-from gateway.model.values import PERIODS, Level
+from gateway.model.caller import PERIODS, Level
 
 _MONEY, _WHEN = ref("Money"), maybe(MOMENT)
 _KINDS = get_args(get_type_hints(LedgerRow)["kind"])

@@ -13,7 +13,7 @@ from gateway.accounts.rules.field_values import LARGEST_COUNT, MOST_MODELS
 from gateway.accounts.rules.terms import NAMES
 from gateway.api.admin.pagination import MOST
 from gateway.api.openapi.shapes import DAY, FLAG, TEXT, Schema, maybe, one_of, told
-from gateway.model.values import PERIODS, Level
+from gateway.model.caller import PERIODS, Level
 
 LINE: Schema = {"type": "string", "maxLength": 200, "pattern": r"^[^\x00-\x1f\x7f]*$"}
 _NAME: Schema = {**LINE, "minLength": 1, "maxLength": 100}

@@ -20,7 +20,8 @@ from gateway.api.openapi.shapes import (
     told,
 )
 from gateway.model import errors
-from gateway.model.values import PERIODS, Outcome
+from gateway.model.caller import PERIODS
+from gateway.model.outcome import Outcome
 from gateway.queries.rules.retry_forecast import Would
 from gateway.wire.events import NAMES as EVENTS
 

@@ -11,7 +11,7 @@ from gateway.cache.disk.files import Version
 from gateway.cache.disk.index import Index, Row
 from gateway.cache.result_store import Stored
 from gateway.cache.rules.entry import DamagedEntry, decode, may_serve
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 
 REMEMBERED_FILES = 50_000
 

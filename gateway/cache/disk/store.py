@@ -32,7 +32,7 @@ from gateway.cache.result_store import (
     Verified,
 )
 from gateway.cache.rules.entry import DamagedEntry, encode, may_serve
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 
 Result = TypeVar("Result")
 

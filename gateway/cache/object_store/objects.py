@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 
 from gateway.cache.result_store import StoreFailure
 from gateway.cache.rules.entry import MAX_HEADER_BYTES, DamagedEntry, body_offset, unpack_head
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 
 if TYPE_CHECKING:
     from obstore import Bytes, ObjectMeta

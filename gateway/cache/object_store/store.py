@@ -29,7 +29,7 @@ from gateway.cache.result_store import (
     Verified,
 )
 from gateway.cache.rules.entry import DamagedEntry, body_offset, may_serve, pack_head, unpack_head
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 
 if TYPE_CHECKING:
     from obstore import Bytes, ObjectMeta

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 
 FORMAT = 1
 MAGIC = b"IEG1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.model.entry import Entry
 from gateway.model.units import time_text
-from gateway.model.values import Entry
 
 
 @dataclass(frozen=True, slots=True)

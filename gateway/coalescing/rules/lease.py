@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.model.values import Fingerprint
+from gateway.model.edit import Fingerprint
 from gateway.wire.cache_directives import Directives
 
 FRESH = "fresh:"

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.model.values import Account, Balance, Level
+from gateway.model.caller import Account, Level
+from gateway.model.reservation import Balance
 
 
 @dataclass

@@ -15,7 +15,7 @@ from gateway.database.multirow import insert_rows
 from gateway.ledger.tables.booking import RESERVATION_COLUMNS, OpenReservation, book_calls, call_row
 from gateway.ledger.tables.reserve_settle import take
 from gateway.model.money import usd
-from gateway.model.values import Settlement
+from gateway.model.reservation import Settlement
 
 _UNKNOWN = Settlement(cost_nanos=None)
 

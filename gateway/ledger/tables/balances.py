@@ -8,7 +8,8 @@ from datetime import tzinfo
 
 from gateway.database.database import Row, StateUnavailable, Transaction, Value
 from gateway.database.multirow import insert_rows, placeholders
-from gateway.model.values import ORGANISATION, Account, Balance, Period
+from gateway.model.caller import ORGANISATION, Account, Period
+from gateway.model.reservation import Balance
 from gateway.model.windows import TOTAL, window
 
 

@@ -18,7 +18,7 @@ from gateway.database.multirow import insert_rows
 from gateway.ledger.tables import rollups
 from gateway.ledger.tables.balances import Move, book
 from gateway.ledger.tables.seen_costs import raise_cost
-from gateway.model.values import Settlement
+from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import per_image
 
 LARGEST_NANOS = 10**15

@@ -9,7 +9,7 @@ from datetime import tzinfo
 from gateway.accounts.tables.account_rows import COLUMNS, record_of
 from gateway.database.database import Transaction
 from gateway.ledger.tables.balances import balances_of
-from gateway.model.values import Balance
+from gateway.model.reservation import Balance
 
 _BUDGETED = (
     f"SELECT {COLUMNS} FROM accounts WHERE level <> 'key' AND ended_ms IS NULL "

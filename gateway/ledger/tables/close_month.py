@@ -18,9 +18,9 @@ from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.closed_days import lock_closings
 from gateway.ledger.tables.reports import every_row
 from gateway.ledger.tables.rollups import COLUMNS, Dimensions
+from gateway.model.caller import ORGANISATION
 from gateway.model.money import usd
 from gateway.model.units import time_text
-from gateway.model.values import ORGANISATION
 from gateway.model.windows import TOTAL, days_before, month_days, start_ms
 
 OVER_FOR_MS = 600_000

@@ -24,7 +24,7 @@ from gateway.ledger.tables.booking import (
 )
 from gateway.ledger.tables.closed_days import lock_closings
 from gateway.model.money import usd
-from gateway.model.values import Settled, Settlement
+from gateway.model.reservation import Settled, Settlement
 from gateway.model.windows import day_of
 
 

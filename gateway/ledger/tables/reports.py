@@ -20,7 +20,7 @@ from typing import Literal
 from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.booking import LEDGER_SELECT, LedgerRow
 from gateway.ledger.tables.rollups import COLUMNS, Sums
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from gateway.model.windows import window
 
 UNTAGGED = "(untagged)"

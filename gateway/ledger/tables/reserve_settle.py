@@ -23,7 +23,8 @@ from gateway.ledger.tables.booking import (
 )
 from gateway.ledger.tables.correct import settle_late
 from gateway.ledger.tables.rollups import tags_text
-from gateway.model.values import Balance, Caller, CallFacts, Reservation, Settled, Settlement
+from gateway.model.caller import Caller
+from gateway.model.reservation import Balance, CallFacts, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
 
 MOST_IMAGES = 1_000

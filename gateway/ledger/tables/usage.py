@@ -13,7 +13,8 @@ from gateway.database.multirow import insert_rows
 from gateway.ledger.tables import rollups
 from gateway.ledger.tables.closed_days import lock_closings, open_day
 from gateway.ledger.tables.rollups import tags_text
-from gateway.model.values import NO_TAGS, Outcome
+from gateway.model.caller import NO_TAGS
+from gateway.model.outcome import Outcome
 
 Cause = Literal["", "reuse", "coalesced", "automatic_retry", "remembered_refusal"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.ledger.tables.usage import UsageRow
-from gateway.model.values import Fingerprint
+from gateway.model.edit import Fingerprint
 from gateway.queries.tables.request_history import Remains
 from gateway.wire.cache_directives import Directives, parse
 

@@ -16,8 +16,9 @@ from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.rules.lease import CoalescingKey, Lease
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.edits.coalescer import Coalescer, Joinable
+from gateway.model.caller import Caller
+from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
-from gateway.model.values import Caller, Entry
 from gateway.queries.request.lookup import RequestFacts
 from gateway.queries.request.serializers import facts
 from gateway.queries.rules.retry_forecast import FlightEnded, Surroundings, Would, outlook

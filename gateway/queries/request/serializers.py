@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.model.entry import Entry
 from gateway.model.money import usd
-from gateway.model.values import Entry
 from gateway.queries.request.lookup import RequestFacts, State
 from gateway.queries.rules.retry_forecast import RetryForecast, Would
 from gateway.queries.serializers import Facts, when

@@ -13,8 +13,9 @@ from enum import StrEnum
 from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.rules.lease import CoalescingKey, Lease, LeaseStatus, obstacle
 from gateway.model import errors
+from gateway.model.edit import Fingerprint
+from gateway.model.entry import Entry
 from gateway.model.errors import KINDS, Retry
-from gateway.model.values import Entry, Fingerprint
 from gateway.wire.cache_directives import Directives
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gateway.cache.result_store import Counts, StoreFailure
 from gateway.model.money import NANOS
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from gateway.telemetry.metrics import families
 from gateway.telemetry.metrics.bounded_labels import BoundedLabels
 from gateway.telemetry.metrics.exposition import Exposition

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from gateway.model.edit import Route
 from gateway.model.errors import Refusal
-from gateway.model.values import Route
 
 _ACCEPTED = {
     "edits": ("multipart/form-data", "application/json"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.model.edit import Upload
 from gateway.model.errors import Refusal
-from gateway.model.values import Upload
 from gateway.uploads.rules.picture_sniffer import (
     ACCEPTED,
     HEAD_BYTES,

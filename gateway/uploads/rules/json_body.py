@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gateway.model.edit import Edit, Upload
 from gateway.model.errors import Refusal
-from gateway.model.values import Edit, Upload
 from gateway.uploads.rules.data_urls import DataUrl
 from gateway.uploads.rules.incoming_file import Arriving, Part
 from gateway.uploads.rules.json_edits import (

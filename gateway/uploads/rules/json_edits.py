@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from gateway.model.edit import is_reference
 from gateway.model.errors import Refusal
-from gateway.model.values import is_reference
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.fields import (
     BOOLEANS,

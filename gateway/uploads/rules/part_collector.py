@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from gateway.model.edit import Edit, Route, Upload, is_reference
 from gateway.model.errors import Refusal
-from gateway.model.values import Edit, Route, Upload, is_reference
 from gateway.uploads.rules.incoming_file import Arriving, Bytes, Hasher, Keeper, Part
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.fields import (

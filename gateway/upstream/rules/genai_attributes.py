@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from gateway.model.edit import Edit
 from gateway.model.money import NANOS
-from gateway.model.values import Edit, Settlement
+from gateway.model.reservation import Settlement
 
 OPERATION = "generate_content"
 PORTS = {"https": 443, "http": 80}

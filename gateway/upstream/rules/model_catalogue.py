@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.model.caller import Account
+from gateway.model.edit import ModelFacts, Route
 from gateway.model.errors import Refusal
-from gateway.model.values import Account, ModelFacts, Route
 
 _NAMED_MODELS = 10
 """How many models a refusal names."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.accounts.rules.limits import beyond
-from gateway.model.values import PERIODS, Limits
+from gateway.model.caller import PERIODS, Limits
 
 counts = st.none() | st.integers(0, 5)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.terms import NAMES, Terms, amended, completed, facts_of
-from gateway.model.values import PERIODS, Level, Limits
+from gateway.model.caller import PERIODS, Level, Limits
 
 counts = st.none() | st.integers(0, 10**12)
 words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)

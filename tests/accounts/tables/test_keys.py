@@ -22,7 +22,7 @@ from gateway.accounts.tables.keys import (
 )
 from gateway.accounts.tables.teams import archive_team, create_team
 from gateway.database.database import Database, Transaction
-from gateway.model.values import Limits
+from gateway.model.caller import Limits
 from tests.support.accounts import BY, FIVE_DOLLARS, NOW, change, look, team_with_key
 
 LATER = Author("ada", NOW + 1000, "laptop lost")

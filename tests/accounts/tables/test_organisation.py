@@ -15,7 +15,7 @@ from gateway.accounts.tables.organisation import (
 )
 from gateway.accounts.tables.teams import create_team, show_team
 from gateway.database.database import Database
-from gateway.model.values import Limits
+from gateway.model.caller import Limits
 from tests.support.accounts import BY, FIVE_DOLLARS, change, look
 
 

@@ -23,8 +23,8 @@ from gateway.accounts.tables.teams import archive_team, create_team, update_team
 from gateway.database.database import Database, Row, StateUnavailable, Transaction, Value
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
+from gateway.model.caller import Caller, Limits
 from gateway.model.errors import Refusal
-from gateway.model.values import Caller, Limits
 from tests.support.accounts import BY, FIVE_DOLLARS, NOW, change, look, team_with_key
 from tests.support.databases import open_engine
 

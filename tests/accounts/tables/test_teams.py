@@ -17,7 +17,7 @@ from gateway.accounts.tables.teams import (
     update_team,
 )
 from gateway.database.database import Database
-from gateway.model.values import Limits
+from gateway.model.caller import Limits
 from tests.support.accounts import BY, FIVE_DOLLARS, NOW, change, look
 
 EVERYTHING = Terms(

@@ -17,7 +17,8 @@ from gateway.database.clock import now_ms
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import close_month, reserve_settle
 from gateway.ledger.tables.balances import accounts_of
-from gateway.model.values import Caller, CallFacts
+from gateway.model.caller import Caller
+from gateway.model.reservation import CallFacts
 from gateway.model.windows import days_before
 from gateway.settings import Settings
 from tests.api.admin.api_client import Api, admin_settings, in_force

@@ -14,7 +14,7 @@ from gateway.cache.rules.entry import (
     pack_head,
     unpack_head,
 )
-from gateway.model.values import Entry
+from gateway.model.entry import Entry
 from tests.support.results import NOW_MS, PLAIN, entry_of
 
 ENTRIES = st.builds(Entry)

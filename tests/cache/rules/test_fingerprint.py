@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.cache.rules.fingerprint import GENERATIONS_OFF, canonical_bytes, fingerprint
-from gateway.model.values import Edit
+from gateway.model.edit import Edit
 from gateway.uploads.reader import digest
 from gateway.wire.multipart_writer import outgoing_fields, outgoing_uploads
 from tests.support.bodies import (

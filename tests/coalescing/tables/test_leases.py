@@ -17,7 +17,7 @@ from gateway.database.database import Database
 from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import abandoned
 from gateway.ledger.tables.abandoned import Owner
-from gateway.model.values import CallFacts, Reservation, Settlement
+from gateway.model.reservation import CallFacts, Reservation, Settlement
 from tests.support.databases import open_engine
 from tests.support.funds import CALLER, CENT, NOW_MS, Till
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused, spendable, verdict
-from gateway.model.values import Account, Balance, Level, Limits
+from gateway.model.caller import Account, Level, Limits
+from gateway.model.reservation import Balance
 
 RESETS_MS, DAY_RESETS_MS = 111, 222
 LEVELS: tuple[Level, ...] = ("organisation", "team", "key")

@@ -17,7 +17,8 @@ from gateway.ledger.tables.close_month import Closing, NotClosable
 from gateway.ledger.tables.correct import Corrected, correct
 from gateway.ledger.tables.usage import record
 from gateway.ledger.tables.verify import verify
-from gateway.model.values import CallFacts, Outcome
+from gateway.model.outcome import Outcome
+from gateway.model.reservation import CallFacts
 from tests.ledger.tables.test_usage import row
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 

@@ -14,7 +14,7 @@ from gateway.ledger.tables import correct as correcting
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.booking import LedgerRow
 from gateway.ledger.tables.reports import UsageLine
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from tests.ledger.tables.test_usage import record, row
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller

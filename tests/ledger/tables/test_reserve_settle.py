@@ -14,7 +14,8 @@ from gateway.ledger.tables import reports, reserve_settle
 from gateway.ledger.tables.balances import UnknownAccount
 from gateway.ledger.tables.booking import LARGEST_NANOS, LedgerRow
 from gateway.ledger.tables.correct import UnknownReservation
-from gateway.model.values import Caller, CallFacts, Settlement
+from gateway.model.caller import Caller
+from gateway.model.reservation import CallFacts, Settlement
 from gateway.model.windows import day_of
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
 

@@ -12,7 +12,7 @@ from gateway.database.database import Database, Transaction
 from gateway.database.migrate import migrate
 from gateway.ledger.tables import correct as correcting
 from gateway.ledger.tables import reserve_settle
-from gateway.model.values import Settlement
+from gateway.model.reservation import Settlement
 from tests.support.databases import open_engine
 from tests.support.engines import schema_url
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller

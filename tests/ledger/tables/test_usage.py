@@ -9,7 +9,7 @@ from typing import Any
 from gateway.database.database import Database
 from gateway.ledger.tables import reports, usage
 from gateway.ledger.tables.usage import UsageRow
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from tests.support.funds import NOW_MS, TODAY, Till
 
 

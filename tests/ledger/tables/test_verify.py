@@ -12,7 +12,7 @@ from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
 from gateway.ledger.tables import correct, usage, verify
 from gateway.ledger.tables.verify import Difference, Verification
-from gateway.model.values import Outcome
+from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from tests.ledger.tables.test_usage import record, row
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller

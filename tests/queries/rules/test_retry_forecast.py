@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.coalescing.rules.lease import FRESH, FlightFailure, Lease
+from gateway.model.edit import Fingerprint
+from gateway.model.entry import Entry
 from gateway.model.errors import KINDS, Retry
-from gateway.model.values import Entry, Fingerprint
 from gateway.queries.rules.retry_forecast import (
     FlightEnded,
     RetryForecast,

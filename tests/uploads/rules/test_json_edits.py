@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.model.edit import Edit
 from gateway.model.errors import Refusal
-from gateway.model.values import Edit
 from gateway.uploads.rules.upload_limits import UploadLimits
 from tests.support.bodies import data_url, document, png, read
 

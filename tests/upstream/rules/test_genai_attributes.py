@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.values import Edit, Settlement, Upload
+from gateway.model.edit import Edit, Upload
+from gateway.model.reservation import Settlement
 from gateway.upstream.rules.genai_attributes import facts_of_call, facts_of_settlement
 
 UPLOADS = tuple(Upload("image[]", f"digest-{n}", n, 1, "image/png") for n in range(3))

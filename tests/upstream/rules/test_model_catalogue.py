@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.model.caller import Account, Limits
 from gateway.model.errors import Refusal
-from gateway.model.values import Account, Limits
 from gateway.upstream.rules.model_catalogue import check_model_allowed
 
 

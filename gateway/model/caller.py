@@ -1,0 +1,62 @@
+"""A caller: a valid key, and the accounts above it with their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Level = Literal["organisation", "team", "key"]
+Period = Literal["day", "week", "month", "total"]
+PERIODS: tuple[Period, ...] = ("day", "week", "month", "total")
+ORGANISATION = "organisation"
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one account may do; None means unlimited at this level."""
+
+    budget_nanos: int | None = None
+    budget_period: Period | None = None
+    paid_images_per_day: int | None = None
+    requests_per_minute: int | None = None
+    max_in_flight: int | None = None
+    max_reference_images: int | None = None
+    models: frozenset[str] | None = None
+    may_bypass_cache: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One level that bounds spending: the organisation, a team, or a key.
+
+    `id` is "organisation", "team:NAME" or "key:ID"; balances are booked under it.
+    """
+
+    id: str
+    level: Level
+    name: str
+    limits: Limits = Limits()
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking: a valid key and the accounts above it."""
+
+    key_id: str
+    key_name: str
+    team: str
+    organisation_account: Account
+    team_account: Account
+    key_account: Account
+    owner: str = ""
+    cost_centre: str = ""
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
+
+    @property
+    def accounts(self) -> tuple[Account, Account, Account]:
+        """Every account that pays, in the order in which rows are locked."""
+        return (self.organisation_account, self.team_account, self.key_account)

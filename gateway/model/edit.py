@@ -1,0 +1,67 @@
+"""A request for pictures as the gateway understands it, and its content address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Route = Literal["edits", "generations"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file part, as a range of the request's spool."""
+
+    field: str
+    digest: str
+    offset: int
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A request that has been read and understood: text fields and files, in order.
+
+    `fields` keep the client's names and texts; `uploads` lie in a spool that the reader owns.
+    """
+
+    route: Route
+    model: str
+    fields: tuple[tuple[str, str], ...]
+    uploads: tuple[Upload, ...] = ()
+    document: bytes = b""
+    """A JSON request's own bytes (generations); empty for multipart."""
+    body_bytes: int = 0
+    n: int = 1
+    references: tuple[Upload, ...] = field(init=False, compare=False, repr=False)
+    """The reference images, in order: every `image`, `image[]` or `image[N]`."""
+
+    def __post_init__(self) -> None:
+        found = tuple(upload for upload in self.uploads if is_reference(upload.field))
+        object.__setattr__(self, "references", found)
+
+
+def is_reference(field_name: str) -> bool:
+    """Is this the name of a reference image's field (`image`, `image[]`, `image[0]` …)?"""
+    return field_name == "image" or (field_name.startswith("image[") and field_name.endswith("]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The content address of an edit; `uncacheable` names why it may not be stored, if so."""
+
+    key: str
+    uncacheable: str | None = None
+    aside: str = ""
+    """A digest of what is sent upstream but is no part of the key (`user` and the like)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the upstream's catalogue and the settings say of one model; None is unknown."""
+
+    id: str
+    edit_supported: bool | None = None
+    max_reference_images: int | None = None
+    max_n: int | None = None

@@ -1,0 +1,71 @@
+"""The money of one upstream call, from its reservation to its settlement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.model.caller import Account, Period
+from gateway.model.edit import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Money and images held for one upstream call, until it is settled or voided."""
+
+    id: str
+    day: str
+    ceiling_nanos: int
+    images: int
+    made_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What the ledger keeps of an upstream call besides its cost."""
+
+    request_id: str
+    model: str
+    route: Route = "edits"
+    fingerprint: str = ""
+    references: int = 0
+    body_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an upstream call ended, in money.
+
+    `cost_nanos` None means unknown: the reservation's ceiling is booked, marked estimated.
+    """
+
+    cost_nanos: int | None
+    status: int | None = None
+    upstream_request_id: str = ""
+    credential: str = ""
+    """Which upstream key paid: its position and last characters, never the secret."""
+    answer_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was booked for a reservation."""
+
+    reservation_id: str
+    cost_nanos: int
+    estimated: bool
+    overrun_nanos: int = 0
+    remaining_nanos: int | None = None
+    """Spendable now, the least over all levels; None where no level has a budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One account's money in the window that holds `day`."""
+
+    account: Account
+    spent_nanos: int
+    held_nanos: int
+    images: int
+    images_held: int
+    resets_ms: int | None = None
+    period: Period = field(default="total")
