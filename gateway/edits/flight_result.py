@@ -36,7 +36,9 @@ class Order:
     """How it is to be bought, as far as other flights of the same edit are concerned."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "asking", CoalescingKey.of(self.fingerprint, self.directives))
+        object.__setattr__(
+            self, "coalescing_key", CoalescingKey.of(self.fingerprint, self.directives)
+        )
 
 
 @dataclass(frozen=True, slots=True)

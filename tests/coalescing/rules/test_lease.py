@@ -40,7 +40,7 @@ def fresh(lease: Lease) -> Lease:
 
 
 @pytest.mark.parametrize(
-    ("asking", "lease", "meant"),
+    ("coalescing_key", "lease", "meant"),
     [
         (EDIT, IN_AIR, LeaseStatus.IN_AIR),
         (EDIT, LANDED, LeaseStatus.LANDED),
