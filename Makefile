@@ -13,7 +13,7 @@ run: $(VENV)/.run
 	@if [ -z "$$DEEPSHI_API_KEY" ]; then exec $(BIN)/gateway demo; else exec $(BIN)/gateway serve; fi
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Grafana's dashboards, from deploy/grafana/*.py.
 dashboards: $(VENV)/.test
