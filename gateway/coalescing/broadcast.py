@@ -47,7 +47,7 @@ class Broadcast:
     def began(self) -> None:
         """The upstream begins to stream."""
         self.open = True
-        self._tell()
+        self._notify()
 
     def take(self, event: Event) -> None:
         """Pass an event on, and keep it for who has not got there yet."""
@@ -59,7 +59,7 @@ class Broadcast:
             self._kept_bytes > MOST_BYTES and len(self._kept) > 1
         ):
             self._kept_bytes -= len(self._kept.popleft().data)
-        self._tell()
+        self._notify()
 
     @property
     def now(self) -> int:
@@ -71,14 +71,14 @@ class Broadcast:
         return [passed for passed in self._kept if passed.place >= place]
 
     @contextmanager
-    def subscribe(self, news: asyncio.Event) -> Iterator[None]:
-        """Set `news` whenever there is something new."""
-        self._hearers.add(news)
+    def subscribe(self, wakeup: asyncio.Event) -> Iterator[None]:
+        """Set `wakeup` whenever there is something new."""
+        self._hearers.add(wakeup)
         try:
             yield
         finally:
-            self._hearers.discard(news)
+            self._hearers.discard(wakeup)
 
-    def _tell(self) -> None:
-        for news in self._hearers:
-            news.set()
+    def _notify(self) -> None:
+        for wakeup in self._hearers:
+            wakeup.set()

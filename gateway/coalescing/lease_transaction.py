@@ -15,8 +15,8 @@ from gateway.coalescing.rules.lease import (
     FlightFailure,
     Lease,
     LeaseStatus,
-    in_the_way,
-    obstacle,
+    blocking_lease,
+    must_give_way,
 )
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
@@ -28,10 +28,10 @@ _KEPT_AFTER_MS = 60_000
 class Blocked(Exception):
     """The edit is not to be bought now, because of this lease; nothing was held."""
 
-    def __init__(self, lease: Lease, standing: LeaseStatus) -> None:
-        super().__init__(f"{lease.key} is {standing.value}")
+    def __init__(self, lease: Lease, status: LeaseStatus) -> None:
+        super().__init__(f"{lease.key} is {status.value}")
         self.lease = lease
-        self.standing = standing
+        self.status = status
 
 
 @dataclass
@@ -47,24 +47,24 @@ class LeaseTransaction:
     owner_id: str
     now_ms: Callable[[], int]
     max_age_ms: int
-    landing_ms: int
-    given_up: set[str] = field(default_factory=set)
+    storing_ms: int
+    ignored_ids: set[str] = field(default_factory=set)
     """Ids of flights that were waited for in vain."""
-    _landed: bool = False
+    _succeeded: bool = False
     _failure: FlightFailure | None = None
     _remembered_ms: int = 0
 
-    def landed(self) -> None:
+    def succeeded(self) -> None:
         """It brought a picture, which will be stored in a moment."""
-        self._landed, self._failure = True, None
+        self._succeeded, self._failure = True, None
 
     def failed(self, failure: FlightFailure, remembered_ms: int) -> None:
         """It failed; whoever asks again within `remembered_ms` gets the same."""
-        self._landed, self._failure, self._remembered_ms = False, failure, remembered_ms
+        self._succeeded, self._failure, self._remembered_ms = False, failure, remembered_ms
 
-    def lost(self) -> None:
+    def abandon(self) -> None:
         """Nobody can say how it ended, and nobody need wait for it."""
-        self._landed, self._failure = False, None
+        self._succeeded, self._failure = False, None
 
     async def hold(self, tx: Transaction, reservation_id: str) -> None:
         """Take the lease, before money is held. Raises Blocked."""
@@ -76,30 +76,34 @@ class LeaseTransaction:
             coalescing_key.shared and await leases.claim(tx, lease, coalescing_key.fresh_key)
         ):
             found = await leases.read(tx, coalescing_key.watched)
-            if in_way := obstacle(
-                coalescing_key, found, owner_id=self.owner_id, given_up=self.given_up, now_ms=now_ms
+            if in_way := blocking_lease(
+                coalescing_key,
+                found,
+                owner_id=self.owner_id,
+                ignored_ids=self.ignored_ids,
+                now_ms=now_ms,
             ):
                 raise Blocked(*in_way)
             if not coalescing_key.shared:
                 return
             # What is left there goes, and where others remove it too, the claim says who is first.
             for leftover in found:
-                if in_the_way(coalescing_key, leftover):
+                if must_give_way(coalescing_key, leftover):
                     await leases.remove(tx, leftover.key, leftover.id)
 
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """Say how it ended, before its money is moved."""
         coalescing_key, now_ms = self.coalescing_key, self.now_ms()
-        until_ms = now_ms + (self._remembered_ms if self._failure else self.landing_ms)
+        until_ms = now_ms + (self._remembered_ms if self._failure else self.storing_ms)
         ended = self._lease(coalescing_key.lease_key, reservation_id, now_ms, until_ms, ended=True)
-        if coalescing_key.shared and (self._landed or self._failure):
+        if coalescing_key.shared and (self._succeeded or self._failure):
             await leases.end(tx, ended)
         elif coalescing_key.shared:
             await leases.remove(tx, ended.key, ended.id)
         if self._failure and self._remembered_ms and coalescing_key.lease_key != coalescing_key.key:
             of_edit = self._lease(coalescing_key.key, reservation_id, now_ms, until_ms, ended=True)
             await leases.remember(tx, of_edit)
-        if self._landed and coalescing_key.fresh:
+        if self._succeeded and coalescing_key.fresh:
             await leases.forget(tx, coalescing_key.key)
 
     def _lease(
@@ -120,7 +124,7 @@ class LeaseTransaction:
 class Leases:
     """The leases of one process, `owner_id`.
 
-    `max_age_seconds`: no flight takes longer. `landing_seconds`: after it has landed, its
+    `max_age_seconds`: no flight takes longer. `storing_seconds`: after it has landed, its
     picture is stored within these.
     """
 
@@ -131,14 +135,14 @@ class Leases:
         owner_id: str,
         now_ms: Callable[[], int],
         max_age_seconds: float,
-        landing_seconds: float,
+        storing_seconds: float,
         on_failure: Callable[[str, BaseException], None],
     ) -> None:
         self._database = database
         self._owner_id = owner_id
         self._now_ms = now_ms
         self._max_age_ms = int(max_age_seconds * 1000)
-        self._landing_ms = int(landing_seconds * 1000)
+        self._storing_ms = int(storing_seconds * 1000)
         self._on_failure = on_failure
 
     def of(self, coalescing_key: CoalescingKey, request_id: str) -> LeaseTransaction:
@@ -149,10 +153,10 @@ class Leases:
             owner_id=self._owner_id,
             now_ms=self._now_ms,
             max_age_ms=self._max_age_ms,
-            landing_ms=self._landing_ms,
+            storing_ms=self._storing_ms,
         )
 
-    async def let_go(self, lease_transaction: LeaseTransaction, reservation_id: str) -> None:
+    async def release(self, lease_transaction: LeaseTransaction, reservation_id: str) -> None:
         """Whoever waits elsewhere need not wait any longer: nothing will be stored."""
         key = lease_transaction.coalescing_key.lease_key
         if not key:

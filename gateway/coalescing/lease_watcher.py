@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.coalescing.rules.lease import HeartbeatTracker, Lease, LeaseStatus, standing
+from gateway.coalescing.rules.lease import HeartbeatTracker, Lease, LeaseStatus, status_of
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 
@@ -21,15 +21,15 @@ LONGEST_PAUSE_SECONDS = 0.25
 class LeaseEnd(Enum):
     """How a watched flight ended, or why it is watched no longer."""
 
-    LANDED = "landed"
+    FINISHED = "finished"
     FAILED = "failed"
     GONE = "gone"
     """Its lease is no more, or has become another flight's."""
-    SILENT = "silent"
+    OWNER_LOST = "owner_lost"
     """Its owner has shown no life for too long."""
     UNREADABLE = "unreadable"
     """The state can't be read just now."""
-    CLOSED = "closed"
+    SHUTTING_DOWN = "shutting_down"
     """This process is about to end."""
 
 
@@ -74,7 +74,7 @@ class LeaseWatcher:
     async def end_of(self, lease: Lease) -> LeaseEnded:
         """Wait until the flight of this lease has ended, however it did."""
         if self._closed:
-            return LeaseEnded(LeaseEnd.CLOSED, lease)
+            return LeaseEnded(LeaseEnd.SHUTTING_DOWN, lease)
         watch = self._watches.get(lease.id)
         if watch is None:
             watch = _Watch(lease, asyncio.get_running_loop().create_future())
@@ -84,13 +84,13 @@ class LeaseWatcher:
             self._task = asyncio.create_task(self._watch(), name="lookout")
         return await asyncio.shield(watch.ending)
 
-    def let_go(self) -> None:
+    def stop_waiting(self) -> None:
         """Let everybody go who waits for a flight of another process, now and from now on."""
         self._closed = True
-        self._tell_all(LeaseEnd.CLOSED)
+        self._tell_all(LeaseEnd.SHUTTING_DOWN)
 
     async def close(self) -> None:
-        self.let_go()
+        self.stop_waiting()
         if self._task:
             await self._task
 
@@ -135,12 +135,12 @@ class LeaseWatcher:
         if found is None or found.id != lease.id:
             return LeaseEnded(LeaseEnd.GONE, lease)
         if found.ended_ms is not None:
-            return LeaseEnded(LeaseEnd.FAILED if found.failure else LeaseEnd.LANDED, found)
+            return LeaseEnded(LeaseEnd.FAILED if found.failure else LeaseEnd.FINISHED, found)
         clock = asyncio.get_running_loop().time()
         silent_seconds = self._hearts.silent_seconds(found.owner_id, found.heartbeat_ms, clock)
-        too_old = standing(found, self._now_ms()) is LeaseStatus.OVER
+        too_old = status_of(found, self._now_ms()) is LeaseStatus.EXPIRED
         if too_old or silent_seconds >= self._silent_seconds:
-            return LeaseEnded(LeaseEnd.SILENT, found)
+            return LeaseEnded(LeaseEnd.OWNER_LOST, found)
         return None
 
     def _tell_all(self, how: LeaseEnd) -> None:

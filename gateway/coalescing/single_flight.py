@@ -37,9 +37,9 @@ class SingleFlight(Generic[Result]):
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight[Result]] = {}
-        self._in_air: set[asyncio.Task[Result]] = set()
+        self._in_flight: set[asyncio.Task[Result]] = set()
 
-    def is_in_air(self, key: str) -> bool:
+    def is_in_flight(self, key: str) -> bool:
         """Is there a flight for this key that could be followed?"""
         return key in self._by_key
 
@@ -60,20 +60,20 @@ class SingleFlight(Generic[Result]):
         """Start a flight. A flight with an empty key cannot be joined."""
         task: asyncio.Task[Result] = asyncio.ensure_future(_run(fly))
         flight = Flight(key, task, broadcast or Broadcast(), span)
-        self._in_air.add(task)
+        self._in_flight.add(task)
         if key:
             self._by_key[key] = flight
         task.add_done_callback(lambda _: self._landed(flight))
         return flight
 
     def _landed(self, flight: Flight[Result]) -> None:
-        self._in_air.discard(flight.task)
+        self._in_flight.discard(flight.task)
         if self._by_key.get(flight.key) is flight:
             del self._by_key[flight.key]
 
     @property
-    def in_air(self) -> int:
-        return len(self._in_air)
+    def in_flight(self) -> int:
+        return len(self._in_flight)
 
     @property
     def followers(self) -> int:
@@ -82,9 +82,9 @@ class SingleFlight(Generic[Result]):
 
     async def drain(self, seconds: float) -> int:
         """Wait for every flight, at most so long; how many were still in the air then."""
-        if self._in_air:
-            await asyncio.wait(set(self._in_air), timeout=seconds)
-        return len(self._in_air)
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight), timeout=seconds)
+        return len(self._in_flight)
 
 
 async def _run(fly: Callable[[], Awaitable[Result]]) -> Result:

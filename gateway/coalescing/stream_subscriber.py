@@ -36,36 +36,36 @@ class StreamSubscriber:
         self._partials_left = partial_images
         self._begun = False
 
-    async def hear(
+    async def follow(
         self, flight: Flight[Result], led: bool, gone: Callable[[], Awaitable[None]]
     ) -> Result:
         """Hear a flight out, and how it landed. Raises ClientGone; the flight goes on then."""
-        news = asyncio.Event()
+        wakeup = asyncio.Event()
         leaving = asyncio.ensure_future(gone())
 
-        def tell(_: object) -> None:
-            news.set()
+        def wake(_: object) -> None:
+            wakeup.set()
 
-        flight.task.add_done_callback(tell)
-        leaving.add_done_callback(tell)
+        flight.task.add_done_callback(wake)
+        leaving.add_done_callback(wake)
         try:
-            with flight.broadcast.subscribe(news):
-                return await self._hear(flight, led, leaving, news)
+            with flight.broadcast.subscribe(wakeup):
+                return await self._follow(flight, led, leaving, wakeup)
         finally:
             leaving.cancel()
-            flight.task.remove_done_callback(tell)
+            flight.task.remove_done_callback(wake)
 
-    async def _hear(
+    async def _follow(
         self,
         flight: Flight[Result],
         led: bool,
         leaving: asyncio.Future[None],
-        news: asyncio.Event,
+        wakeup: asyncio.Event,
     ) -> Result:
         broadcast = flight.broadcast
         place = 0 if led else broadcast.now
         while True:
-            news.clear()
+            wakeup.clear()
             if broadcast.open:
                 await self._begin_once(led, broadcast)
             passed = broadcast.since(place)
@@ -79,7 +79,7 @@ class StreamSubscriber:
                 return flight.task.result()
             if leaving.done():
                 raise ClientGone
-            if not await self._came(news):
+            if not await self._woken(wakeup):
                 await self._begin_once(led, broadcast)
                 await self._send(HEARTBEAT)
 
@@ -94,11 +94,11 @@ class StreamSubscriber:
         self._partials_left -= 1
         return self._partials_left >= 0
 
-    async def _came(self, news: asyncio.Event) -> bool:
+    async def _woken(self, wakeup: asyncio.Event) -> bool:
         """Wait for news; False where a heartbeat is due first."""
         try:
             async with asyncio.timeout(self._heartbeat_seconds):
-                await news.wait()
+                await wakeup.wait()
         except TimeoutError:
             return False
         return True

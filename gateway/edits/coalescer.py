@@ -16,19 +16,20 @@ from gateway.coalescing.rules.lease import FRESH, CoalescingKey, is_of_request, 
 from gateway.coalescing.rules.retry_memory import Name, RetryMemory
 from gateway.coalescing.single_flight import ClientGone, Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
-from gateway.edits.flight_result import Failed, FlightResult, Order, Picture, span_facts
+from gateway.edits.edit_request import EditRequest
+from gateway.edits.flight_result import Failed, FlightResult, Picture, span_facts
 from gateway.model.errors import Refusal
 from gateway.telemetry.spans import NO_SPANS, Span, Spans
 
 ALONE = "alone:"
-Fly = Callable[[Order], Awaitable[FlightResult]]
+Fly = Callable[[EditRequest], Awaitable[FlightResult]]
 
 
 class Joinable(NamedTuple):
     """What somebody who asks again would find in this process: a flight to join, or what one
     brought and was kept, because it was told to ask again."""
 
-    in_air: bool
+    in_flight: bool
     kept: bool
 
 
@@ -51,7 +52,7 @@ class Coalescer:
         client_wait_seconds: float,
         now_ms: Callable[[], int],
         retries: RetryMemory[FlightResult] | None = None,
-        on_unattended: Callable[[Order, FlightResult], None] | None = None,
+        on_unattended: Callable[[EditRequest, FlightResult], None] | None = None,
         spans: Spans = NO_SPANS,
     ) -> None:
         """`on_unattended` hears of flights that landed when their leader had left."""
@@ -66,23 +67,23 @@ class Coalescer:
         self._leading: set[str] = set()
         """The requests whose flights are in the air."""
 
-    def leads(self, request_id: str) -> bool:
+    def is_leading(self, request_id: str) -> bool:
         """Is the flight that this request has begun in the air here?"""
         return request_id in self._leading
 
-    def awaits(self, coalescing_key: CoalescingKey, key_id: str) -> Joinable:
+    def would_join(self, coalescing_key: CoalescingKey, key_id: str) -> Joinable:
         """What the same request would find here if it came again; changes nothing."""
         now_ms, name = self._now_ms(), _name(coalescing_key, key_id)
         again = coalescing_key.retry or self._retries.is_promised(name, now_ms)
         key = flight_key(coalescing_key, key_id)
-        in_air = self._flights.is_in_air(key) and (again or coalescing_key.shared)
+        in_flight = self._flights.is_in_flight(key) and (again or coalescing_key.shared)
         if key == coalescing_key.key:
-            in_air = in_air or self._flights.is_in_air(FRESH + key)
-        return Joinable(in_air, again and self._retries.find(name, now_ms) is not None)
+            in_flight = in_flight or self._flights.is_in_flight(FRESH + key)
+        return Joinable(in_flight, again and self._retries.find(name, now_ms) is not None)
 
     async def join(
         self,
-        order: Order,
+        request: EditRequest,
         gone: Callable[[], Awaitable[None]],
         stream: StreamSubscriber | None = None,
     ) -> JoinResult:
@@ -93,55 +94,58 @@ class Coalescer:
         goes on in both cases.
         """
         deadline = asyncio.get_running_loop().time() + self._client_wait_seconds
-        again = order.directives.retry or self._retries.was_promised(
-            _name_of(order), self._now_ms()
+        again = request.directives.retry or self._retries.was_promised(
+            _name_of(request), self._now_ms()
         )
         while True:
-            if known := self._known(order, again):
+            if known := self._known(request, again):
                 return JoinResult(known, led=False)
-            flight, led = self._board(order, again)
+            flight, led = self._join_or_start(request, again)
             try:
                 if stream:
-                    result = await stream.hear(flight, led, gone)
+                    result = await stream.follow(flight, led, gone)
                 else:
-                    result = await self._wait(flight, order, gone, deadline)
+                    result = await self._wait(flight, request, gone, deadline)
             except BaseException:
                 if led:
-                    flight.task.add_done_callback(functools.partial(self._unattended, order))
+                    flight.task.add_done_callback(functools.partial(self._unattended, request))
                 raise
             finally:
                 flight.followers -= not led
-            if led or not _is_leaders_alone(result, order):
+            if led or not _is_leaders_alone(result, request):
                 return JoinResult(result, led)
 
-    def _unattended(self, order: Order, task: asyncio.Task[FlightResult]) -> None:
+    def _unattended(self, request: EditRequest, task: asyncio.Task[FlightResult]) -> None:
         if self._on_unattended and not task.cancelled():
-            self._on_unattended(order, task.result())
+            self._on_unattended(request, task.result())
 
     # --- what is remembered -----------------------------------------------------------
 
-    def _known(self, order: Order, again: bool) -> FlightResult | None:
+    def _known(self, request: EditRequest, again: bool) -> FlightResult | None:
         """How this edit failed a moment ago, or what the attempt before this retry brought."""
-        now_ms, coalescing_key = self._now_ms(), order.coalescing_key
-        if again and (result := self._retries.find(_name_of(order), now_ms)):
+        now_ms, coalescing_key = self._now_ms(), request.coalescing_key
+        if again and (result := self._retries.find(_name_of(request), now_ms)):
             return result
         if coalescing_key.fresh:
             return None
-        remembered = self._failures.recall(coalescing_key.key, now_ms, coalescing_key.aside)
+        remembered = self._failures.recall(coalescing_key.key, now_ms, coalescing_key.extra_digest)
         if remembered is None or (
             is_refusal(remembered.refusal.code) and not coalescing_key.stores
         ):
             return None
         return Failed(
-            remembered.refusal, remembered=remembered, recalled=True, aside=coalescing_key.aside
+            remembered.refusal,
+            remembered=remembered,
+            recalled=True,
+            extra_digest=coalescing_key.extra_digest,
         )
 
-    def _learn(self, order: Order, result: FlightResult) -> None:
-        address = order.fingerprint
+    def _learn(self, request: EditRequest, result: FlightResult) -> None:
+        fingerprint = request.fingerprint
         if isinstance(result, Picture):
-            self._failures.forget(address.key, address.aside)
+            self._failures.forget(fingerprint.key, fingerprint.extra_digest)
         elif result.remembered:
-            self._failures.keep(address.key, result.remembered, address.aside)
+            self._failures.keep(fingerprint.key, result.remembered, fingerprint.extra_digest)
 
     def _keep_for_retries(self, name: Name, fresh: bool, result: FlightResult) -> None:
         """Keep what a retry of this request would find nowhere else."""
@@ -157,25 +161,27 @@ class Coalescer:
 
     # --- boarding ---------------------------------------------------------------------
 
-    def _board(self, order: Order, again: bool) -> tuple[Flight[FlightResult], bool]:
+    def _join_or_start(
+        self, request: EditRequest, again: bool
+    ) -> tuple[Flight[FlightResult], bool]:
         """The flight to wait for, one in the air or a new one; True where it is new."""
-        key = flight_key(order.coalescing_key, order.caller.key_id)
+        key = flight_key(request.coalescing_key, request.caller.key_id)
         flight = None
         if again or not key.startswith(ALONE):
             flight = self._flights.follow(key)
-        if flight is None and key == order.fingerprint.key:
+        if flight is None and key == request.fingerprint.key:
             flight = self._flights.follow(FRESH + key)
         led = flight is None
         if flight is None:
-            order.spool.share()
+            request.spool.share()
             span = self._spans.flight("flight")
-            fly = functools.partial(self._fly_and_learn, order, span)
-            flight = self._flights.start(fly, key, order.broadcast, span)
-            self._leading.add(order.request_id)
-            flight.task.add_done_callback(lambda _: self._leading.discard(order.request_id))
+            fly = functools.partial(self._fly_and_learn, request, span)
+            flight = self._flights.start(fly, key, request.broadcast, span)
+            self._leading.add(request.request_id)
+            flight.task.add_done_callback(lambda _: self._leading.discard(request.request_id))
         else:
             flight.span.link()
-        name, fresh = _name_of(order), order.directives.no_cache
+        name, fresh = _name_of(request), request.directives.no_cache
 
         def keep(task: asyncio.Task[FlightResult]) -> None:
             if not task.cancelled():
@@ -184,19 +190,19 @@ class Coalescer:
         flight.task.add_done_callback(keep)
         return flight, led
 
-    async def _fly_and_learn(self, order: Order, span: Span) -> FlightResult:
+    async def _fly_and_learn(self, request: EditRequest, span: Span) -> FlightResult:
         with self._spans.under(span):
-            result = await self._fly(order)
-            span.note(span_facts(order, result))
+            result = await self._fly(request)
+            span.note(span_facts(request, result))
             if isinstance(result, Failed):
                 span.failed(result.refusal.code)
-        self._learn(order, result)
+        self._learn(request, result)
         return result
 
     async def _wait(
         self,
         flight: Flight[FlightResult],
-        order: Order,
+        request: EditRequest,
         gone: Callable[[], Awaitable[None]],
         deadline: float,
     ) -> FlightResult:
@@ -214,7 +220,7 @@ class Coalescer:
             return flight.task.result()
         if leaving.done() and not leaving.cancelled():
             raise ClientGone
-        self._retries.promise(_name_of(order), self._now_ms())
+        self._retries.promise(_name_of(request), self._now_ms())
         raise Refusal(
             "still_running",
             "This edit is still being made. Send the same request again: it joins the one that "
@@ -238,16 +244,16 @@ def flight_key(coalescing_key: CoalescingKey, key_id: str) -> str:
 
 def _name(coalescing_key: CoalescingKey, key_id: str) -> Name:
     """The same for a retry, which sends exactly the same, fields of no picture and all."""
-    return key_id, f"{flight_key(coalescing_key, key_id)} {coalescing_key.aside}"
+    return key_id, f"{flight_key(coalescing_key, key_id)} {coalescing_key.extra_digest}"
 
 
-def _name_of(order: Order) -> Name:
-    return _name(order.coalescing_key, order.caller.key_id)
+def _name_of(request: EditRequest) -> Name:
+    return _name(request.coalescing_key, request.caller.key_id)
 
 
-def _is_leaders_alone(result: FlightResult, order: Order) -> bool:
+def _is_leaders_alone(result: FlightResult, request: EditRequest) -> bool:
     """Is this how it ended for the leader, and need not be how it ends for this follower?"""
     if isinstance(result, Picture):
         return False
-    sent_others = result.aside != order.fingerprint.aside
+    sent_others = result.extra_digest != request.fingerprint.extra_digest
     return result.leaders_own or (sent_others and is_of_request(result.refusal.code))

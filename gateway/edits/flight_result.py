@@ -5,40 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.rules.failure_memory import Remembered
-from gateway.coalescing.rules.lease import CoalescingKey
-from gateway.model.caller import Caller
-from gateway.model.edit import Edit, Fingerprint
+from gateway.edits.edit_request import EditRequest
 from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS, usd
 from gateway.model.reservation import Settled
 from gateway.telemetry.request_record import stages_ms
 from gateway.telemetry.spans import Facts
-from gateway.uploads.spool import Spool
-from gateway.wire.cache_directives import Directives
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be bought, and for whom."""
-
-    request_id: str
-    caller: Caller
-    edit: Edit
-    spool: Spool
-    fingerprint: Fingerprint
-    directives: Directives
-    broadcast: Broadcast = field(default_factory=Broadcast)
-    """Hears of the call on its way, if this order's is the one that is made."""
-    coalescing_key: CoalescingKey = field(init=False)
-    """How it is to be bought, as far as other flights of the same edit are concerned."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "coalescing_key", CoalescingKey.of(self.fingerprint, self.directives)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +48,32 @@ class Failed:
 
     `leaders_own` says that it is the leader's own trouble: a follower may try with its own
     money. `remembered`: whoever asks again gets the same for a while; `recalled`: it was given
-    from that memory, without a call. `aside` is the leader's `Fingerprint.aside`: whoever sends
-    other fields than it did may not be refused for what it was.
+    from that memory, without a call. `extra_digest` is the leader's: a request that sends other
+    extra fields may get another answer.
     """
 
     refusal: Refusal
     leaders_own: bool = False
     remembered: Remembered | None = None
     recalled: bool = False
-    aside: str = ""
+    extra_digest: str = ""
     summary: CallSummary = CallSummary()
 
 
 FlightResult = Picture | Failed
 
 
-def landing_facts(order: Order, result: FlightResult) -> dict[str, object]:
+def landing_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
     """What the journal says of a flight whose own request has no line left to say it in."""
     summary = result.summary
     settled = summary.settled
     return {
         "code": result.refusal.code if isinstance(result, Failed) else None,
         "stored": isinstance(result, Picture) and result.stored,
-        "team": order.caller.team,
-        "key_id": order.caller.key_id,
-        "model": order.edit.model,
-        "fingerprint": order.fingerprint.key,
+        "team": request.caller.team,
+        "key_id": request.caller.key_id,
+        "model": request.edit.model,
+        "fingerprint": request.fingerprint.key,
         "cost_usd": usd(settled.cost_nanos) if settled else None,
         "estimated": settled.estimated if settled else None,
         "upstream_request_id": summary.upstream_request_id or None,
@@ -107,13 +81,13 @@ def landing_facts(order: Order, result: FlightResult) -> dict[str, object]:
     }
 
 
-def span_facts(order: Order, result: FlightResult) -> Facts:
+def span_facts(request: EditRequest, result: FlightResult) -> Facts:
     """What a flight's span says of it when it has landed."""
     settled = result.summary.settled
     return {
-        "gateway.request_id": order.request_id,
-        "gateway.fingerprint": order.fingerprint.key,
-        "gateway.team": order.caller.team,
+        "gateway.request_id": request.request_id,
+        "gateway.fingerprint": request.fingerprint.key,
+        "gateway.team": request.caller.team,
         "gateway.stored": isinstance(result, Picture) and result.stored,
         "gateway.cost_usd": settled.cost_nanos / NANOS if settled else None,
         "gateway.cost_estimated": settled.estimated if settled else None,

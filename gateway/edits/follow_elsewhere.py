@@ -15,7 +15,8 @@ from gateway.coalescing.lease_transaction import Blocked, LeaseTransaction
 from gateway.coalescing.lease_watcher import LeaseEnd, LeaseWatcher
 from gateway.coalescing.rules.failure_memory import refusal_of, remembered_of
 from gateway.coalescing.rules.lease import Lease, LeaseStatus, is_of_request
-from gateway.edits.flight_result import Failed, FlightResult, Order, Picture
+from gateway.edits.edit_request import EditRequest
+from gateway.edits.flight_result import Failed, FlightResult, Picture
 from gateway.model.errors import Refusal
 from gateway.telemetry.log import EventLog
 
@@ -37,49 +38,51 @@ class Follower:
         self._now_ms = now_ms
 
     async def follow(
-        self, order: Order, lease_transaction: LeaseTransaction, blocked: Blocked
+        self, request: EditRequest, lease_transaction: LeaseTransaction, blocked: Blocked
     ) -> FlightResult | None:
         """How the flight landed that stands in this order's way; None: try again to lead.
 
         Raises `shutting_down` where this process ends first.
         """
         lease = blocked.lease
-        if blocked.standing is LeaseStatus.FAILED:
-            return _crash(order, lease, recalled=True)
-        if blocked.standing is LeaseStatus.IN_AIR:
+        if blocked.status is LeaseStatus.FAILED:
+            return _crash(request, lease, recalled=True)
+        if blocked.status is LeaseStatus.IN_FLIGHT:
             ended = await self._lease_watcher.end_of(lease)
             lease = ended.lease
             if ended.how is LeaseEnd.FAILED:
-                return _crash(order, lease, recalled=False)
-            if ended.how is LeaseEnd.CLOSED:
+                return _crash(request, lease, recalled=False)
+            if ended.how is LeaseEnd.SHUTTING_DOWN:
                 raise Refusal("shutting_down", _CLOSED, retry_after_seconds=2)
-            if ended.how is LeaseEnd.SILENT:
-                self._take_over(order, lease_transaction, lease)
-            if ended.how is not LeaseEnd.LANDED:
+            if ended.how is LeaseEnd.OWNER_LOST:
+                self._take_over(request, lease_transaction, lease)
+            if ended.how is not LeaseEnd.FINISHED:
                 return None
-        stored = await self._arrived(order, lease)
+        stored = await self._arrived(request, lease)
         if stored is None:
-            lease_transaction.given_up.add(lease.id)
+            lease_transaction.ignored_ids.add(lease.id)
             return None
         return Picture(stored.entry, stored.body, found=True, elsewhere=True, stored=True)
 
-    def _take_over(self, order: Order, lease_transaction: LeaseTransaction, lease: Lease) -> None:
-        lease_transaction.given_up.add(lease.id)
+    def _take_over(
+        self, request: EditRequest, lease_transaction: LeaseTransaction, lease: Lease
+    ) -> None:
+        lease_transaction.ignored_ids.add(lease.id)
         self._log.warn(
             "a flight is taken over from a process that shows no life",
             taken_over=lease.request_id,
-            fingerprint=order.fingerprint.key,
+            fingerprint=request.fingerprint.key,
             owner=lease.owner_id,
         )
 
-    async def _arrived(self, order: Order, lease: Lease) -> Stored | None:
+    async def _arrived(self, request: EditRequest, lease: Lease) -> Stored | None:
         """The result of a flight that has landed, for which the store may need a moment more."""
-        key, hidden, last_look = order.fingerprint.key, True, False
+        key, hidden, last_look = request.fingerprint.key, True, False
         clock = asyncio.get_running_loop().time
         deadline = clock() + (lease.until_ms - (lease.ended_ms or lease.until_ms)) / 1000
         while True:
             stored = await self._results.get(key)
-            if stored and self._serves(order, lease, stored):
+            if stored and self._serves(request, lease, stored):
                 return stored
             if stored and hidden and stored.entry.created_ms < lease.started_ms:
                 hidden = False  # by this machine's own copy of what was there before
@@ -87,14 +90,14 @@ class Follower:
             elif last_look or clock() >= deadline:
                 return None
             else:  # its owner takes the lease away where nothing could be stored
-                last_look = (await self._lease_watcher.end_of(lease)).how is not LeaseEnd.LANDED
+                last_look = (await self._lease_watcher.end_of(lease)).how is not LeaseEnd.FINISHED
 
-    def _serves(self, order: Order, lease: Lease, stored: Stored) -> bool:
+    def _serves(self, request: EditRequest, lease: Lease, stored: Stored) -> bool:
         made_since = stored.entry.created_ms >= lease.started_ms
         if made_since or stored.entry.request_id == lease.request_id:
             return True
-        age = order.directives.max_age_seconds
-        return not order.directives.no_cache and may_serve(stored.entry, self._now_ms(), age)
+        age = request.directives.max_age_seconds
+        return not request.directives.no_cache and may_serve(stored.entry, self._now_ms(), age)
 
 
 _CLOSED = (
@@ -103,17 +106,22 @@ _CLOSED = (
 )
 
 
-def _crash(order: Order, lease: Lease, *, recalled: bool) -> Failed | None:
+def _crash(request: EditRequest, lease: Lease, *, recalled: bool) -> Failed | None:
     """The failure that a lease carries; one that is not remembered is its followers' alone.
 
     None also where it may be due to what its leader sent beside, and this order does not.
     """
     if lease.failure is None:
         return None
-    aside = lease.failure.aside
-    if is_of_request(lease.failure.code) and aside != order.fingerprint.aside:
+    extra_digest = lease.failure.extra_digest
+    if is_of_request(lease.failure.code) and extra_digest != request.fingerprint.extra_digest:
         return None
     remembered = remembered_of(lease)
     if remembered and lease.until_ms <= (lease.ended_ms or 0):
         remembered = None
-    return Failed(refusal_of(lease.failure), remembered=remembered, recalled=recalled, aside=aside)
+    return Failed(
+        refusal_of(lease.failure),
+        remembered=remembered,
+        recalled=recalled,
+        extra_digest=extra_digest,
+    )

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from gateway.edits.flight_result import Order
+from gateway.edits.edit_request import EditRequest
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible
@@ -95,7 +95,7 @@ class Forwarder:
         self._log = log
         self._spans = spans
 
-    async def forward(self, order: Order, permit: Permit) -> Call:
+    async def forward(self, order: EditRequest, permit: Permit) -> Call:
         """Call the upstream, again where that can't buy twice. Never raises."""
         facts = facts_of_call(order.edit, self._settings.name, self._settings.base_url)
         with self._spans.call(f"{OPERATION} {order.edit.model}", facts) as span:
@@ -105,7 +105,7 @@ class Forwarder:
                 span.failed(call.refusal.code)
         return call
 
-    async def _try(self, order: Order, permit: Permit) -> Call:
+    async def _try(self, order: EditRequest, permit: Permit) -> Call:
         deadline = time.perf_counter() + self._settings.timeout_seconds
         order.broadcast.left()
         if rest := self._upstream.rest_seconds:
@@ -139,7 +139,7 @@ class Forwarder:
             await asyncio.sleep(again.wait_seconds)
         return call
 
-    async def _attempt(self, order: Order) -> Call:
+    async def _attempt(self, order: EditRequest) -> Call:
         started, result = time.perf_counter(), "failed"
         self._metrics.upstream_in_flight.inc()
         try:
@@ -176,7 +176,7 @@ class Forwarder:
                 model=order.edit.model, result=result, seconds=time.perf_counter() - started
             )
 
-    async def _read(self, order: Order, answer: Answer) -> Call:
+    async def _read(self, order: EditRequest, answer: Answer) -> Call:
         settlement = Settlement(
             cost_nanos=None,
             status=answer.status,
@@ -241,7 +241,7 @@ def _as_plain(answer: Answer, model: str) -> Answer:
     return replace(answer, body=plain_body(answer.last, model), last=None)
 
 
-def _request(order: Order) -> tuple[str, Payload]:
+def _request(order: EditRequest) -> tuple[str, Payload]:
     """The path and the body that go upstream: our own framing around what the client sent."""
     edit = order.edit
     path = f"/images/{edit.route}"
@@ -255,7 +255,9 @@ async def _whole(document: bytes) -> AsyncGenerator[bytes | memoryview, None]:
     yield document
 
 
-async def _pieces(encoded: EncodedBody, order: Order) -> AsyncGenerator[bytes | memoryview, None]:
+async def _pieces(
+    encoded: EncodedBody, order: EditRequest
+) -> AsyncGenerator[bytes | memoryview, None]:
     for segment in encoded.segments:
         if isinstance(segment, bytes):
             yield segment

@@ -22,7 +22,8 @@ from gateway.coalescing.single_flight import ClientGone
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.coalescer import Coalescer, JoinResult
 from gateway.edits.early_checks import EarlyChecks
-from gateway.edits.flight_result import CallSummary, Failed, Order
+from gateway.edits.edit_request import EditRequest
+from gateway.edits.flight_result import CallSummary, Failed
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.model.errors import Refusal
@@ -239,7 +240,7 @@ class Pipeline:
                 cache_generations=self._settings.cache.generations,
             )
         trace.fingerprint = address.key
-        trace.aside, trace.uncacheable = address.aside, address.uncacheable or ""
+        trace.extra_digest, trace.uncacheable = address.extra_digest, address.uncacheable or ""
         return address
 
     # --- look up ----------------------------------------------------------------------
@@ -281,7 +282,7 @@ class Pipeline:
         Raises `still_running` where it takes longer than a client can wait, and ClientGone
         where the client leaves first; the flight goes on in both cases.
         """
-        order = Order(
+        request = EditRequest(
             request_id=trace.request_id,
             caller=admitted.caller,
             edit=edit,
@@ -289,20 +290,20 @@ class Pipeline:
             fingerprint=address,
             directives=admitted.directives,
         )
-        stream = self._stream(order, incoming) if is_streaming(edit) else None
+        stream = self._stream(request, incoming) if is_streaming(edit) else None
         with trace.stage("join"):
-            return await self._coalescer.join(order, incoming.gone, stream)
+            return await self._coalescer.join(request, incoming.gone, stream)
 
-    def _stream(self, order: Order, incoming: Incoming) -> StreamSubscriber:
+    def _stream(self, request: EditRequest, incoming: Incoming) -> StreamSubscriber:
         async def begin(led: bool, broadcast: Broadcast) -> None:
-            status = _expected(order, led) if broadcast.away else None
+            status = _expected(request, led) if broadcast.away else None
             await incoming.begin(Reply(b"", status, content_type=CONTENT_TYPE))
 
         return StreamSubscriber(
             begin=begin,
             send=incoming.send,
             heartbeat_seconds=self._settings.server.stream_heartbeat_seconds,
-            partial_images=partial_images_asked(order.edit),
+            partial_images=partial_images_asked(request.edit),
         )
 
     # --- respond ----------------------------------------------------------------------
@@ -377,12 +378,12 @@ async def _as_events(reply: Reply, edit: Edit) -> Reply:
     return replace(reply, body=body, content_type=CONTENT_TYPE)
 
 
-def _expected(order: Order, led: bool) -> CacheStatus:
+def _expected(request: EditRequest, led: bool) -> CacheStatus:
     """How it will end, if the call that is in the air brings a picture."""
-    key, directives = order.fingerprint.key, order.directives
+    key, directives = request.fingerprint.key, request.directives
     if not led:
         return CacheStatus(Outcome.COALESCED, key=key)
-    why_not = order.fingerprint.uncacheable or ("no-store" if directives.no_store else "")
+    why_not = request.fingerprint.uncacheable or ("no-store" if directives.no_store else "")
     return CacheStatus(_outcome(why_not, directives), key=key, detail=why_not)
 
 

@@ -18,7 +18,8 @@ from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
 from gateway.coalescing.rules.failure_memory import Remembered, failure_of, memory_seconds
-from gateway.edits.flight_result import CallSummary, Failed, FlightResult, Order, Picture
+from gateway.edits.edit_request import EditRequest
+from gateway.edits.flight_result import CallSummary, Failed, FlightResult, Picture
 from gateway.edits.follow_elsewhere import Follower
 from gateway.edits.forward import Answered, Call, CallFailed, Forwarder
 from gateway.ledger.budget_service import BudgetService
@@ -89,11 +90,11 @@ class Buyer:
         self._now_ms = now_ms
         self._spans = spans
 
-    async def buy(self, order: Order) -> FlightResult:
+    async def buy(self, request: EditRequest) -> FlightResult:
         """The whole of a flight. Never raises: what goes wrong is in the landing."""
         stages = Stages(self._spans)
         try:
-            return await self._buy(order, stages)
+            return await self._buy(request, stages)
         except Refusal as refusal:
             own = refusal.code in LEADERS_OWN
             return Failed(refusal, leaders_own=own, summary=CallSummary(stages=stages.seconds))
@@ -101,27 +102,27 @@ class Buyer:
             self._log.fault("a flight crashed", error)
             return Failed(INTERNAL, summary=CallSummary(stages=stages.seconds))
         finally:
-            order.spool.close()
+            request.spool.close()
 
-    async def _buy(self, order: Order, stages: Stages) -> FlightResult:
-        paid = await self._lead(order, stages)
+    async def _buy(self, request: EditRequest, stages: Stages) -> FlightResult:
+        paid = await self._lead(request, stages)
         if not isinstance(paid, Paid):
             return paid
         try:
-            return await self._fly(order, paid, stages)
+            return await self._fly(request, paid, stages)
         except Exception:
             paid.permit.release()
-            paid.lease_transaction.lost()
-            await self._book(order, paid, UNKNOWN)
+            paid.lease_transaction.abandon()
+            await self._book(request, paid, UNKNOWN)
             raise
 
-    async def _fly(self, order: Order, paid: Paid, stages: Stages) -> FlightResult:
-        caller = order.caller
-        self._metrics.expect_cost(model=order.edit.model, team=caller.team, key_id=caller.key_id)
-        call = await self._call(order, paid.permit, stages)
-        remembered = self._note(order, paid.lease_transaction, call)
+    async def _fly(self, request: EditRequest, paid: Paid, stages: Stages) -> FlightResult:
+        caller = request.caller
+        self._metrics.expect_cost(model=request.edit.model, team=caller.team, key_id=caller.key_id)
+        call = await self._call(request, paid.permit, stages)
+        remembered = self._note(request, paid.lease_transaction, call)
         with stages.time("settle"):
-            settled = await self.settle(order, paid, call)
+            settled = await self.settle(request, paid, call)
         summary = CallSummary(
             settled=settled,
             upstream_request_id=call.settlement.upstream_request_id if call.settlement else "",
@@ -130,27 +131,30 @@ class Buyer:
         if isinstance(call, CallFailed) or settled is None:
             refusal = call.refusal if isinstance(call, CallFailed) else INTERNAL
             return Failed(
-                refusal, remembered=remembered, aside=order.fingerprint.aside, summary=summary
+                refusal,
+                remembered=remembered,
+                extra_digest=request.fingerprint.extra_digest,
+                summary=summary,
             )
         with stages.time("store"):
-            return await self.store(order, paid, call, summary)
+            return await self.store(request, paid, call, summary)
 
-    async def _lead(self, order: Order, stages: Stages) -> Paid | FlightResult:
+    async def _lead(self, request: EditRequest, stages: Stages) -> Paid | FlightResult:
         """Money for the call, unless there turns out to be a picture, or somebody else's call."""
-        lease_transaction = self._leases.of(order.coalescing_key, order.request_id)
+        lease_transaction = self._leases.of(request.coalescing_key, request.request_id)
         while True:
-            if found := await self._look(order, stages):
+            if found := await self._look(request, stages):
                 return found
             try:
-                return await self._line_up(order, lease_transaction, stages)
+                return await self._line_up(request, lease_transaction, stages)
             except Blocked as blocked:
                 with stages.time("follow"):
-                    result = await self._follower.follow(order, lease_transaction, blocked)
+                    result = await self._follower.follow(request, lease_transaction, blocked)
             if result:
                 return replace(result, summary=CallSummary(stages=stages.seconds))
 
     async def _line_up(
-        self, order: Order, lease_transaction: LeaseTransaction, stages: Stages
+        self, request: EditRequest, lease_transaction: LeaseTransaction, stages: Stages
     ) -> Paid | Picture:
         """A seat at the upstream first, then the money: none is held by who waits in the line.
 
@@ -159,19 +163,19 @@ class Buyer:
         """
         if self._limiter.is_full:
             with stages.time("afford"):
-                await self.afford(order)
+                await self.afford(request)
         with ExitStack() as stack:
             with stages.time("queue"):
-                permit = await self._limiter.clear(order.caller.team)
+                permit = await self._limiter.clear(request.caller.team)
             stack.callback(permit.release)
-            if permit.queued and (found := await self._look(order, stages)):
+            if permit.queued and (found := await self._look(request, stages)):
                 return found
             with stages.time("reserve"):
-                reservation = await self.reserve(order, lease_transaction, permit)
+                reservation = await self.reserve(request, lease_transaction, permit)
             stack.pop_all()
         return Paid(reservation, lease_transaction, permit)
 
-    async def _call(self, order: Order, permit: Permit, stages: Stages) -> Call:
+    async def _call(self, request: EditRequest, permit: Permit, stages: Stages) -> Call:
         """The call itself. Who had to wait for money has let others have the seat meanwhile."""
         try:
             with stages.time("queue"):
@@ -180,76 +184,76 @@ class Buyer:
             return CallFailed(refusal, None)
         try:
             with stages.time("forward"):
-                return await self._forwarder.forward(order, permit)
+                return await self._forwarder.forward(request, permit)
         finally:
             permit.release()
 
     # --- look again -------------------------------------------------------------------
 
-    async def _look(self, order: Order, stages: Stages) -> Picture | None:
+    async def _look(self, request: EditRequest, stages: Stages) -> Picture | None:
         with stages.time("look_again"):
-            found = await self.look_again(order)
+            found = await self.look_again(request)
         return Picture(found.entry, found.body, found=True, stored=True) if found else None
 
-    async def look_again(self, order: Order) -> Stored | None:
+    async def look_again(self, request: EditRequest) -> Stored | None:
         """Somebody may have stored it between the first look and this flight."""
-        if not order.directives.may_look or order.fingerprint.uncacheable:
+        if not request.directives.may_look or request.fingerprint.uncacheable:
             return None
-        stored = await self._results.get(order.fingerprint.key)
-        if stored and may_serve(stored.entry, self._now_ms(), order.directives.max_age_seconds):
+        stored = await self._results.get(request.fingerprint.key)
+        if stored and may_serve(stored.entry, self._now_ms(), request.directives.max_age_seconds):
             return stored
         return None
 
     # --- reserve ----------------------------------------------------------------------
 
     async def reserve(
-        self, order: Order, lease_transaction: LeaseTransaction, permit: Permit
+        self, request: EditRequest, lease_transaction: LeaseTransaction, permit: Permit
     ) -> Reservation:
         """Hold the most that this call can cost, at every level, and take the edit's lease.
 
         Raises Refusal, and Blocked where the lease is another flight's.
         """
         facts = CallFacts(
-            request_id=order.request_id,
-            model=order.edit.model,
-            route=order.edit.route,
-            fingerprint=order.fingerprint.key,
-            references=len(order.edit.references),
-            body_bytes=order.edit.body_bytes,
+            request_id=request.request_id,
+            model=request.edit.model,
+            route=request.edit.route,
+            fingerprint=request.fingerprint.key,
+            references=len(request.edit.references),
+            body_bytes=request.edit.body_bytes,
         )
         granted = await self._budgets.reserve(
-            order.caller,
+            request.caller,
             facts,
-            price_nanos=self._price_nanos(order),
-            images=order.edit.n,
+            price_nanos=self._price_nanos(request),
+            images=request.edit.n,
             along=lease_transaction,
             on_wait=permit.release,
         )
         return granted.reservation
 
-    async def afford(self, order: Order) -> None:
+    async def afford(self, request: EditRequest) -> None:
         """Is there money for this call, or will there be? Raises Refusal where there won't."""
         await self._budgets.afford(
-            order.caller,
-            order.edit.model,
-            price_nanos=self._price_nanos(order),
-            images=order.edit.n,
+            request.caller,
+            request.edit.model,
+            price_nanos=self._price_nanos(request),
+            images=request.edit.n,
         )
 
-    def _price_nanos(self, order: Order) -> int:
+    def _price_nanos(self, request: EditRequest) -> int:
         """What a picture of this call is reserved at, by the settings."""
-        model = self._settings.models.get(order.edit.model)
+        model = self._settings.models.get(request.edit.model)
         price = model.price_ceiling_usd if model else None
         return self._settings.upstream.price_ceiling_usd if price is None else price
 
     # --- settle -----------------------------------------------------------------------
 
     def _note(
-        self, order: Order, lease_transaction: LeaseTransaction, call: Call
+        self, request: EditRequest, lease_transaction: LeaseTransaction, call: Call
     ) -> Remembered | None:
         """Have the settlement tell the others how it ended; what is remembered of a failure."""
         if isinstance(call, Answered):
-            lease_transaction.landed()
+            lease_transaction.succeeded()
             return None
         seconds = 0.0
         if call.settlement:
@@ -258,44 +262,48 @@ class Buyer:
                 call.settlement.cost_nanos,
                 failure_seconds=self._settings.cache.failure_memory_seconds,
                 refusal_seconds=self._settings.cache.refusal_memory_seconds,
-                stores=order.coalescing_key.stores,
+                stores=request.coalescing_key.stores,
             )
         lease_transaction.failed(
-            failure_of(call.refusal, order.fingerprint.aside), int(seconds * 1000)
+            failure_of(call.refusal, request.fingerprint.extra_digest), int(seconds * 1000)
         )
         if not seconds:
             return None
         now_ms = self._now_ms()
         return Remembered(call.refusal, now_ms, now_ms + int(seconds * 1000))
 
-    async def settle(self, order: Order, paid: Paid, call: Call) -> Settled | None:
+    async def settle(self, request: EditRequest, paid: Paid, call: Call) -> Settled | None:
         """Book what the call cost, or give the money back where it never left."""
         if call.settlement is None:
             await self._budgets.void(paid.reservation, paid.lease_transaction)
             return None
-        return await self._book(order, paid, call.settlement)
+        return await self._book(request, paid, call.settlement)
 
-    async def _book(self, order: Order, paid: Paid, settlement: Settlement) -> Settled:
+    async def _book(self, request: EditRequest, paid: Paid, settlement: Settlement) -> Settled:
         """To book twice is to book once, in the ledger and in the metrics."""
         settled = await self._budgets.settle(
-            order.caller.key_id, paid.reservation, settlement, paid.lease_transaction
+            request.caller.key_id, paid.reservation, settlement, paid.lease_transaction
         )
         if not paid.counted:
             paid.counted = True
-            self._count(order, paid.reservation, settlement, settled)
+            self._count(request, paid.reservation, settlement, settled)
         return settled
 
     def _count(
-        self, order: Order, reservation: Reservation, settlement: Settlement, settled: Settled
+        self,
+        request: EditRequest,
+        reservation: Reservation,
+        settlement: Settlement,
+        settled: Settled,
     ) -> None:
         cost, images = settled.cost_nanos, reservation.images
-        labels = {"model": order.edit.model, "team": order.caller.team}
+        labels = {"model": request.edit.model, "team": request.caller.team}
         pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
         if cost or pictures:
             self._metrics.record_cost(
                 **labels,
-                request_id=order.request_id,
-                key_id=order.caller.key_id,
+                request_id=request.request_id,
+                key_id=request.caller.key_id,
                 cost_nanos=cost,
                 estimated=settled.estimated,
                 pictures=pictures,
@@ -312,19 +320,19 @@ class Buyer:
     # --- store ------------------------------------------------------------------------
 
     async def store(
-        self, order: Order, paid: Paid, call: Answered, summary: CallSummary
+        self, request: EditRequest, paid: Paid, call: Answered, summary: CallSummary
     ) -> Picture:
         """Keep the result, unless there is a reason not to. A broken store is only a miss."""
-        make = functools.partial(self._shared, order, call, summary)
-        why_not = _why_not_stored(order, call.answered)
+        make = functools.partial(self._shared, request, call, summary)
+        why_not = _why_not_stored(request, call.answered)
         if why_not:
             shared, kept = await asyncio.to_thread(make), False
         else:
             shared, kept = await self._results.keep(make)
             why_not = "" if kept else f"results-{self._results.failure or 'not-kept'}"
         if not kept:
-            await self._leases.let_go(paid.lease_transaction, paid.reservation.id)
-        elif order.directives.may_replace:
+            await self._leases.release(paid.lease_transaction, paid.reservation.id)
+        elif request.directives.may_replace:
             self._invalidation.replaced(shared.entry.key, shared.entry.created_ms)
         return Picture(
             entry=shared.entry,
@@ -335,25 +343,25 @@ class Buyer:
             summary=summary,
         )
 
-    def _shared(self, order: Order, call: Answered, summary: CallSummary) -> Stored:
+    def _shared(self, request: EditRequest, call: Answered, summary: CallSummary) -> Stored:
         """The result for everybody who did not pay; megabytes are copied and hashed for it."""
         now_ms = self._now_ms()
         cost_nanos = summary.settled.cost_nanos if summary.settled else None
         body = call.answered.for_sharing(cost_nanos)
         entry = Entry(
-            key=order.fingerprint.key,
-            team=order.caller.team,
-            key_id=order.caller.key_id,
-            model=order.edit.model,
+            key=request.fingerprint.key,
+            team=request.caller.team,
+            key_id=request.caller.key_id,
+            model=request.edit.model,
             cost_nanos=cost_nanos,
             created_ms=now_ms,
             expires_ms=now_ms + int(self._settings.cache.ttl * 1000),
             body_digest=self._digest(body),
             body_bytes=len(body),
             content_type="application/json",
-            request_id=order.request_id,
+            request_id=request.request_id,
             upstream_request_id=call.answer.request_id,
-            references=tuple(upload.digest for upload in order.edit.references),
+            references=tuple(upload.digest for upload in request.edit.references),
         )
         return Stored(entry, body)
 
@@ -369,9 +377,9 @@ class Stages:
         return Stage(name, self.seconds, self._spans)
 
 
-def _why_not_stored(order: Order, answered: ParsedAnswer) -> str:
-    if order.fingerprint.uncacheable:
-        return order.fingerprint.uncacheable
-    if order.directives.no_store:
+def _why_not_stored(request: EditRequest, answered: ParsedAnswer) -> str:
+    if request.fingerprint.uncacheable:
+        return request.fingerprint.uncacheable
+    if request.directives.no_store:
         return "no-store"
     return "url-results" if answered.has_urls else ""

@@ -53,7 +53,7 @@ class Fingerprint:
 
     key: str
     uncacheable: str | None = None
-    aside: str = ""
+    extra_digest: str = ""
     """A digest of what is sent upstream but is no part of the key (`user` and the like)."""
 
 

@@ -30,7 +30,7 @@ Gauges = dict[tuple[str, ...], float]
 def glance(parts: Container) -> None:
     """The gauges of this process's own: what is in memory."""
     metrics, recorder, flights = parts.metrics, parts.recorder, parts.flights
-    metrics.flights.set(flights.in_air)
+    metrics.flights.set(flights.in_flight)
     metrics.followers.set(flights.followers)
     metrics.usage_waiting.set(recorder.waiting)
     metrics.usage_lag.set(recorder.lag_seconds)

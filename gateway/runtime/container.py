@@ -160,7 +160,7 @@ def build(settings: Settings, log: EventLog, seat: WorkerSlot | None = None) -> 
         owner_id=owner.id,
         now_ms=clock,
         max_age_seconds=longest_flight_ms(settings) / 1000,
-        landing_seconds=2 * settings.cache.timeout_seconds + 1,
+        storing_seconds=2 * settings.cache.timeout_seconds + 1,
         on_failure=on_failure,
     )
     lease_watcher = LeaseWatcher(
@@ -248,10 +248,10 @@ def build(settings: Settings, log: EventLog, seat: WorkerSlot | None = None) -> 
         clock=clock,
         shutdown=GracefulShutdown(
             settings.server.drain_seconds,
-            lambda: flights.in_air,
+            lambda: flights.in_flight,
             log,
             on_end=limiter.close,
-            on_begin=lease_watcher.let_go,
+            on_begin=lease_watcher.stop_waiting,
         ),
     )
 

@@ -17,13 +17,13 @@ class GracefulShutdown:
     def __init__(
         self,
         seconds: float,
-        in_air: Callable[[], int],
+        in_flight: Callable[[], int],
         log: EventLog,
         on_end: Callable[[], None] = lambda: None,
         on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._seconds = seconds
-        self._in_air = in_air
+        self._in_flight = in_flight
         self._log = log
         self._on_end = on_end
         self._on_begin = on_begin
@@ -41,7 +41,7 @@ class GracefulShutdown:
         self._on_begin()
         self._until = time.monotonic() + self._seconds
         if self.busy:
-            self._log.note("draining", flights=self._in_air(), at_most_seconds=self._seconds)
+            self._log.note("draining", flights=self._in_flight(), at_most_seconds=self._seconds)
 
     def hurry(self) -> None:
         """Nothing is waited for any longer."""
@@ -60,4 +60,4 @@ class GracefulShutdown:
     @property
     def busy(self) -> bool:
         """Are there flights in the air? Those whose clients have left count as well."""
-        return self._in_air() > 0
+        return self._in_flight() > 0

@@ -63,7 +63,7 @@ class RequestRecord:
     status: int = 0
     code: str = ""
     fingerprint: str = ""
-    aside: str = ""
+    extra_digest: str = ""
     uncacheable: str = ""
     asked: str = ""
     """What was asked of the cache, as `Directives.text`."""

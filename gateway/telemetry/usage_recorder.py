@@ -199,7 +199,7 @@ def _row(trace: RequestRecord, caller: Caller, now_ms: int, zone: ZoneInfo) -> u
         cost_centre=caller.cost_centre,
         tags=caller.tags,
         fingerprint=trace.fingerprint,
-        aside=trace.aside,
+        aside=trace.extra_digest,
         uncacheable=trace.uncacheable,
         asked=trace.asked,
         took_us=round(trace.seconds * 1_000_000),

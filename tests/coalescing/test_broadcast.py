@@ -48,7 +48,7 @@ class Client:
             heartbeat_seconds=heartbeat_seconds,
             partial_images=partials,
         )
-        return asyncio.create_task(stream.hear(flight, led, self.gone))
+        return asyncio.create_task(stream.follow(flight, led, self.gone))
 
 
 class Air:

@@ -69,7 +69,7 @@ async def test_a_flight_that_lands_is_told_of_to_all_who_follow_it(
     assert lease_watcher.watched == 1
     await end(database, lease)
 
-    assert [(await watch).how for watch in watching] == [LeaseEnd.LANDED] * 3
+    assert [(await watch).how for watch in watching] == [LeaseEnd.FINISHED] * 3
     assert lease_watcher.watched == 0
 
 
@@ -110,7 +110,7 @@ async def test_an_owner_that_shows_no_life_is_told_of_in_time(
     ended = await lease_watcher.end_of(lease)
     took = asyncio.get_running_loop().time() - began
 
-    assert ended.how is LeaseEnd.SILENT
+    assert ended.how is LeaseEnd.OWNER_LOST
     assert SILENT_SECONDS <= took < SILENT_SECONDS + 1
 
 
@@ -124,7 +124,7 @@ async def test_an_owner_that_lives_is_followed_for_as_long_as_it_takes(
     assert not watching.done()
     await end(database, lease)
 
-    assert (await watching).how is LeaseEnd.LANDED
+    assert (await watching).how is LeaseEnd.FINISHED
     beating.cancel()
 
 
@@ -134,7 +134,7 @@ async def test_a_flight_that_is_too_old_is_given_up_though_its_owner_lives(
     beating = asyncio.create_task(keep_beating(database))
     lease = await take_off(database, seconds=0.3)
 
-    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.SILENT
+    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.OWNER_LOST
     beating.cancel()
 
 
@@ -157,8 +157,8 @@ async def test_whoever_waits_is_let_go_when_the_process_ends(
     await asyncio.sleep(0.1)
     await lease_watcher.close()
 
-    assert (await watching).how is LeaseEnd.CLOSED
-    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.CLOSED
+    assert (await watching).how is LeaseEnd.SHUTTING_DOWN
+    assert (await lease_watcher.end_of(lease)).how is LeaseEnd.SHUTTING_DOWN
 
 
 async def test_hundreds_of_flights_are_watched_together(
@@ -171,4 +171,4 @@ async def test_hundreds_of_flights_are_watched_together(
         await end(database, lease)
 
     async with asyncio.timeout(5):
-        assert {(await watch).how for watch in watching} == {LeaseEnd.LANDED}
+        assert {(await watch).how for watch in watching} == {LeaseEnd.FINISHED}

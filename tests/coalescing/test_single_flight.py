@@ -74,7 +74,7 @@ def test_a_crowd_that_leaves_does_not_lose_the_picture_and_pays_for_it_once(
     emulator.order({"hang": True})
     assert leaving_crowd(gateway.url, 50, patience=1.0) == 50
     let_go(emulator)
-    until(lambda: gateway.app.parts.flights.in_air == 0)
+    until(lambda: gateway.app.parts.flights.in_flight == 0)
 
     assert gateway.edit().headers["x-gateway-cache"] == "HIT"
     assert emulator.stats()["calls"] == emulator.stats()["billed_calls"] == 1

@@ -8,7 +8,8 @@ from gateway.coalescing.rules.failure_memory import Remembered
 from gateway.coalescing.rules.retry_memory import RetryMemory
 from gateway.coalescing.single_flight import SingleFlight
 from gateway.edits.coalescer import Coalescer
-from gateway.edits.flight_result import Failed, FlightResult, Order
+from gateway.edits.edit_request import EditRequest
+from gateway.edits.flight_result import Failed, FlightResult
 from gateway.model.caller import Account, Caller
 from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal
@@ -26,13 +27,13 @@ CALLER = Caller(
 )
 
 
-def order(aside: str = "", **directives: bool) -> Order:
-    return Order(
+def request(extra_digest: str = "", **directives: bool) -> EditRequest:
+    return EditRequest(
         request_id="r",
         caller=CALLER,
         edit=Edit("edits", "m", ()),
         spool=Spool(),
-        fingerprint=Fingerprint("v1-k", aside=aside),
+        fingerprint=Fingerprint("v1-k", extra_digest=extra_digest),
         directives=Directives(**directives),  # type: ignore[arg-type]
     )
 
@@ -43,11 +44,11 @@ class Upstream:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def fly(self, asked: Order) -> FlightResult:
+    async def fly(self, asked: EditRequest) -> FlightResult:
         self.calls += 1
         refusal = Refusal("upstream_refused", "no", status_override=400, body=b"x" * 10_000)
         remembered = Remembered(refusal, NOW, NOW + 60_000)
-        return Failed(refusal, remembered=remembered, aside=asked.fingerprint.aside)
+        return Failed(refusal, remembered=remembered, extra_digest=asked.fingerprint.extra_digest)
 
 
 async def stays() -> None:
@@ -56,26 +57,26 @@ async def stays() -> None:
 
 async def test_what_is_kept_for_retries_counts_the_bytes_of_refusals() -> None:
     upstream, retries = Upstream(), RetryMemory[FlightResult]()
-    coalescer = boarding_of(upstream, retries)
+    coalescer = coalescer_of(upstream, retries)
 
-    await coalescer.join(order(no_cache=True), stays)
+    await coalescer.join(request(no_cache=True), stays)
 
     assert 10_000 < retries.kept_bytes < 20_000
-    await coalescer.join(order(no_cache=True, retry=True), stays)
+    await coalescer.join(request(no_cache=True, retry=True), stays)
     assert upstream.calls == 1
 
 
 async def test_a_retry_that_sends_other_fields_beside_is_another_request() -> None:
     upstream = Upstream()
-    coalescer = boarding_of(upstream, RetryMemory())
+    coalescer = coalescer_of(upstream, RetryMemory())
 
-    await coalescer.join(order("ann", no_cache=True), stays)
-    await coalescer.join(order("bob", no_cache=True, retry=True), stays)
+    await coalescer.join(request("ann", no_cache=True), stays)
+    await coalescer.join(request("bob", no_cache=True, retry=True), stays)
 
     assert upstream.calls == 2
 
 
-def boarding_of(upstream: Upstream, retries: RetryMemory[FlightResult]) -> Coalescer:
+def coalescer_of(upstream: Upstream, retries: RetryMemory[FlightResult]) -> Coalescer:
     return Coalescer(
         flights=SingleFlight(),
         fly=upstream.fly,

@@ -233,7 +233,7 @@ def test_clients_that_leave_do_not_take_seats_along(
         for prompt in ("c", "d"):
             assert leaving_crowd(gateway.url, 1, patience=1.5, prompt=prompt) == 1
         let_go(emulator, 2)
-        until(lambda: gateway.app.parts.flights.in_air == 0)
+        until(lambda: gateway.app.parts.flights.in_flight == 0)
         assert gateway.app.parts.limiter.slots_taken == waiting(gateway) == 0
         assert [gateway.edit(prompt).status_code for prompt in ("e", "f", "g")] == [200] * 3
 

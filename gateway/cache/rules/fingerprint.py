@@ -43,7 +43,7 @@ def fingerprint(
     return Fingerprint(
         key,
         uncacheable=None if stored else GENERATIONS_OFF,
-        aside=digest(_framed(beside)) if beside else "",
+        extra_digest=digest(_framed(beside)) if beside else "",
     )
 
 

@@ -71,14 +71,14 @@ def _is_of_the_edit(refusal: Refusal) -> bool:
     return error is not None and not {error.code, error.type} & _OF_THE_ACCOUNT
 
 
-def failure_of(refusal: Refusal, aside: str = "") -> FlightFailure:
+def failure_of(refusal: Refusal, extra_digest: str = "") -> FlightFailure:
     """A refusal in the form in which other processes are told of it."""
     return FlightFailure(
         code=refusal.code,
         status=refusal.status,
         message=refusal.message[:_MOST_MESSAGE_CHARS],
         body=_text(refusal.body or b""),
-        aside=aside,
+        extra_digest=extra_digest,
     )
 
 
@@ -118,8 +118,8 @@ def size_of(refusal: Refusal) -> int:
 class FailureMemory:
     """What one process remembers, by fingerprint; the state tells the others.
 
-    A refusal is the upstream's answer to everything that was sent, so it is remembered for those
-    alone who send the same `aside`; what may have been charged, for whoever asks for the edit.
+    A refusal answers everything that was sent, so it is remembered per `extra_digest`. A failure
+    that may have been charged is remembered for every request for the edit.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -132,31 +132,31 @@ class FailureMemory:
         """About as many bytes as everything takes that is remembered."""
         return self._bytes
 
-    def keep(self, key: str, remembered: Remembered, aside: str = "") -> None:
+    def keep(self, key: str, remembered: Remembered, extra_digest: str = "") -> None:
         """Remember a failure; an error body that is too large to keep is left out."""
         refusal = remembered.refusal
         if len(refusal.body or b"") > _MOST_BODY_BYTES:
             remembered = replace(remembered, refusal=replace(refusal, body=None))
-        name = (key, aside if is_refusal(refusal.code) else None)
+        name = (key, extra_digest if is_refusal(refusal.code) else None)
         self._drop(name)
         self._by_key[name] = remembered
         self._bytes += size_of(remembered.refusal)
         while len(self._by_key) > MOST_REMEMBERED or self._bytes > self._most_bytes:
             self._drop(next(iter(self._by_key)))
 
-    def recall(self, key: str, now_ms: int, aside: str = "") -> Remembered | None:
+    def recall(self, key: str, now_ms: int, extra_digest: str = "") -> Remembered | None:
         """What is remembered of this edit, unless that was too long ago."""
-        for name in ((key, None), (key, aside)):
+        for name in ((key, None), (key, extra_digest)):
             found = self._by_key.get(name)
             if found and found.until_ms > now_ms:
                 return found
             self._drop(name)
         return None
 
-    def forget(self, key: str, aside: str = "") -> None:
+    def forget(self, key: str, extra_digest: str = "") -> None:
         """It has been bought after all."""
         self._drop((key, None))
-        self._drop((key, aside))
+        self._drop((key, extra_digest))
 
     def _drop(self, name: tuple[str, str | None]) -> None:
         if dropped := self._by_key.pop(name, None):

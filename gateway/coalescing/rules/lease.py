@@ -27,8 +27,8 @@ class FlightFailure:
     message: str
     body: str = ""
     """The upstream's own error object, where it is passed on as it came."""
-    aside: str = ""
-    """The `Fingerprint.aside` of the request that failed."""
+    extra_digest: str = ""
+    """The `Fingerprint.extra_digest` of the request that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +52,21 @@ class Lease:
 class LeaseStatus(Enum):
     """What a lease means now."""
 
-    IN_AIR = "in the air"
-    LANDED = "landed"
+    IN_FLIGHT = "in flight"
+    FINISHED = "finished"
     """Its picture is stored, or will be in a moment."""
     FAILED = "failed"
     """The failure is still remembered."""
-    OVER = "over"
+    EXPIRED = "expired"
 
 
-def standing(lease: Lease, now_ms: int) -> LeaseStatus:
+def status_of(lease: Lease, now_ms: int) -> LeaseStatus:
     """What a lease means now."""
     if lease.until_ms <= now_ms:
-        return LeaseStatus.OVER
+        return LeaseStatus.EXPIRED
     if lease.ended_ms is None:
-        return LeaseStatus.IN_AIR
-    return LeaseStatus.FAILED if lease.failure else LeaseStatus.LANDED
+        return LeaseStatus.IN_FLIGHT
+    return LeaseStatus.FAILED if lease.failure else LeaseStatus.FINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class CoalescingKey:
 
     `key` is its fingerprint. `fresh`: with `no-cache`. `shared`: others may have the result, so
     that the flight takes a lease. `stores` is false with `no-store`: what is remembered as an
-    answer is not given then. `retry`: an SDK's automatic one. `aside`: what it sends beside.
+    answer is not given then. `retry`: an SDK's automatic one. `extra_digest`: what it sends beside.
     """
 
     key: str
@@ -83,16 +83,16 @@ class CoalescingKey:
     shared: bool = True
     stores: bool = True
     retry: bool = False
-    aside: str = ""
+    extra_digest: str = ""
 
     @classmethod
-    def of(cls, address: Fingerprint, directives: Directives) -> CoalescingKey:
+    def of(cls, fingerprint: Fingerprint, directives: Directives) -> CoalescingKey:
         """How a request asks for its edit."""
         return cls(
-            key=address.key,
-            aside=address.aside,
+            key=fingerprint.key,
+            extra_digest=fingerprint.extra_digest,
             fresh=directives.no_cache,
-            shared=not (directives.no_store or address.uncacheable),
+            shared=not (directives.no_store or fingerprint.uncacheable),
             stores=not directives.no_store,
             retry=directives.retry,
         )
@@ -119,33 +119,33 @@ class CoalescingKey:
         return self.lease_key or self.key
 
 
-def obstacle(
+def blocking_lease(
     coalescing_key: CoalescingKey,
     leases: Iterable[Lease],
     *,
     owner_id: str,
-    given_up: Collection[str],
+    ignored_ids: Collection[str],
     now_ms: int,
 ) -> tuple[Lease, LeaseStatus] | None:
     """The lease that stands in the way of buying this edit now, and what it means.
 
-    `given_up` are the ids of flights that were waited for in vain. `owner_id` is the asking
+    `ignored_ids` are the ids of flights that were waited for in vain. `owner_id` is the asking
     process, which joins its own flights in memory: what it finds of them here is a leftover.
     """
     for lease in leases:
-        found = standing(lease, now_ms)
-        if found is LeaseStatus.OVER or lease.id in given_up:
+        found = status_of(lease, now_ms)
+        if found is LeaseStatus.EXPIRED or lease.id in ignored_ids:
             continue
         mine = lease.owner_id == owner_id and lease.key == coalescing_key.lease_key
         known = mine or coalescing_key.fresh  # looked for already, or not wanted
-        if found is LeaseStatus.IN_AIR and coalescing_key.shared and not mine:
+        if found is LeaseStatus.IN_FLIGHT and coalescing_key.shared and not mine:
             return lease, found
         if lease.key == coalescing_key.fresh_key:
             continue  # that one ended well or badly for those who asked for it
         if found is LeaseStatus.FAILED and _gets(coalescing_key, lease):
             return lease, found
         if (
-            found is LeaseStatus.LANDED
+            found is LeaseStatus.FINISHED
             and coalescing_key.shared
             and (coalescing_key.retry or not known)
         ):
@@ -153,7 +153,7 @@ def obstacle(
     return None
 
 
-def in_the_way(coalescing_key: CoalescingKey, lease: Lease) -> bool:
+def must_give_way(coalescing_key: CoalescingKey, lease: Lease) -> bool:
     """Must this lease go before the edit's own can be taken, where it is no obstacle?"""
     return lease.key == coalescing_key.lease_key or lease.ended_ms is None
 
@@ -166,7 +166,11 @@ def _gets(coalescing_key: CoalescingKey, lease: Lease) -> bool:
     failure = lease.failure
     if coalescing_key.fresh and not coalescing_key.retry:
         return False
-    if failure and is_of_request(failure.code) and failure.aside != coalescing_key.aside:
+    if (
+        failure
+        and is_of_request(failure.code)
+        and failure.extra_digest != coalescing_key.extra_digest
+    ):
         return False
     return coalescing_key.stores or failure is None or not is_refusal(failure.code)
 

@@ -35,7 +35,7 @@ _REMEMBER = (
     "WHERE flights.id = excluded.id OR flights.ended_ms IS NOT NULL "
     "OR flights.until_ms <= excluded.ended_ms"
 )
-_LANDED = (
+_FINISHED = (
     "SELECT key, id, started_ms FROM flights WHERE ended_ms IS NOT NULL AND code = '' ORDER BY key"
 )
 _READ = (
@@ -47,15 +47,15 @@ _READ_AT_ONCE = 128
 _NONE = FlightFailure("", 0, "")
 
 
-async def claim(tx: Transaction, lease: Lease, unless_in_air: str = "") -> bool:
+async def claim(tx: Transaction, lease: Lease, unless_in_flight: str = "") -> bool:
     """Take the lease of a key that has none; False where it has one, whatever it means.
 
-    Nor is it taken while the flight of `unless_in_air`, another key, is in the air.
+    Nor is it taken while the flight of `unless_in_flight`, another key, is in the air.
     """
     taken = await tx.fetch(
         _CLAIM,
         *(lease.key, lease.id, lease.owner_id, lease.request_id, lease.started_ms),
-        *(lease.until_ms, unless_in_air),
+        *(lease.until_ms, unless_in_flight),
     )
     return bool(taken)
 
@@ -78,7 +78,7 @@ async def end(tx: Transaction, lease: Lease) -> None:
     await tx.fetch(
         _LAND,
         *(lease.key, lease.id, lease.ended_ms, lease.until_ms),
-        *(failure.code, failure.status, failure.message, failure.body, failure.aside),
+        *(failure.code, failure.status, failure.message, failure.body, failure.extra_digest),
     )
 
 
@@ -89,7 +89,7 @@ async def remember(tx: Transaction, lease: Lease) -> None:
         _REMEMBER,
         *(lease.key, lease.id, lease.owner_id, lease.request_id, lease.started_ms),
         *(lease.ended_ms, lease.until_ms),
-        *(failure.code, failure.status, failure.message, failure.body, failure.aside),
+        *(failure.code, failure.status, failure.message, failure.body, failure.extra_digest),
     )
 
 
@@ -108,7 +108,7 @@ async def purged(tx: Transaction, made_before_ms: Mapping[str, int]) -> None:
 
     It was purged as soon as it was stored: who follows the flight would wait for it in vain.
     """
-    landed = await tx.fetch(_LANDED)
+    landed = await tx.fetch(_FINISHED)
     for row in landed:
         before_ms = made_before_ms.get(row["key"].removeprefix(FRESH))
         if before_ms is not None and row["started_ms"] < before_ms:

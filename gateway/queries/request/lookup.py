@@ -51,7 +51,7 @@ class RequestFacts:
         return self.flying or bool(self.remains.held) or self.remains.cost_nanos > 0
 
     @property
-    def address(self) -> Fingerprint | None:
+    def fingerprint(self) -> Fingerprint | None:
         """What it asks for; None where it never came to be known."""
         if self.row:
             row = self.row

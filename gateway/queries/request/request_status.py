@@ -86,7 +86,7 @@ class RequestStatus:
 
     async def _look(self, request_id: str, key_id: str) -> RequestFacts | None:
         """What is known of it now; None where that is nothing."""
-        flying = self._coalescer.leads(request_id)  # before what it writes at its end is read
+        flying = self._coalescer.is_leading(request_id)  # before what it writes at its end is read
         recorded = self._recorder.find(request_id, key_id)
         fingerprint = recorded.row.fingerprint if recorded else ""
 
@@ -117,24 +117,24 @@ class RequestStatus:
 
     async def _stored(self, known: RequestFacts, now_ms: int) -> Entry | None:
         """The result of its edit, where it may be somebody's answer."""
-        address = known.address
-        if address is None or not CoalescingKey.of(address, known.directives).shared:
+        fingerprint = known.fingerprint
+        if fingerprint is None or not CoalescingKey.of(fingerprint, known.directives).shared:
             return None
-        found = await self._results.get(address.key)
+        found = await self._results.get(fingerprint.key)
         return found.entry if found and may_serve(found.entry, now_ms) else None
 
     def _around(self, known: RequestFacts, stored: Entry | None, caller: Caller) -> Surroundings:
         silent_since_ms = self._now_ms() - self._silent_ms
-        leases, awaited = known.remains.leases, Joinable(in_air=False, kept=False)
-        if known.address:
-            coalescing_key = CoalescingKey.of(known.address, known.directives)
-            awaited = self._coalescer.awaits(coalescing_key, caller.key_id)
+        leases, awaited = known.remains.leases, Joinable(in_flight=False, kept=False)
+        if known.fingerprint:
+            coalescing_key = CoalescingKey.of(known.fingerprint, known.directives)
+            awaited = self._coalescer.would_join(coalescing_key, caller.key_id)
         return Surroundings(
             stored=stored,
             leases=leases,
             silent=[each.id for each in leases if _is_silent(each, silent_since_ms)],
             owner_id=self._owner_id,
-            in_air=awaited.in_air,
+            in_flight=awaited.in_flight,
             kept=awaited.kept,
         )
 
@@ -146,7 +146,7 @@ def _is_silent(lease: Lease, since_ms: int) -> bool:
 def _ended(known: RequestFacts) -> FlightEnded:
     return FlightEnded(
         code=known.row.code if known.row else "",
-        address=known.address,
+        fingerprint=known.fingerprint,
         directives=known.directives,
         paid=known.may_be_paid,
     )

@@ -1,7 +1,7 @@
 """What the same request would meet if it were sent again now, and whether that is safe.
 
-Safe means that what may have been charged already is not paid for a second time. What stands in
-the way of a purchase is judged by the rule that judges it when one is made: `leases.obstacle`.
+Safe means that what may have been charged already is not paid for a second time. Which
+lease blocks a purchase is decided by the same rule as for a real one: `blocking_lease`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.rules.lease import CoalescingKey, Lease, LeaseStatus, obstacle
+from gateway.coalescing.rules.lease import CoalescingKey, Lease, LeaseStatus, blocking_lease
 from gateway.model import errors
 from gateway.model.edit import Fingerprint
 from gateway.model.entry import Entry
@@ -48,12 +48,12 @@ class RetryForecast:
 class FlightEnded:
     """A request as it ended, or stands.
 
-    `code` is that of its refusal; `address` None where it never came to be known what it asks
+    `code` is that of its refusal; `fingerprint` None where it never came to be known what it asks
     for. `paid` where something was charged for it, or may be: what is held counts.
     """
 
     code: str
-    address: Fingerprint | None
+    fingerprint: Fingerprint | None
     directives: Directives
     paid: bool
 
@@ -62,16 +62,16 @@ class FlightEnded:
 class Surroundings:
     """What there is of the same edit now.
 
-    `in_air` and `kept`: this process was asked to wait, and told its client to ask again; it
+    `in_flight` and `kept`: this process was asked to wait, and told its client to ask again; it
     still flies, or has landed and is kept for that. `silent` are leases whose process is gone;
-    those of `owner_id`, this one, are known from `in_air`.
+    those of `owner_id`, this one, are known from `in_flight`.
     """
 
     stored: Entry | None = None
     leases: Sequence[Lease] = ()
     silent: Collection[str] = ()
     owner_id: str = ""
-    in_air: bool = False
+    in_flight: bool = False
     kept: bool = False
 
 
@@ -79,7 +79,7 @@ def outlook(ended: FlightEnded, around: Surroundings, now_ms: int) -> RetryForec
     """What the same request would meet now, in the order in which it would meet it."""
     if around.kept:
         return RetryForecast(Would.SAME_ANSWER, safe=True)
-    if ended.address and (found := _found(ended.address, ended.directives, around, now_ms)):
+    if ended.fingerprint and (found := _found(ended.fingerprint, ended.directives, around, now_ms)):
         return found
     if _is_refused_again(ended.code):
         return RetryForecast(Would.REFUSED, safe=True)
@@ -87,26 +87,26 @@ def outlook(ended: FlightEnded, around: Surroundings, now_ms: int) -> RetryForec
 
 
 def _found(
-    address: Fingerprint, directives: Directives, around: Surroundings, now_ms: int
+    fingerprint: Fingerprint, directives: Directives, around: Surroundings, now_ms: int
 ) -> RetryForecast | None:
     """What there is instead of a purchase; None where there is nothing."""
-    looks = directives.may_look and not address.uncacheable
+    looks = directives.may_look and not fingerprint.uncacheable
     age = directives.max_age_seconds
     if looks and around.stored and may_serve(around.stored, now_ms, age):
         return RetryForecast(Would.HIT, safe=True)
     if directives.only_if_cached:
         return RetryForecast(Would.REFUSED, safe=True)
-    if around.in_air:
+    if around.in_flight:
         return RetryForecast(Would.JOIN, safe=True)
-    coalescing_key = CoalescingKey.of(address, directives)
+    coalescing_key = CoalescingKey.of(fingerprint, directives)
     leases = [lease for lease in around.leases if lease.key in coalescing_key.watched]
-    in_way = obstacle(
-        coalescing_key, leases, owner_id=around.owner_id, given_up=around.silent, now_ms=now_ms
+    in_way = blocking_lease(
+        coalescing_key, leases, owner_id=around.owner_id, ignored_ids=around.silent, now_ms=now_ms
     )
     if in_way is None:
         return None
-    lease, standing = in_way
-    if standing is LeaseStatus.FAILED:
+    lease, status = in_way
+    if status is LeaseStatus.FAILED:
         return RetryForecast(
             Would.SAME_ERROR, safe=True, seconds=-(-(lease.until_ms - now_ms) // 1000)
         )

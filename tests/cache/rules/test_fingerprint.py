@@ -293,15 +293,20 @@ def test_equal_keys_are_equal_bodies_upstream() -> None:
 
 
 def test_what_is_no_part_of_the_key_has_a_digest_of_its_own() -> None:
-    def aside(**fields: str) -> str:
+    def extra_digest(**fields: str) -> str:
         return fingerprint(
             read(form(usual(**fields))), scope="s", upstream="u", variant="", digest=digest
-        ).aside
+        ).extra_digest
 
-    assert aside() == aside(size="1x1") == ""
-    found = [aside(user="a"), aside(user="b"), aside(safety_identifier="a"), aside(stream="true")]
+    assert extra_digest() == extra_digest(size="1x1") == ""
+    found = [
+        extra_digest(user="a"),
+        extra_digest(user="b"),
+        extra_digest(safety_identifier="a"),
+        extra_digest(stream="true"),
+    ]
     assert len({*found, ""}) == 5
-    assert aside(stream="1") == aside(stream="TRUE")
+    assert extra_digest(stream="1") == extra_digest(stream="TRUE")
 
 
 def test_a_generations_nested_members_are_part_of_it() -> None:

@@ -83,7 +83,7 @@ def test_what_others_are_told_is_bounded_and_text() -> None:
 
 
 def test_others_are_told_what_was_sent_beside() -> None:
-    assert failure_of(no(400), "ann").aside == "ann"
+    assert failure_of(no(400), "ann").extra_digest == "ann"
 
 
 def test_a_code_of_a_newer_gateway_is_still_a_failure() -> None:

@@ -12,8 +12,8 @@ from gateway.coalescing.rules.lease import (
     HeartbeatTracker,
     Lease,
     LeaseStatus,
-    obstacle,
-    standing,
+    blocking_lease,
+    status_of,
 )
 
 NOW = 1_800_000_000_000
@@ -22,16 +22,21 @@ FRESH = CoalescingKey("k", fresh=True)
 FAILED = FlightFailure("upstream_failed", 502, "broke")
 REFUSED = FlightFailure("upstream_refused", 400, "no", "{}")
 
-IN_AIR = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
-LANDED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 5_000)
-BROKE = replace(LANDED, failure=FAILED)
-NO = replace(LANDED, failure=REFUSED)
+IN_FLIGHT = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
+FINISHED = replace(IN_FLIGHT, ended_ms=NOW - 10, until_ms=NOW + 5_000)
+BROKE = replace(FINISHED, failure=FAILED)
+NO = replace(FINISHED, failure=REFUSED)
 
 
 def in_way(
-    coalescing_key: CoalescingKey, *leases: Lease, owner: str = "p2", given_up: tuple[str, ...] = ()
+    coalescing_key: CoalescingKey,
+    *leases: Lease,
+    owner: str = "p2",
+    ignored_ids: tuple[str, ...] = (),
 ) -> LeaseStatus | None:
-    found = obstacle(coalescing_key, leases, owner_id=owner, given_up=given_up, now_ms=NOW)
+    found = blocking_lease(
+        coalescing_key, leases, owner_id=owner, ignored_ids=ignored_ids, now_ms=NOW
+    )
     return found and found[1]
 
 
@@ -42,20 +47,20 @@ def fresh(lease: Lease) -> Lease:
 @pytest.mark.parametrize(
     ("coalescing_key", "lease", "meant"),
     [
-        (EDIT, IN_AIR, LeaseStatus.IN_AIR),
-        (EDIT, LANDED, LeaseStatus.LANDED),
+        (EDIT, IN_FLIGHT, LeaseStatus.IN_FLIGHT),
+        (EDIT, FINISHED, LeaseStatus.FINISHED),
         (EDIT, BROKE, LeaseStatus.FAILED),
         (EDIT, NO, LeaseStatus.FAILED),
-        (EDIT, fresh(IN_AIR), LeaseStatus.IN_AIR),
-        (EDIT, fresh(LANDED), None),
+        (EDIT, fresh(IN_FLIGHT), LeaseStatus.IN_FLIGHT),
+        (EDIT, fresh(FINISHED), None),
         (EDIT, fresh(BROKE), None),
-        (FRESH, fresh(IN_AIR), LeaseStatus.IN_AIR),
-        (FRESH, fresh(LANDED), None),
+        (FRESH, fresh(IN_FLIGHT), LeaseStatus.IN_FLIGHT),
+        (FRESH, fresh(FINISHED), None),
         (FRESH, fresh(BROKE), None),
-        (replace(FRESH, retry=True), fresh(LANDED), LeaseStatus.LANDED),
+        (replace(FRESH, retry=True), fresh(FINISHED), LeaseStatus.FINISHED),
         (replace(FRESH, retry=True), fresh(BROKE), LeaseStatus.FAILED),
-        (replace(EDIT, shared=False), IN_AIR, None),
-        (replace(EDIT, shared=False), LANDED, None),
+        (replace(EDIT, shared=False), IN_FLIGHT, None),
+        (replace(EDIT, shared=False), FINISHED, None),
         (replace(EDIT, shared=False), BROKE, LeaseStatus.FAILED),
         (replace(EDIT, shared=False, stores=False), BROKE, LeaseStatus.FAILED),
         (replace(EDIT, shared=False, stores=False), NO, None),
@@ -69,31 +74,31 @@ def test_what_a_lease_means_to_who_asks(
 
 
 def test_a_refusal_stands_in_the_way_of_who_sends_the_same_beside_alone() -> None:
-    of_ann = replace(NO, failure=replace(REFUSED, aside="ann"))
-    broke = replace(BROKE, failure=replace(FAILED, aside="ann"))
+    of_ann = replace(NO, failure=replace(REFUSED, extra_digest="ann"))
+    broke = replace(BROKE, failure=replace(FAILED, extra_digest="ann"))
 
-    assert in_way(replace(EDIT, aside="ann"), of_ann) is LeaseStatus.FAILED
-    assert in_way(replace(EDIT, aside="bob"), of_ann) is None
+    assert in_way(replace(EDIT, extra_digest="ann"), of_ann) is LeaseStatus.FAILED
+    assert in_way(replace(EDIT, extra_digest="bob"), of_ann) is None
     assert in_way(EDIT, of_ann) is None
-    assert in_way(replace(EDIT, aside="bob"), broke) is LeaseStatus.FAILED
+    assert in_way(replace(EDIT, extra_digest="bob"), broke) is LeaseStatus.FAILED
 
 
-@pytest.mark.parametrize("lease", [IN_AIR, LANDED, BROKE])
+@pytest.mark.parametrize("lease", [IN_FLIGHT, FINISHED, BROKE])
 def test_a_lease_that_has_run_out_means_nothing(lease: Lease) -> None:
     over = replace(lease, until_ms=NOW)
 
-    assert standing(over, NOW) is LeaseStatus.OVER
+    assert status_of(over, NOW) is LeaseStatus.EXPIRED
     assert in_way(EDIT, over) is None
 
 
 def test_a_flight_that_was_waited_for_in_vain_is_in_nobodys_way() -> None:
-    assert in_way(EDIT, IN_AIR, given_up=("r1",)) is None
-    assert in_way(EDIT, LANDED, given_up=("r1",)) is None
+    assert in_way(EDIT, IN_FLIGHT, ignored_ids=("r1",)) is None
+    assert in_way(EDIT, FINISHED, ignored_ids=("r1",)) is None
 
 
 def test_a_process_is_not_stopped_by_leftovers_of_its_own_but_by_what_it_remembers() -> None:
-    assert in_way(EDIT, IN_AIR, owner="p1") is None
-    assert in_way(EDIT, LANDED, owner="p1") is None
+    assert in_way(EDIT, IN_FLIGHT, owner="p1") is None
+    assert in_way(EDIT, FINISHED, owner="p1") is None
     assert in_way(EDIT, BROKE, owner="p1") is LeaseStatus.FAILED
 
 

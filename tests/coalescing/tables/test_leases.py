@@ -47,7 +47,7 @@ class Process:
             owner_id=name,
             now_ms=lambda: self.now_ms,
             max_age_seconds=1_200,
-            landing_seconds=5,
+            storing_seconds=5,
             on_failure=lambda part, error: self.troubles.append(part),
         )
 
@@ -66,7 +66,7 @@ class Process:
         """A flight that brings a picture."""
         lease_transaction = self.lease_transaction(coalescing_key)
         reservation = await self.reserve(lease_transaction)
-        lease_transaction.landed()
+        lease_transaction.succeeded()
         await self.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
 
     async def fail(
@@ -83,10 +83,10 @@ class Process:
 
 
 @contextmanager
-def blocked(standing: LeaseStatus) -> Iterator[pytest.ExceptionInfo[Blocked]]:
+def blocked(status: LeaseStatus) -> Iterator[pytest.ExceptionInfo[Blocked]]:
     with pytest.raises(Blocked) as caught:
         yield caught
-    assert caught.value.standing is standing
+    assert caught.value.status is status
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def test_who_comes_second_finds_the_first_ones_lease_and_holds_no_money(
     one: Process, other: Process
 ) -> None:
     await one.reserve(one.lease_transaction())
-    with blocked(LeaseStatus.IN_AIR) as found:
+    with blocked(LeaseStatus.IN_FLIGHT) as found:
         await other.reserve(other.lease_transaction())
 
     assert (found.value.lease.owner_id, found.value.lease.request_id) == ("p1", "req_p1")
@@ -135,11 +135,11 @@ async def test_a_flight_that_has_landed_sends_who_comes_next_to_the_results(
     one: Process, other: Process
 ) -> None:
     await one.buy()
-    with blocked(LeaseStatus.LANDED) as found:
+    with blocked(LeaseStatus.FINISHED) as found:
         await other.reserve(other.lease_transaction())
 
     looked = other.lease_transaction()
-    looked.given_up.add(found.value.lease.id)
+    looked.ignored_ids.add(found.value.lease.id)
     assert await other.reserve(looked)
 
 
@@ -223,7 +223,7 @@ async def test_a_failed_fresh_flight_leaves_a_plain_one_in_the_air_alone(
     await other.reserve(other.lease_transaction())
     await one.fail(coalescing_key=FRESH)
 
-    with blocked(LeaseStatus.IN_AIR) as found:
+    with blocked(LeaseStatus.IN_FLIGHT) as found:
         await one.reserve(one.lease_transaction(request_id="again"))
     assert found.value.lease.owner_id == "p2"
 
@@ -232,7 +232,7 @@ async def test_a_plain_edit_follows_a_fresh_flight_and_not_the_other_way_round(
     one: Process, other: Process
 ) -> None:
     await one.reserve(one.lease_transaction(FRESH))
-    with blocked(LeaseStatus.IN_AIR) as found:
+    with blocked(LeaseStatus.IN_FLIGHT) as found:
         await other.reserve(other.lease_transaction())
     assert found.value.lease.key == "fresh:v1-edit"
 
@@ -246,16 +246,16 @@ async def test_a_silent_flight_that_was_given_up_is_taken_over_and_its_late_end_
 ) -> None:
     dead = one.lease_transaction()
     reservation = await one.reserve(dead)
-    with blocked(LeaseStatus.IN_AIR) as found:
+    with blocked(LeaseStatus.IN_FLIGHT) as found:
         await other.reserve(other.lease_transaction())
     taking_over = other.lease_transaction()
-    taking_over.given_up.add(found.value.lease.id)
+    taking_over.ignored_ids.add(found.value.lease.id)
     await other.reserve(taking_over)
 
-    dead.landed()
+    dead.succeeded()
     await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), dead)
 
-    with blocked(LeaseStatus.IN_AIR) as found:
+    with blocked(LeaseStatus.IN_FLIGHT) as found:
         await one.reserve(one.lease_transaction())
     assert found.value.lease.owner_id == "p2"
 
@@ -270,7 +270,7 @@ async def test_of_many_that_take_over_at_once_one_leads(database_url: str, one: 
         asked = []
         for process in askers:
             lease_transaction = process.lease_transaction()
-            lease_transaction.given_up.add(dead.id)
+            lease_transaction.ignored_ids.add(dead.id)
             asked.append(process.reserve(lease_transaction))
         answers = await asyncio.gather(*asked, return_exceptions=True)
     finally:
@@ -320,9 +320,9 @@ async def test_a_flight_that_stores_nothing_lets_its_followers_go(
 ) -> None:
     lease_transaction = one.lease_transaction()
     reservation = await one.reserve(lease_transaction)
-    lease_transaction.landed()
+    lease_transaction.succeeded()
     await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
-    await one.leases.let_go(lease_transaction, reservation.id)
+    await one.leases.release(lease_transaction, reservation.id)
 
     assert await other.reserve(other.lease_transaction())
 

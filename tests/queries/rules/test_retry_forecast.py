@@ -22,24 +22,24 @@ from gateway.queries.rules.retry_forecast import (
 from gateway.wire.cache_directives import Directives
 
 NOW = 1_800_000_000_000
-EDIT = Fingerprint("k", aside="a")
+EDIT = Fingerprint("k", extra_digest="a")
 PLAIN, NO_CACHE, NO_STORE = Directives(), Directives(no_cache=True), Directives(no_store=True)
 ENTRY = Entry("k", "t", "key", "m", 1, NOW - 9_000, NOW + 60_000, "d", 1, "c", "req", "up")
-BROKE = FlightFailure("upstream_failed", 502, "broke", aside="a")
-NO = FlightFailure("upstream_refused", 400, "no", "{}", aside="a")
-IN_AIR = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
-LANDED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 5_000)
-FAILED = replace(IN_AIR, ended_ms=NOW - 10, until_ms=NOW + 1_001, failure=BROKE)
+BROKE = FlightFailure("upstream_failed", 502, "broke", extra_digest="a")
+NO = FlightFailure("upstream_refused", 400, "no", "{}", extra_digest="a")
+IN_FLIGHT = Lease("k", "r1", "p1", "q1", NOW - 1_000, NOW + 60_000)
+FINISHED = replace(IN_FLIGHT, ended_ms=NOW - 10, until_ms=NOW + 5_000)
+FAILED = replace(IN_FLIGHT, ended_ms=NOW - 10, until_ms=NOW + 1_001, failure=BROKE)
 DENIED = replace(FAILED, failure=NO)
 
 STORED = Surroundings(stored=ENTRY)
-UP = Surroundings(leases=[IN_AIR])
-FRESH_UP = Surroundings(leases=[replace(IN_AIR, key=FRESH + "k")])
+UP = Surroundings(leases=[IN_FLIGHT])
+FRESH_UP = Surroundings(leases=[replace(IN_FLIGHT, key=FRESH + "k")])
 NOTHING = Surroundings()
 DONE = FlightEnded("", EDIT, PLAIN, paid=True)
 FREE = replace(DONE, paid=False)
 NOT_YET = FlightEnded("invalid_image", None, PLAIN, paid=False)
-ALONE = replace(DONE, address=Fingerprint("k", "generations-off", "a"))
+ALONE = replace(DONE, fingerprint=Fingerprint("k", "generations-off", "a"))
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ ALONE = replace(DONE, address=Fingerprint("k", "generations-off", "a"))
         (DONE, STORED, Would.HIT, True),
         (DONE, UP, Would.JOIN, True),
         (DONE, FRESH_UP, Would.JOIN, True),
-        (DONE, Surroundings(leases=[LANDED]), Would.JOIN, True),
-        (DONE, Surroundings(in_air=True), Would.JOIN, True),
-        (DONE, Surroundings(leases=[IN_AIR], silent=["r1"]), Would.BUY, False),
-        (DONE, Surroundings(leases=[LANDED], owner_id="p1"), Would.BUY, False),
+        (DONE, Surroundings(leases=[FINISHED]), Would.JOIN, True),
+        (DONE, Surroundings(in_flight=True), Would.JOIN, True),
+        (DONE, Surroundings(leases=[IN_FLIGHT], silent=["r1"]), Would.BUY, False),
+        (DONE, Surroundings(leases=[FINISHED], owner_id="p1"), Would.BUY, False),
         (DONE, NOTHING, Would.BUY, False),
         (FREE, NOTHING, Would.BUY, True),
         (DONE, Surroundings(kept=True), Would.SAME_ANSWER, True),
@@ -73,7 +73,7 @@ ALONE = replace(DONE, address=Fingerprint("k", "generations-off", "a"))
         # What may not be stored is nobody else's.
         (ALONE, STORED, Would.BUY, False),
         (ALONE, UP, Would.BUY, False),
-        (ALONE, Surroundings(in_air=True), Would.JOIN, True),
+        (ALONE, Surroundings(in_flight=True), Would.JOIN, True),
         # Refusals.
         (NOT_YET, NOTHING, Would.REFUSED, True),
         (replace(NOT_YET, code="rate_limit_exceeded"), NOTHING, Would.BUY, True),
@@ -99,7 +99,7 @@ def test_a_remembered_failure_says_for_how_many_seconds(directives: Directives) 
 
 def test_a_refusal_is_remembered_for_who_sends_the_same_beside_alone() -> None:
     around = Surroundings(leases=[DENIED])
-    other = replace(DONE, address=Fingerprint("k", aside="b"))
+    other = replace(DONE, fingerprint=Fingerprint("k", extra_digest="b"))
     assert outlook(DONE, around, NOW).would is Would.SAME_ERROR
     assert outlook(other, around, NOW).would is Would.BUY
 
@@ -156,7 +156,7 @@ def test_what_never_asked_for_an_edit_meets_nothing_of_it(
     ended: FlightEnded, around: Surroundings
 ) -> None:
     nowhere = replace(around, kept=False)
-    found = outlook(replace(ended, address=None), nowhere, NOW).would
+    found = outlook(replace(ended, fingerprint=None), nowhere, NOW).would
     assert found in (Would.REFUSED, Would.BUY)
 
 
