@@ -13,6 +13,13 @@ from tests.clients.environments import node_with_openai
 from tests.clients.pictures import halves, is_grey_photograph, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
+from tests.clients.sdk_checks import (
+    check_first_edit,
+    check_generations_and_models,
+    check_list_order,
+    check_repeat_is_a_hit,
+    check_stream_then_hit,
+)
 from tests.support.serving import Served, make_key, serving, settings_for
 
 
@@ -29,29 +36,13 @@ def test_every_way_to_give_a_picture_works(
     node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt, way: str
 ) -> None:
     image = {"file": "photo.jpg", "as": way, "type": "image/jpeg"}
-    seen = node.edit(lasting, images=[image], alone=True, fields={"prompt": new_prompt()})
-
-    answer = seen["answer"]
-    assert is_grey_photograph(answer["data"][0]["b64_json"])
-    assert answer["data"][0]["index"] == 0
-    assert (answer["model"], answer["size"]) == ("deepshi-image-1", "451x300")
-    assert isinstance(answer["created"], int)
-    assert answer["usage"]["cost"]["total_cost"] == 0.01
-    assert seen["headers"]["x-gateway-cost-usd"] == "0.01"
-    assert seen["request_id"] == seen["headers"]["x-request-id"]
-    assert seen["tries"] == emulator.stats()["billed_calls"] == 1
+    check_first_edit(node, lasting, emulator, new_prompt(), image)
 
 
 def test_a_list_keeps_its_order(
     node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    images = [{"file": "white.png", "as": "stream"}, {"file": "black.png", "as": "typed"}]
-    fields = {"prompt": f"mirror it, {new_prompt()}"}
-    seen = node.edit(lasting, images=images, fields=fields)
-
-    assert halves(seen["answer"]["data"][0]["b64_json"]) == (0, 255)
-    assert seen["headers"]["x-gateway-reference-images"] == "2/5"
-    assert emulator.stats()["billed_calls"] == 1
+    check_list_order(node, lasting, emulator, new_prompt(), ("stream", "typed"))
 
 
 def test_a_mask_says_what_may_change(
@@ -93,28 +84,13 @@ def test_several_pictures_of_one_edit(
 def test_the_same_edit_again_is_a_hit_however_its_picture_is_given(
     node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    fields = {"prompt": new_prompt()}
-    ways = [{"file": "photo.jpg", "as": way} for way in ("stream", "to file")]
-    first, second = (node.edit(lasting, images=[way], fields=fields) for way in ways)
-
-    assert second["headers"]["x-gateway-cache"] == "HIT"
-    assert second["answer"]["data"] == first["answer"]["data"]
-    assert second["answer"]["usage"]["cost"] == {"total_cost": 0, "saved_cost": 0.01}
-    assert emulator.stats()["billed_calls"] == 1
+    check_repeat_is_a_hit(node, lasting, emulator, new_prompt(), ("stream", "to file"))
 
 
 def test_generations_and_models(
     node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    fields = {"model": "deepshi-banana-pro", "prompt": new_prompt(), "size": "64x48"}
-    picture = node.ask(lasting, "generate", fields=fields)["answer"]["data"][0]["b64_json"]
-    models = node.ask(lasting, "models")
-
-    assert opened(picture).size == (64, 48)
-    assert emulator.stats()["billed_calls"] == 1
-    assert models["one"] == models["answer"][0]
-    assert models["one"]["id"] == "deepshi-image-1"
-    assert models["one"]["edit"] == {"supported": True, "max_reference_images": 5}
+    check_generations_and_models(node, lasting, emulator, new_prompt())
 
 
 @pytest.mark.parametrize("word", ["", "no-cache", "no-store"])
@@ -173,19 +149,12 @@ def test_a_failure_is_bought_once_however_often_it_is_asked_for(
 def test_a_stream_is_read_and_then_hit(
     node: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    fields = {"prompt": new_prompt(), "stream": True, "partial_images": 2}
-    first, second = (node.edit(lasting, fields=fields) for _ in range(2))
+    first, second = check_stream_then_hit(node, lasting, emulator, new_prompt())
 
-    kinds = [event["type"] for event in first["events"]]
-    assert kinds == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
-    assert [event.get("partial_image_index") for event in first["events"]] == [0, 1, None]
-    assert is_grey_photograph(first["events"][-1]["b64_json"])
-    assert first["events"][-1]["usage"]["cost"]["total_cost"] == 0.01
-    assert second["headers"]["x-gateway-cache"] == "HIT"
-    assert [event["type"] for event in second["events"]] == ["image_edit.completed"]
-    assert second["events"][0]["b64_json"] == first["events"][-1]["b64_json"]
-    assert second["events"][0]["usage"]["cost"] == {"total_cost": 0, "saved_cost": 0.01}
-    assert emulator.stats()["billed_calls"] == 1
+    assert [event.get("partial_image_index") for event in first] == [0, 1, None]
+    assert first[-1]["usage"]["cost"]["total_cost"] == 0.01
+    assert second[0]["b64_json"] == first[-1]["b64_json"]
+    assert second[0]["usage"]["cost"] == {"total_cost": 0, "saved_cost": 0.01}
 
 
 @pytest.mark.parametrize("fault", ["truncate_stream", "stream_error"])

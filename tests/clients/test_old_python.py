@@ -11,9 +11,16 @@ from gateway.emulator import EmulatorServer
 from tests.clients import python_client
 from tests.clients.conftest import Prompt
 from tests.clients.environments import python_with
-from tests.clients.pictures import halves, is_grey_photograph, opened
+from tests.clients.pictures import halves, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
+from tests.clients.sdk_checks import (
+    check_first_edit,
+    check_generations_and_models,
+    check_list_order,
+    check_repeat_is_a_hit,
+    check_stream_then_hit,
+)
 from tests.support.serving import Served
 
 RELEASES = ["1.109.1", "2.54.0"]
@@ -34,30 +41,13 @@ def old(
 def test_every_way_to_give_a_picture_works(
     old: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt, way: str
 ) -> None:
-    image = {"file": "photo.jpg", "as": way}
-    seen = old.edit(lasting, images=[image], alone=True, fields={"prompt": new_prompt()})
-
-    answer = seen["answer"]
-    assert is_grey_photograph(answer["data"][0]["b64_json"])
-    assert answer["data"][0]["index"] == 0
-    assert (answer["model"], answer["size"]) == ("deepshi-image-1", "451x300")
-    assert isinstance(answer["created"], int)
-    assert answer["usage"]["cost"]["total_cost"] == 0.01
-    assert seen["headers"]["x-gateway-cost-usd"] == "0.01"
-    assert seen["request_id"] == seen["headers"]["x-request-id"]
-    assert seen["tries"] == emulator.stats()["billed_calls"] == 1
+    check_first_edit(old, lasting, emulator, new_prompt(), {"file": "photo.jpg", "as": way})
 
 
 def test_a_list_keeps_its_order(
     old: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    images = [{"file": "white.png", "as": "handle"}, {"file": "black.png", "as": "bytes"}]
-    fields = {"prompt": f"mirror it, {new_prompt()}"}
-    seen = old.edit(lasting, images=images, fields=fields)
-
-    assert halves(seen["answer"]["data"][0]["b64_json"]) == (0, 255)
-    assert seen["headers"]["x-gateway-reference-images"] == "2/5"
-    assert emulator.stats()["billed_calls"] == 1
+    check_list_order(old, lasting, emulator, new_prompt(), ("handle", "bytes"))
 
 
 def test_a_mask_and_fields_that_the_library_does_not_know_travel(
@@ -81,40 +71,19 @@ def test_a_mask_and_fields_that_the_library_does_not_know_travel(
 def test_the_same_edit_again_is_a_hit(
     old: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    fields = {"prompt": new_prompt()}
-    first, second = (old.edit(lasting, fields=fields) for _ in range(2))
-
-    assert second["headers"]["x-gateway-cache"] == "HIT"
-    assert second["answer"]["data"] == first["answer"]["data"]
-    assert second["answer"]["usage"]["cost"] == {"total_cost": 0, "saved_cost": 0.01}
-    assert emulator.stats()["billed_calls"] == 1
+    check_repeat_is_a_hit(old, lasting, emulator, new_prompt(), ("handle", "handle"))
 
 
 def test_generations_and_models(
     old: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    fields = {"model": "deepshi-banana-pro", "prompt": new_prompt(), "size": "64x48"}
-    picture = old.ask(lasting, "generate", fields=fields)["answer"]["data"][0]["b64_json"]
-    models = old.ask(lasting, "models")
-
-    assert opened(picture).size == (64, 48)
-    assert emulator.stats()["billed_calls"] == 1
-    assert models["one"] == models["answer"][0]
-    assert models["one"]["edit"] == {"supported": True, "max_reference_images": 5}
+    check_generations_and_models(old, lasting, emulator, new_prompt())
 
 
 def test_a_stream_is_read_and_then_hit(
     old: Script, lasting: Served, emulator: EmulatorServer, new_prompt: Prompt
 ) -> None:
-    fields = {"prompt": new_prompt(), "stream": True, "partial_images": 2}
-    first, second = (old.edit(lasting, fields=fields) for _ in range(2))
-
-    kinds = [event["type"] for event in first["events"]]
-    assert kinds == ["image_edit.partial_image"] * 2 + ["image_edit.completed"]
-    assert is_grey_photograph(first["events"][-1]["b64_json"])
-    assert second["headers"]["x-gateway-cache"] == "HIT"
-    assert [event["type"] for event in second["events"]] == ["image_edit.completed"]
-    assert emulator.stats()["billed_calls"] == 1
+    check_stream_then_hit(old, lasting, emulator, new_prompt())
 
 
 def test_a_stream_that_fails_raises_and_is_not_bought_again(
