@@ -27,8 +27,8 @@ from gateway.edits.purchase import INTERNAL
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.queries.key_status import standing
-from gateway.runtime.collectors import glance
-from gateway.runtime.container import Container, build
+from gateway.runtime.build import build
+from gateway.runtime.container import Container
 from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
 from gateway.server.exchange import Disconnected, Exchange
@@ -47,11 +47,12 @@ class Gateway:
 
     def __init__(self, parts: Container) -> None:
         self.parts = parts
+        self.context = context = parts.context
         self._admin = AdminApi(
-            parts.settings, parts.database, parts.results, parts.clock, parts.log
+            context.settings, context.database, parts.cache.results, context.clock, context.log
         )
         self._wrong_tokens = GuessThrottle()
-        self._description = json.dumps(document(parts.settings)).encode()
+        self._description = json.dumps(document(self.context.settings)).encode()
         self._router = Router(
             [
                 _path("/v1/images/edits", self._edits, "POST"),
@@ -76,7 +77,7 @@ class Gateway:
     async def _lifespan(self, _: object) -> AsyncIterator[Mapping[str, object]]:
         async with running(self.parts):
             try:
-                yield {"drain": self.parts.shutdown}
+                yield {"drain": self.parts.operation.shutdown}
             finally:
                 await self._admin.close()
 
@@ -85,7 +86,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
-        server = self.parts.settings.server
+        server = self.context.settings.server
         exchange = scope["exchange"] = Exchange(
             scope,
             receive,
@@ -93,9 +94,9 @@ class Gateway:
             request_id=new_id("req_"),
             stall_seconds=server.upload_stall_seconds,
             upload_seconds=server.upload_seconds,
-            drain_bytes=DRAINED_BODIES * self.parts.settings.limits.max_body_bytes,
+            drain_bytes=DRAINED_BODIES * self.context.settings.limits.max_body_bytes,
         )
-        self.parts.log.about(request_id=exchange.request_id)
+        self.context.log.about(request_id=exchange.request_id)
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -107,7 +108,7 @@ class Gateway:
         except asyncio.CancelledError:
             await self._refuse(exchange, replace(SHUTTING_DOWN))
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.parts.log.fault("a request crashed", error, path=scope["path"])
+            self.context.log.fault("a request crashed", error, path=scope["path"])
             await self._refuse(exchange, INTERNAL)
 
     async def _refuse(
@@ -135,7 +136,7 @@ class Gateway:
         await self._image("generations", exchange)
 
     async def _image(self, route: Route, exchange: Exchange) -> None:
-        spans, path = self.parts.spans, f"/v1/images/{route}"
+        spans, path = self.context.spans, f"/v1/images/{route}"
         facts = {
             "http.request.method": "POST",
             "http.route": path,
@@ -144,18 +145,18 @@ class Gateway:
         with spans.request(f"POST {path}", exchange.headers, facts) as span:
             trace = RequestRecord(exchange.request_id, route, spans, trace_id=spans.trace_id)
             if trace.trace_id:
-                self.parts.log.about(trace_id=trace.trace_id)
+                self.context.log.about(trace_id=trace.trace_id)
             await self._serve_image(exchange, trace)
             span.note(trace.facts())
             if trace.status >= 500:
                 span.failed(trace.code)
 
     async def _serve_image(self, exchange: Exchange, trace: RequestRecord) -> None:
-        self.parts.recorder.begin(trace)
+        self.parts.edits.recorder.begin(trace)
         try:
-            if self.parts.shutdown.under_way:
+            if self.parts.operation.shutdown.under_way:
                 raise replace(SHUTTING_DOWN)
-            await self.parts.pipeline.serve(self._incoming(exchange, trace), trace)
+            await self.parts.edits.pipeline.serve(self._incoming(exchange, trace), trace)
         except Refusal as refusal:
             trace.refuse(refusal)
             self._say_what_is_left(trace)
@@ -173,11 +174,11 @@ class Gateway:
             trace.refuse(told)
             await self._refuse(exchange, told, trace)
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.parts.log.fault("a request crashed", error)
+            self.context.log.fault("a request crashed", error)
             trace.refuse(INTERNAL)
             await self._refuse(exchange, INTERNAL, trace)
         finally:
-            self.parts.recorder.record(trace)
+            self.parts.edits.recorder.record(trace)
 
     def _incoming(self, exchange: Exchange, trace: RequestRecord) -> Incoming:
         async def begin(head: Reply) -> None:
@@ -204,7 +205,7 @@ class Gateway:
     def _say_what_is_left(self, trace: RequestRecord) -> None:
         """What the key can spend, as last read: a hit does not wait for the state to tell it."""
         if trace.caller and trace.remaining_nanos is None:
-            trace.remaining_nanos = self.parts.budgets.remaining(trace.caller.key_id)
+            trace.remaining_nanos = self.parts.budgets.service.remaining(trace.caller.key_id)
 
     # --- models -----------------------------------------------------------------------
 
@@ -224,8 +225,8 @@ class Gateway:
         await _answer_json(exchange, items[model])
 
     async def _usable_models(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
-        caller = await self.parts.pipeline.caller_asking(exchange.headers, exchange.address)
-        catalogue = self.parts.catalogue
+        caller = await self.parts.edits.pipeline.caller_asking(exchange.headers, exchange.address)
+        catalogue = self.parts.upstream.catalogue
         if catalogue.listing is None:
             await catalogue.refresh()
         listing: Listing | None = catalogue.listing
@@ -242,17 +243,19 @@ class Gateway:
     # --- key and requests -------------------------------------------------------------
 
     async def _key(self, exchange: Exchange, _: Mapping[str, str]) -> None:
-        parts = self.parts
-        caller = await parts.pipeline.caller_asking(exchange.headers, exchange.address)
-        zone = parts.settings.zone
+        context = self.context
+        caller = await self.parts.edits.pipeline.caller_asking(exchange.headers, exchange.address)
+        zone = context.settings.zone
         await _answer_json(
             exchange,
-            await standing(caller, database=parts.database, zone=zone, now_ms=parts.clock()),
+            await standing(caller, database=context.database, zone=zone, now_ms=context.clock()),
         )
 
     async def _request(self, exchange: Exchange, parameters: Mapping[str, str]) -> None:
-        caller = await self.parts.pipeline.caller_asking(exchange.headers, exchange.address)
-        await _answer_json(exchange, await self.parts.inquiry.answer(parameters["id"], caller))
+        caller = await self.parts.edits.pipeline.caller_asking(exchange.headers, exchange.address)
+        await _answer_json(
+            exchange, await self.parts.edits.request_status.answer(parameters["id"], caller)
+        )
 
     # --- administration ---------------------------------------------------------------
 
@@ -273,10 +276,10 @@ class Gateway:
         await _answer_json(exchange, {"status": "ok"})
 
     async def _readyz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
-        if self.parts.shutdown.under_way:
+        if self.parts.operation.shutdown.under_way:
             await _answer_json(exchange, {"status": "draining"}, status=503)
             return
-        degraded = self.parts.degraded()
+        degraded = self.parts.operation.readiness.degraded()
         await _answer_json(exchange, {"status": "ready", "degraded": degraded})
 
     async def _openapi(self, exchange: Exchange, _: Mapping[str, str]) -> None:
@@ -285,22 +288,22 @@ class Gateway:
 
     async def _metrics(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         self._check_may_read_metrics(exchange)
-        glance(self.parts)
+        self.parts.operation.gauges.update_process()
         accept = exchange.headers.get("accept", "")
-        body, content_type = await asyncio.to_thread(self.parts.metrics.exposition, accept)
+        body, content_type = await asyncio.to_thread(self.context.metrics.exposition, accept)
         headers = {"content-type": content_type, "x-request-id": exchange.request_id}
         await exchange.answer(200, headers, body)
 
     def _check_may_read_metrics(self, exchange: Exchange) -> None:
-        token = self.parts.settings.metrics.token.get_secret_value()
+        token = self.context.settings.metrics.token.get_secret_value()
         if token:
-            self._wrong_tokens.check(exchange.address, self.parts.clock())
+            self._wrong_tokens.check(exchange.address, self.context.clock())
             sent = exchange.headers.get("authorization", "").removeprefix("Bearer ")
             allowed = hmac.compare_digest(sent.encode(), token.encode())
         else:
             allowed = _is_loopback(exchange)
         if not allowed:
-            self._wrong_tokens.failed(exchange.address, self.parts.clock())
+            self._wrong_tokens.failed(exchange.address, self.context.clock())
             raise Refusal(
                 "permission_denied",
                 "Metrics are read with the token of [metrics] token, or without one from this "

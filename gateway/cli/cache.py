@@ -34,7 +34,7 @@ from gateway.ledger.tables.reports import Reuse
 from gateway.model.units import seconds_of
 from gateway.queries.cache import SHOWN_ENTRIES, Holdings, Housekeeper, Selected
 from gateway.queries.serializers import entry_facts, reuse_facts
-from gateway.runtime.container import open_database, open_results
+from gateway.runtime.engines import open_database, open_results
 from gateway.settings import Settings, SettingsError
 from gateway.uploads.reader import digest
 

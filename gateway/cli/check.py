@@ -13,7 +13,7 @@ from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.database.migrate import SchemaTooNew, migrate
 from gateway.model.entry import Entry
-from gateway.runtime.container import open_database, open_results, open_spans, open_upstream
+from gateway.runtime.engines import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError
 from gateway.uploads.reader import digest
 from gateway.upstream.http import CatalogueUnavailable

@@ -23,7 +23,7 @@ from gateway.cli.table_layout import laid_out
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Operation, StateUnavailable
 from gateway.database.migrate import SchemaTooNew, migrate
-from gateway.runtime.container import open_database
+from gateway.runtime.engines import open_database
 from gateway.settings import Settings, SettingsError, load
 
 Result = TypeVar("Result")

@@ -46,7 +46,7 @@ from gateway.queries.serializers import (
     unresolved_facts,
     verification_facts,
 )
-from gateway.runtime.container import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
 from gateway.settings import Settings
 
 PAGE_ROWS = 10_000

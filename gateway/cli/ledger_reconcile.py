@@ -34,7 +34,7 @@ from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
 from gateway.model.units import seconds_of
 from gateway.queries.serializers import comparison_facts
-from gateway.runtime.container import longest_flight_ms
+from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
 
 Item = TypeVar("Item")

@@ -20,7 +20,7 @@ from gateway.api.app import create_app
 from gateway.cli.check import findings
 from gateway.cli.context import author, config_option, in_database, settings_of
 from gateway.database.database import Transaction
-from gateway.runtime.container import open_results, open_spans
+from gateway.runtime.engines import open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
 from gateway.settings import Settings, SettingsError, used_file

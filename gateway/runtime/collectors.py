@@ -1,7 +1,7 @@
-"""Looking at how things stand, for the gauges: never on the path of a request or of a scrape.
+"""Gauges: updated in the background, never on the path of a request or of a scrape.
 
-A glance is at what this process has in memory. A survey asks the state, the results and the
-disks, which take their time; whoever asks for the metrics gets what the last one found.
+The gauges of the process come from memory. The shared gauges ask the state, the results and the
+disks, which takes time: a scrape reads what the last round found.
 """
 
 from __future__ import annotations
@@ -9,146 +9,151 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.cache.result_store import StoreStats
+from gateway.cache.result_store import ResultStore
+from gateway.coalescing.single_flight import SingleFlight
 from gateway.database.database import Transaction
+from gateway.edits.flight_result import FlightResult
 from gateway.ledger.tables.budget_gauges import Held, budgeted, count_held
 from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
-from gateway.runtime.container import HEARTBEAT_EXPIRY_MS, Container, longest_flight_ms
+from gateway.runtime.context import Context
+from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.readiness import Readiness
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics, families
+from gateway.telemetry.usage_recorder import UsageRecorder
 
-GLANCE_SECONDS = 1.0
-
-Gauges = dict[tuple[str, ...], float]
-
-
-def glance(parts: Container) -> None:
-    """The gauges of this process's own: what is in memory."""
-    metrics, recorder, flights = parts.metrics, parts.recorder, parts.flights
-    metrics.flights.set(flights.in_flight)
-    metrics.followers.set(flights.followers)
-    metrics.usage_waiting.set(recorder.waiting)
-    metrics.usage_lag.set(recorder.lag_seconds)
-    metrics.state_up.set(parts.state_up)
+Labels = tuple[str, ...]
+Gauges = dict[Labels, float]
 
 
-async def glance_often(parts: Container) -> None:
-    """For ever: another process, which may be the one that is asked, sees what was set last."""
-    while True:
-        glance(parts)
-        await asyncio.sleep(GLANCE_SECONDS)
+@dataclass(frozen=True, slots=True)
+class GaugeCollector:
+    """Sets every gauge."""
 
+    context: Context
+    results: ResultStore
+    flights: SingleFlight[FlightResult]
+    recorder: UsageRecorder
+    readiness: Readiness
 
-async def survey(parts: Container) -> None:
-    """For ever: one part that can't be looked at is a trouble, and keeps no other from it."""
-    looks = {"state": _look_at_state, "results": _look_at_results, "disks": _look_at_disks}
-    for name in looks:
-        parts.metrics.failure.labels(f"survey_{name}")
-    while True:
-        for name, look in looks.items():
+    def update_process(self) -> None:
+        """Set the gauges of this process from memory."""
+        metrics = self.context.metrics
+        metrics.flights.set(self.flights.in_flight)
+        metrics.followers.set(self.flights.followers)
+        metrics.usage_waiting.set(self.recorder.waiting)
+        metrics.usage_lag.set(self.recorder.lag_seconds)
+        metrics.state_up.set(self.readiness.state_up)
+
+    async def update_shared(self) -> None:
+        """Ask the state, the results and the disks; a failure of one leaves the others."""
+        rounds: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "survey_state": self._update_state,
+            "survey_results": self._update_results,
+            "survey_disks": self._update_disks,
+        }
+        for name in rounds:
+            self.context.metrics.failure.labels(name)  # exported as 0 until it fails
+        for name, update in rounds.items():
             try:
-                await look(parts)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may work
-                parts.on_failure(f"survey_{name}", error)
-        await asyncio.sleep(parts.settings.metrics.survey_seconds)
+                await update()
+            except Exception as error:  # noqa: BLE001 - the next round may succeed
+                self.context.on_failure(name, error)
+
+    async def _update_state(self) -> None:
+        metrics, zone = self.context.metrics, self.context.settings.zone
+        now_ms = self.context.clock()
+        day = day_of(now_ms, zone)
+
+        async def read(tx: Transaction) -> tuple[Sequence[Balance], Held]:
+            return await budgeted(tx, day, zone), await count_held(
+                tx,
+                now_ms=now_ms,
+                longest_flight_ms=longest_flight_ms(self.context.settings),
+                heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+            )
+
+        balances, held = await self.context.database.read(read)
+        metrics.tell(families.RESERVATIONS_OPEN, {(): held.number})
+        metrics.tell(families.RESERVATIONS_UNRESOLVED, {(): held.unresolved})
+        _update_budgets(metrics, balances)
+        starts: Gauges = {}
+        ends: Gauges = {}
+        for balance in balances:
+            budget_window = window(balance.period, day, zone)
+            if budget_window.starts_ms is not None and budget_window.resets_ms is not None:
+                labels = _labels(metrics, balance)
+                starts[labels] = budget_window.starts_ms / 1000
+                ends[labels] = budget_window.resets_ms / 1000
+        metrics.tell(families.BUDGET_START, starts)
+        metrics.tell(families.BUDGET_END, ends)
+
+    async def _update_results(self) -> None:
+        metrics = self.context.metrics
+        metrics.count_cache(self.results.counts())
+        stats = await self.results.stats_here()
+        metrics.tell(families.CACHE_ENTRIES, {(): stats.entries})
+        metrics.tell(families.CACHE_BYTES, {(): stats.bytes})
+        metrics.tell(families.CACHE_MAX_BYTES, {(): self.context.settings.cache.max_bytes})
+        ages: Gauges = {}
+        if stats.oldest_ms is not None:
+            ages[()] = max(0, self.context.clock() - stats.oldest_ms) / 1000
+        metrics.tell(families.CACHE_AGE, ages)
+
+    async def _update_disks(self) -> None:
+        usages = await asyncio.to_thread(_disk_usages, self.context.settings)
+        metrics = self.context.metrics
+        metrics.tell(families.DISK_FREE, {(name,): free for name, (free, _) in usages.items()})
+        metrics.tell(families.DISK_SIZE, {(name,): total for name, (_, total) in usages.items()})
 
 
-# --- the state --------------------------------------------------------------------------
-
-
-async def _look_at_state(parts: Container) -> None:
-    now_ms, zone = parts.clock(), parts.settings.zone
-    day = day_of(now_ms, zone)
-
-    async def read(tx: Transaction) -> tuple[Sequence[Balance], Held]:
-        return await budgeted(tx, day, zone), await count_held(
-            tx,
-            now_ms=now_ms,
-            longest_flight_ms=longest_flight_ms(parts.settings),
-            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-        )
-
-    balances, held = await parts.database.read(read)
-    metrics = parts.metrics
-    metrics.tell(families.RESERVATIONS_OPEN, {(): held.number})
-    metrics.tell(families.RESERVATIONS_UNRESOLVED, {(): held.unresolved})
-    _tell_budgets(metrics, balances)
-    starts: Gauges = {}
-    ends: Gauges = {}
-    for balance in balances:
-        of = window(balance.period, day, zone)
-        if of.starts_ms is not None and of.resets_ms is not None:
-            labels = _labels(metrics, balance)
-            starts[labels], ends[labels] = of.starts_ms / 1000, of.resets_ms / 1000
-    metrics.tell(families.BUDGET_START, starts)
-    metrics.tell(families.BUDGET_END, ends)
-
-
-def _tell_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
-    """Those of teams beyond the bound of labels are added up, by their period."""
-    limits: dict[tuple[str, ...], int] = {}
-    spent: dict[tuple[str, ...], int] = {}
-    held: dict[tuple[str, ...], int] = {}
+def _update_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
+    """Sum up per labels: teams beyond the label limit share one series per period."""
+    limits: Counter[Labels] = Counter()
+    spent: Counter[Labels] = Counter()
+    held: Counter[Labels] = Counter()
     for balance in balances:
         labels = _labels(metrics, balance)
-        limit = balance.account.limits.budget_nanos or 0
-        limits[labels] = limits.get(labels, 0) + limit
-        spent[labels] = spent.get(labels, 0) + balance.spent_nanos
-        held[labels] = held.get(labels, 0) + balance.held_nanos
+        limits[labels] += balance.account.limits.budget_nanos or 0
+        spent[labels] += balance.spent_nanos
+        held[labels] += balance.held_nanos
     metrics.tell(families.BUDGET_LIMIT, _dollars(limits))
     metrics.tell(families.BUDGET_SPENT, _dollars(spent))
     metrics.tell(families.BUDGET_HELD, _dollars(held))
 
 
-def _labels(metrics: Metrics, balance: Balance) -> tuple[str, str, str]:
+def _labels(metrics: Metrics, balance: Balance) -> Labels:
     account = balance.account
     team = metrics.team(account.name) if account.level == "team" else ""
     return account.level, team, balance.period
 
 
-def _dollars(nanos: Mapping[tuple[str, ...], int]) -> Gauges:
+def _dollars(nanos: Mapping[Labels, int]) -> Gauges:
     return {labels: amount / NANOS for labels, amount in nanos.items()}
 
 
-# --- the results and the disks ------------------------------------------------------------
+def _disk_usages(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Free bytes and total bytes of each folder's disk."""
+    usages = {name: shutil.disk_usage(_existing(path)) for name, path in _folders(settings).items()}
+    return {name: (usage.free, usage.total) for name, usage in usages.items()}
 
 
-async def _look_at_results(parts: Container) -> None:
-    metrics = parts.metrics
-    metrics.count_cache(parts.results.counts())
-    stats: StoreStats = await parts.results.stats_here()
-    metrics.tell(families.CACHE_ENTRIES, {(): stats.entries})
-    metrics.tell(families.CACHE_BYTES, {(): stats.bytes})
-    metrics.tell(families.CACHE_MAX_BYTES, {(): parts.settings.cache.max_bytes})
-    oldest_ms = stats.oldest_ms
-    age = None if oldest_ms is None else max(0, parts.clock() - oldest_ms) / 1000
-    metrics.tell(families.CACHE_AGE, {} if age is None else {(): age})
-
-
-async def _look_at_disks(parts: Container) -> None:
-    usages = await asyncio.to_thread(
-        lambda: {
-            name: shutil.disk_usage(_there(path)) for name, path in _folders(parts.settings).items()
-        }
-    )
-    parts.metrics.tell(families.DISK_FREE, {(name,): found.free for name, found in usages.items()})
-    parts.metrics.tell(families.DISK_SIZE, {(name,): found.total for name, found in usages.items()})
-
-
-def _there(folder: Path) -> Path:
-    """The folder, or what it will lie in where it is not made yet."""
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
     while not folder.exists():
         folder = folder.parent
     return folder
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
-    """What lies on this machine's disks; the state only where it is a file."""
+    """The folders on this machine's disks; the state only where it is a file."""
     url = settings.cache.url
     on_disk = url.startswith("disk:")
     folders = {

@@ -62,7 +62,7 @@ def guessed(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
 @contextmanager
 def shutdown(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     with patient(folder, emulator, {}) as gateway:
-        gateway.app.parts.shutdown.begin()
+        gateway.app.parts.operation.shutdown.begin()
         yield gateway
 
 

@@ -106,7 +106,7 @@ def test_a_gateway_that_shuts_down_is_tried_again(
     tmp_path: Path, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt
 ) -> None:
     with patient(tmp_path, emulator, {}) as gateway:
-        shutdown = gateway.app.parts.shutdown
+        shutdown = gateway.app.parts.operation.shutdown
         shutdown.begin()
         told = edit(gateway, pictures, new_prompt(), max_retries=0)
         back = threading.Timer(1.0, lambda: setattr(shutdown, "under_way", False))

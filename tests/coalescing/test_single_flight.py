@@ -35,7 +35,7 @@ def two(settings: Settings) -> Iterator[tuple[Running, Running]]:
 
 def following(gateway: Running) -> int:
     """How many flights of others this gateway watches."""
-    return gateway.app.parts.lease_watcher.watched
+    return gateway.app.parts.coalescing.lease_watcher.watched
 
 
 def lead_and_follow(
@@ -74,7 +74,7 @@ def test_a_crowd_that_leaves_does_not_lose_the_picture_and_pays_for_it_once(
     emulator.order({"hang": True})
     assert leaving_crowd(gateway.url, 50, patience=1.0) == 50
     let_go(emulator)
-    until(lambda: gateway.app.parts.flights.in_flight == 0)
+    until(lambda: gateway.app.parts.coalescing.flights.in_flight == 0)
 
     assert gateway.edit().headers["x-gateway-cache"] == "HIT"
     assert emulator.stats()["calls"] == emulator.stats()["billed_calls"] == 1
@@ -191,7 +191,7 @@ def test_a_follower_that_must_wait_too_long_is_told_so_and_its_retry_joins(
             assert (answer.status_code, answer.json()["error"]["code"]) == (504, "still_running")
             assert answer.headers["x-should-retry"] == "true"
         retry = pool.submit(other.edit)
-        until(lambda: other.app.parts.flights.followers == 1)
+        until(lambda: other.app.parts.coalescing.flights.followers == 1)
         let_go(emulator)
 
         assert outcomes([retry.result(30)]) == {"COALESCED": 1}

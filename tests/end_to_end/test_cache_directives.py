@@ -56,7 +56,7 @@ def test_a_plain_miss_may_join_a_no_cache_flight_but_not_the_other_way_round(
     fresh = pool.submit(gateway.edit, "make it blur", headers=NO_CACHE)
     until(lambda: emulator.stats()["in_flight"] == 1)
     plain = pool.submit(gateway.edit, "make it blur")
-    until(lambda: gateway.app.parts.flights.followers == 1)
+    until(lambda: gateway.app.parts.coalescing.flights.followers == 1)
     let_go(emulator)
     assert outcomes([plain.result(30), fresh.result(30)]) == {"COALESCED": 1, "REFRESHED": 1}
     assert emulator.stats()["calls"] == 3

@@ -119,7 +119,7 @@ async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_bo
     assert answer.headers["x-gateway-cost-usd"] == "0.01"
     late = [line for line in lines(gateway) if line.get("part") == "settle"]
     assert {line["request_id"] for line in late} == {answer.headers["x-request-id"]}
-    budgets = gateway.app.parts.budgets
+    budgets = gateway.app.parts.budgets.service
     async with asyncio.timeout(20):
         while budgets.unwritten:
             await asyncio.sleep(0.1)

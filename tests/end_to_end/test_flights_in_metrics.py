@@ -15,7 +15,7 @@ from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import abandoned, reports
 from gateway.ledger.tables.booking import LedgerRow
-from gateway.runtime.container import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
 from gateway.settings import Settings, load
 from tests.support.crowds import crowd, leaving_crowd, outcomes
 from tests.support.engines import fresh_schema, postgres_url

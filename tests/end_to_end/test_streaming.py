@@ -191,7 +191,7 @@ def test_a_client_that_leaves_in_the_middle_does_not_stop_the_call(
 ) -> None:
     emulator.order({"latency_seconds": 0.6})
     left = stream(gateway, partial_images=1, leave_after=1)
-    until(lambda: gateway.app.parts.flights.in_flight == 0)
+    until(lambda: gateway.app.parts.coalescing.flights.in_flight == 0)
     again = stream(gateway)
 
     assert left.kinds == ["partial"]

@@ -162,7 +162,7 @@ def test_what_nobody_may_share_is_joined_only_by_who_was_told_so(
         assert retry_of(told_of(gateway, answer)) == ("join", True)
         let_go(emulator)
         told = told_once(gateway, answer, ended)
-        until(lambda: gateway.app.parts.flights.in_flight == 0)
+        until(lambda: gateway.app.parts.coalescing.flights.in_flight == 0)
         told = told_of(gateway, answer)
         assert (told["stored"], retry_of(told)) == (False, ("same_answer", True))
         assert gateway.edit(headers=no_store).headers["x-gateway-cost-usd"] == "0"

@@ -27,7 +27,7 @@ from gateway.database.clock import now_ms
 from gateway.database.database import Operation
 from gateway.database.migrate import migrate
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
-from gateway.runtime.container import open_database
+from gateway.runtime.engines import open_database
 from gateway.server import Configured, GatewayServer, configured, listen
 from gateway.settings import Settings, load
 from gateway.telemetry.log import EventLog

@@ -25,7 +25,7 @@ def usage_of(gateway: Running, count: int) -> Sequence[Mapping[str, Any]]:
     async def written() -> Sequence[Row]:
         deadline = time.monotonic() + 10
         while True:
-            rows = await gateway.app.parts.database.read(read)
+            rows = await gateway.app.parts.context.database.read(read)
             if len(rows) >= count or time.monotonic() > deadline:
                 return rows
             await asyncio.sleep(0.05)

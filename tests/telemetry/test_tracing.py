@@ -152,7 +152,7 @@ def test_a_flight_goes_on_in_its_trace_and_is_linked_with_who_follows_it(
             assert isinstance(asked.exception(60), httpx.ReadTimeout)
         until(lambda: '"client_gone"' in gateway.log.getvalue())
         follower = pool.submit(gateway.edit)
-        until(lambda: gateway.app.parts.flights.followers == 1)
+        until(lambda: gateway.app.parts.coalescing.flights.followers == 1)
         let_go(emulator)
         assert follower.result(60).headers["x-gateway-cache"] == "COALESCED"
     traces = Traces(collector)

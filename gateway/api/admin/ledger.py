@@ -31,7 +31,7 @@ from gateway.queries.serializers import (
     usage_facts,
     verification_facts,
 )
-from gateway.runtime.container import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
 
 USUAL_GROUPING = "team"
 PAID_BY = "paid_by"

@@ -9,7 +9,7 @@ from gateway.api.openapi import admin, admin_answers, answers, images, read_rout
 from gateway.api.openapi.refusals import HEADERS
 from gateway.api.openapi.shapes import Operation, Schema
 from gateway.model.errors import KINDS
-from gateway.runtime.container import VERSION
+from gateway.runtime.engines import VERSION
 from gateway.settings import Settings
 from gateway.uploads.rules.upload_limits import UploadLimits
 

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from gateway.cache.result_store import Counts, StoreFailure
 from gateway.emulator import EmulatorServer
 from gateway.model.outcome import Outcome
+from gateway.runtime.jobs import background_jobs
 from gateway.telemetry.metrics import Metrics
 from tests.support.exposition import nanos, samples_of, scrape, total
 from tests.support.serving import Running
@@ -166,8 +167,8 @@ def test_a_series_of_money_begins_at_nothing_before_any_is_spent(
 
 def test_every_part_that_may_be_in_trouble_is_counted_from_nothing(gateway: Running) -> None:
     code = "\n".join(path.read_text() for path in Path("gateway").rglob("*.py"))
-    named = set(re.findall(r'(?:on_trouble[(,]\s*|trouble\.labels\()"([\w ]+)"', code))
-    background = {f"background_{task.get_name()}" for task in gateway.app.parts.background}
+    named = set(re.findall(r'(?:on_failure[(,]\s*|failure\.labels\()"([\w ]+)"', code))
+    background = {f"background_{name}" for name in background_jobs(gateway.app.parts)}
     surveys = {"survey_state", "survey_results", "survey_disks"}
     counted = {
         sample.labels["part"]: sample.value

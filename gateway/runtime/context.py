@@ -1,0 +1,31 @@
+"""The context of one gateway process: what every part of it shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.database.clock import Clock
+from gateway.database.database import Database
+from gateway.ledger.tables.abandoned import Owner
+from gateway.settings import Settings
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.spans import Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Settings, telemetry, the state, and this process as the ledger knows it."""
+
+    settings: Settings
+    log: EventLog
+    metrics: Metrics
+    spans: Spans
+    database: Database
+    clock: Clock
+    owner: Owner
+
+    def on_failure(self, part: str, error: BaseException) -> None:
+        """Count and log a failure that was recovered from."""
+        self.metrics.failure.labels(part).inc()
+        self.log.warn("failure", part=part, error=f"{type(error).__name__}: {error}")

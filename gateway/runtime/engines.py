@@ -1,0 +1,95 @@
+"""The engines that the settings name: the state, the result store, tracing, the upstream.
+
+An engine whose optional dependency is missing raises SettingsError with the extra to install.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from gateway.cache.disk import DiskStore
+from gateway.cache.result_store import ResultStore
+from gateway.database.database import Database
+from gateway.database.sqlite import SqliteDatabase
+from gateway.settings import CacheSettings, Settings, SettingsError
+from gateway.telemetry.spans import NO_SPANS, Spans
+from gateway.upstream.http import Upstream
+
+VERSION = version("image-edit-gateway")
+
+
+def open_database(url: str) -> Database:
+    """The database of a state URL; it connects on first use. Raises SettingsError."""
+    kind, _, rest = url.partition(":")
+    if kind == "sqlite":
+        return SqliteDatabase(Path(rest))
+    try:
+        from gateway.database.postgres import PostgresDatabase
+    except ImportError:
+        raise _extra_missing("[state] url: PostgreSQL needs", "postgres") from None
+    return PostgresDatabase(url)
+
+
+def open_results(settings: Settings) -> ResultStore:
+    """The result store of the cache URL. Raises SettingsError."""
+    cache = settings.cache
+    on_disk = cache.url.startswith("disk:")
+    folder = cache.url.removeprefix("disk:") if on_disk else cache.local_folder
+    try:
+        local = DiskStore(
+            Path(folder),
+            max_bytes=cache.max_bytes,
+            timeout_seconds=cache.timeout_seconds,
+            memory_bytes=cache.memory_bytes,
+        )
+        return local if on_disk else _open_bucket(cache, local)
+    except ValueError as error:
+        raise SettingsError(f"[cache] url: {error}") from None
+
+
+def _open_bucket(cache: CacheSettings, local: ResultStore) -> ResultStore:
+    """A bucket with the local disk in front. Raises SettingsError, ValueError."""
+    try:
+        from gateway.cache.object_store import BucketStore
+    except ImportError:
+        raise _extra_missing("[cache] url: an object store needs", "objectstore") from None
+    return BucketStore(cache.url, local, cache.timeout_seconds)
+
+
+def open_spans(settings: Settings) -> Spans:
+    """Tracing; without an endpoint it does nothing. Raises SettingsError."""
+    tracing = settings.tracing
+    if not tracing.endpoint:
+        return NO_SPANS
+    try:
+        from gateway.telemetry.opentelemetry_spans import OpenTelemetrySpans
+    except ImportError:
+        raise _extra_missing("[tracing] endpoint: traces need", "otel") from None
+    headers = (header.get_secret_value().partition("=") for header in tracing.headers)
+    return OpenTelemetrySpans(
+        endpoint=tracing.endpoint,
+        headers={name.strip(): value.strip() for name, _, value in headers},
+        service_name=tracing.service_name,
+        version=VERSION,
+        sample_ratio=tracing.sample_ratio,
+    )
+
+
+def open_upstream(settings: Settings) -> Upstream:
+    """The client of the upstream; it connects on first use."""
+    upstream = settings.upstream
+    return Upstream(
+        base_url=upstream.base_url,
+        api_keys=[key.get_secret_value() for key in upstream.api_key],
+        timeout_seconds=upstream.timeout_seconds,
+        read_timeout_seconds=upstream.read_timeout_seconds,
+        connect_timeout_seconds=upstream.connect_timeout_seconds,
+        max_answer_bytes=settings.limits.max_answer_bytes,
+        proxy=upstream.proxy,
+        ca_bundle=upstream.ca_bundle,
+    )
+
+
+def _extra_missing(what: str, extra: str) -> SettingsError:
+    return SettingsError(f"{what} the extra: pip install 'image-edit-gateway[{extra}]'")

@@ -1,0 +1,98 @@
+"""Recurring work on the state: heartbeats, abandoned reservations, expired rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.accounts.rules.rate_leases import minute_of
+from gateway.accounts.tables import rate_leases
+from gateway.accounts.tables.audit import Author
+from gateway.cache.invalidation import Invalidation
+from gateway.coalescing.lease_transaction import Leases
+from gateway.database.database import StateUnavailable, Transaction
+from gateway.ledger.tables import abandoned, usage
+from gateway.ledger.tables.booking import OpenReservation
+from gateway.model.money import usd
+from gateway.model.windows import day_of
+from gateway.runtime.context import Context
+from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.server.allocator import give_back
+
+DAY_MS = 86_400_000
+KEPT_RATE_MINUTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Each method does one round. A failure is reported, and the next round tries again."""
+
+    context: Context
+    leases: Leases
+    invalidation: Invalidation
+
+    async def beat(self) -> None:
+        """Renew this process's heartbeat; without it other processes take over its flights."""
+        now_ms = self.context.clock()
+
+        async def beat(tx: Transaction) -> None:
+            await abandoned.beat(tx, self.context.owner, now_ms)
+
+        try:
+            await self.context.database.write(beat, urgent=False)
+        except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
+            self.context.on_failure("heartbeat", error)
+
+    async def retire(self) -> None:
+        """Remove this process's heartbeat: it has no open reservation and makes no new one."""
+
+        async def retire(tx: Transaction) -> None:
+            await abandoned.retire(tx, self.context.owner.id)
+
+        try:
+            await self.context.database.write(retire)
+        except StateUnavailable as error:
+            self.context.on_failure("heartbeat", error)
+
+    async def settle_abandoned(self) -> None:
+        """Settle the reservations of dead processes; audit and log list them."""
+        by = Author("gateway", self.context.clock(), "its process is gone")
+
+        async def settle(tx: Transaction) -> Sequence[OpenReservation]:
+            return await abandoned.settle_abandoned(
+                tx,
+                by,
+                longest_flight_ms=longest_flight_ms(self.context.settings),
+                heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+            )
+
+        try:
+            settled = await self.context.database.write(settle, urgent=False)
+        except StateUnavailable as error:
+            self.context.on_failure("resolving", error)
+            return
+        if settled:
+            self.context.log.warn(
+                "reservations of a dead process settled",
+                count=len(settled),
+                reservations=[held.id for held in settled],
+                booked_usd=usd(sum(held.ceiling_nanos for held in settled)),
+            )
+
+    async def housekeep(self) -> None:
+        """Return free memory, measure the state's clock, and delete expired rows."""
+        await asyncio.to_thread(give_back)
+        try:
+            await self.context.clock.measure(self.context.database)
+            await self.context.database.write(self._delete_expired, urgent=False)
+        except StateUnavailable as error:
+            self.context.on_failure("housekeeping", error)
+
+    async def _delete_expired(self, tx: Transaction) -> None:
+        now_ms, settings = self.context.clock(), self.context.settings
+        await self.leases.sweep(tx)
+        await self.invalidation.sweep(tx)
+        await rate_leases.sweep(tx, minute_of(now_ms) - KEPT_RATE_MINUTES)
+        oldest_ms = now_ms - settings.state.usage_days * DAY_MS
+        await usage.fold(tx, day_of(oldest_ms, settings.zone))
