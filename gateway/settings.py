@@ -8,7 +8,6 @@ module that reads the environment.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import os
@@ -27,14 +26,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     SecretStr,
     ValidationError,
     field_validator,
 )
 
+from gateway.accounts.rules.errors import BadValue
+from gateway.accounts.rules.field_types import FLAG, NAMES, FieldType
+from gateway.accounts.rules.limits import LIMITS_BY_NAME
 from gateway.ledger.rules.statement_lines import Columns
-from gateway.model.caller import Limits, Period
+from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
+from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
 
 PREFIX = "GATEWAY_"
@@ -291,29 +295,29 @@ class LogSettings(SettingsSection):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class NewTeamSettings(SettingsSection):
-    """Limits as people write them: dollars, and None where unlimited."""
+def _new_team_limits(value: object) -> object:
+    """The limits of `[new_team]`, by the names and types of `LIMITS`."""
+    if not isinstance(value, Mapping):
+        return value
+    limits = {}
+    for name, given in value.items():
+        if name not in LIMITS_BY_NAME:
+            raise ValueError(_unknown(name, list(LIMITS_BY_NAME)))
+        limit = LIMITS_BY_NAME[name]
+        try:
+            limits[limit.column] = limit.type.parse(name, _typed(given, limit.type))
+        except BadValue as error:
+            raise ValueError(error.message) from None
+    return Limits(**limits)
 
-    budget_usd: MaybeNanos = None
-    budget_period: Period | None = None
-    paid_images_per_day: int | None = Field(default=None, ge=0)
-    requests_per_minute: int | None = Field(default=None, ge=0)
-    max_in_flight: int | None = Field(default=None, ge=0)
-    max_reference_images: int | None = Field(default=None, ge=0)
-    models: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
-    may_bypass_cache: bool | None = None
 
-    def limits(self) -> Limits:
-        return Limits(
-            budget_nanos=self.budget_usd,
-            budget_period=self.budget_period,
-            paid_images_per_day=self.paid_images_per_day,
-            requests_per_minute=self.requests_per_minute,
-            max_in_flight=self.max_in_flight,
-            max_reference_images=self.max_reference_images,
-            models=None if self.models is None else frozenset(self.models),
-            may_bypass_cache=self.may_bypass_cache,
-        )
+def _typed(value: object, type_: FieldType) -> object:
+    """A value of the environment, which is always text, as TOML would give it."""
+    if not isinstance(value, str):
+        return value
+    if type_ is FLAG:
+        return {"true": True, "false": False}.get(value.lower(), value)
+    return _listed(value) if type_ is NAMES else value or None
 
 
 class ModelSettings(SettingsSection):
@@ -339,7 +343,7 @@ class Settings(SettingsSection):
     warnings: WarningSettings = WarningSettings()
     statement: StatementSettings = StatementSettings()
     log: LogSettings = LogSettings()
-    new_team: NewTeamSettings = NewTeamSettings()
+    new_team: Annotated[InstanceOf[Limits], BeforeValidator(_new_team_limits)] = Limits()
     models: Mapping[str, ModelSettings] = Field(default_factory=dict)
 
     @field_validator("models", mode="before")
@@ -402,11 +406,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
         if not variable.startswith(PREFIX) or "__" not in variable:
             continue
         section, _, name = variable[len(PREFIX) :].lower().partition("__")
-        fields = _names(section)
-        if section == "models" or fields is None:
-            raise SettingsError(_unknown(variable, section, _sections()))
+        fields = setting_names(section)
+        if section == "models" or not fields:
+            raise SettingsError(f"{variable}: {_unknown(section, _sections(), 'section')}")
         if name not in fields:
-            raise SettingsError(_unknown(variable, name, fields, section))
+            raise SettingsError(f"{variable}: [{section}] {_unknown(name, fields)}")
         tables.setdefault(section, {})[name] = value
     return tables
 
@@ -421,19 +425,17 @@ def _sections() -> list[str]:
     return list(Settings.model_fields)
 
 
-def _names(section: str) -> list[str] | None:
+def setting_names(section: str) -> list[str]:
+    """The names of a section's settings; empty for an unknown section."""
     field = Settings.model_fields.get(section)
-    kind = field.annotation if field else None
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return None
-    return list(kind.model_fields)
+    if section == "new_team":
+        return list(LIMITS_BY_NAME)
+    kind = ModelSettings if section == "models" else field and field.annotation
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
-def _unknown(where: str, name: str, known: list[str], section: str = "") -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    what = f"no setting of [{section}]" if section else "no section of the settings"
-    return f"{where}: {name!r} is {what}; {hint}"
+def _unknown(name: str, known: list[str], kind: str = "setting") -> str:
+    return f"no {kind} {name!r}. {did_you_mean(name, known)}"
 
 
 def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
@@ -441,8 +443,10 @@ def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
     where = str(path) if path else "settings"
     if fault["type"] == "extra_forbidden":
         if len(place) == 1:
-            return _unknown(where, place[0], _sections())
-        known = list(ModelSettings.model_fields) if place[0] == "models" else _names(place[0]) or []
-        return _unknown(where, place[-1], known, ".".join(place[:-1]))
+            return f"{where}: {_unknown(place[0], _sections(), 'section')}"
+        known = setting_names(place[0])
+        return f"{where}: [{'.'.join(place[:-1])}] {_unknown(place[-1], known)}"
     message = str(fault["msg"]).removeprefix("Value error, ")
+    if len(place) == 1:
+        return f"{where}: [{place[0]}] {message}"
     return f"{where}: [{'.'.join(place[:-1])}] {place[-1]}: {message}"

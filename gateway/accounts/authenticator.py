@@ -128,7 +128,7 @@ class Authenticator:
         self, key: AccountRecord, secret: SecretRecord, now_ms: int
     ) -> KeyProblem | None:
         name = f"The API key {key.name!r}"
-        expires_ms, until_ms = key.terms.expires_ms, secret.valid_until_ms
+        expires_ms, until_ms = key.settings.expires_ms, secret.valid_until_ms
         if key.ended_ms is not None:
             return KeyProblem(Problem.REVOKED, f"{name} is revoked: ask for a new one.")
         if expires_ms is not None and expires_ms <= now_ms:
@@ -160,9 +160,9 @@ class Authenticator:
                 organisation_account=self._accounts[ORGANISATION].account,
                 team_account=team.account,
                 key_account=key.account,
-                owner=team.terms.owner,
-                cost_centre=team.terms.cost_centre,
-                tags=key.terms.tags,
+                owner=team.settings.owner,
+                cost_centre=team.settings.cost_centre,
+                tags=key.settings.tags,
             )
         return caller
 

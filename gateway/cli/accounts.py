@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import audit as audits
 from gateway.accounts.tables import keys as key_state
 from gateway.accounts.tables import organisation as organisation_state
@@ -27,7 +27,7 @@ from gateway.cli.context import (
     settings_of,
     told_change,
 )
-from gateway.cli.limit_options import given_terms, term_options
+from gateway.cli.setting_options import given_settings, setting_options
 from gateway.model.units import seconds_of
 from gateway.queries.serializers import Facts, audit_facts, key_facts, team_facts, token_facts
 
@@ -59,17 +59,17 @@ def show_organisation(config: Path | None, as_json: bool) -> None:
 
 
 @organisation.command("update")
-@term_options("organisation")
+@setting_options("organisation")
 @reason_option
 @config_option
 @json_option
 def update_organisation(config: Path | None, as_json: bool, reason: str, **flags: Any) -> None:
     """Change the organisation's limits; `none` takes one away."""
-    given = given_terms("organisation", flags)
+    given = given_settings("organisation", flags)
     record = in_state(
         config,
         lambda tx: organisation_state.update_organisation(
-            tx, lambda terms: amended(terms, "organisation", given), author(reason)
+            tx, lambda terms: change_settings(terms, "organisation", given), author(reason)
         ),
     )
     _print_one(record.facts(), as_json)
@@ -85,18 +85,18 @@ def teams() -> None:
 
 @teams.command("create")
 @click.argument("name")
-@term_options("team")
+@setting_options("team")
 @reason_option
 @config_option
 @json_option
 def create_team(config: Path | None, as_json: bool, name: str, reason: str, **flags: Any) -> None:
     """Make a team. It needs a budget, or --unlimited, or defaults under [new_team]."""
-    defaults = Terms(limits=settings_of(config).new_team.limits())
-    given = given_terms("team", flags)
+    defaults = AccountSettings(limits=settings_of(config).new_team)
+    given = given_settings("team", flags)
     record = in_state(
         config,
         lambda tx: team_state.create_team(
-            tx, name, amended(defaults, "team", given), author(reason)
+            tx, name, change_settings(defaults, "team", given), author(reason)
         ),
     )
     _print_one(team_facts(record), as_json)
@@ -104,17 +104,17 @@ def create_team(config: Path | None, as_json: bool, name: str, reason: str, **fl
 
 @teams.command("update")
 @click.argument("name")
-@term_options("team")
+@setting_options("team")
 @reason_option
 @config_option
 @json_option
 def update_team(config: Path | None, as_json: bool, name: str, reason: str, **flags: Any) -> None:
     """Change a team's limits; `none` takes one away. In force within a second."""
-    given = given_terms("team", flags)
+    given = given_settings("team", flags)
     record = in_state(
         config,
         lambda tx: team_state.update_team(
-            tx, name, lambda terms: amended(terms, "team", given), author(reason)
+            tx, name, lambda terms: change_settings(terms, "team", given), author(reason)
         ),
     )
     _print_one(team_facts(record), as_json)
@@ -156,7 +156,7 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--team", required=True, help="The team that pays; it never changes.")
 @click.option("--name", required=True, help="What the key is for.")
-@term_options("key")
+@setting_options("key")
 @reason_option
 @config_option
 @json_option
@@ -164,24 +164,24 @@ def create_key(
     config: Path | None, as_json: bool, team: str, name: str, reason: str, **flags: Any
 ) -> None:
     """Make a key. Its secret is shown this once."""
-    terms = amended(Terms(), "key", given_terms("key", flags))
+    terms = change_settings(AccountSettings(), "key", given_settings("key", flags))
     made = in_state(config, lambda tx: key_state.create_key(tx, team, name, terms, author(reason)))
     _print_secret(key_facts(made.key), made.secret, as_json, "key")
 
 
 @keys.command("update")
 @click.argument("key")
-@term_options("key")
+@setting_options("key")
 @reason_option
 @config_option
 @json_option
 def update_key(config: Path | None, as_json: bool, key: str, reason: str, **flags: Any) -> None:
     """Change a key's limits. KEY is its id, or TEAM/NAME."""
-    given = given_terms("key", flags)
+    given = given_settings("key", flags)
     record = in_state(
         config,
         lambda tx: key_state.update_key(
-            tx, key, lambda terms: amended(terms, "key", given), author(reason)
+            tx, key, lambda terms: change_settings(terms, "key", given), author(reason)
         ),
     )
     _print_one(key_facts(record), as_json)

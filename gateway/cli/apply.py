@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from gateway.accounts.rules.declared import Declared, declared
 from gateway.accounts.rules.errors import BadValue
+from gateway.accounts.rules.organisation_file import OrganisationFile, parse_organisation_file
 from gateway.accounts.tables import apply as applying
 from gateway.accounts.tables.apply import Applied, Rehearsed, Step
 from gateway.accounts.tables.audit import Author
@@ -76,9 +76,11 @@ def apply(
         _print_done(steps, made, dry_run)
 
 
-def _read(file: Path) -> Declared:
+def _read(file: Path) -> OrganisationFile:
     try:
-        return declared(tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal))
+        return parse_organisation_file(
+            tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
+        )
     except OSError as error:
         raise click.ClickException(f"{file}: can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -88,9 +90,11 @@ def _read(file: Path) -> Declared:
         raise click.ClickException("\n".join(lines)) from None
 
 
-def _rehearse(settings: Settings, wanted: Declared, by: Author, prune: bool) -> tuple[Step, ...]:
+def _rehearse(
+    settings: Settings, wanted: OrganisationFile, by: Author, prune: bool
+) -> tuple[Step, ...]:
     """What would be done. Everything is really done, and taken back: no fault comes later."""
-    defaults = settings.new_team.limits()
+    defaults = settings.new_team
     try:
         in_database(
             settings,
@@ -101,9 +105,9 @@ def _rehearse(settings: Settings, wanted: Declared, by: Author, prune: bool) -> 
 
 
 def _apply(
-    settings: Settings, wanted: Declared, by: Author, prune: bool, planned: Sequence[Step]
+    settings: Settings, wanted: OrganisationFile, by: Author, prune: bool, planned: Sequence[Step]
 ) -> Applied:
-    defaults = settings.new_team.limits()
+    defaults = settings.new_team
     return in_database(
         settings,
         lambda tx: applying.apply(tx, wanted, by, defaults=defaults, prune=prune, planned=planned),

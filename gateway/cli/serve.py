@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from gateway import emulator
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import keys, teams
 from gateway.api.app import create_app
 from gateway.cli.check import findings
@@ -225,9 +225,9 @@ def _fresh_demo_folder() -> None:
 
 async def _make_demo_key(tx: Transaction) -> None:
     by = author("the demo")
-    terms = amended(Terms(), "team", {"budget_usd": DEMO_BUDGET_USD})
+    terms = change_settings(AccountSettings(), "team", {"budget_usd": DEMO_BUDGET_USD})
     await teams.create_team(tx, "demo", terms, by)
-    await keys.create_key(tx, "demo", "demo", Terms(), by, secret=DEMO_KEY)
+    await keys.create_key(tx, "demo", "demo", AccountSettings(), by, secret=DEMO_KEY)
 
 
 def _announce_demo(url: str, emulator_url: str) -> None:

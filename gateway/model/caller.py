@@ -10,6 +10,7 @@ from typing import Literal
 Level = Literal["organisation", "team", "key"]
 Period = Literal["day", "week", "month", "total"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "total")
+LEVELS: tuple[Level, ...] = ("organisation", "team", "key")
 ORGANISATION = "organisation"
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 

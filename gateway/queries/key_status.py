@@ -7,23 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from gateway.accounts.rules.limits import LIMITS, Combine, Limit, effective
 from gateway.accounts.rules.rate_leases import minute_ends_ms, minute_of
 from gateway.accounts.tables import rate_leases
 from gateway.accounts.tables.accounts import account_by_id
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.rules.budget import spendable
 from gateway.ledger.tables.balances import balances_of
-from gateway.model.caller import Account, Caller
+from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
 from gateway.model.reservation import Balance
 from gateway.model.units import time_text
 from gateway.model.windows import day_of, window
-from gateway.upstream.rules.model_catalogue import reference_cap
 
 Facts = dict[str, object]
+
+SHOWN_WITH_USE = frozenset(
+    {"budget_usd", "budget_period", "paid_images_per_day", "requests_per_minute"}
+)
+"""The limits that a level shows together with what is spent or used of them."""
 
 
 async def standing(
@@ -59,7 +65,7 @@ async def standing(
             leased=await rate_leases.leased(
                 tx, [account.id for account in caller.accounts], minute
             ),
-            expires_ms=(await account_by_id(tx, caller.key_account.id)).terms.expires_ms,
+            expires_ms=(await account_by_id(tx, caller.key_account.id)).settings.expires_ms,
         )
 
     try:
@@ -94,7 +100,7 @@ class _Ends:
 
 
 def _facts(caller: Caller, found: _Read, ends: _Ends) -> Facts:
-    left, cap = spendable(found.balances), reference_cap(None, caller.accounts)
+    left = spendable(found.balances)
     return {
         "object": "key",
         "id": caller.key_id,
@@ -106,9 +112,11 @@ def _facts(caller: Caller, found: _Read, ends: _Ends) -> Facts:
         "expires_at": _time(found.expires_ms),
         "paused": any(balance.account.paused for balance in found.balances),
         "spendable_usd": None if left is None else usd(left),
-        "models": _models(caller.accounts),
-        "max_reference_images": cap.count if cap else None,
-        "may_bypass_cache": all(a.limits.may_bypass_cache is not False for a in caller.accounts),
+        **{
+            limit.name: _shown(limit, effective(limit, caller.accounts))
+            for limit in LIMITS
+            if limit.combine is not Combine.EACH
+        },
         "levels": [
             _level(balance, found.leased.get(balance.account.id, 0), ends)
             for balance in found.balances
@@ -127,7 +135,11 @@ def _level(balance: Balance, leased: int, ends: _Ends) -> Facts:
         "budget": _budget(balance),
         "paid_images": _images(balance, ends.day),
         "requests_per_minute": _rate(limits.requests_per_minute, leased, ends.minute),
-        "max_in_flight": limits.max_in_flight,
+        **{
+            limit.name: _shown(limit, getattr(limits, limit.column))
+            for limit in LIMITS
+            if limit.combine is Combine.EACH and limit.name not in SHOWN_WITH_USE
+        },
     }
     if account.level == "organisation":
         if limits.budget_nanos is None:
@@ -172,10 +184,8 @@ def _rate(limit: int | None, leased: int, resets_at: str | None) -> Facts | None
     return {"limit": limit, "left": max(0, limit - leased), "resets_at": resets_at}
 
 
-def _models(accounts: Sequence[Account]) -> list[str] | None:
-    """The models that every level allows; None where none of them names any."""
-    named = [account.limits.models for account in accounts if account.limits.models is not None]
-    return sorted(frozenset.intersection(*named)) if named else None
+def _shown(limit: Limit, value: Any) -> object:
+    return None if value is None else limit.type.as_json(value)
 
 
 def _time(at_ms: int | None) -> str | None:

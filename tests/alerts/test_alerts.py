@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.accounts.rules.terms import amended
+from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables import teams
 from gateway.accounts.tables.audit import Author
 from gateway.alerts import BudgetMonitor, WebhookDelivery
@@ -184,7 +184,10 @@ async def test_with_another_limit_marks_count_anew_and_going_back_repeats_nothin
         given = {"budget_usd": f"0.{cents:02}"}
         await books.till.database.write(
             lambda tx: teams.update_team(
-                tx, "design", lambda terms: amended(terms, "team", given), Author("t", NOW_MS)
+                tx,
+                "design",
+                lambda terms: change_settings(terms, "team", given),
+                Author("t", NOW_MS),
             )
         )
         await watch.look()
@@ -474,7 +477,7 @@ def test_a_refused_edit_tells_that_the_budget_is_used_up(
     async def lower(tx: Any) -> None:
         given = {"budget_usd": "0.005"}
         await teams.update_team(
-            tx, "design", lambda t: amended(t, "team", given), Author("t", NOW_MS)
+            tx, "design", lambda t: change_settings(t, "team", given), Author("t", NOW_MS)
         )
 
     in_state(settings, lower)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway.accounts.rules.terms import NAMES
+from gateway.accounts.rules.account_settings import fields_of
 from gateway.cli import main
 from gateway.emulator import EmulatorServer
 from tests.support.serving import serving, settings_for
@@ -148,8 +148,8 @@ def test_a_person_who_said_yes_is_not_asked(apply: Apply, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[teams.design]\nbudgt_usd = 5", "[teams.design]: 'budgt_usd' is no term here; did you "
-                                          "mean budget_usd?"),
+        ("[teams.design]\nbudgt_usd = 5", "[teams.design] A team has no setting 'budgt_usd'. "
+                                          "Did you mean 'budget_usd'?"),
         ("[teams.design]\nbudget_usd = -5", "[teams.design] budget_usd takes an amount"),
         ("[teams.design", "not valid TOML"),
         ("[teams.design]", "Nothing would bound"),
@@ -180,7 +180,7 @@ def test_the_example_can_be_applied_and_names_every_term(apply: Apply) -> None:
 
     assert apply(text).exit_code == 0
     assert "Nothing to change" in apply(text, "--prune").output
-    assert set(tables["organisation"]) == set(NAMES["organisation"])
+    assert set(tables["organisation"]) == set(fields_of("organisation"))
     teams = tables["teams"].values()
-    assert set().union(*teams) - {"keys"} == set(NAMES["team"])
-    assert set(tables["teams"]["design"]["keys"]["website"]) == set(NAMES["key"])
+    assert set().union(*teams) - {"keys"} == set(fields_of("team"))
+    assert set(tables["teams"]["design"]["keys"]["website"]) == set(fields_of("key"))

@@ -114,7 +114,7 @@ def test_a_setting_that_is_none_names_the_nearest_that_is(tmp_path: Path) -> Non
     done = gateway("serve", folder=tmp_path, environment={"GATEWAY_SERVER__PROT": "1"})
 
     assert done.returncode == 1
-    assert "did you mean port?" in done.stderr
+    assert "[server] no setting 'prot'. Did you mean 'port'?" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from gateway.accounts.rules.terms import Terms
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.tables import keys, organisation
 from gateway.accounts.tables.audit import Author
 from gateway.database.clock import now_ms
@@ -237,7 +237,7 @@ def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Served]:
 
     async def take_away(tx: Transaction) -> None:
         earlier = Author("test", now_ms() - 60_000)
-        terms = replace(Terms(), expires_ms=now_ms() - 30_000)
+        terms = replace(AccountSettings(), expires_ms=now_ms() - 30_000)
         await keys.create_key(tx, "design", "expired", terms, earlier, secret="sk-expired")
         await keys.revoke_key(tx, revoked, author())
         await organisation.pause(tx, author(), team="paused")

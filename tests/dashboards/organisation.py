@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gateway.accounts.rules.terms import amended
+from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables.organisation import update_organisation
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
@@ -68,7 +68,9 @@ def found(folder: Path, emulator: EmulatorServer) -> Settings:
 
     async def bound(tx: Transaction) -> None:
         given = {"budget_usd": "50", "budget_period": "month"}
-        await update_organisation(tx, lambda old: amended(old, "organisation", given), author())
+        await update_organisation(
+            tx, lambda old: change_settings(old, "organisation", given), author()
+        )
 
     in_state(settings, bound)
     return settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.rules.terms import Terms
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.tables import keys, teams
 from gateway.accounts.tables.audit import Author
 from gateway.database import copying
@@ -86,9 +86,9 @@ async def fill(database: Database) -> None:
     by = Author("root", NOW_MS, "ein Grund: „wichtig“ 🖼")
 
     async def people(tx: Transaction) -> None:
-        await teams.create_team(tx, "design", Terms(unlimited=True, owner="Åsa"), by)
+        await teams.create_team(tx, "design", AccountSettings(unlimited=True, owner="Åsa"), by)
         await keys.create_key(
-            tx, "design", "site", Terms(tags={"project": "α"}), by, secret="s" * 20
+            tx, "design", "site", AccountSettings(tags={"project": "α"}), by, secret="s" * 20
         )
 
     await database.write(people)
@@ -119,7 +119,9 @@ async def test_a_state_that_is_moved_to_the_other_engine_is_the_same_row_for_row
     till = Till(other)
     await till.settle("held", CENT)
     by = Author("root", NOW_MS)
-    await other.write(lambda tx: teams.create_team(tx, "press", Terms(unlimited=True), by))
+    await other.write(
+        lambda tx: teams.create_team(tx, "press", AccountSettings(unlimited=True), by)
+    )
     await till.proven()
 
 

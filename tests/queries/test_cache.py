@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.rules.errors import NotFound
-from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables import audit, keys, teams
 from gateway.accounts.tables.audit import AuditRow, Author
 from gateway.cache.disk import DiskStore
@@ -258,8 +258,12 @@ async def test_a_key_is_named_by_its_id_or_by_its_team_and_name(
     keeper: Housekeeper, database: Database
 ) -> None:
     by = Author("test", NOW_MS)
-    await database.write(lambda tx: teams.create_team(tx, "design", Terms(unlimited=True), by))
-    made = await database.write(lambda tx: keys.create_key(tx, "design", "figma", Terms(), by))
+    await database.write(
+        lambda tx: teams.create_team(tx, "design", AccountSettings(unlimited=True), by)
+    )
+    made = await database.write(
+        lambda tx: keys.create_key(tx, "design", "figma", AccountSettings(), by)
+    )
 
     assert await keeper.key_id("design/figma") == made.key.id
     assert await keeper.key_id("key_of_long_ago") == "key_of_long_ago"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.rules.terms import amended
+from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables import keys, organisation, teams
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
@@ -34,7 +34,7 @@ def level(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 def bound_organisation(settings: Settings, **given: object) -> None:
     async def update(tx: Transaction) -> None:
         await organisation.update_organisation(
-            tx, lambda terms: amended(terms, "organisation", given), author()
+            tx, lambda terms: change_settings(terms, "organisation", given), author()
         )
 
     in_state(settings, update)
@@ -180,7 +180,7 @@ def test_a_pause_and_a_raised_limit_show_at_once(gateway: Running, settings: Set
     async def change(tx: Transaction) -> None:
         await organisation.pause(tx, author(), "design")
         await teams.update_team(
-            tx, "design", lambda t: amended(t, "team", {"budget_usd": "9"}), author()
+            tx, "design", lambda t: change_settings(t, "team", {"budget_usd": "9"}), author()
         )
 
     assert standing(gateway)["paused"] is False

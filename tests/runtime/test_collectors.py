@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import organisation, teams
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
@@ -65,7 +65,9 @@ def test_a_budget_follows_its_limit_and_ends_with_its_team(
 ) -> None:
     async def bound_all(tx: Any) -> None:
         found = await organisation.show_organisation(tx)
-        terms = amended(found.terms, "organisation", {"budget_usd": "9", "budget_period": "total"})
+        terms = change_settings(
+            found.settings, "organisation", {"budget_usd": "9", "budget_period": "total"}
+        )
         await organisation.update_organisation(tx, lambda _: terms, author())
 
     async def archive(tx: Any) -> None:
@@ -87,7 +89,9 @@ def test_budgets_of_teams_beyond_the_bound_of_labels_are_added_up(
     settings: Settings, gateway: Running
 ) -> None:
     async def make(tx: Any) -> None:
-        terms = amended(Terms(), "team", {"budget_usd": "1", "budget_period": "day"})
+        terms = change_settings(
+            AccountSettings(), "team", {"budget_usd": "1", "budget_period": "day"}
+        )
         for number in range(230):
             await teams.create_team(tx, f"team-{number}", terms, author())
 

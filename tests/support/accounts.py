@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gateway.accounts.rules.terms import Terms
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import NewKey, create_key
 from gateway.accounts.tables.teams import create_team
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 NOW = 1_790_000_000_000
 BY = Author("root", NOW)
-FIVE_DOLLARS = Terms(Limits(budget_nanos=5_000_000_000))
+FIVE_DOLLARS = AccountSettings(Limits(budget_nanos=5_000_000_000))
 
 
 async def change(
@@ -53,4 +53,4 @@ async def team_with_key(
 ) -> NewKey:
     """A team with five dollars a month and one key."""
     await change(database, create_team, team, FIVE_DOLLARS, BY)
-    return await change(database, create_key, team, key, Terms(**terms), BY)
+    return await change(database, create_key, team, key, AccountSettings(**terms), BY)

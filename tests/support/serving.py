@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import keys, teams
 from gateway.accounts.tables.audit import Author
 from gateway.api.app import Gateway, create_app
@@ -88,10 +88,10 @@ def make_key(
     """A team and a key of it with this secret; gives the key's id."""
 
     async def make(tx: Any) -> str:
-        terms = amended(Terms(), "team", team_terms or {"unlimited": True})
+        terms = change_settings(AccountSettings(), "team", team_terms or {"unlimited": True})
         if not any(found.name == team for found in await teams.list_teams(tx)):
             await teams.create_team(tx, team, terms, author())
-        key = amended(Terms(), "key", key_terms or {})
+        key = change_settings(AccountSettings(), "key", key_terms or {})
         made = await keys.create_key(tx, team, name, key, author(), secret=secret)
         return made.key.id
 

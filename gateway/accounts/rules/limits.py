@@ -1,48 +1,143 @@
-"""Limits compared: which of a key's would go beyond its team's."""
+"""Every limit of an account, one row each.
+
+The flags of the command line, the fields of the admin API, the names in `gateway apply` files
+and in `[new_team]`, the columns of the table `accounts`, the OpenAPI schemas and the limits in
+`GET /v1/key` follow from `LIMITS`. To add a limit: a row here, a field of `Limits`, a column
+by a migration, the place where it is enforced, and its line in the documents that
+tests/project/test_limits.py names.
+"""
 
 from __future__ import annotations
 
-from gateway.model.caller import PERIODS, Limits, Period
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
 
-_COUNTS = (
-    "paid_images_per_day",
-    "requests_per_minute",
-    "max_in_flight",
-    "max_reference_images",
+from gateway.accounts.rules.field_types import COUNT, FLAG, MONEY, NAMES, PERIOD, AccountField
+from gateway.model.caller import PERIODS, Account, Limits
+
+
+class Combine(StrEnum):
+    """How the limits of organisation, team and key combine."""
+
+    EACH = "each level is checked on its own"
+    MINIMUM = "the smallest holds"
+    INTERSECTION = "what every level allows"
+    ALL = "every level must allow it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit(AccountField):
+    """A limit. `key_may_exceed`: a team's own token may set it above the team's."""
+
+    unit: str = ""
+    combine: Combine = Combine.EACH
+    key_may_exceed: bool = False
+
+
+BUDGET = Limit(
+    name="budget_usd",
+    column="budget_nanos",
+    type=MONEY,
+    unit="US dollars",
+    help="Maximum spending in one period, in dollars, such as 0.37.",
 )
+LIMITS = (
+    BUDGET,
+    Limit(
+        name="budget_period",
+        column="budget_period",
+        type=PERIOD,
+        help=f"Period of the budget: {', '.join(PERIODS)} (default month).",
+        key_may_exceed=True,
+    ),
+    Limit(
+        name="paid_images_per_day",
+        column="paid_images_per_day",
+        type=COUNT,
+        unit="images per day",
+        help="Maximum number of images bought per day.",
+    ),
+    Limit(
+        name="requests_per_minute",
+        column="requests_per_minute",
+        type=COUNT,
+        unit="requests per minute",
+        help="Maximum number of requests per minute, including cache hits.",
+    ),
+    Limit(
+        name="max_in_flight",
+        column="max_in_flight",
+        type=COUNT,
+        unit="requests",
+        help="Maximum number of requests in flight.",
+    ),
+    Limit(
+        name="max_reference_images",
+        column="max_reference_images",
+        type=COUNT,
+        unit="images",
+        combine=Combine.MINIMUM,
+        help="Maximum number of reference images per edit.",
+    ),
+    Limit(
+        name="models",
+        column="models",
+        type=NAMES,
+        unit="model names",
+        combine=Combine.INTERSECTION,
+        help="Allowed models, separated by commas.",
+    ),
+    Limit(
+        name="may_bypass_cache",
+        column="may_bypass_cache",
+        type=FLAG,
+        combine=Combine.ALL,
+        help="Allow the cache directives no-cache and no-store: true or false.",
+    ),
+)
+LIMITS_BY_NAME = MappingProxyType({limit.name: limit for limit in LIMITS})
 
 
-def beyond(limits: Limits, above: Limits, before: Limits) -> str | None:
-    """The public name of the first limit that is above the one of the account above.
+def effective(limit: Limit, accounts: Iterable[Account]) -> Any:
+    """What holds for a request of these accounts; None is unlimited. Not for `Combine.EACH`."""
+    values = [getattr(account.limits, limit.column) for account in accounts]
+    given = [value for value in values if value is not None]
+    if limit.combine is Combine.ALL:
+        return all(given)
+    if limit.combine is Combine.INTERSECTION:
+        return frozenset.intersection(*given) if given else None
+    return min(given, default=None)
 
-    What stays as it was `before` may stay. An unset limit is never beyond: the account above
-    bounds it. A budget is compared where its period is no longer than the one above, because
-    a larger sum over a longer time may well be less.
+
+def limit_above_team(key: Limits, team: Limits, before: Limits) -> str | None:
+    """The name of the first limit of a key that exceeds its team's; `before` is the key's old one.
+
+    An unchanged limit may stay, and an unset limit never exceeds: the team's applies.
     """
-    if _budget(limits) != _budget(before) and _budget_beyond(limits, above):
-        return "budget_usd"
-    for name in _COUNTS:
-        own, highest = getattr(limits, name), getattr(above, name)
-        if own != getattr(before, name) and None not in (own, highest) and own > highest:
-            return name
-    return _choice_beyond(limits, above, before)
-
-
-def _budget(limits: Limits) -> tuple[int | None, Period | None]:
-    return limits.budget_nanos, limits.budget_period
-
-
-def _budget_beyond(limits: Limits, above: Limits) -> bool:
-    if limits.budget_nanos is None or above.budget_nanos is None:
-        return False
-    own, other = limits.budget_period or "month", above.budget_period or "month"
-    return PERIODS.index(own) <= PERIODS.index(other) and limits.budget_nanos > above.budget_nanos
-
-
-def _choice_beyond(limits: Limits, above: Limits, before: Limits) -> str | None:
-    models, bypass = limits.models, limits.may_bypass_cache
-    if models != before.models and models and above.models is not None and models - above.models:
-        return "models"
-    if bypass != before.may_bypass_cache and bypass and above.may_bypass_cache is False:
-        return "may_bypass_cache"
+    for limit in LIMITS:
+        if not limit.key_may_exceed and _differs(limit, key, before) and _above(limit, key, team):
+            return limit.name
     return None
+
+
+def _differs(limit: Limit, one: Limits, other: Limits) -> bool:
+    if limit is BUDGET and one.budget_period != other.budget_period:
+        return True
+    return bool(getattr(one, limit.column) != getattr(other, limit.column))
+
+
+def _above(limit: Limit, key: Limits, team: Limits) -> bool:
+    """Budgets compare only where the key's period is no longer: more over longer may be less."""
+    own, highest = getattr(key, limit.column), getattr(team, limit.column)
+    if own is None or highest is None:
+        return False
+    if limit is BUDGET and _period_index(key) > _period_index(team):
+        return False
+    return not own <= highest  # also for sets: some name that the team's lacks
+
+
+def _period_index(limits: Limits) -> int:
+    return PERIODS.index(limits.budget_period or "month")

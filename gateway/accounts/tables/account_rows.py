@@ -1,22 +1,25 @@
-"""A row of the accounts table and the record that it is."""
+"""The columns of the table `accounts`, and the record of one of its rows."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from gateway.accounts.rules.terms import Terms, facts_of
-from gateway.database.database import Row, Value
-from gateway.model.caller import NO_TAGS, Account, Level, Limits
-
-COLUMNS = (
-    "id, level, parent, name, change, created_ms, ended_ms, paused, expires_ms, unlimited, "
-    "owner, cost_centre, tags, budget_nanos, budget_period, paid_images_per_day, "
-    "requests_per_minute, max_in_flight, max_reference_images, models, may_bypass_cache, "
-    "webhook_url, warn_percents"
+from gateway.accounts.rules.account_settings import (
+    FIELDS,
+    AccountSettings,
+    settings_as_json,
+    settings_from,
+    value_in,
 )
+from gateway.database.database import Row, Value
+from gateway.model.caller import Account, Level
+
+_FIXED = ("id", "level", "parent", "name", "change", "created_ms", "ended_ms")
+_CHANGING = ("paused", *(field.column for field in FIELDS))
+COLUMNS = ", ".join((*_FIXED, *_CHANGING))
+PLACEHOLDERS = ", ".join(f"${index}" for index in range(1, len(_FIXED) + len(_CHANGING) + 1))
+ASSIGNMENTS = ", ".join(f"{column} = ${index}" for index, column in enumerate(_CHANGING, start=4))
+"""Of an UPDATE whose parameters $1 to $3 are its own, with the values of `values_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class AccountRecord:
     level: Level
     parent: str | None
     name: str
-    terms: Terms
+    settings: AccountSettings
     paused: bool = False
     change: int = 0
     created_ms: int = 0
@@ -39,12 +42,12 @@ class AccountRecord:
 
     @property
     def account(self) -> Account:
-        """What of it bounds spending."""
-        return Account(self.id, self.level, self.name, self.terms.limits, self.paused)
+        """What limits need to know of it."""
+        return Account(self.id, self.level, self.name, self.settings.limits, self.paused)
 
     def facts(self) -> dict[str, object]:
-        """Its terms and whether it is paused, by their public names, as JSON can hold them."""
-        facts = facts_of(self.terms, self.level)
+        """Its settings and whether it is paused, by their public names, as JSON can hold them."""
+        facts = settings_as_json(self.settings, self.level)
         return facts if self.level == "key" else {**facts, "paused": self.paused}
 
 
@@ -55,7 +58,7 @@ def record_of(row: Row) -> AccountRecord:
         level=row["level"],
         parent=row["parent"],
         name=row["name"],
-        terms=_terms_of(row),
+        settings=_settings_of(row),
         paused=bool(row["paused"]),
         change=row["change"],
         created_ms=row["created_ms"],
@@ -64,48 +67,17 @@ def record_of(row: Row) -> AccountRecord:
 
 
 def values_of(record: AccountRecord) -> tuple[Value, ...]:
-    """The columns from `paused` on, in the order of `COLUMNS`."""
-    terms, limits = record.terms, record.terms.limits
-    models, bypass, percents = limits.models, limits.may_bypass_cache, terms.warn_percents
-    return (
-        *(int(record.paused), terms.expires_ms, int(terms.unlimited)),
-        *(terms.owner, terms.cost_centre, json.dumps(dict(terms.tags), sort_keys=True)),
-        *(limits.budget_nanos, limits.budget_period, limits.paid_images_per_day),
-        *(limits.requests_per_minute, limits.max_in_flight, limits.max_reference_images),
-        None if models is None else json.dumps(sorted(models)),
-        None if bypass is None else int(bypass),
-        terms.webhook_url,
-        None if percents is None else json.dumps(percents),
-    )
+    """The values of `paused` and of every field, in the order of `COLUMNS`."""
+    values: list[Value] = [int(record.paused)]
+    for field in FIELDS:
+        value = value_in(record.settings, field)
+        values.append(None if value is None else field.type.as_column(value))
+    return tuple(values)
 
 
-def _terms_of(row: Row) -> Terms:
-    percents = row["warn_percents"]
-    return Terms(
-        limits=_limits_of(row),
-        unlimited=bool(row["unlimited"]),
-        owner=row["owner"],
-        cost_centre=row["cost_centre"],
-        tags=_tags_of(row["tags"]),
-        expires_ms=row["expires_ms"],
-        webhook_url=row["webhook_url"],
-        warn_percents=None if percents is None else tuple(json.loads(percents)),
-    )
-
-
-def _limits_of(row: Row) -> Limits:
-    models, bypass = row["models"], row["may_bypass_cache"]
-    return Limits(
-        budget_nanos=row["budget_nanos"],
-        budget_period=row["budget_period"],
-        paid_images_per_day=row["paid_images_per_day"],
-        requests_per_minute=row["requests_per_minute"],
-        max_in_flight=row["max_in_flight"],
-        max_reference_images=row["max_reference_images"],
-        models=None if models is None else frozenset(json.loads(models)),
-        may_bypass_cache=None if bypass is None else bool(bypass),
-    )
-
-
-def _tags_of(text: str) -> Mapping[str, str]:
-    return NO_TAGS if text == "{}" else MappingProxyType(json.loads(text))
+def _settings_of(row: Row) -> AccountSettings:
+    values: dict[str, object] = {}
+    for field in FIELDS:
+        value = row[field.column]
+        values[field.column] = None if value is None else field.type.from_column(value)
+    return settings_from(values)

@@ -9,15 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.rules.errors import AccountEnded, NotFound
-from gateway.accounts.rules.field_values import is_text
-from gateway.accounts.rules.terms import Terms
-from gateway.accounts.tables.account_rows import COLUMNS, AccountRecord, record_of, values_of
+from gateway.accounts.rules.field_types import is_text
+from gateway.accounts.tables.account_rows import (
+    ASSIGNMENTS,
+    COLUMNS,
+    PLACEHOLDERS,
+    AccountRecord,
+    record_of,
+    values_of,
+)
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Transaction
 from gateway.model.caller import Level
 
-Edit = Callable[[Terms], Terms]
+Edit = Callable[[AccountSettings], AccountSettings]
 
 
 async def account_by_id(tx: Transaction, account_id: str) -> AccountRecord:
@@ -57,13 +64,12 @@ async def insert(tx: Transaction, new: AccountRecord, action: str, by: Author) -
     """Add an account. Raises Conflict where its id or its name is taken."""
     change = await next_change(tx)
     made = replace(new, change=change, created_ms=by.now_ms)
-    places = ", ".join(f"${number}" for number in range(1, 24))
     await tx.fetch(
-        f"INSERT INTO accounts ({COLUMNS}) VALUES ({places})",
+        f"INSERT INTO accounts ({COLUMNS}) VALUES ({PLACEHOLDERS})",
         *(made.id, made.level, made.parent, made.name, change, made.created_ms, made.ended_ms),
         *values_of(made),
     )
-    await append(tx, by, action, made.id, {}, {"name": made.name, **told(made.facts())})
+    await append(tx, by, action, made.id, {}, {"name": made.name, **set_values(made.facts())})
     return made
 
 
@@ -75,11 +81,7 @@ async def save(
         return old
     change = await next_change(tx)
     await tx.fetch(
-        "UPDATE accounts SET change = $2, ended_ms = $3, paused = $4, expires_ms = $5, "
-        "unlimited = $6, owner = $7, cost_centre = $8, tags = $9, budget_nanos = $10, "
-        "budget_period = $11, paid_images_per_day = $12, requests_per_minute = $13, "
-        "max_in_flight = $14, max_reference_images = $15, models = $16, "
-        "may_bypass_cache = $17, webhook_url = $18, warn_percents = $19 WHERE id = $1",
+        f"UPDATE accounts SET change = $2, ended_ms = $3, {ASSIGNMENTS} WHERE id = $1",
         *(new.id, change, new.ended_ms),
         *values_of(new),
     )
@@ -87,7 +89,7 @@ async def save(
     return replace(new, change=change)
 
 
-async def touch(tx: Transaction, record: AccountRecord) -> AccountRecord:
+async def mark_changed(tx: Transaction, record: AccountRecord) -> AccountRecord:
     """Stamp an account with the coming change: something that belongs to it has changed."""
     change = await next_change(tx)
     await tx.fetch("UPDATE accounts SET change = $2 WHERE id = $1", record.id, change)
@@ -98,10 +100,10 @@ def _audited(record: AccountRecord) -> dict[str, object]:
     return {**record.facts(), "ended": record.ended_ms is not None}
 
 
-def told(facts: Mapping[str, object]) -> dict[str, object]:
-    """What is worth telling of a new account: what is set. A limit of 0 is."""
+def set_values(document: Mapping[str, object]) -> dict[str, object]:
+    """The settings that are set, to report of a new account. A limit of 0 is set."""
     return {
         name: value
-        for name, value in facts.items()
+        for name, value in document.items()
         if value is not None and value is not False and value not in ("", {})
     }

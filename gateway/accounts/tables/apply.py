@@ -1,7 +1,7 @@
 """Make the state match what a file declares, in one transaction, saying what was done.
 
 Without `prune` the file changes what it names and leaves everything else alone. With it the
-file is the whole truth: teams and keys that it doesn't name end, and terms that it doesn't
+file is the whole truth: teams and keys that it doesn't name end, and settings that it doesn't
 name become those of a new team or key. Of the organisation it is so where the file has it.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from gateway.accounts.rules.declared import Declared, DeclaredTeam, GivenTerms
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError, NotFound
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.organisation_file import DeclaredTeam, GivenSettings, OrganisationFile
 from gateway.accounts.tables import keys, organisation, teams
 from gateway.accounts.tables.account_rows import AccountRecord
-from gateway.accounts.tables.accounts import Edit, told
+from gateway.accounts.tables.accounts import Edit, set_values
 from gateway.accounts.tables.audit import Author, next_change, shown
 from gateway.accounts.tables.keys import KeyRecord, NewKey
 from gateway.database.database import Transaction
@@ -32,7 +32,7 @@ Action = Literal["create", "change", "archive", "revoke"]
 class Step:
     """One change. `subject` is "organisation", "team NAME" or "key TEAM/NAME".
 
-    `old` and `new` hold what differs, by the names of terms.
+    `old` and `new` hold what differs, by the names of settings.
     """
 
     action: Action
@@ -62,7 +62,7 @@ class PlanChanged(AccountError):
 
 
 async def rehearse(
-    tx: Transaction, wanted: Declared, by: Author, *, defaults: Limits, prune: bool = False
+    tx: Transaction, wanted: OrganisationFile, by: Author, *, defaults: Limits, prune: bool = False
 ) -> NoReturn:
     """Apply it, and take everything back by raising Rehearsed. Else raises as `apply`."""
     applied = await apply(tx, wanted, by, defaults=defaults, prune=prune)
@@ -71,7 +71,7 @@ async def rehearse(
 
 async def apply(
     tx: Transaction,
-    wanted: Declared,
+    wanted: OrganisationFile,
     by: Author,
     *,
     defaults: Limits,
@@ -84,7 +84,7 @@ async def apply(
     where something else would be done than what was `planned`.
     """
     await next_change(tx)
-    work = _Work(tx, by, Terms(limits=defaults), prune)
+    work = _Work(tx, by, AccountSettings(limits=defaults), prune)
     # A team may be bounded by the organisation's budget alone: what bounds comes first, and
     # is taken away last.
     last = wanted.organisation is not None and wanted.organisation.get("budget_usd") is None
@@ -104,17 +104,17 @@ async def apply(
 class _Work:
     """One run: what it does, and what it has done."""
 
-    def __init__(self, tx: Transaction, by: Author, new_team: Terms, prune: bool) -> None:
+    def __init__(self, tx: Transaction, by: Author, new_team: AccountSettings, prune: bool) -> None:
         self._tx, self._by, self._new_team, self._prune = tx, by, new_team, prune
         self.steps: list[Step] = []
         self.made: list[NewKey] = []
 
-    async def match_organisation(self, given: GivenTerms | None) -> None:
+    async def match_organisation(self, given: GivenSettings | None) -> None:
         if given is None:
             return
         with _at("organisation"):
             old = await organisation.show_organisation(self._tx)
-            edit = self._edit("organisation", Terms(), given)
+            edit = self._edit("organisation", AccountSettings(), given)
             new = await organisation.update_organisation(self._tx, edit, self._by)
         self._note_change("organisation", old, new)
 
@@ -129,7 +129,7 @@ class _Work:
     async def match_team(self, name: str, wanted: DeclaredTeam) -> None:
         with _at(f"teams.{name}"):
             old = await self._team(name)
-            edit = self._edit("team", self._new_team, wanted.terms)
+            edit = self._edit("team", self._new_team, wanted.settings)
             if old is None:
                 made = await teams.create_team(self._tx, name, edit(self._new_team), self._by)
                 self.steps.append(Step("create", f"team {name}", {}, _set_facts(made)))
@@ -138,7 +138,7 @@ class _Work:
                 self._note_change(f"team {name}", old, new)
         await self._match_keys(name, wanted.keys)
 
-    async def _match_keys(self, team: str, wanted: Mapping[str, GivenTerms]) -> None:
+    async def _match_keys(self, team: str, wanted: Mapping[str, GivenSettings]) -> None:
         found = await keys.list_keys(self._tx, team=team, limit=EVERY)
         present = {key.name: key for key in found}
         for name in sorted(present.keys() - wanted.keys() if self._prune else ()):
@@ -149,12 +149,12 @@ class _Work:
                 await self._match_key(team, name, present.get(name), given)
 
     async def _match_key(
-        self, team: str, name: str, old: KeyRecord | None, given: GivenTerms
+        self, team: str, name: str, old: KeyRecord | None, given: GivenSettings
     ) -> None:
-        edit = self._edit("key", Terms(), given)
+        edit = self._edit("key", AccountSettings(), given)
         subject = f"key {team}/{name}"
         if old is None:
-            made = await keys.create_key(self._tx, team, name, edit(Terms()), self._by)
+            made = await keys.create_key(self._tx, team, name, edit(AccountSettings()), self._by)
             self.made.append(made)
             self.steps.append(Step("create", subject, {}, _set_facts(made.key.account)))
         else:
@@ -169,9 +169,9 @@ class _Work:
             return None
         return found if found.ended_ms is None else None
 
-    def _edit(self, level: Level, fresh: Terms, given: GivenTerms) -> Edit:
-        """What makes an account's terms those that the file says."""
-        return lambda terms: amended(fresh if self._prune else terms, level, given)
+    def _edit(self, level: Level, fresh: AccountSettings, given: GivenSettings) -> Edit:
+        """What makes an account's settings those that the file says."""
+        return lambda settings: change_settings(fresh if self._prune else settings, level, given)
 
     def _note_change(self, subject: str, old: AccountRecord, new: AccountRecord) -> None:
         before, after = old.facts(), new.facts()
@@ -189,7 +189,7 @@ class _Work:
 
 def _set_facts(record: AccountRecord) -> dict[str, object]:
     """What is set of a new account."""
-    return {name: shown(name, value) for name, value in told(record.facts()).items()}
+    return {name: shown(name, value) for name, value in set_values(record.facts()).items()}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.accounts.rules.field_values import text_of
+from gateway.accounts.rules.field_types import parse_text
 from gateway.database.database import Row, Transaction
 
 
@@ -61,7 +61,7 @@ async def append(
 
     Raises BadValue for a reason that is no line of text.
     """
-    reason = text_of("reason", by.reason)
+    reason = parse_text("reason", by.reason)
     change = await next_change(tx)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     await tx.fetch("UPDATE counters SET value = $1 WHERE name = 'changes'", change)

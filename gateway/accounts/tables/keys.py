@@ -13,18 +13,18 @@ from gateway.accounts.credentials import (
     new_id,
     new_secret,
 )
+from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.field_values import is_text
-from gateway.accounts.rules.terms import Terms, completed
+from gateway.accounts.rules.field_types import is_text
 from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import (
     Edit,
     account_by_id,
     insert,
     list_accounts,
+    mark_changed,
     save,
     team_in_use,
-    touch,
 )
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Transaction
@@ -65,7 +65,13 @@ class NewKey:
 
 
 async def create_key(
-    tx: Transaction, team: str, name: str, terms: Terms, by: Author, *, secret: str | None = None
+    tx: Transaction,
+    team: str,
+    name: str,
+    settings: AccountSettings,
+    by: Author,
+    *,
+    secret: str | None = None,
 ) -> NewKey:
     """A new key of a team, with a secret of the caller's if one is given (a demo's).
 
@@ -76,21 +82,23 @@ async def create_key(
     await next_change(tx)
     owner = await team_in_use(tx, team)
     await _check_free(tx, owner, name)
-    settled = completed(terms, "key")
-    if settled.expires_ms is not None and settled.expires_ms <= by.now_ms:
+    complete = complete_settings(settings, "key")
+    if complete.expires_ms is not None and complete.expires_ms <= by.now_ms:
         raise BadValue("expires_at has passed already.", "expires_at")
     key_id = new_id("key_")
-    new = AccountRecord(id=f"key:{key_id}", level="key", parent=owner.id, name=name, terms=settled)
+    new = AccountRecord(
+        id=f"key:{key_id}", level="key", parent=owner.id, name=name, settings=complete
+    )
     await _add_secret(tx, key_id, text, by.now_ms)
     made = await insert(tx, new, "key.create", by)
     return NewKey(KeyRecord(made, hint_of(text)), text)
 
 
 async def update_key(tx: Transaction, reference: str, edit: Edit, by: Author) -> KeyRecord:
-    """Change a key's terms to what `edit` makes of them. Raises NotFound, Ended, BadValue."""
+    """Change a key's settings to what `edit` makes of them. Raises NotFound, Ended, BadValue."""
     await next_change(tx)
     old = await _key_in_use(tx, reference)
-    new = replace(old.account, terms=completed(edit(old.account.terms), "key"))
+    new = replace(old.account, settings=complete_settings(edit(old.account.settings), "key"))
     return replace(old, account=await save(tx, old.account, new, "key.update", by))
 
 
@@ -125,7 +133,7 @@ async def rotate_key(tx: Transaction, reference: str, by: Author, *, grace_ms: i
     )
     text = new_secret(KEY_PREFIX)
     await _add_secret(tx, old.id, text, by.now_ms)
-    account = await touch(tx, old.account)
+    account = await mark_changed(tx, old.account)
     new = KeyRecord(account, hint_of(text), until_ms)
     before, now = {"hint": old.hint}, {"hint": new.hint, "old_secret_valid_until_ms": until_ms}
     await append(tx, by, "key.rotate", account.id, before, now)

@@ -1,11 +1,11 @@
-"""The organisation's own terms, and the pause of everybody's or a team's spending."""
+"""The organisation's own settings, and the pause of everybody's or a team's spending."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from gateway.accounts.rules.account_settings import complete_settings
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.rules.terms import completed
 from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import Edit, account_by_id, save, team_in_use
 from gateway.accounts.tables.audit import Author, next_change
@@ -19,14 +19,14 @@ async def show_organisation(tx: Transaction) -> AccountRecord:
 
 
 async def update_organisation(tx: Transaction, edit: Edit, by: Author) -> AccountRecord:
-    """Change the organisation's terms to what `edit` makes of them.
+    """Change the organisation's settings to what `edit` makes of them.
 
     Raises BadValue for a bad limit, and where it takes away the only budget of a team.
     """
     await next_change(tx)
     old = await show_organisation(tx)
-    new = replace(old, terms=completed(edit(old.terms), "organisation"))
-    if old.terms.limits.budget_nanos is not None and new.terms.limits.budget_nanos is None:
+    new = replace(old, settings=complete_settings(edit(old.settings), "organisation"))
+    if old.settings.limits.budget_nanos is not None and new.settings.limits.budget_nanos is None:
         await _check_teams_have_budgets(tx)
     return await save(tx, old, new, "organisation.update", by)
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.terms import Terms, completed
 from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import (
     Edit,
@@ -24,32 +24,34 @@ from gateway.model.caller import ORGANISATION, Limits
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-async def create_team(tx: Transaction, name: str, terms: Terms, by: Author) -> AccountRecord:
-    """A new team. `terms` are what was asked for, over the defaults of new teams.
+async def create_team(
+    tx: Transaction, name: str, settings: AccountSettings, by: Author
+) -> AccountRecord:
+    """A new team. `settings` are what was asked for, over the defaults of new teams.
 
     Raises BadValue (also where nothing would bound its spending), AlreadyExists.
     """
     _check_name(name)
     await next_change(tx)
     await _check_free(tx, name)
-    settled = completed(terms, "team")
-    await _check_bounded(tx, name, settled)
+    complete = complete_settings(settings, "team")
+    await _check_bounded(tx, name, complete)
     new = AccountRecord(
-        id=f"team:{name}", level="team", parent=ORGANISATION, name=name, terms=settled
+        id=f"team:{name}", level="team", parent=ORGANISATION, name=name, settings=complete
     )
     return await insert(tx, new, "team.create", by)
 
 
 async def update_team(tx: Transaction, name: str, edit: Edit, by: Author) -> AccountRecord:
-    """Change a team's terms to what `edit` makes of them.
+    """Change a team's settings to what `edit` makes of them.
 
     Raises NotFound, Ended for an archived team, BadValue.
     """
     await next_change(tx)
     old = await team_in_use(tx, name)
-    terms = completed(edit(old.terms), "team")
-    await _check_bounded(tx, name, terms)
-    return await save(tx, old, replace(old, terms=terms), "team.update", by)
+    settings = complete_settings(edit(old.settings), "team")
+    await _check_bounded(tx, name, settings)
+    return await save(tx, old, replace(old, settings=settings), "team.update", by)
 
 
 async def archive_team(tx: Transaction, name: str, by: Author) -> AccountRecord:
@@ -77,7 +79,7 @@ async def list_teams(
 
 
 async def unlimited_teams(tx: Transaction) -> Sequence[str]:
-    """The names of the teams whose own terms set no budget, for `gateway check`."""
+    """The names of the teams whose own settings set no budget, for `gateway check`."""
     rows = await tx.fetch(
         "SELECT name FROM accounts WHERE level = 'team' AND ended_ms IS NULL "
         "AND budget_nanos IS NULL ORDER BY name"
@@ -102,8 +104,8 @@ async def _check_free(tx: Transaction, name: str) -> None:
     raise AlreadyExists(f"The team {name!r} is there already: update it instead.", "name")
 
 
-async def _check_bounded(tx: Transaction, name: str, terms: Terms) -> None:
-    if terms.unlimited or terms.limits.budget_nanos is not None:
+async def _check_bounded(tx: Transaction, name: str, settings: AccountSettings) -> None:
+    if settings.unlimited or settings.limits.budget_nanos is not None:
         return
     if (await _organisation_limits(tx)).budget_nanos is None:
         raise BadValue(
@@ -114,4 +116,4 @@ async def _check_bounded(tx: Transaction, name: str, terms: Terms) -> None:
 
 
 async def _organisation_limits(tx: Transaction) -> Limits:
-    return (await account_by_id(tx, ORGANISATION)).terms.limits
+    return (await account_by_id(tx, ORGANISATION)).settings.limits

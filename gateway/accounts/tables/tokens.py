@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.accounts.credentials import TOKEN_PREFIX, hash_secret, hint_of, new_id, new_secret
 from gateway.accounts.rules.errors import AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.field_values import is_text
+from gateway.accounts.rules.field_types import is_text
 from gateway.accounts.tables.accounts import team_in_use
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Row, Transaction

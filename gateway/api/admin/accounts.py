@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import organisation, teams
 from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.api.admin.pagination import listing, page_of
@@ -17,8 +17,8 @@ async def show_organisation(tx: Transaction, asked: AdminRequest) -> Facts:
 
 
 async def update_organisation(tx: Transaction, asked: AdminRequest) -> Facts:
-    def edit(terms: Terms) -> Terms:
-        return amended(terms, "organisation", asked.document)
+    def edit(terms: AccountSettings) -> AccountSettings:
+        return change_settings(terms, "organisation", asked.document)
 
     return _organisation(asked, await organisation.update_organisation(tx, edit, asked.by))
 
@@ -36,8 +36,8 @@ async def list_teams(tx: Transaction, asked: AdminRequest) -> Facts:
 
 async def create_team(tx: Transaction, asked: AdminRequest) -> Facts:
     name = asked.text("name")
-    defaults = Terms(limits=asked.settings.new_team.limits())
-    terms = amended(defaults, "team", asked.rest("name"))
+    defaults = AccountSettings(limits=asked.settings.new_team)
+    terms = change_settings(defaults, "team", asked.rest("name"))
     return _team(asked, await teams.create_team(tx, name, terms, asked.by))
 
 
@@ -47,8 +47,8 @@ async def show_team(tx: Transaction, asked: AdminRequest) -> Facts:
 
 
 async def update_team(tx: Transaction, asked: AdminRequest) -> Facts:
-    def edit(terms: Terms) -> Terms:
-        return amended(terms, "team", asked.document)
+    def edit(terms: AccountSettings) -> AccountSettings:
+        return change_settings(terms, "team", asked.document)
 
     return _team(asked, await teams.update_team(tx, asked.path["name"], edit, asked.by))
 

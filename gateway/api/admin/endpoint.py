@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from starlette.exceptions import HTTPException
 
 from gateway.accounts.rules import errors
-from gateway.accounts.rules.field_values import is_text
+from gateway.accounts.rules.field_types import is_text
 from gateway.accounts.tables.audit import Author
 from gateway.api.admin.authentication import AdminAuthenticator
 from gateway.api.admin.cache import CacheHandlers

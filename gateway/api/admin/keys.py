@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import NotFound
-from gateway.accounts.rules.limits import beyond
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.limits import limit_above_team
 from gateway.accounts.tables import keys
 from gateway.accounts.tables.audit import next_change
 from gateway.accounts.tables.keys import KeyRecord, NewKey
@@ -41,9 +41,9 @@ async def create_key(tx: Transaction, asked: AdminRequest) -> Facts:
     named = asked.document.get("team") is not None or asked.confined_to is None
     team = asked.text("team") if named else str(asked.confined_to)
     check_own(asked.confined_to, team)
-    terms = amended(Terms(), "key", asked.rest("team", "name"))
+    terms = change_settings(AccountSettings(), "key", asked.rest("team", "name"))
     await next_change(tx)
-    await _check_within(tx, asked, team, terms, Terms())
+    await _check_within(tx, asked, team, terms, AccountSettings())
     return _new(await keys.create_key(tx, team, asked.text("name"), terms, asked.by))
 
 
@@ -54,8 +54,8 @@ async def show_key(tx: Transaction, asked: AdminRequest) -> Facts:
 async def update_key(tx: Transaction, asked: AdminRequest) -> Facts:
     await next_change(tx)
     key = await _reached(tx, asked)
-    old = key.account.terms
-    new = amended(old, "key", asked.document)
+    old = key.account.settings
+    new = change_settings(old, "key", asked.document)
     await _check_within(tx, asked, key.team, new, old)
     return _key(await keys.update_key(tx, key.id, lambda _: new, asked.by))
 
@@ -85,13 +85,13 @@ async def _reached(tx: Transaction, asked: AdminRequest) -> KeyRecord:
 
 
 async def _check_within(
-    tx: Transaction, asked: AdminRequest, team: str, new: Terms, old: Terms
+    tx: Transaction, asked: AdminRequest, team: str, new: AccountSettings, old: AccountSettings
 ) -> None:
     """Raises `permission_denied` for a limit above the team's, set by the team's own token."""
     if asked.confined_to is None:
         return
-    above: Limits = (await show_team(tx, team)).terms.limits
-    if name := beyond(new.limits, above, old.limits):
+    above: Limits = (await show_team(tx, team)).settings.limits
+    if name := limit_above_team(new.limits, above, old.limits):
         raise Refusal(
             "permission_denied",
             f"{name} would be above what the team {team!r} has itself; a token of the team sets "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from types import MappingProxyType
 from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
-from gateway.accounts.rules.field_values import is_text
+from gateway.accounts.rules.field_types import is_text
 from gateway.accounts.tables.audit import Author
 from gateway.model.errors import Refusal
+from gateway.model.suggestions import did_you_mean
 from gateway.settings import Settings
 
 MOST_BODY_BYTES = 2**20
@@ -70,9 +70,8 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     names = sorted(known)
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names) or 'none'}."
-            raise Refusal("invalid_field", f"{name!r} is no {what} of this route; {hint}", name)
+            message = f"This route has no {what} {name!r}. {did_you_mean(name, names)}"
+            raise Refusal("invalid_field", message, name)
 
 
 def query_of(text: str, known: Iterable[str]) -> Mapping[str, str]:

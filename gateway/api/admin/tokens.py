@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.accounts.rules.field_values import moment_of
+from gateway.accounts.rules.field_types import parse_time
 from gateway.accounts.tables import audit, tokens
 from gateway.accounts.tables.audit import AuditRow
 from gateway.accounts.tables.tokens import TokenRecord
@@ -40,7 +40,7 @@ async def list_audit(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
     found = await audit.list_audit(
         tx,
-        since_ms=moment_of("since", asked.query.get("since")) or 0,
+        since_ms=parse_time("since", asked.query.get("since")) or 0,
         after=_number(page.after),
         subject=asked.query.get("subject"),
         limit=page.fetch,

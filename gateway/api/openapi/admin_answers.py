@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args, get_type_hints
 
-from gateway.accounts.rules.terms import NAMES
-from gateway.api.openapi.answers import MOMENT
+from gateway.api.openapi.account_settings import answered_settings
 from gateway.api.openapi.shapes import (
     ANYTHING,
     COUNT,
     DAY,
     FLAG,
+    MOMENT,
     SHARE,
     TEXT,
     TEXTS,
@@ -25,48 +25,25 @@ from gateway.api.openapi.shapes import (
     told,
 )
 from gateway.ledger.tables.booking import LedgerRow
-from gateway.model.caller import PERIODS, Level
 
 _MONEY, _WHEN = ref("Money"), maybe(MOMENT)
 _KINDS = get_args(get_type_hints(LedgerRow)["kind"])
 _BY_NAME: Schema = {"type": "object", "additionalProperties": _MONEY}
 _COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
 
-_TERMS: Mapping[str, Schema] = {
-    "budget_usd": maybe(_MONEY),
-    "budget_period": maybe(one_of(PERIODS)),
-    "paid_images_per_day": maybe(COUNT),
-    "requests_per_minute": maybe(COUNT),
-    "max_in_flight": maybe(COUNT),
-    "max_reference_images": maybe(COUNT),
-    "models": maybe(listed(TEXT)),
-    "may_bypass_cache": maybe(FLAG),
-    "unlimited": FLAG,
-    "owner": TEXT,
-    "cost_centre": TEXT,
-    "tags": TEXTS,
-    "expires_at": _WHEN,
-    "webhook_url": told(TEXT, "Whole for who may set it alone; else its scheme and host."),
-    "warn_percents": maybe(listed(COUNT)),
-}
-
-
-def _terms(level: Level) -> Mapping[str, Schema]:
-    return {name: _TERMS[name] for name in NAMES[level]}
-
-
 _ORGANISATION: Mapping[str, Schema] = {
     "object": only("organisation"),
-    **_terms("organisation"),
+    **answered_settings("organisation"),
     "paused": FLAG,
 }
 _TEAM: Mapping[str, Schema] = {
-    "object": only("team"), "name": TEXT, **_terms("team"), "paused": FLAG,
+    "object": only("team"), "name": TEXT, **answered_settings("team"), "paused": FLAG,
     "created_at": MOMENT, "archived_at": _WHEN,
 }  # fmt: skip
 _KEY: Mapping[str, Schema] = {
     "object": only("key"), "id": TEXT, "team": TEXT, "name": TEXT, "secret_hint": TEXT,
-    "old_secret_valid_until": _WHEN, **_terms("key"), "created_at": MOMENT, "revoked_at": _WHEN,
+    "old_secret_valid_until": _WHEN, **answered_settings("key"), "created_at": MOMENT,
+    "revoked_at": _WHEN,
 }  # fmt: skip
 _TOKEN: Mapping[str, Schema] = {
     "object": only("token"), "id": TEXT, "name": TEXT, "role": TEXT, "secret_hint": TEXT,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.api.openapi.account_settings import combined_limits, separate_limits
 from gateway.api.openapi.shapes import (
     ANYTHING,
     COUNT,
     FLAG,
+    MOMENT,
     TEXT,
     TEXTS,
     Schema,
@@ -30,7 +32,6 @@ MONEY: Schema = {
     "pattern": r"^-?[0-9]+(\.[0-9]{2,9})?$",
     "description": "US dollars as exact decimal text.",
 }
-MOMENT: Schema = {"type": "string", "format": "date-time"}
 TYPES = sorted({kind.type for kind in errors.KINDS.values()})
 
 _LIMITED: Schema = record({"limit": maybe(COUNT), "left": maybe(COUNT), "resets_at": maybe(MOMENT)})
@@ -59,9 +60,9 @@ _LEVEL = record(
             }
         ),
         "requests_per_minute": maybe(_LIMITED),
-        "max_in_flight": maybe(COUNT),
+        **separate_limits(),
     },
-    optional=("budget", "paid_images", "requests_per_minute", "max_in_flight"),
+    optional=("budget", "paid_images", "requests_per_minute", *separate_limits()),
 )
 _PICTURE = record(
     {
@@ -137,9 +138,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "expires_at": maybe(MOMENT),
             "paused": FLAG,
             "spendable_usd": maybe(ref("Money")),
-            "models": maybe(listed(TEXT)),
-            "max_reference_images": maybe(COUNT),
-            "may_bypass_cache": FLAG,
+            **combined_limits(),
             "levels": listed(_LEVEL),
         }
     ),

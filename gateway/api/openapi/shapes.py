@@ -14,6 +14,7 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 SHARE: Schema = {"type": "number", "minimum": 0}
 """From 0 to 1, of what is not negative."""
 DAY: Schema = {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
 TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 ANYTHING: Schema = {"type": "object", "additionalProperties": True}
 

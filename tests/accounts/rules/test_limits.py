@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accounts.rules.limits import beyond
+from gateway.accounts.rules.limits import limit_above_team
 from gateway.model.caller import PERIODS, Limits
 
 counts = st.none() | st.integers(0, 5)
@@ -31,31 +31,31 @@ def limits(draw: st.DrawFn) -> Limits:
 
 @given(limits(), limits())
 def test_what_stays_as_it_was_may_stay(before: Limits, above: Limits) -> None:
-    assert beyond(before, above, before) is None
+    assert limit_above_team(before, above, before) is None
 
 
 @given(limits(), limits())
 def test_the_teams_own_limits_are_within_them(above: Limits, before: Limits) -> None:
-    assert beyond(above, above, before) is None
+    assert limit_above_team(above, above, before) is None
 
 
 @given(limits(), limits())
 def test_nothing_is_beyond_a_team_without_limits(own: Limits, before: Limits) -> None:
-    assert beyond(own, Limits(), before) is None
+    assert limit_above_team(own, Limits(), before) is None
 
 
 @given(limits(), limits())
 def test_an_unset_limit_is_never_beyond(above: Limits, before: Limits) -> None:
-    assert beyond(Limits(), above, before) is None
+    assert limit_above_team(Limits(), above, before) is None
 
 
 @given(limits(), limits(), limits())
 def test_who_is_beyond_stays_so_where_the_team_has_less(
     own: Limits, above: Limits, before: Limits
 ) -> None:
-    if beyond(own, above, before) == "requests_per_minute":
+    if limit_above_team(own, above, before) == "requests_per_minute":
         lower = replace(above, requests_per_minute=0)
-        assert beyond(own, lower, before) == "requests_per_minute"
+        assert limit_above_team(own, lower, before) == "requests_per_minute"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_budget_is_compared_where_its_period_is_no_longer(
     key = Limits(budget_nanos=own, budget_period=period)  # type: ignore[arg-type]
     team = Limits(budget_nanos=above, budget_period=above_period)  # type: ignore[arg-type]
 
-    assert (beyond(key, team, Limits()) == "budget_usd") is is_beyond
+    assert (limit_above_team(key, team, Limits()) == "budget_usd") is is_beyond
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_each_limit_is_named_where_it_is_beyond(name: str, own: object, above: o
     key = replace(Limits(), **{name: own})  # type: ignore[arg-type]
     team = replace(Limits(), **{name: above})  # type: ignore[arg-type]
 
-    assert beyond(key, team, Limits()) == name
-    assert beyond(team, team, key) is None
+    assert limit_above_team(key, team, Limits()) == name
+    assert limit_above_team(team, team, key) is None

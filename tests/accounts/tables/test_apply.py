@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.rules.declared import Declared, declared
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError, AlreadyExists, BadValue
-from gateway.accounts.rules.terms import Terms, amended
+from gateway.accounts.rules.organisation_file import OrganisationFile, parse_organisation_file
 from gateway.accounts.tables.apply import Applied, PlanChanged, Rehearsed, Step, apply, rehearse
 from gateway.accounts.tables.audit import list_audit
 from gateway.accounts.tables.keys import create_key, list_keys, revoke_key, show_key
@@ -47,8 +47,8 @@ unlimited = true
 """
 
 
-def read(text: str) -> Declared:
-    return declared(tomllib.loads(text, parse_float=Decimal))
+def read(text: str) -> OrganisationFile:
+    return parse_organisation_file(tomllib.loads(text, parse_float=Decimal))
 
 
 async def applied(database: Database, text: str, **more: Any) -> Applied:
@@ -79,9 +79,9 @@ async def test_what_the_file_names_is_made(database: Database) -> None:
         await look(database, show_team, "design"),
         await look(database, show_key, "design/website"),
     )
-    assert team.terms.limits.budget_nanos == 250_000_000_001
-    assert (team.terms.owner, team.terms.limits.budget_period) == ("Ada", "month")
-    assert (key.account.terms.limits.budget_period, dict(key.account.terms.tags)) == (
+    assert team.settings.limits.budget_nanos == 250_000_000_001
+    assert (team.settings.owner, team.settings.limits.budget_period) == ("Ada", "month")
+    assert (key.account.settings.limits.budget_period, dict(key.account.settings.tags)) == (
         "day", {"project": "atlas"},
     )  # fmt: skip
     assert [made.key.name for made in done.made] == ["website", "figma"]
@@ -100,26 +100,28 @@ async def test_a_second_time_changes_nothing_and_leaves_no_trace(database: Datab
 async def test_what_the_file_does_not_name_is_left_alone(database: Database) -> None:
     await applied(database, FILE)
     await change(database, create_team, "other", FIVE_DOLLARS, BY)
-    await change(database, create_key, "design", "extra", Terms(), BY)
+    await change(database, create_key, "design", "extra", AccountSettings(), BY)
     await change(
         database,
         update_team,
         "design",
-        lambda terms: amended(terms, "team", {"max_in_flight": 3}),
+        lambda terms: change_settings(terms, "team", {"max_in_flight": 3}),
         BY,
     )
 
     assert (await applied(database, FILE)).steps == ()
-    assert (await look(database, show_team, "design")).terms.limits.max_in_flight == 3
+    assert (await look(database, show_team, "design")).settings.limits.max_in_flight == 3
 
 
 async def test_with_prune_the_file_is_the_whole_truth(database: Database) -> None:
     await applied(database, FILE)
     await change(database, create_team, "other", FIVE_DOLLARS, BY)
-    await change(database, create_key, "other", "theirs", Terms(), BY)
-    await change(database, create_key, "design", "extra", Terms(), BY)
+    await change(database, create_key, "other", "theirs", AccountSettings(), BY)
+    await change(database, create_key, "design", "extra", AccountSettings(), BY)
     wider = {"max_in_flight": 3, "owner": "Grace"}
-    await change(database, update_team, "design", lambda terms: amended(terms, "team", wider), BY)
+    await change(
+        database, update_team, "design", lambda terms: change_settings(terms, "team", wider), BY
+    )
     done = await applied(database, FILE, prune=True)
 
     assert done.steps == (
@@ -138,7 +140,7 @@ async def test_a_pruned_team_gets_what_a_new_one_would(database: Database) -> No
     defaults = Limits(budget_nanos=5_000_000_000, budget_period="week", max_in_flight=2)
     await applied(database, "[teams.design]", prune=True, defaults=defaults)
 
-    assert (await look(database, show_team, "design")).terms.limits == defaults
+    assert (await look(database, show_team, "design")).settings.limits == defaults
 
 
 async def test_prune_leaves_an_organisation_alone_that_the_file_does_not_have(
@@ -147,7 +149,7 @@ async def test_prune_leaves_an_organisation_alone_that_the_file_does_not_have(
     await applied(database, "[organisation]\nbudget_usd = 5")
 
     assert (await applied(database, "", prune=True)).steps == ()
-    assert (await look(database, show_organisation)).terms.limits.budget_nanos == 5_000_000_000
+    assert (await look(database, show_organisation)).settings.limits.budget_nanos == 5_000_000_000
 
 
 async def test_none_takes_a_term_away(database: Database) -> None:
@@ -157,7 +159,7 @@ async def test_none_takes_a_term_away(database: Database) -> None:
 
     assert done.steps[0].old == {"budget_usd": "250.000000001", "budget_period": "month",
                                  "unlimited": False, "owner": "Ada"}  # fmt: skip
-    assert (await look(database, show_team, "design")).terms == Terms(unlimited=True)
+    assert (await look(database, show_team, "design")).settings == AccountSettings(unlimited=True)
 
 
 async def test_a_rehearsal_says_the_same_and_writes_nothing(database: Database) -> None:
@@ -274,7 +276,7 @@ def test_every_name_that_is_not_known_is_told_at_once_with_the_nearest() -> None
     hints = ("organisation", "budget_usd", "owner", "keys", "tags")
     assert len(lines) == len(hints)
     for line, hint in zip(lines, hints, strict=True):
-        assert line.endswith(f"did you mean {hint}?")
+        assert line.endswith(f"Did you mean {hint!r}?")
 
 
 @pytest.mark.parametrize(

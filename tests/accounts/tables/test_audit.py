@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.rules.terms import amended
 from gateway.accounts.tables.audit import Author, append, list_audit
 from gateway.accounts.tables.teams import archive_team, create_team, update_team
 from gateway.database.database import Database
@@ -20,7 +20,7 @@ async def test_a_change_is_kept_with_who_when_old_new_and_why(database: Database
         database,
         update_team,
         "ops",
-        lambda terms: amended(terms, "team", {"budget_usd": "7", "owner": "Ada"}),
+        lambda terms: change_settings(terms, "team", {"budget_usd": "7", "owner": "Ada"}),
         WHY,
     )
     created, updated = await look(database, list_audit)
@@ -47,7 +47,9 @@ async def test_a_webhooks_address_is_kept_without_what_lets_one_post_to_it(
         database,
         update_team,
         "ops",
-        lambda terms: amended(terms, "team", {"webhook_url": "https://u:p@chat.example/s/ecret"}),
+        lambda terms: change_settings(
+            terms, "team", {"webhook_url": "https://u:p@chat.example/s/ecret"}
+        ),
         BY,
     )
     row = (await look(database, list_audit))[-1]

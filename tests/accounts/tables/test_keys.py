@@ -8,8 +8,8 @@ import re
 import pytest
 
 from gateway.accounts.credentials import hash_secret
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.accounts.tables.keys import (
     NewKey,
@@ -56,50 +56,52 @@ async def test_a_key_keeps_its_terms_its_team_and_its_name(database: Database) -
     shown = await look(database, show_key, made.key.id)
     assert shown == made.key
     assert (shown.team, shown.name) == ("ops", "laptop")
-    assert shown.account.terms == Terms(limits, tags={"project": "x"}, expires_ms=NOW + 5000)
+    assert shown.account.settings == AccountSettings(
+        limits, tags={"project": "x"}, expires_ms=NOW + 5000
+    )
     assert shown.hint == f"{made.secret[:7]}…{made.secret[-4:]}"
 
 
 async def test_no_two_keys_share_a_secret_or_an_id(database: Database) -> None:
     first = await team_with_key(database)
-    second = await change(database, create_key, "ops", "other", Terms(), BY)
+    second = await change(database, create_key, "ops", "other", AccountSettings(), BY)
     assert first.secret != second.secret
     assert first.key.id != second.key.id
 
 
 async def test_a_secret_of_the_callers_is_taken(database: Database) -> None:
-    await change(database, create_team, "demo", Terms(unlimited=True), BY)
-    made = await change(database, create_key, "demo", "d", Terms(), BY, secret="sk-demo")
+    await change(database, create_team, "demo", AccountSettings(unlimited=True), BY)
+    made = await change(database, create_key, "demo", "d", AccountSettings(), BY, secret="sk-demo")
     assert made.secret == "sk-demo"
     assert "sk-demo" not in await look(database, everything)
     with pytest.raises(AlreadyExists, match="secret"):
-        await change(database, create_key, "demo", "e", Terms(), BY, secret="sk-demo")
+        await change(database, create_key, "demo", "e", AccountSettings(), BY, secret="sk-demo")
 
 
 @pytest.mark.parametrize("secret", ["", "short", "with space", "sk-dæmon", "line\nbreak"])
 async def test_a_secret_that_no_header_could_carry_is_refused(
     database: Database, secret: str
 ) -> None:
-    await change(database, create_team, "demo", Terms(unlimited=True), BY)
+    await change(database, create_team, "demo", AccountSettings(unlimited=True), BY)
     with pytest.raises(BadValue, match="secret has"):
-        await change(database, create_key, "demo", "d", Terms(), BY, secret=secret)
+        await change(database, create_key, "demo", "d", AccountSettings(), BY, secret=secret)
 
 
 async def test_a_key_needs_a_team_that_is_there_and_in_use(database: Database) -> None:
     with pytest.raises(NotFound, match="nobody"):
-        await change(database, create_key, "nobody", "k", Terms(), BY)
+        await change(database, create_key, "nobody", "k", AccountSettings(), BY)
     await change(database, create_team, "old", FIVE_DOLLARS, BY)
     await change(database, archive_team, "old", BY)
     with pytest.raises(AccountEnded, match="archived"):
-        await change(database, create_key, "old", "k", Terms(), BY)
+        await change(database, create_key, "old", "k", AccountSettings(), BY)
 
 
 async def test_a_name_is_one_keys_until_that_is_revoked(database: Database) -> None:
     made = await team_with_key(database)
     with pytest.raises(AlreadyExists, match="rotate it"):
-        await change(database, create_key, "ops", "laptop", Terms(), BY)
+        await change(database, create_key, "ops", "laptop", AccountSettings(), BY)
     await change(database, revoke_key, made.key.id, BY)
-    again = await change(database, create_key, "ops", "laptop", Terms(), BY)
+    again = await change(database, create_key, "ops", "laptop", AccountSettings(), BY)
     assert (await look(database, show_key, "ops/laptop")).id == again.key.id
 
 
@@ -107,20 +109,20 @@ async def test_a_name_is_one_keys_until_that_is_revoked(database: Database) -> N
 async def test_a_key_name_that_cannot_be_is_refused(database: Database, name: str) -> None:
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
     with pytest.raises(BadValue, match="name"):
-        await change(database, create_key, "ops", name, Terms(), BY)
+        await change(database, create_key, "ops", name, AccountSettings(), BY)
 
 
 async def test_a_key_that_would_have_expired_already_is_refused(database: Database) -> None:
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
     with pytest.raises(BadValue, match="expires_at"):
-        await change(database, create_key, "ops", "k", Terms(expires_ms=NOW), BY)
+        await change(database, create_key, "ops", "k", AccountSettings(expires_ms=NOW), BY)
 
 
 async def test_a_keys_limits_can_be_changed(database: Database) -> None:
     await team_with_key(database)
-    wanted = Terms(Limits(max_in_flight=1), tags={"a": "b"})
+    wanted = AccountSettings(Limits(max_in_flight=1), tags={"a": "b"})
     updated = await change(database, update_key, "ops/laptop", lambda _: wanted, LATER)
-    assert updated.account.terms == wanted
+    assert updated.account.settings == wanted
     assert await look(database, show_key, updated.id) == updated
 
 
@@ -155,7 +157,7 @@ async def test_a_grace_below_nothing_is_refused(database: Database) -> None:
 
 async def test_keys_are_listed_by_team_without_the_revoked(database: Database) -> None:
     await team_with_key(database, "a", "one")
-    gone = await change(database, create_key, "a", "two", Terms(), BY)
+    gone = await change(database, create_key, "a", "two", AccountSettings(), BY)
     await team_with_key(database, "b", "three")
     await change(database, revoke_key, gone.key.id, BY)
 
@@ -172,7 +174,7 @@ async def test_keys_are_listed_by_team_without_the_revoked(database: Database) -
 async def test_a_listing_of_keys_goes_page_by_page_with_every_hint(database: Database) -> None:
     made = [await team_with_key(database)]
     for number in range(6):
-        made.append(await change(database, create_key, "ops", f"k{number}", Terms(), BY))
+        made.append(await change(database, create_key, "ops", f"k{number}", AccountSettings(), BY))
     seen = list(await look(database, list_keys, limit=3))
     while page := await look(database, list_keys, after=seen[-1].account.id, limit=3):
         seen += page
@@ -189,7 +191,7 @@ async def test_a_key_that_is_not_there_is_said_so(database: Database, reference:
 async def test_keys_made_at_the_same_time_are_all_made(database: Database) -> None:
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
     made: list[NewKey] = await asyncio.gather(
-        *(change(database, create_key, "ops", f"k{n}", Terms(), BY) for n in range(20))
+        *(change(database, create_key, "ops", f"k{n}", AccountSettings(), BY) for n in range(20))
     )
     assert len({new.key.account.change for new in made}) == 20
     assert len(await look(database, list_keys)) == 20
@@ -198,7 +200,7 @@ async def test_keys_made_at_the_same_time_are_all_made(database: Database) -> No
 async def test_of_two_keys_made_with_one_name_one_is_refused(database: Database) -> None:
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
     ends = await asyncio.gather(
-        *(change(database, create_key, "ops", "same", Terms(), BY) for _ in range(4)),
+        *(change(database, create_key, "ops", "same", AccountSettings(), BY) for _ in range(4)),
         return_exceptions=True,
     )
     assert sorted(type(end).__name__ for end in ends) == [*["AlreadyExists"] * 3, "NewKey"]
@@ -214,6 +216,6 @@ async def test_no_audit_row_holds_a_secret_or_its_hash(database: Database) -> No
 
 
 async def test_the_hint_of_a_short_secret_does_not_give_it_away(database: Database) -> None:
-    await change(database, create_team, "demo", Terms(unlimited=True), BY)
-    made = await change(database, create_key, "demo", "d", Terms(), BY, secret="sk-demo")
+    await change(database, create_team, "demo", AccountSettings(unlimited=True), BY)
+    made = await change(database, create_key, "demo", "d", AccountSettings(), BY, secret="sk-demo")
     assert made.key.hint == "sk-…"

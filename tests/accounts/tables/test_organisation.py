@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.rules.errors import BadValue, NotFound
-from gateway.accounts.rules.terms import Terms
 from gateway.accounts.tables.audit import list_audit
 from gateway.accounts.tables.organisation import (
     pause,
@@ -23,19 +23,21 @@ async def test_the_organisation_is_there_from_the_start_without_limits(
     database: Database,
 ) -> None:
     shown = await look(database, show_organisation)
-    assert (shown.id, shown.terms, shown.paused) == ("organisation", Terms(), False)
+    assert (shown.id, shown.settings, shown.paused) == ("organisation", AccountSettings(), False)
 
 
 async def test_its_limits_can_be_changed(database: Database) -> None:
-    wanted = Terms(Limits(budget_nanos=1, budget_period="total", max_in_flight=3))
+    wanted = AccountSettings(Limits(budget_nanos=1, budget_period="total", max_in_flight=3))
     await change(database, update_organisation, lambda _: wanted, BY)
-    assert (await look(database, show_organisation)).terms == wanted
+    assert (await look(database, show_organisation)).settings == wanted
 
 
 async def test_a_bad_limit_changes_nothing(database: Database) -> None:
     with pytest.raises(BadValue, match="max_in_flight"):
-        await change(database, update_organisation, lambda _: Terms(Limits(max_in_flight=-1)), BY)
-    assert (await look(database, show_organisation)).terms == Terms()
+        await change(
+            database, update_organisation, lambda _: AccountSettings(Limits(max_in_flight=-1)), BY
+        )
+    assert (await look(database, show_organisation)).settings == AccountSettings()
 
 
 async def test_everybody_can_be_paused_and_resumed(database: Database) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.accounts.authenticator import Authenticator, KeyProblem, Problem, keep_fresh, refresh
 from gateway.accounts.credentials import hash_secret
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError
-from gateway.accounts.rules.terms import Terms, amended
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import create_key, revoke_key, rotate_key, update_key
 from gateway.accounts.tables.organisation import pause, resume, update_organisation
@@ -55,10 +55,12 @@ def problem(authenticator: Authenticator, secret: str, at_ms: int = NOW) -> KeyP
 
 
 async def test_a_key_is_found_with_every_account_above_it(database: Database) -> None:
-    owned = Terms(Limits(budget_nanos=5), owner="Ada", cost_centre="4711")
-    await change(database, update_organisation, lambda _: Terms(Limits(max_in_flight=9)), BY)
+    owned = AccountSettings(Limits(budget_nanos=5), owner="Ada", cost_centre="4711")
+    await change(
+        database, update_organisation, lambda _: AccountSettings(Limits(max_in_flight=9)), BY
+    )
     await change(database, create_team, "ops", owned, BY)
-    terms = Terms(Limits(requests_per_minute=7), tags={"project": "x"})
+    terms = AccountSettings(Limits(requests_per_minute=7), tags={"project": "x"})
     made = await change(database, create_key, "ops", "laptop", terms, BY)
     caller = found(await loaded(database), made.secret)
     assert (caller.key_id, caller.key_name, caller.team) == (made.key.id, "laptop", "ops")
@@ -121,9 +123,15 @@ async def test_what_changes_above_a_key_reaches_its_caller(database: Database) -
     made = await team_with_key(database)
     authenticator = await loaded(database)
     found(authenticator, made.secret)
-    await change(database, update_organisation, lambda _: Terms(Limits(max_in_flight=1)), BY)
     await change(
-        database, update_team, "ops", lambda terms: amended(terms, "team", {"budget_usd": "1"}), BY
+        database, update_organisation, lambda _: AccountSettings(Limits(max_in_flight=1)), BY
+    )
+    await change(
+        database,
+        update_team,
+        "ops",
+        lambda terms: change_settings(terms, "team", {"budget_usd": "1"}),
+        BY,
     )
     await change(database, pause, BY, "ops")
     caller = found(await loaded(database, authenticator), made.secret)
@@ -160,7 +168,7 @@ async def test_asking_when_nothing_changed_costs_one_statement(database: Databas
 async def test_only_what_changed_is_read_again(database: Database) -> None:
     await team_with_key(database)
     authenticator = await loaded(database)
-    made = await change(database, create_key, "ops", "second", Terms(), BY)
+    made = await change(database, create_key, "ops", "second", AccountSettings(), BY)
     update = await look(database, load_since, authenticator.change)
     assert [account.id for account in update.accounts] == [made.key.account.id]
     assert [secret.hash for secret in update.secrets] == [hash_secret(made.secret)]
@@ -169,7 +177,9 @@ async def test_only_what_changed_is_read_again(database: Database) -> None:
 async def test_a_read_that_was_overtaken_takes_nothing_back(database: Database) -> None:
     made = await team_with_key(database)
     authenticator = await loaded(database)
-    await change(database, update_key, made.key.id, lambda _: Terms(Limits(max_in_flight=5)), BY)
+    await change(
+        database, update_key, made.key.id, lambda _: AccountSettings(Limits(max_in_flight=5)), BY
+    )
     slow = await look(database, load_since, authenticator.change)
     await change(database, revoke_key, made.key.id, BY)
     await loaded(database, authenticator)
@@ -288,7 +298,8 @@ async def test_a_poller_misses_none_of_the_changes_that_are_made_at_once(
     async def makes(engine: Database, begin: int) -> list[str]:
         names = [f"k{number}" for number in range(begin, begin + 15)]
         return [
-            (await change(engine, create_key, "ops", name, Terms(), BY)).secret for name in names
+            (await change(engine, create_key, "ops", name, AccountSettings(), BY)).secret
+            for name in names
         ]
 
     makers = [
@@ -330,13 +341,13 @@ async def _change_something(
 ) -> None:
     """One change at random; what can't be done is refused, which changes nothing."""
     team, key = f"t{rng.randrange(3)}", f"t{rng.randrange(3)}/k{rng.randrange(3)}"
-    terms = Terms(Limits(budget_nanos=rng.randrange(1, 9)))
+    terms = AccountSettings(Limits(budget_nanos=rng.randrange(1, 9)))
     match rng.randrange(9):
         case 0 | 1:
             await _allowed(change(database, create_team, team, terms, by))
         case 2 | 3:
             name = key.partition("/")[2]
-            made = await _allowed(change(database, create_key, team, name, Terms(), by))
+            made = await _allowed(change(database, create_key, team, name, AccountSettings(), by))
             secrets += [made.secret] if made else []
         case 4:
             rotated = await _allowed(change(database, rotate_key, key, by, grace_ms=30))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.terms import Terms, amended
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.accounts.tables.organisation import show_organisation, update_organisation
 from gateway.accounts.tables.teams import (
@@ -20,7 +20,7 @@ from gateway.database.database import Database
 from gateway.model.caller import Limits
 from tests.support.accounts import BY, FIVE_DOLLARS, NOW, change, look
 
-EVERYTHING = Terms(
+EVERYTHING = AccountSettings(
     limits=Limits(
         budget_nanos=5_000_000_000,
         budget_period="week",
@@ -42,14 +42,14 @@ async def test_a_team_keeps_every_term_it_was_given(database: Database) -> None:
     made = await change(database, create_team, "ops", EVERYTHING, BY)
     shown = await look(database, show_team, "ops")
     assert shown == made
-    assert shown.terms == EVERYTHING
+    assert shown.settings == EVERYTHING
     assert (shown.id, shown.level, shown.parent) == ("team:ops", "team", "organisation")
     assert (shown.created_ms, shown.ended_ms, shown.paused) == (NOW, None, False)
 
 
 async def test_a_budget_without_a_period_is_one_of_a_month(database: Database) -> None:
     made = await change(database, create_team, "ops", FIVE_DOLLARS, BY)
-    assert made.terms.limits.budget_period == "month"
+    assert made.settings.limits.budget_period == "month"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 65, "ä", ".", "..", "a\n", "\x00"])
@@ -73,13 +73,13 @@ async def test_the_name_of_an_archived_team_is_never_used_again(database: Databa
 
 async def test_a_team_that_nothing_bounds_is_refused(database: Database) -> None:
     with pytest.raises(BadValue, match="unlimited"):
-        await change(database, create_team, "ops", Terms(), BY)
+        await change(database, create_team, "ops", AccountSettings(), BY)
     assert await look(database, list_teams) == []
 
 
 async def test_a_team_may_be_unlimited_where_it_is_said(database: Database) -> None:
-    made = await change(database, create_team, "ops", Terms(unlimited=True), BY)
-    assert made.terms.unlimited
+    made = await change(database, create_team, "ops", AccountSettings(unlimited=True), BY)
+    assert made.settings.unlimited
     assert await look(database, unlimited_teams) == ["ops"]
 
 
@@ -87,11 +87,11 @@ async def test_a_team_without_a_budget_is_bounded_by_the_organisations(
     database: Database,
 ) -> None:
     await change(database, update_organisation, lambda _: FIVE_DOLLARS, BY)
-    await change(database, create_team, "ops", Terms(), BY)
+    await change(database, create_team, "ops", AccountSettings(), BY)
     with pytest.raises(BadValue, match="ops"):
-        await change(database, update_organisation, lambda _: Terms(), BY)
+        await change(database, update_organisation, lambda _: AccountSettings(), BY)
     shown = await look(database, show_organisation)
-    assert shown.terms.limits.budget_nanos == 5_000_000_000
+    assert shown.settings.limits.budget_nanos == 5_000_000_000
 
 
 async def test_an_update_changes_what_it_names_and_nothing_else(database: Database) -> None:
@@ -101,11 +101,11 @@ async def test_an_update_changes_what_it_names_and_nothing_else(database: Databa
         database,
         update_team,
         "ops",
-        lambda terms: amended(terms, "team", {"budget_usd": "7"}),
+        lambda terms: change_settings(terms, "team", {"budget_usd": "7"}),
         later,
     )
-    expected = amended(EVERYTHING, "team", {"budget_usd": "7"})
-    assert updated.terms == expected
+    expected = change_settings(EVERYTHING, "team", {"budget_usd": "7"})
+    assert updated.settings == expected
     assert await look(database, show_team, "ops") == updated
 
 
@@ -120,7 +120,7 @@ async def test_a_budget_cannot_be_taken_from_a_team_that_nothing_else_bounds(
 ) -> None:
     await change(database, create_team, "ops", FIVE_DOLLARS, BY)
     with pytest.raises(BadValue, match="unlimited"):
-        await change(database, update_team, "ops", lambda _: Terms(), BY)
+        await change(database, update_team, "ops", lambda _: AccountSettings(), BY)
 
 
 async def test_an_archived_team_takes_no_changes(database: Database) -> None:

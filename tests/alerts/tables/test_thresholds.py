@@ -9,7 +9,7 @@ from datetime import UTC
 
 import pytest
 
-from gateway.accounts.rules.terms import amended
+from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import update_key
 from gateway.accounts.tables.teams import update_team
@@ -80,7 +80,9 @@ async def test_the_signs_move_when_something_is_spent_or_changed(till: Till) -> 
     await till.settle("a", CENT)
     spent = await signs()
     assert spent == (before[0], CENT)
-    await change(till.database, update_key, "k1", lambda t: amended(t, "key", {"models": "m"}), BY)
+    await change(
+        till.database, update_key, "k1", lambda t: change_settings(t, "key", {"models": "m"}), BY
+    )
     assert (await signs())[0] > spent[0]
 
 
@@ -98,7 +100,9 @@ async def test_a_change_of_the_team_moves_the_marks_of_its_keys(till: Till) -> N
     await till.settle("a", CENT)
     before = await till.database.read(thresholds.marks)
     given = {"warn_percents": [10], "unlimited": True}
-    await change(till.database, update_team, "design", lambda t: amended(t, "team", given), BY)
+    await change(
+        till.database, update_team, "design", lambda t: change_settings(t, "team", given), BY
+    )
     assert (await till.database.read(thresholds.marks))[KEY] != before[KEY]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.accounts.rules.terms import LIMIT_NAMES
+from gateway.accounts.rules.limits import LIMITS_BY_NAME
 from gateway.emulator import EmulatorServer
 from tests.api.admin.api_client import Api, admin_settings, fresh, in_force
 from tests.end_to_end.test_refusals import check_refused
@@ -38,7 +38,7 @@ def test_a_team_keeps_every_term_it_was_given(root: Api) -> None:
 
     shown = root.get(f"/teams/{name}")
     assert {term: shown[term] for term in terms} == terms
-    assert set(LIMITS) == set(LIMIT_NAMES)
+    assert set(LIMITS) == set(LIMITS_BY_NAME)
     assert (shown["object"], shown["name"], shown["archived_at"]) == ("team", name, None)
 
 

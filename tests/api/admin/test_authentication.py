@@ -252,9 +252,9 @@ def test_an_unknown_name_names_the_nearest(root: Api) -> None:
         root.ask("POST", "/tokens", json={"name": "a", "rolle": "admin"}), 400, "invalid_field"
     )
 
-    assert "did you mean since?" in query["message"]
-    assert "did you mean budget_usd?" in term["message"]
-    assert "did you mean role?" in field["message"]
+    assert "Did you mean 'since'?" in query["message"]
+    assert "Did you mean 'budget_usd'?" in term["message"]
+    assert "Did you mean 'role'?" in field["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,24 @@
-"""One value of an account's terms at a time: from what a person or a file gave.
+"""The types of an account's fields: how a value is parsed, shown as JSON and stored in a column.
 
-Each function takes the field's name, for its complaint, and the value: text, a number, or
-what JSON and TOML make of them. None means that there is none. All raise BadValue.
+Each parser takes the field's name, for its error message, and a value from JSON, TOML or a
+command line. None means that the field is not set. Parsers raise BadValue.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.accounts.rules.errors import BadValue
-from gateway.model.caller import PERIODS
-from gateway.model.money import nanos_of
+from gateway.model.caller import LEVELS, NO_TAGS, PERIODS, Level
+from gateway.model.money import nanos_of, usd
+from gateway.model.units import time_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_COUNT = 10**12
@@ -36,7 +40,7 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= 200 and not _CONTROL.search(value)
 
 
-def money_of(name: str, value: object) -> int | None:
+def _parse_money(name: str, value: object) -> int | None:
     if value is None:
         return None
     nanos = nanos_of(value)
@@ -45,13 +49,13 @@ def money_of(name: str, value: object) -> int | None:
     return nanos
 
 
-def period_of(name: str, value: object) -> object:
+def _parse_period(name: str, value: object) -> object:
     if value is not None and value not in PERIODS:
         raise BadValue(f"{name} is one of {', '.join(PERIODS)}.", name)
     return value
 
 
-def count_of(name: str, value: object) -> int | None:
+def _parse_count(name: str, value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit():
@@ -61,13 +65,13 @@ def count_of(name: str, value: object) -> int | None:
     return value
 
 
-def flag_of(name: str, value: object) -> bool | None:
+def _parse_flag(name: str, value: object) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise BadValue(f"{name} is true or false.", name)
     return value
 
 
-def text_of(name: str, value: object) -> str:
+def parse_text(name: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or not is_text(value):
@@ -77,7 +81,7 @@ def text_of(name: str, value: object) -> str:
     return value
 
 
-def models_of(name: str, value: object) -> frozenset[str] | None:
+def _parse_names(name: str, value: object) -> frozenset[str] | None:
     if value is None:
         return None
     names = value.split(",") if isinstance(value, str) else value
@@ -85,13 +89,13 @@ def models_of(name: str, value: object) -> frozenset[str] | None:
         raise BadValue(f"{name} takes a list of model names.", name)
     if len(names) > MOST_MODELS:
         raise BadValue(f"{name} takes at most {MOST_MODELS} model names.", name)
-    models = frozenset(text_of(name, each).strip() for each in names)
+    models = frozenset(parse_text(name, each).strip() for each in names)
     if "" in models:
         raise BadValue(f"{name} takes a list of model names, and one of these is empty.", name)
     return models
 
 
-def tags_of(name: str, value: object) -> Mapping[str, str]:
+def _parse_tags(name: str, value: object) -> Mapping[str, str]:
     tags = {} if value is None else value
     if not isinstance(tags, Mapping) or len(tags) > 32:
         raise BadValue(f"{name} takes at most 32 names with their texts.", name)
@@ -100,11 +104,11 @@ def tags_of(name: str, value: object) -> Mapping[str, str]:
             raise BadValue(f"{name}: a tag's name is 1 to 64 of A-Z a-z 0-9 . _ -", name)
         if not isinstance(text, str):
             raise BadValue(f"{name}: the tag {tag} takes a text.", name)
-        text_of(name, text)
+        parse_text(name, text)
     return MappingProxyType(dict(tags))
 
 
-def moment_of(name: str, value: object) -> int | None:
+def parse_time(name: str, value: object) -> int | None:
     if value is None:
         return None
     try:
@@ -118,8 +122,8 @@ def moment_of(name: str, value: object) -> int | None:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
-def url_of(name: str, value: object) -> str:
-    url = text_of(name, value)
+def _parse_url(name: str, value: object) -> str:
+    url = parse_text(name, value)
     if url and not (re.fullmatch(r"https?://[^\s/]+\S*", url) and _has_host(url)):
         raise BadValue(
             f"{name} takes a URL with a host that begins with https:// or http://.", name
@@ -134,14 +138,88 @@ def _has_host(url: str) -> bool:
         return False
 
 
-def percents_of(name: str, value: object) -> tuple[int, ...] | None:
+def _parse_percents(name: str, value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or len(parts) > 10:
         raise BadValue(f"{name} takes up to 10 percentages, such as 50, 80, 100.", name)
-    numbers = {count_of(name, part.strip() if isinstance(part, str) else part) for part in parts}
+    numbers = {
+        _parse_count(name, part.strip() if isinstance(part, str) else part) for part in parts
+    }
     percents = tuple(sorted(number for number in numbers if number is not None))
     if any(not 1 <= percent <= 100 for percent in percents):
         raise BadValue(f"{name} takes percentages from 1 to 100.", name)
     return percents
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _sorted_json(names: frozenset[str]) -> str:
+    return json.dumps(sorted(names))
+
+
+def _tags_json(tags: Mapping[str, str]) -> str:
+    return json.dumps(dict(tags), sort_keys=True)
+
+
+def _stored_tags(text: str) -> Mapping[str, str]:
+    return NO_TAGS if text == "{}" else MappingProxyType(json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """A type of field. `parse` accepts None; the other conversions are for values that are set."""
+
+    name: str
+    parse: Callable[[str, object], Any]
+    as_json: Callable[[Any], object] = _same
+    as_column: Callable[[Any], Any] = _same
+    from_column: Callable[[Any], Any] = _same
+
+
+MONEY = FieldType("money", _parse_money, as_json=usd)
+PERIOD = FieldType("period", _parse_period)
+COUNT = FieldType("count", _parse_count)
+NAMES = FieldType(
+    "names",
+    _parse_names,
+    as_json=sorted,
+    as_column=_sorted_json,
+    from_column=lambda text: frozenset(json.loads(text)),
+)
+FLAG = FieldType("flag", _parse_flag, as_column=int, from_column=bool)
+SWITCH = FieldType(
+    "switch",
+    lambda name, value: bool(_parse_flag(name, value)),
+    as_column=int,
+    from_column=bool,
+)
+TEXT = FieldType("text", parse_text)
+TAGS = FieldType("tags", _parse_tags, as_json=dict, as_column=_tags_json, from_column=_stored_tags)
+TIME = FieldType("time", parse_time, as_json=time_text)
+URL = FieldType("url", _parse_url)
+PERCENTS = FieldType(
+    "percents",
+    _parse_percents,
+    as_json=list,
+    as_column=json.dumps,
+    from_column=lambda text: tuple(json.loads(text)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountField:
+    """One field of an account: a row of `LIMITS` or of `FIELDS`.
+
+    `name` is its name for users: in flags, JSON and TOML. `column` is its name in the table
+    `accounts` and as an attribute.
+    """
+
+    name: str
+    column: str
+    type: FieldType
+    help: str
+    levels: tuple[Level, ...] = LEVELS

@@ -1,4 +1,4 @@
-"""Terms and their names: what people write becomes limits, and back, or says why not."""
+"""AccountSettings and their names: what people write becomes limits, and back, or says why not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.accounts.rules.account_settings import (
+    AccountSettings,
+    change_settings,
+    complete_settings,
+    fields_of,
+    settings_as_json,
+)
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.rules.terms import NAMES, Terms, amended, completed, facts_of
 from gateway.model.caller import PERIODS, Level, Limits
 
 counts = st.none() | st.integers(0, 10**12)
@@ -34,8 +40,8 @@ def limits(draw: st.DrawFn) -> Limits:
 
 
 @st.composite
-def team_terms(draw: st.DrawFn) -> Terms:
-    return Terms(
+def team_terms(draw: st.DrawFn) -> AccountSettings:
+    return AccountSettings(
         limits=draw(limits()),
         owner=draw(lines),
         cost_centre=draw(lines),
@@ -45,8 +51,8 @@ def team_terms(draw: st.DrawFn) -> Terms:
 
 
 @st.composite
-def key_terms(draw: st.DrawFn) -> Terms:
-    return Terms(
+def key_terms(draw: st.DrawFn) -> AccountSettings:
+    return AccountSettings(
         limits=draw(limits()),
         tags=draw(st.dictionaries(words, lines, max_size=5)),
         expires_ms=draw(st.none() | st.integers(0, 4_000_000_000_000)),
@@ -54,15 +60,15 @@ def key_terms(draw: st.DrawFn) -> Terms:
 
 
 @given(team_terms())
-def test_a_teams_terms_survive_being_written_by_name(terms: Terms) -> None:
-    settled = completed(terms, "team")
-    assert amended(Terms(), "team", facts_of(settled, "team")) == settled
+def test_a_teams_terms_survive_being_written_by_name(terms: AccountSettings) -> None:
+    settled = complete_settings(terms, "team")
+    assert change_settings(AccountSettings(), "team", settings_as_json(settled, "team")) == settled
 
 
 @given(key_terms())
-def test_a_keys_terms_survive_being_written_by_name(terms: Terms) -> None:
-    settled = completed(terms, "key")
-    assert amended(Terms(), "key", facts_of(settled, "key")) == settled
+def test_a_keys_terms_survive_being_written_by_name(terms: AccountSettings) -> None:
+    settled = complete_settings(terms, "key")
+    assert change_settings(AccountSettings(), "key", settings_as_json(settled, "key")) == settled
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_a_keys_terms_survive_being_written_by_name(terms: Terms) -> None:
     ],
 )
 def test_limits_are_taken_as_people_write_them(name: str, value: object, expected: Limits) -> None:
-    assert amended(Terms(), "key", {name: value}).limits == expected
+    assert change_settings(AccountSettings(), "key", {name: value}).limits == expected
 
 
 @pytest.mark.parametrize(
@@ -130,61 +136,67 @@ def test_a_value_that_cannot_be_is_refused_by_its_name(
     level: Level, name: str, value: object
 ) -> None:
     with pytest.raises(BadValue) as caught:
-        amended(Terms(), level, {name: value})
+        change_settings(AccountSettings(), level, {name: value})
     assert caught.value.param == name
     assert caught.value.message.startswith(name)
 
 
 @pytest.mark.parametrize("text", ["Ærø · Łódź", "日本語", "שלום", "é\u00a0è", "👩\u200d🎨"])
 def test_every_script_is_taken(text: str) -> None:
-    assert amended(Terms(), "team", {"owner": text}).owner == text
+    assert change_settings(AccountSettings(), "team", {"owner": text}).owner == text
 
 
 def test_two_hundred_models_are_taken() -> None:
     names = [f"m{n}" for n in range(200)]
-    assert amended(Terms(), "key", {"models": names}).limits.models == frozenset(names)
+    assert change_settings(AccountSettings(), "key", {"models": names}).limits.models == frozenset(
+        names
+    )
 
 
 def test_an_unknown_name_names_the_nearest() -> None:
-    with pytest.raises(BadValue, match="did you mean budget_usd"):
-        amended(Terms(), "team", {"budget_used": "1"})
+    with pytest.raises(BadValue, match=r"Did you mean 'budget_usd'\?"):
+        change_settings(AccountSettings(), "team", {"budget_used": "1"})
 
 
 @pytest.mark.parametrize(
     ("level", "name"), [("organisation", "tags"), ("team", "expires_at"), ("key", "unlimited")]
 )
 def test_a_term_of_another_level_is_refused(level: Level, name: str) -> None:
-    assert name not in NAMES[level]
+    assert name not in fields_of(level)
     with pytest.raises(BadValue, match=name):
-        amended(Terms(), level, {name: None})
+        change_settings(AccountSettings(), level, {name: None})
 
 
 def test_a_budget_keeps_its_period_until_another_is_given() -> None:
-    weekly = amended(Terms(), "team", {"budget_usd": "1", "budget_period": "week"})
-    assert amended(weekly, "team", {"budget_usd": "2"}).limits.budget_period == "week"
+    weekly = change_settings(
+        AccountSettings(), "team", {"budget_usd": "1", "budget_period": "week"}
+    )
+    assert change_settings(weekly, "team", {"budget_usd": "2"}).limits.budget_period == "week"
 
 
 def test_a_budget_taken_away_takes_its_period_along() -> None:
-    weekly = amended(Terms(), "team", {"budget_usd": "1", "budget_period": "week"})
-    assert amended(weekly, "team", {"budget_usd": None}).limits == Limits()
+    weekly = change_settings(
+        AccountSettings(), "team", {"budget_usd": "1", "budget_period": "week"}
+    )
+    assert change_settings(weekly, "team", {"budget_usd": None}).limits == Limits()
 
 
 def test_a_period_without_a_budget_is_refused() -> None:
     with pytest.raises(BadValue, match="budget_usd"):
-        amended(Terms(), "team", {"budget_period": "week"})
+        change_settings(AccountSettings(), "team", {"budget_period": "week"})
 
 
 def test_a_budget_and_unlimited_end_each_other() -> None:
-    unlimited = amended(Terms(), "team", {"unlimited": True})
-    bounded = amended(unlimited, "team", {"budget_usd": "5"})
+    unlimited = change_settings(AccountSettings(), "team", {"unlimited": True})
+    bounded = change_settings(unlimited, "team", {"budget_usd": "5"})
     assert (bounded.unlimited, bounded.limits.budget_nanos) == (False, 5_000_000_000)
-    again = amended(bounded, "team", {"unlimited": True})
+    again = change_settings(bounded, "team", {"unlimited": True})
     assert (again.unlimited, again.limits.budget_nanos) == (True, None)
 
 
 def test_a_budget_and_unlimited_together_are_refused() -> None:
     with pytest.raises(BadValue, match="not both"):
-        amended(Terms(), "team", {"unlimited": True, "budget_usd": "5"})
+        change_settings(AccountSettings(), "team", {"unlimited": True, "budget_usd": "5"})
 
 
 @pytest.mark.parametrize(
@@ -198,5 +210,5 @@ def test_a_budget_and_unlimited_together_are_refused() -> None:
     ],
 )
 def test_an_expiry_is_taken_in_utc_unless_it_says_otherwise(written: Any) -> None:
-    terms = amended(Terms(), "key", {"expires_at": written})
-    assert facts_of(terms, "key")["expires_at"] == "2027-01-31T18:00:00Z"
+    terms = change_settings(AccountSettings(), "key", {"expires_at": written})
+    assert settings_as_json(terms, "key")["expires_at"] == "2027-01-31T18:00:00Z"

@@ -1,0 +1,66 @@
+"""The settings of an account as command-line options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from gateway.accounts.rules.account_settings import fields_of
+from gateway.accounts.rules.field_types import FLAG, SWITCH, TAGS, AccountField
+from gateway.accounts.rules.organisation_file import NONE
+from gateway.model.caller import Level
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_WORDS: Mapping[str, bool] = {"true": True, "false": False, "yes": True, "no": False}
+
+
+def setting_options(level: Level) -> Callable[[Command], Command]:
+    """An option for each setting of this level; the value `none` removes a setting."""
+
+    def decorate(command: Command) -> Command:
+        for field in reversed(fields_of(level).values()):
+            command = _option(field)(command)
+        return command
+
+    return decorate
+
+
+def _option(field: AccountField) -> Callable[[Command], Command]:
+    if field.type is SWITCH:
+        return click.option(_flag(field), is_flag=True, default=None, help=field.help)
+    if field.type is TAGS:
+        return click.option(
+            "--tag", field.name, multiple=True, metavar="NAME=TEXT", help=field.help
+        )
+    return click.option(_flag(field), default=None, help=field.help)
+
+
+def given_settings(level: Level, options: Mapping[str, Any]) -> dict[str, object]:
+    """The settings that were given as options, by name."""
+    return {
+        name: _value(field, options[name])
+        for name, field in fields_of(level).items()
+        if options.get(name) not in (None, ())
+    }
+
+
+def _value(field: AccountField, value: Any) -> object:
+    if field.type is TAGS:
+        pairs = [tag.partition("=") for tag in value]
+        if wrong := [tag for tag, equals, _ in pairs if not equals]:
+            raise click.BadParameter(f"write a tag as NAME=TEXT, not {wrong[0]!r}")
+        return {tag: text for tag, _, text in pairs}
+    if isinstance(value, str) and value.lower() == NONE:
+        return None
+    if field.type is FLAG:
+        if value.lower() not in _WORDS:
+            raise click.BadParameter(f"{_flag(field)} takes true or false")
+        return _WORDS[value.lower()]
+    return value
+
+
+def _flag(field: AccountField) -> str:
+    return "--" + field.name.replace("_", "-")
