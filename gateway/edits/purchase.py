@@ -28,6 +28,7 @@ from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
+from gateway.pricing.rules.quote import Quote
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
@@ -221,24 +222,14 @@ class Buyer:
             references=len(request.edit.references),
             body_bytes=request.edit.body_bytes,
         )
-        granted = await self._budgets.reserve(
-            request.caller,
-            facts,
-            price_nanos=self._price_nanos(request),
-            images=request.edit.n,
-            along=lease_transaction,
-            on_wait=permit.release,
-        )
-        return granted.reservation
+        quote = Quote(request.caller, facts, self._price_nanos(request), request.edit.n)
+        return await self._budgets.reserve(quote, lease_transaction, on_wait=permit.release)
 
     async def afford(self, request: EditRequest) -> None:
         """Is there money for this call, or will there be? Raises Refusal where there won't."""
-        await self._budgets.afford(
-            request.caller,
-            request.edit.model,
-            price_nanos=self._price_nanos(request),
-            images=request.edit.n,
-        )
+        facts = CallFacts(request.request_id, request.edit.model)
+        quote = Quote(request.caller, facts, self._price_nanos(request), request.edit.n)
+        await self._budgets.check(quote)
 
     def _price_nanos(self, request: EditRequest) -> int:
         """What a picture of this call is reserved at, by the settings."""

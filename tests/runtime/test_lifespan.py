@@ -14,6 +14,7 @@ from gateway.ledger.tables import reserve_settle, verify
 from gateway.ledger.tables.balances import accounts_of
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts
+from gateway.pricing.rules.quote import Quote
 from gateway.settings import Settings
 from tests.api.admin.api_client import in_force
 from tests.support.databases import database_url
@@ -30,10 +31,10 @@ def leave(settings: Settings, key_id: str, name: str) -> None:
     caller = Caller(key_id, "first", "design", *accounts_of("design", key_id))
     in_state(
         settings,
-        lambda tx: reserve_settle.reserve(
-            tx, caller, CallFacts(f"req-{name}", "deepshi-image-1"), reservation_id=name,
-            ceiling_nanos=20_000_000, images=1, owner_id="gone", now_ms=now_ms() - HOUR_MS,
-            zone=settings.zone,
+        lambda tx: reserve_settle.hold(
+            tx, Quote(caller, CallFacts(f"req-{name}", "deepshi-image-1"), 20_000_000, 1),
+            reservation_id=name, ceiling_nanos=20_000_000, owner_id="gone",
+            now_ms=now_ms() - HOUR_MS, zone=settings.zone,
         ),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from gateway.ledger.tables.reserve_settle import Granted
 from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, CallFacts, Settled, Settlement
 from gateway.model.windows import day_of
+from gateway.pricing.rules.quote import Quote
 
 NOW_MS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * 1000
 TODAY = "2026-11-25"
@@ -73,13 +74,11 @@ class Till:
     ) -> Granted:
         facts = CallFacts(request_id or f"req-{reservation_id}", model, "edits", "fp", 2, 1_000)
         return await self.database.write(
-            lambda tx: reserve_settle.reserve(
+            lambda tx: reserve_settle.hold(
                 tx,
-                by or self.caller,
-                facts,
+                Quote(by or self.caller, facts, nanos, images),
                 reservation_id=reservation_id,
                 ceiling_nanos=nanos,
-                images=images,
                 owner_id=owner_id,
                 now_ms=at,
                 zone=self.zone,

@@ -1,7 +1,7 @@
-"""Money: reserve before a call, settle or void after it, each in one transaction.
+"""Reservations: check and hold before a call, settle or void after it.
 
-A reservation is resolved exactly once, by whoever deletes its row. All of it is booked in
-the day the reservation was made in, on the organisation, the team and the key alike.
+A reservation is resolved exactly once, by the transaction that deletes its row. Everything is
+booked in the day on which the reservation was made, on the organisation, the team and the key.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gateway.ledger.tables.booking import (
 )
 from gateway.ledger.tables.correct import settle_late
 from gateway.ledger.tables.rollups import tags_text
-from gateway.model.caller import Caller
-from gateway.model.reservation import Balance, CallFacts, Reservation, Settled, Settlement
+from gateway.model.reservation import Balance, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
+from gateway.pricing.rules.quote import Quote
 
 MOST_IMAGES = 1_000
 
@@ -36,95 +36,81 @@ _TAKE = f"DELETE FROM reservations WHERE id = $1 RETURNING {_COLUMNS}"
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A reservation, and how its accounts stand with it."""
+    """A reservation, and the amount that is spendable with it in place."""
 
     reservation: Reservation
-    balances: tuple[Balance, ...]
     remaining_nanos: int | None
-    """Spendable now, the least over all levels; None where no level has a budget."""
+    """The least over all levels; None if no level has a budget."""
 
 
-async def reserve(
+async def check(
+    tx: Transaction, quote: Quote, *, ceiling_nanos: int, now_ms: int, zone: tzinfo
+) -> None:
+    """Raise what `hold` would raise now. Holds nothing."""
+    day = day_of(now_ms, zone)
+    balances = [
+        replace(
+            balance,
+            held_nanos=balance.held_nanos + ceiling_nanos,
+            images_held=balance.images_held + quote.images,
+        )
+        for balance in await balances_of(tx, quote.caller.accounts, day, zone)
+    ]
+    _check(balances, ceiling_nanos, quote.images, day, zone)
+
+
+async def hold(
     tx: Transaction,
-    caller: Caller,
-    facts: CallFacts,
+    quote: Quote,
     *,
-    reservation_id: str,
     ceiling_nanos: int,
-    images: int,
+    reservation_id: str,
     owner_id: str,
     now_ms: int,
     zone: tzinfo,
 ) -> Granted:
     """Hold a call's ceiling and images on every level, or raise and hold nothing.
 
-    Limits and pauses are those in the state at this moment, not the caller's. `owner_id` is
-    the process that will resolve it. Raises OverBudget, SpendingPaused, UnknownAccount,
-    DayClosed, and ValueError for a ceiling or a number of images that makes no sense.
+    Limits and pauses are those in the state now, not the caller's. `owner_id` is the process
+    that will resolve the reservation. Raises OverBudget, SpendingPaused, UnknownAccount,
+    DayClosed, and ValueError for an impossible ceiling or number of images.
     """
+    caller, call, images = quote.caller, quote.call, quote.images
     if not 0 <= ceiling_nanos <= LARGEST_NANOS or not 0 <= images <= MOST_IMAGES:
         raise ValueError(f"cannot hold {ceiling_nanos} nano-dollars for {images} images")
     day = day_of(now_ms, zone)
-    await insert_rows(
-        tx,
-        _HOLD,
-        [
-            (
-                reservation_id, day, now_ms, owner_id, ceiling_nanos, images, facts.request_id,
-                caller.team, caller.key_id, facts.model, facts.route, facts.fingerprint,
-                facts.references, facts.body_bytes, caller.owner, caller.cost_centre,
-                tags_text(caller.tags),
-            )
-        ],
+    row = (
+        reservation_id, day, now_ms, owner_id, ceiling_nanos, images, call.request_id,
+        caller.team, caller.key_id, call.model, call.route, call.fingerprint,
+        call.references, call.body_bytes, caller.owner, caller.cost_centre,
+        tags_text(caller.tags),
     )  # fmt: skip
-    hold = Move(caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images)
-    await book(tx, [hold])
+    await insert_rows(tx, _HOLD, [row])
+    move = Move(caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images)
+    await book(tx, [move])
     balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
     _check(balances, ceiling_nanos, images, day, zone)
     reservation = Reservation(reservation_id, day, ceiling_nanos, images, now_ms)
-    return Granted(reservation, tuple(balances), spendable(balances))
-
-
-async def afford(
-    tx: Transaction,
-    caller: Caller,
-    *,
-    ceiling_nanos: int,
-    images: int,
-    now_ms: int,
-    zone: tzinfo,
-) -> None:
-    """Raise what `reserve` would, as things stand now, and hold nothing either way."""
-    day = day_of(now_ms, zone)
-    standing = await balances_of(tx, caller.accounts, day, zone)
-    asked = [
-        replace(
-            balance,
-            held_nanos=balance.held_nanos + ceiling_nanos,
-            images_held=balance.images_held + images,
-        )
-        for balance in standing
-    ]
-    _check(asked, ceiling_nanos, images, day, zone)
+    return Granted(reservation, spendable(balances))
 
 
 def _check(
-    asked: Sequence[Balance], ceiling_nanos: int, images: int, day: str, zone: tzinfo
+    balances: Sequence[Balance], ceiling_nanos: int, images: int, day: str, zone: tzinfo
 ) -> None:
     resets_ms = window("day", day, zone).resets_ms or 0
-    if refusal := verdict(asked, ceiling_nanos, images, day_resets_ms=resets_ms):
+    if refusal := verdict(balances, ceiling_nanos, images, day_resets_ms=resets_ms):
         raise refusal
 
 
 async def settle(
     tx: Transaction, reservation_id: str, settlement: Settlement, *, now_ms: int, zone: tzinfo
 ) -> Settled:
-    """Book what a call cost, and release what was held for it.
+    """Book the cost of a call and release the money held for it.
 
-    An unknown cost is the ceiling, estimated; a cost above the ceiling is booked in full.
-    Where the reservation was resolved before, an estimate is corrected by what is known now,
-    and anything else is left as it is: to settle twice is to settle once. Raises
-    UnknownReservation where nothing was ever held under this id, or it was voided.
+    An unknown cost is booked at the ceiling, as an estimate; a cost above the ceiling in full.
+    If the reservation was resolved before, an estimate is corrected by a cost that is known now
+    and nothing else changes: to settle twice is to settle once. Raises UnknownReservation if
+    nothing was ever held under this id, or it was voided.
     """
     held = await take(tx, reservation_id)
     if held is None:
@@ -143,9 +129,9 @@ async def settle(
 
 
 async def void(tx: Transaction, reservation_id: str) -> bool:
-    """Release what was held for a call that provably was not charged; no ledger row.
+    """Release the money of a call that was not charged, without a ledger row.
 
-    False, and nothing changed, where it was resolved already or never held.
+    False, and nothing changed, if it was resolved already or never held.
     """
     held = await take(tx, reservation_id)
     if held is None:
@@ -162,17 +148,6 @@ async def void(tx: Transaction, reservation_id: str) -> bool:
 
 
 async def take(tx: Transaction, reservation_id: str) -> OpenReservation | None:
-    """Take a reservation out of the state, for this transaction alone to resolve."""
+    """Delete a reservation, so that this transaction alone resolves it."""
     rows = await tx.fetch(_TAKE, reservation_id)
     return OpenReservation(**rows[0]) if rows else None
-
-
-async def highest_cost(tx: Transaction, model: str, since_day: str) -> int | None:
-    """The most that one picture of this model is known to have cost since that day."""
-    rows = await tx.fetch(
-        "SELECT MAX(max_nanos) AS seen FROM model_costs WHERE model = $1 AND day >= $2",
-        model,
-        since_day,
-    )
-    seen: int | None = rows[0]["seen"]
-    return seen

@@ -32,6 +32,17 @@ WHERE l.day = $2 AND l.model = $1 AND l.kind = 'call' AND l.n > 0
 """
 
 
+async def highest_cost(tx: Transaction, model: str, since_day: str) -> int | None:
+    """The highest known cost of one picture of this model since that day."""
+    rows = await tx.fetch(
+        "SELECT MAX(max_nanos) AS seen FROM model_costs WHERE model = $1 AND day >= $2",
+        model,
+        since_day,
+    )
+    seen: int | None = rows[0]["seen"]
+    return seen
+
+
 async def raise_cost(tx: Transaction, model: str, day: str, nanos: int) -> None:
     """A picture of this model cost so much that day."""
     if nanos > 0:

@@ -1,24 +1,22 @@
-"""What a call is reserved at, and which costs can be believed."""
+"""Price ceilings, and which costs are plausible."""
 
 from __future__ import annotations
 
 MOST_TIMES_THE_PRICE = 10
-"""How far above its configured price a picture's seen cost can raise the ceiling.
+"""How far above its configured price a seen cost can raise a picture's ceiling.
 
-One odd answer, believed for booking because it is below the sanity bound, must not hold so
-much for each further call that a month's budgets stand still. A price that really rose this
-far is booked in full all the same, as an overrun, until the configured price is corrected.
+Without this bound one odd cost, plausible enough to be booked, would make each further call
+hold so much that a month's budgets stand still. A price that really rose this far is still
+booked in full, as an overrun, until the configured price is corrected.
 """
 
 
 def ceiling(price_nanos: int, seen_nanos: int | None, n: int) -> int:
-    """What `n` images are reserved at.
+    """The amount to reserve for `n` images.
 
-    `price_nanos` is the ceiling of one image as configured, `seen_nanos` the most that one
-    image of this model has lately cost (None where none was seen). The larger one counts: a
-    price that rose upstream is reserved for from the second call on, up to
-    MOST_TIMES_THE_PRICE. Where the configured price is 0 there is nothing to measure by, and
-    what was seen counts as it is.
+    `price_nanos` is the configured ceiling of one image, `seen_nanos` the most that one image
+    of this model has lately cost, or None. The larger one counts, up to MOST_TIMES_THE_PRICE
+    times the configured price. If the configured price is 0, the seen cost is not bounded.
     """
     if price_nanos < 0 or n < 1:
         raise ValueError(f"a ceiling of {price_nanos} nano-dollars for {n} images makes no sense")
@@ -29,12 +27,12 @@ def ceiling(price_nanos: int, seen_nanos: int | None, n: int) -> int:
 
 
 def plausible(cost_nanos: int | None, bound_nanos: int) -> int | None:
-    """The cost as the upstream gave it, or None (unknown, never 0) where it can't be believed."""
+    """The stated cost, or None (unknown, never 0) if it is missing or implausible."""
     if cost_nanos is None or not 0 <= cost_nanos <= bound_nanos:
         return None
     return cost_nanos
 
 
 def per_image(cost_nanos: int, n: int) -> int:
-    """What one of `n` images cost, rounded up."""
+    """The cost of one of `n` images, rounded up."""
     return -(-cost_nanos // n)

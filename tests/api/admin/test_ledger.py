@@ -20,6 +20,7 @@ from gateway.ledger.tables.balances import accounts_of
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts
 from gateway.model.windows import days_before
+from gateway.pricing.rules.quote import Quote
 from gateway.settings import Settings
 from tests.api.admin.api_client import Api, admin_settings, in_force
 from tests.end_to_end.test_closing_the_books import aged, two_months_ago
@@ -259,13 +260,11 @@ def hold(settings: Settings, key_id: str, reservation: str, made_ms: int) -> Non
     caller = Caller(key_id, "first", "design", *accounts)
     in_state(
         settings,
-        lambda tx: reserve_settle.reserve(
+        lambda tx: reserve_settle.hold(
             tx,
-            caller,
-            CallFacts(f"req_{reservation}", "deepshi-image-1"),
+            Quote(caller, CallFacts(f"req_{reservation}", "deepshi-image-1"), 20_000_000, 1),
             reservation_id=reservation,
             ceiling_nanos=20_000_000,
-            images=1,
             owner_id="gone",
             now_ms=made_ms,
             zone=settings.zone,

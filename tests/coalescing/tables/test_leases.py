@@ -18,6 +18,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import abandoned
 from gateway.ledger.tables.abandoned import Owner
 from gateway.model.reservation import CallFacts, Reservation, Settlement
+from gateway.pricing.rules.quote import Quote
 from tests.support.databases import open_engine
 from tests.support.funds import CALLER, CENT, NOW_MS, Till
 
@@ -57,10 +58,7 @@ class Process:
         return self.leases.of(coalescing_key, request_id or f"req_{self.name}")
 
     async def reserve(self, lease_transaction: LeaseTransaction) -> Reservation:
-        granted = await self.budgets.reserve(
-            CALLER, FACTS, price_nanos=CENT, images=1, along=lease_transaction
-        )
-        return granted.reservation
+        return await self.budgets.reserve(Quote(CALLER, FACTS, CENT, 1), lease_transaction)
 
     async def buy(self, coalescing_key: CoalescingKey = EDIT) -> None:
         """A flight that brings a picture."""

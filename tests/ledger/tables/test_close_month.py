@@ -19,6 +19,7 @@ from gateway.ledger.tables.usage import record
 from gateway.ledger.tables.verify import verify
 from gateway.model.outcome import Outcome
 from gateway.model.reservation import CallFacts
+from gateway.pricing.rules.quote import Quote
 from tests.ledger.tables.test_usage import row
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 
@@ -274,8 +275,8 @@ async def test_the_first_call_ever_keeps_the_month_open_too(till: Till) -> None:
 
     async def hold(tx: Transaction) -> None:
         facts = CallFacts("req-first", "deepshi-image-1", "edits", "fp", 1, 1_000)
-        await reserve_settle.reserve(
-            tx, till.caller, facts, reservation_id="first", ceiling_nanos=CENT, images=1,
+        await reserve_settle.hold(
+            tx, Quote(till.caller, facts, CENT, 1), reservation_id="first", ceiling_nanos=CENT,
             owner_id="process-1", now_ms=NOW_MS, zone=till.zone,
         )  # fmt: skip
         held.set()

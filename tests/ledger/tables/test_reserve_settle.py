@@ -10,13 +10,14 @@ import pytest
 
 from gateway.database.database import Conflict, Database, Transaction
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
-from gateway.ledger.tables import reports, reserve_settle
+from gateway.ledger.tables import reports, reserve_settle, seen_costs
 from gateway.ledger.tables.balances import UnknownAccount
 from gateway.ledger.tables.booking import LARGEST_NANOS, LedgerRow
 from gateway.ledger.tables.correct import UnknownReservation
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts, Settlement
 from gateway.model.windows import day_of
+from gateway.pricing.rules.quote import Quote
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
 
 LEVELS = {"organisation": "organisation", "team": "team:design", "key": "key:k1"}
@@ -53,27 +54,28 @@ async def test_a_refused_reservation_holds_nothing_on_any_level(till: Till) -> N
     assert (await till.proven()).open_reservations == 0
 
 
-async def test_what_can_be_afforded_is_what_would_be_granted_and_nothing_is_held_for_it(
+async def test_a_check_passes_what_would_be_granted_and_holds_nothing(
     till: Till,
 ) -> None:
-    async def afford(nanos: int, images: int = 1) -> None:
+    async def check(nanos: int, images: int = 1) -> None:
+        quote = Quote(CALLER, CallFacts("req", "m"), nanos, images)
         await till.database.read(
-            lambda tx: reserve_settle.afford(
-                tx, CALLER, ceiling_nanos=nanos, images=images, now_ms=NOW_MS, zone=till.zone
+            lambda tx: reserve_settle.check(
+                tx, quote, ceiling_nanos=nanos, now_ms=NOW_MS, zone=till.zone
             )
         )
 
     await till.limit("team:design", budget_nanos=3 * CENT, budget_period="month")
     await till.limit("key:k1", paid_images_per_day=2)
     await till.reserve("a")
-    await afford(2 * CENT)
+    await check(2 * CENT)
     with pytest.raises(OverBudget) as over:
-        await afford(2 * CENT + 1)
+        await check(2 * CENT + 1)
     with pytest.raises(OverBudget) as too_many:
-        await afford(CENT, images=2)
+        await check(CENT, images=2)
     await till.limit("organisation", paused=True)
     with pytest.raises(SpendingPaused):
-        await afford(0, images=0)
+        await check(0, images=0)
 
     assert (over.value.level, over.value.held, over.value.held_only) == ("team", CENT, True)
     assert (too_many.value.kind, too_many.value.held) == ("images", 1)
@@ -358,7 +360,7 @@ async def test_what_was_voided_cannot_be_settled_silently(till: Till) -> None:
 
 
 async def highest(till: Till, since_day: str, model: str = "deepshi-image-1") -> int | None:
-    return await till.database.read(lambda tx: reserve_settle.highest_cost(tx, model, since_day))
+    return await till.database.read(lambda tx: seen_costs.highest_cost(tx, model, since_day))
 
 
 async def test_the_highest_cost_of_a_picture_is_remembered_by_model(till: Till) -> None:
@@ -413,13 +415,11 @@ async def test_a_reservation_and_its_settlement_take_few_statements(till: Till) 
 
     async def reserve(tx: Transaction) -> object:
         counts.append(0)
-        return await reserve_settle.reserve(
+        return await reserve_settle.hold(
             Counting(tx),  # type: ignore[arg-type]
-            CALLER,
-            CallFacts("req", "m"),
+            Quote(CALLER, CallFacts("req", "m"), CENT, 1),
             reservation_id="a",
             ceiling_nanos=CENT,
-            images=1,
             owner_id="p",
             now_ms=NOW_MS,
             zone=till.zone,

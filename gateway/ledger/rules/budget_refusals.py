@@ -1,0 +1,72 @@
+"""The refusals that tell a client why a call cannot be paid for."""
+
+from __future__ import annotations
+
+from gateway.ledger.rules.budget import OverBudget, SpendingPaused
+from gateway.model.errors import Refusal
+from gateway.model.money import usd
+from gateway.model.units import time_text
+
+
+def used_up(over: OverBudget) -> Refusal:
+    """The limit is used up: waiting does not help."""
+    facts = _facts(over)
+    if over.kind == "budget":
+        what = (
+            f"This {over.level}'s budget of ${facts['limit']} has ${facts['spent']} spent and "
+            f"${facts['held']} held, and this edit is reserved at ${facts['needed']}"
+        )
+    else:
+        what = (
+            f"This {over.level} may buy {facts['limit']} pictures a day and has bought "
+            f"{facts['spent']}; this edit asks for {facts['needed']}"
+        )
+    when = f"; it resets at {facts['resets_at']}" if facts["resets_at"] else ""
+    return Refusal(
+        "insufficient_quota",
+        f"{what}{when}. Ask the gateway's operator to raise it. Stored pictures are still served.",
+        facts=facts,
+    )
+
+
+def held(account_id: str, over: OverBudget | None = None) -> Refusal:
+    """Calls in flight hold the rest of the limit: a later attempt may succeed."""
+    level = account_id.partition(":")[0]
+    return Refusal(
+        "budget_held",
+        f"Edits that are still running hold the rest of this {level}'s budget. Try again when one "
+        "has finished.",
+        facts=_facts(over) if over else {"level": level},
+        retry_after_seconds=5,
+    )
+
+
+def paused(pause: SpendingPaused) -> Refusal:
+    return Refusal(
+        "spending_paused",
+        f"Spending is paused for this {pause.level}: nothing is bought until it is resumed. "
+        "Stored pictures are still served.",
+        facts={"level": pause.level},
+    )
+
+
+def state_unavailable() -> Refusal:
+    return Refusal(
+        "state_unavailable",
+        "The gateway cannot reach its ledger, so it buys nothing. Nothing was charged. "
+        "Try again shortly.",
+        retry_after_seconds=2,
+    )
+
+
+def _facts(over: OverBudget) -> dict[str, object]:
+    as_text, unit = (usd, "usd") if over.kind == "budget" else (str, "images")
+    return {
+        "level": over.level,
+        "limit": as_text(over.limit),
+        "spent": as_text(over.spent),
+        "held": as_text(over.held),
+        "needed": as_text(over.needed),
+        "unit": unit,
+        "resets_at": None if over.resets_ms is None else time_text(over.resets_ms),
+    }
