@@ -23,7 +23,7 @@ from tests.benchmarks.report import Report, put_between_markers
 from tests.benchmarks.work import EIGHT_MB, ONE_MB, WORKS
 
 RESULTS = Path("tests/benchmarks/results")
-README = Path("README.md")
+SUMMARY = Path("docs/speed.md")
 PROFILE = Path("tests/benchmarks/README.md")
 SETTLE_SECONDS = 1.0
 
@@ -33,7 +33,7 @@ SETTLE_SECONDS = 1.0
 @click.option("--seconds", default=4, help="How long each peer is loaded, each time.")
 @click.option("--scene", "scenes", multiple=True, help="Only what has this in its name.")
 @click.option("--peer", "peers", multiple=True, help="Only these peers.")
-@click.option("--write/--no-write", default=None, help="Write results and the README's section.")
+@click.option("--write/--no-write", default=None, help="Write the results and docs/speed.md.")
 def main(
     rounds: int, seconds: int, scenes: tuple[str, ...], peers: tuple[str, ...], write: bool | None
 ) -> None:
@@ -108,9 +108,9 @@ def _write(report: Report, spent: str) -> None:
     (RESULTS / "table.md").write_text(report.markdown())
     (RESULTS / "results.json").write_text(report.json())
     (RESULTS / "plot.svg").write_text(plot(report.measured))
-    put_between_markers(README, report.summary(str(RESULTS)))
+    put_between_markers(SUMMARY, report.summary(f"../{RESULTS}"))
     put_between_markers(PROFILE, spent)
-    click.echo(f"written: {RESULTS}/ and the section of {README}")
+    click.echo(f"written: {RESULTS}/ and {SUMMARY}")
 
 
 def _machine() -> str:

@@ -1,4 +1,4 @@
-"""What a run found, as JSON, as Markdown, and as the README's section."""
+"""What a run found, as JSON, as Markdown, and as the section of docs/speed.md."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Report:
         return "\n".join(lines)
 
     def summary(self, results: str) -> str:
-        """The README's section: the goals, the table of hits at 1 MB, the plot."""
+        """The section of docs/speed.md: the goals, the table of hits at 1 MB, the plot."""
         hits = next(each for each in self.measured if FLOOR in each.scene.peers)
         hits = next((each for each in self.measured if each.scene.name == "hits, 1 MB"), hits)
         return "\n\n".join(
@@ -122,7 +122,7 @@ class Report:
                 self._goals(),
                 f"Every size, misses and memory: [{results}/table.md]({results}/table.md); how it "
                 "is measured, and where the time goes: "
-                "[tests/benchmarks](tests/benchmarks/README.md).",
+                "[tests/benchmarks](../tests/benchmarks/README.md).",
             ]
         )
 

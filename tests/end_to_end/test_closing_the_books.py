@@ -26,7 +26,7 @@ from gateway.model.windows import month_days
 from gateway.settings import Settings
 from tests.cli.test_ledger_reconcile import traffic
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "books.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "finance.md"
 MONTH_THERE = "2026-11"
 COMMANDS = re.compile(r"^gateway [^#\n]*", re.MULTILINE)
 

@@ -28,7 +28,8 @@ class Terminal:
         self._fd, end = pty.openpty()
         self._process = subprocess.Popen(
             ["setsid", "--ctty", *inside, "bash", "--norc", "--noprofile", "--noediting", "-i"],
-            stdin=end, stdout=end, stderr=end, cwd=folder, env={**environment, "PS1": "", "PS2": ""},
+            stdin=end, stdout=end, stderr=end, cwd=folder,
+            env={**environment, "PS1": "", "PS2": ""},
         )  # fmt: skip
         os.close(end)
         self.type(SETUP)
@@ -59,4 +60,4 @@ class Terminal:
             if not ready:
                 raise TimeoutError(f"no {wanted!r} after:\n{shown.decode(errors='replace')}")
             shown += os.read(self._fd, 65536)
-        return shown.decode(errors="replace").replace("\r\n", "\n").rpartition(wanted)[0]
+        return shown.decode(errors="replace").replace("\r", "").rpartition(wanted)[0]

@@ -1,4 +1,4 @@
-"""What ARCHITECTURE.md says is so: tests that it names, floors, dependencies."""
+"""What ARCHITECTURE.md says is so: packages, dependencies, and a test for every threat."""
 
 from __future__ import annotations
 
@@ -7,43 +7,64 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
-PAGE = Path("ARCHITECTURE.md").read_text()
-PYPROJECT = tomllib.loads(Path("pyproject.toml").read_text())
+PAGE = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
+PYPROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+CONTRACT = PYPROJECT["tool"]["importlinter"]["contracts"][0]
 
 
-def test_every_test_that_the_page_names_is_there() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)`", PAGE)
-
-    assert len(named) > 20
-    assert [path for path in named if not Path(path).is_file()] == []
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_every_threat_has_something_that_stops_it_and_a_test_that_shows_so() -> None:
-    section = PAGE.partition("## Threats, and what stops them")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")][2:]
-
-    assert len(rows) > 10
-    for _, wish, stopped_by, shown_by in rows:
-        assert wish.strip()
-        assert stopped_by.strip()
-        assert "`tests/" in shown_by
+def rows(title: str) -> list[list[str]]:
+    """The cells of each row of the table in this section, without its head."""
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
 
 
-def test_the_floors_on_the_page_are_the_layers_that_are_checked() -> None:
-    layers = PYPROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
-    checked = [set(re.findall(r"\w+", layer)) for layer in layers]
-    section = PAGE.partition("## The floors")[2].partition("```")[2].partition("```")[0]
-    lines = [re.split(r"\s{2,}", line) for line in section.strip().splitlines() if line[:1] != " "]
+def test_every_threat_has_a_defence_and_a_test_of_it() -> None:
+    threats = rows("Security")
 
-    assert [set(re.findall(r"\w+", names)) for names, *_ in lines] == checked
+    assert len(threats) > 10
+    for _, goal, defence, tests in threats:
+        assert goal
+        assert defence
+        assert "`tests/" in tests
+
+
+def test_every_package_has_its_line_in_the_order_of_the_import_contract() -> None:
+    named = [cells[0].strip("`") for cells in rows("Packages")]
+    layers = [layer for layer in CONTRACT["layers"] if layer != "__main__"]
+
+    assert named == [*layers, *CONTRACT["exhaustive_ignores"]]
 
 
 def test_every_dependency_has_its_line() -> None:
     project = PYPROJECT["project"]
     declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     names = {re.split(r"[\[=><]", each)[0] for each in declared} - {project["name"]}
-    section = PAGE.partition("## Dependencies")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")][2:]
-    listed = set(re.findall(r"[\w-]+", re.sub(r"\(.*?\)", "", ", ".join(rows))))
+    packages = ", ".join(cells[0] for cells in rows("Dependencies"))
+    listed = set(re.findall(r"[\w-]+", re.sub(r"\(.*?\)", "", packages)))
 
     assert names == listed
+
+
+def test_every_library_is_imported_by_the_packages_that_are_named_its_home() -> None:
+    for packages, homes, _ in rows("Dependencies"):
+        if "(tests)" in packages:
+            continue
+        for home in re.findall(r"`(\w+)`", homes):
+            files = [Path(f"gateway/{home}.py"), *Path("gateway", home).rglob("*.py")]
+            source = "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+            libraries = re.findall(r"[\w-]+", re.sub(r"\(.*?\)", "", packages))
+            assert any(_is_imported(name, source) for name in libraries), (home, libraries)
+
+
+def _is_imported(library: str, source: str) -> bool:
+    module = {"python-multipart": "python_multipart", "Pillow": "PIL", "tzdata": "zoneinfo"}
+    name = module.get(library, library.replace("-", "_").removesuffix("_sdk"))
+    return re.search(rf"^\s*(?:from|import) {name}\b", source, re.MULTILINE) is not None
+
+
+def test_the_glossary_has_at_most_25_words() -> None:
+    assert 0 < len(re.findall(r"\*\*", section("Glossary"))) / 2 <= 25

@@ -1,20 +1,92 @@
-"""What `docs/` says of the code is what the code says."""
+"""What the documents say of the code is what the code says."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.api.openapi import document
+from gateway.model.errors import KINDS
+from gateway.settings import Settings
 from tests.support.documents import DOCS, PAGES, metrics_page
 from tests.support.exposition import scrape
 from tests.support.serving import Running
 
+DOCUMENTS = [
+    *map(Path, ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/benchmarks/README.md")),
+    *sorted(DOCS.glob("*.md")),
+    *sorted(Path("deploy").glob("*.md")),
+]
+MOST_LINES = {Path("README.md"): 200, Path("ARCHITECTURE.md"): 250}
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_PATH = re.compile(r"`((?:\.\./)?(?:gateway|tests|docs|deploy|config)/[\w./-]*)`")
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_as_the_code_makes_it(name: str) -> None:
-    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_a_page_is_as_the_code_makes_it(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == PAGES[path](), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_every_link_leads_to_a_file_and_to_a_heading_of_it(path: Path) -> None:
+    for link in _LINK.findall(path.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        if file.startswith("http"):
+            continue
+        target = (path.parent / file) if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_every_path_that_a_document_names_is_there(path: Path) -> None:
+    named = _PATH.findall(path.read_text(encoding="utf-8"))
+
+    assert [each for each in named if not Path(each).exists()] == []
+
+
+@pytest.mark.parametrize("path", MOST_LINES, ids=str)
+def test_a_document_that_is_read_whole_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES[path]
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = set(_LINK.findall((DOCS / "README.md").read_text(encoding="utf-8")))
+
+    assert {each.name for each in DOCS.glob("*.md")} - {"README.md"} <= linked
+
+
+HTTP = (DOCS / "http.md").read_text(encoding="utf-8")
+
+
+def test_the_http_page_has_every_error_code_with_its_status_and_its_retry_rule() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+|the upstream's) \| (.+?) \|", HTTP, re.MULTILINE)
+    listed = {code: (status, retry) for code, status, retry in rows}
+    stated = {code: (str(kind.status), kind.retry.value) for code, kind in KINDS.items()}
+    stated["upstream_refused"] = ("the upstream's", "as the upstream says")
+
+    assert listed == stated
+
+
+def test_the_http_page_has_every_route_and_header_of_the_openapi_document() -> None:
+    described = document(Settings.model_validate({"admin": {"token": "a" * 32}}))
+    paths, components = described["paths"], described["components"]
+    assert isinstance(paths, dict)
+    assert isinstance(components, dict)
+    for path, operations in paths.items():
+        for method in operations:
+            route = f"{method.upper()} {path.removeprefix('/admin/v1')}"
+            assert f"`{route}`" in HTTP, route
+    for header in components["headers"]:
+        assert f"`{header}`" in HTTP, header
 
 
 def test_every_metric_that_is_shown_is_on_the_page_with_its_type(gateway: Running) -> None:

@@ -432,22 +432,22 @@ def _dollars(amount: str, *, estimated: bool = False) -> str:
 
 # --- the page ---------------------------------------------------------------------------
 
-HEAD = """# What goes wrong upstream, and what comes of it
+HEAD = """# Upstream faults
 
 Made by `make docs`, which runs each row over a gateway in front of the emulator; `make test` runs
-them again and compares. A picture's ceiling is $0.01 here, and nothing is ever left held.
+them again and compares. The ceiling of a picture is $0.01 here. No row leaves a reservation open.
 
-- **The client sees**: the status and how it was served, or the error's code. *Retry* and *no retry*
-  are `x-should-retry`; without either an SDK does not try again by itself.
-- **It costs** its key, as `GET /v1/requests/{id}` and `x-gateway-cost-usd` say. *Estimated*: the
-  upstream stated no cost that can be believed, so the ceiling is booked until it is corrected.
-- **The bill** is what the emulated upstream charged: the ledger is never below it.
-- **The same again** is the identical edit sent right after. *Not asked again*: it is answered from
-  memory, so that nobody pays twice; `Cache-Control: no-cache` buys anew.
+- **The client sees**: the status and `X-Gateway-Cache`, or the error code. *Retry* and *no retry*
+  are `x-should-retry`; without either, an SDK does not retry.
+- **It costs**: the cost to the key, as `GET /v1/requests/{id}` and `x-gateway-cost-usd` state it.
+  *Estimated*: the upstream stated no plausible cost; the ceiling is booked until it is corrected.
+- **The bill**: what the emulated upstream charged. The ledger is never below it.
+- **The same again**: the identical edit, sent right after. *Not asked again*: it is answered from
+  memory, so that nothing is paid twice; `Cache-Control: no-cache` buys again.
 
 """
 COLUMNS = (
-    *("what goes wrong", "knobs of the emulator", "the client sees", "calls", "it costs"),
+    *("fault", "emulator setting", "the client sees", "calls", "it costs"),
     *("the bill", "the ledger says", "stored", "the same again"),
 )
 
