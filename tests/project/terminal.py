@@ -34,7 +34,7 @@ class Terminal:
         os.close(end)
         self.type(SETUP)
 
-    def type(self, text: str, timeout_seconds: float = 180) -> str:
+    def type(self, text: str, timeout_seconds: float = 600) -> str:
         """Type these lines and wait until they have run. Returns what the terminal showed."""
         self.start(f"{text.rstrip()}\necho {DONE[:5]}''{DONE[5:]}\n")
         return self._read_until(DONE, timeout_seconds)
