@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli.accounts import (
-    audit,
-    keys,
-    organisation,
-    pause,
-    resume,
-    teams,
-    tokens,
-)
 from gateway.cli.apply import apply
+from gateway.cli.audit import audit
 from gateway.cli.cache import cache
+from gateway.cli.check import check
+from gateway.cli.demo import demo
+from gateway.cli.emulate import emulate
+from gateway.cli.keys import keys
 from gateway.cli.ledger import ledger
 from gateway.cli.ledger_close import close
 from gateway.cli.ledger_export import export
 from gateway.cli.ledger_reconcile import reconcile
-from gateway.cli.serve import check, demo, emulate, serve
+from gateway.cli.ledger_resolve import resolve_ledger
+from gateway.cli.organisation import organisation, pause, resume
+from gateway.cli.serve import serve
 from gateway.cli.state import state
+from gateway.cli.teams import teams
+from gateway.cli.tokens import tokens
 from gateway.cli.usage import usage
 from gateway.server.allocator import keep_large_blocks
 
@@ -29,7 +29,7 @@ from gateway.server.allocator import keep_large_blocks
 @click.version_option(package_name="image-edit-gateway", prog_name="gateway")
 def main() -> None:
     """A shared endpoint for image edits: cached, budgeted, accounted for."""
-    keep_large_blocks()  # before there is any thread: `serve` asks the state before it serves
+    keep_large_blocks()  # before any thread starts: `serve` reads the state first
 
 
 for command in (
@@ -39,5 +39,5 @@ for command in (
 ):  # fmt: skip
     main.add_command(command)
 
-for command in (reconcile, close, export):
+for command in (resolve_ledger, reconcile, close, export):
     ledger.add_command(command)

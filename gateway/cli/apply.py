@@ -1,9 +1,9 @@
-"""`gateway apply FILE`: make teams, keys and limits match a file that is kept under review."""
+"""`gateway apply FILE`."""
 
 from __future__ import annotations
 
+import functools
 import getpass
-import sys
 import tomllib
 from collections.abc import Sequence
 from decimal import Decimal
@@ -17,16 +17,9 @@ from gateway.accounts.tables import apply as applying
 from gateway.accounts.tables.apply import Applied, Rehearsed, Step
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import NewKey
-from gateway.cli.context import (
-    config_option,
-    in_database,
-    json_option,
-    print_json,
-    reason_option,
-    settings_of,
-    term_text,
-    told_change,
-)
+from gateway.cli.options import json_option, reason_option, settings_option, yes_option
+from gateway.cli.output import change_text, confirm, print_json, value_text
+from gateway.cli.state_access import change_state
 from gateway.database.clock import now_ms
 from gateway.queries.serializers import key_facts
 from gateway.settings import Settings
@@ -36,18 +29,18 @@ _MARKS = {"create": "+", "change": "~", "revoke": "-", "archive": "-"}
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
+@click.option("--dry-run", is_flag=True, help="Only print the changes.")
 @click.option(
     "--prune",
     is_flag=True,
-    help="The file is the whole truth: archive teams, revoke keys and unset terms it lacks.",
+    help="Archive teams, revoke keys and unset settings that the file doesn't name.",
 )
-@click.option("--yes", is_flag=True, help="Don't ask before something is archived or revoked.")
+@yes_option
 @reason_option
-@config_option
+@settings_option
 @json_option
 def apply(
-    config: Path | None,
+    settings: Settings,
     file: Path,
     dry_run: bool,
     prune: bool,
@@ -57,11 +50,10 @@ def apply(
 ) -> None:
     """Make the organisation, its teams and their keys match FILE, all or nothing.
 
-    It changes what FILE names and leaves the rest alone, unless --prune says that FILE is the
-    whole truth. Secrets of new keys are shown once. config/organisation.example.toml is an
-    example.
+    Changes what FILE names and leaves the rest alone; with --prune, ends the rest. Secrets of new
+    keys are shown only once. config/organisation.example.toml is an example.
     """
-    settings, wanted = settings_of(config), _read(file)
+    wanted = _read(file)
     by = Author(f"apply:{getpass.getuser()}", now_ms(), reason)
     steps = _rehearse(settings, wanted, by, prune)
     if not as_json:
@@ -93,10 +85,10 @@ def _read(file: Path) -> OrganisationFile:
 def _rehearse(
     settings: Settings, wanted: OrganisationFile, by: Author, prune: bool
 ) -> tuple[Step, ...]:
-    """What would be done. Everything is really done, and taken back: no fault comes later."""
+    """The changes. They are made and rolled back, so that errors appear here."""
     defaults = settings.new_team
     try:
-        in_database(
+        change_state(
             settings,
             lambda tx: applying.rehearse(tx, wanted, by, defaults=defaults, prune=prune),
         )
@@ -108,21 +100,19 @@ def _apply(
     settings: Settings, wanted: OrganisationFile, by: Author, prune: bool, planned: Sequence[Step]
 ) -> Applied:
     defaults = settings.new_team
-    return in_database(
+    return change_state(
         settings,
         lambda tx: applying.apply(tx, wanted, by, defaults=defaults, prune=prune, planned=planned),
     )
 
 
 def _confirm(steps: Sequence[Step], file: Path, *, yes: bool, shown: bool) -> None:
-    """Ask a person before anything ends; a script has said --prune and is not asked."""
+    """Ask before a team or a key ends."""
     ending = [step for step in steps if step.action in ("archive", "revoke")]
-    if not ending or yes or not sys.stdin.isatty():
-        return
-    if not shown:
-        _print_plan(file, steps, err=True)
-    noun = "team or key ends" if len(ending) == 1 else "teams and keys end"
-    click.confirm(f"{len(ending)} {noun} for good. Go on?", abort=True, err=True)
+    if ending:
+        noun = "team or key ends" if len(ending) == 1 else "teams and keys end"
+        show_plan = None if shown else functools.partial(_print_plan, file, steps, err=True)
+        confirm(f"{len(ending)} {noun} for good. Go on?", yes=yes, show_plan=show_plan)
 
 
 # --- printing -------------------------------------------------------------------------
@@ -130,15 +120,15 @@ def _confirm(steps: Sequence[Step], file: Path, *, yes: bool, shown: bool) -> No
 
 def _print_plan(file: Path, steps: Sequence[Step], *, err: bool = False) -> None:
     if not steps:
-        click.echo(f"Nothing to change: the state is as {file} says.", err=err)
+        click.echo(f"Nothing to change: the state matches {file}.", err=err)
         return
     width = max(len(step.subject) for step in steps)
     for step in steps:
         mark = _MARKS[step.action]
-        click.echo(f"  {mark} {step.subject:<{width}}  {_told(step)}".rstrip(), err=err)
+        click.echo(f"  {mark} {step.subject:<{width}}  {_step_text(step)}".rstrip(), err=err)
 
 
-def _told(step: Step) -> str:
+def _step_text(step: Step) -> str:
     if step.action == "revoke":
         return "revoked"
     if step.action == "archive":
@@ -146,9 +136,9 @@ def _told(step: Step) -> str:
         ended = ", ".join(names) if isinstance(names, list) else ""
         return "archived" + (f"; its keys end: {ended}" if ended else "")
     if step.action == "create":
-        told = ", ".join(f"{name} {term_text(value)}" for name, value in step.new.items())
-        return f"new: {told}" if told else "new"
-    return told_change(step.old, step.new)
+        values = ", ".join(f"{name} {value_text(value)}" for name, value in step.new.items())
+        return f"new: {values}" if values else "new"
+    return change_text(step.old, step.new)
 
 
 def _print_done(steps: Sequence[Step], made: Sequence[NewKey], dry_run: bool) -> None:
@@ -158,7 +148,7 @@ def _print_done(steps: Sequence[Step], made: Sequence[NewKey], dry_run: bool) ->
         return
     click.echo(f"\n{count} made, in force within a second.")
     if made:
-        click.echo("\nThe secrets of the new keys. They are shown this once: keep them now.\n")
+        click.echo("\nThe secrets of the new keys. Keep them now: they are shown only once.\n")
     names = [f"{each.key.team}/{each.key.name}" for each in made]
     width = max(map(len, names), default=0)
     for name, each in zip(names, made, strict=True):

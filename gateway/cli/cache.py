@@ -1,41 +1,32 @@
-"""The stored results: what they are worth, what is to go, and whether any is damaged."""
+"""`gateway cache`."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.console import Console
 from rich.filesize import decimal as size_text
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway.accounts.rules.errors import AccountError
-from gateway.cache.result_store import Progress as Report
-from gateway.cache.result_store import StoreUnavailable
 from gateway.cache.rules.purge_selection import Selection
-from gateway.cli.context import (
-    author,
-    config_option,
+from gateway.cli.options import (
     json_option,
-    print_json,
-    print_rows,
+    milliseconds_of,
     reason_option,
-    settings_of,
+    settings_option,
+    yes_option,
 )
+from gateway.cli.output import print_json, print_rows, progress_bar, working
+from gateway.cli.state_access import author, with_database
 from gateway.database.clock import now_ms
-from gateway.database.database import StateUnavailable
-from gateway.database.migrate import SchemaTooNew, migrate
+from gateway.database.database import Database
 from gateway.ledger.tables.reports import Reuse
-from gateway.model.units import seconds_of
 from gateway.queries.cache import SHOWN_ENTRIES, Holdings, Housekeeper, Selected
 from gateway.queries.serializers import entry_facts, reuse_facts
-from gateway.runtime.engines import open_database, open_results
-from gateway.settings import Settings, SettingsError
+from gateway.runtime.engines import open_results
+from gateway.settings import Settings
 from gateway.uploads.reader import digest
 
 Result = TypeVar("Result")
@@ -48,21 +39,20 @@ ENTRY_COLUMNS = (
 
 @click.group()
 def cache() -> None:
-    """The stored results: what is there, purge it, check it."""
+    """Stored results: statistics, deletion, verification."""
 
 
 # --- stats ----------------------------------------------------------------------------
 
 
 @cache.command("stats")
-@click.option("--team", default=None, help="What this team has paid for, and its use of it.")
-@config_option
+@click.option("--team", default=None, help="Only results that this team paid for, and their use.")
+@settings_option
 @json_option
-def stats(config: Path | None, as_json: bool, team: str | None) -> None:
-    """Show what is stored, how often it was used in the last 30 days, and what that saved."""
-    settings = settings_of(config)
-    with Console(stderr=True).status("looking at the results …"):
-        held = _keep_house(settings, lambda keeper: keeper.holdings(now_ms(), team=team))
+def stats(settings: Settings, as_json: bool, team: str | None) -> None:
+    """Show what is stored, how often it was used in 30 days, and the savings."""
+    with working("reading the results"):
+        held = _with_results(settings, lambda keeper: keeper.holdings(now_ms(), team=team))
     if as_json:
         print_json({"url": settings.cache.url, **held.facts()})
     else:
@@ -76,8 +66,8 @@ def _print_holdings(url: str, held: Holdings) -> None:
     click.echo(f"{url}: {held.stats.entries:,} entries, {size_text(held.stats.bytes)}{of}{since}.")
     click.echo(
         f"From {held.from_day} to {held.to_day}: {held.answered:,} answers, {held.usage.hits:,} of "
-        f"them hits ({held.hit_share:.1%}) and {held.usage.coalesced:,} that shared a running "
-        f"call; ${facts['saved_usd']} saved."
+        f"them hits ({held.hit_share:.1%}) and {held.usage.coalesced:,} that joined a call in "
+        f"flight; ${facts['saved_usd']} saved."
     )
     _print_reuse("Used most:", held.by_use)
     if [each.fingerprint for each in held.by_saving] != [each.fingerprint for each in held.by_use]:
@@ -94,24 +84,24 @@ def _print_reuse(title: str, reused: Sequence[Reuse]) -> None:
 
 
 @cache.command("purge")
-@click.option("--fingerprint", help='This one: the key="…" of Cache-Status.')
-@click.option("--team", help="What this team has paid for.")
-@click.option("--key", help="What this key has bought: its id, or TEAM/NAME.")
-@click.option("--model", help="What this model has made.")
-@click.option("--older-than", metavar="AGE", help="What was bought longer ago than, say, 30d.")
+@click.option("--fingerprint", help='One result: the key="…" in Cache-Status.')
+@click.option("--team", help="Results that this team paid for.")
+@click.option("--key", help="Results that this key bought: its id, or TEAM/NAME.")
+@click.option("--model", help="Results of this model.")
+@click.option("--older-than", metavar="AGE", help="Results older than this, such as 30d.")
 @click.option(
     "--containing",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Every result made from this picture, byte for byte.",
+    help="Results made from exactly this picture.",
 )
-@click.option("--all", "everything", is_flag=True, help="Everything.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--all", "everything", is_flag=True, help="All results.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
+@yes_option
 @reason_option
-@config_option
+@settings_option
 @json_option
 def purge(
-    config: Path | None,
+    settings: Settings,
     as_json: bool,
     reason: str,
     yes: bool,
@@ -121,14 +111,13 @@ def purge(
     containing: Path | None,
     **named: str | None,
 ) -> None:
-    """Delete stored results, everywhere within a second; asked for again, they are bought anew.
+    """Delete stored results within a second. The next request for one buys it again.
 
-    Filters narrow together: --team design --older-than 30d takes what is both.
+    All filters must match: --team design --older-than 30d.
     """
     given = [*named.values(), older_than, containing]
     if not everything and all(value is None for value in given):
-        raise click.UsageError("say what is to go: a filter, or --all (see --help)")
-    settings = settings_of(config)
+        raise click.UsageError("give a filter, or --all (see --help)")
     wanted = Selection(
         fingerprint=named["fingerprint"],
         team=named["team"],
@@ -151,14 +140,7 @@ def purge(
 
 
 def _made_before_ms(age: str | None) -> int | None:
-    """When what is so old now was made at the latest. Raises BadParameter."""
-    if age is None:
-        return None
-    try:
-        span_ms = int(float(str(seconds_of(age))) * 1000)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--older-than") from None
-    return max(0, now_ms() - span_ms)
+    return None if age is None else max(0, now_ms() - milliseconds_of(age, "--older-than"))
 
 
 def _select(settings: Settings, wanted: Selection) -> Selected:
@@ -166,20 +148,22 @@ def _select(settings: Settings, wanted: Selection) -> Selected:
         key_id = None if wanted.key_id is None else await keeper.key_id(wanted.key_id)
         return await keeper.select(replace(wanted, key_id=key_id), report)
 
-    with _bar("looking") as report:
-        return _keep_house(settings, select)
+    with progress_bar("looking") as report:
+        return _with_results(settings, select)
 
 
 def _purge(settings: Settings, selected: Selected, reason: str) -> int:
-    with _bar("purging") as report:
-        return _keep_house(settings, lambda keeper: keeper.purge(selected, author(reason), report))
+    with progress_bar("purging") as report:
+        return _with_results(
+            settings, lambda keeper: keeper.purge(selected, author(reason), report)
+        )
 
 
 def _print_selected(selected: Selected, as_json: bool) -> None:
     if as_json:
         print_json({"dry_run": True, **selected.facts(), "purged": 0})
         return
-    click.echo(f"{_in_words(selected)} would go.")
+    click.echo(f"{_in_words(selected)} would be deleted.")
     if selected.entries:
         if selected.entries > SHOWN_ENTRIES:
             click.echo(f"The first {SHOWN_ENTRIES} of them:")
@@ -189,12 +173,13 @@ def _print_selected(selected: Selected, as_json: bool) -> None:
 def _confirm(selected: Selected) -> None:
     try:
         click.confirm(
-            f"{_in_words(selected)} will go, to be bought anew when asked for. Purge?",
+            f"{_in_words(selected)} will be deleted; the next request for each buys it again. "
+            "Purge?",
             abort=True,
             err=True,
         )
     except click.Abort:
-        raise click.ClickException("nothing was purged; --yes purges without asking") from None
+        raise click.ClickException("nothing was purged; --yes purges without a prompt") from None
 
 
 def _in_words(selected: Selected) -> str:
@@ -205,21 +190,21 @@ def _in_words(selected: Selected) -> str:
 
 
 @cache.command("verify")
-@config_option
+@settings_option
 @json_option
-def verify(config: Path | None, as_json: bool) -> None:
-    """Check every stored result against its digest, and delete what is damaged.
+def verify(settings: Settings, as_json: bool) -> None:
+    """Check every stored result against its digest, and delete damaged ones.
 
-    Ends with status 1 where something was.
+    Exits with status 1 if any was damaged.
     """
-    with _bar("checking") as report:
-        found = _keep_house(settings_of(config), lambda keeper: keeper.verify(report))
+    with progress_bar("checking") as report:
+        found = _with_results(settings, lambda keeper: keeper.verify(report))
     if as_json:
         print_json({"checked": found.checked, "damaged": found.damaged})
     elif found.damaged:
         click.echo(
             f"{found.checked:,} checked: {found.damaged:,} were damaged and have been deleted; "
-            "asked for again, they are bought anew."
+            "the next request for each buys it again."
         )
     else:
         click.echo(f"{found.checked:,} checked, none is damaged.")
@@ -227,39 +212,14 @@ def verify(config: Path | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-# --- what they share ------------------------------------------------------------------
+def _with_results(settings: Settings, work: Callable[[Housekeeper], Awaitable[Result]]) -> Result:
+    """Run `work` on the state and the results, and close both."""
 
-
-def _keep_house(settings: Settings, work: Callable[[Housekeeper], Awaitable[Result]]) -> Result:
-    """Open the state and the results, do it, close both; what went wrong is one clear line."""
-
-    async def run() -> Result:
-        database = open_database(settings.state.url)
+    async def run(database: Database) -> Result:
+        results = open_results(settings)
         try:
-            await migrate(database)
-            results = open_results(settings)
-            try:
-                return await work(Housekeeper(settings, database, results))
-            finally:
-                await results.close()
+            return await work(Housekeeper(settings, database, results))
         finally:
-            await database.close()
+            await results.close()
 
-    try:
-        return asyncio.run(run())
-    except (AccountError, StoreUnavailable, SchemaTooNew, SettingsError) as error:
-        raise click.ClickException(str(error)) from None
-    except StateUnavailable as error:
-        raise click.ClickException(f"the state can't be used: {error}") from None
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Report]:
-    """A progress bar on a terminal, and nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return with_database(settings, run)

@@ -1,20 +1,25 @@
-"""`gateway check`: is everything there that a start needs?"""
+"""`gateway check`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from gateway.accounts.tables import keys, teams
+from gateway.cli.options import config_option
+from gateway.cli.state_access import settings_of
 from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.database.migrate import SchemaTooNew, migrate
 from gateway.model.entry import Entry
 from gateway.runtime.engines import open_database, open_results, open_spans, open_upstream
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings, SettingsError, used_file
 from gateway.uploads.reader import digest
 from gateway.upstream.http import CatalogueUnavailable
 from gateway.upstream.rules.model_catalogue import parse
@@ -22,15 +27,31 @@ from gateway.upstream.rules.model_catalogue import parse
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """One line: `good` is None where it is only worth knowing."""
+    """One line; `good` is None for a note."""
 
     part: str
     good: bool | None
     text: str
 
 
+_MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
+
+
+@click.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Check settings, state, results and upstream."""
+    settings = settings_of(config)
+    click.echo(f"settings  {used_file(config) or 'defaults and the environment'}: valid")
+    found = findings(settings)
+    for finding in found:
+        click.echo(f"{finding.part:<9} {_MARKS[finding.good]}{finding.text}")
+    if any(finding.good is False for finding in found):
+        raise SystemExit(1)
+
+
 def findings(settings: Settings) -> list[CheckFinding]:
-    """Everything that was looked at, in the order in which a start needs it."""
+    """Everything that was checked, in the order in which a start needs it."""
 
     async def look() -> list[CheckFinding]:
         return [

@@ -1,4 +1,4 @@
-"""`gateway ledger export`: the books of some days, for a sheet or for a FinOps tool."""
+"""`gateway ledger export`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from gateway.cli.context import config_option, csv_cell, in_database, settings_of
-from gateway.cli.date_range import DateRange, range_of, working
 from gateway.cli.ledger import LEDGER_COLUMNS
+from gateway.cli.options import DateRange, month_of, range_of, range_options, settings_option
+from gateway.cli.output import csv_cell, working
+from gateway.cli.state_access import read_state
 from gateway.database.database import Transaction
 from gateway.ledger.focus import COLUMNS, NUMBERS, Issuer, focus_rows
 from gateway.ledger.tables.close_month import closings
 from gateway.ledger.tables.closed_days import closed_through
 from gateway.ledger.tables.reports import every_row
-from gateway.model.windows import month_days
 from gateway.queries.serializers import ledger_facts
 from gateway.settings import Settings
 
@@ -39,43 +39,40 @@ Facts = Mapping[str, object]
     default="csv",
     help="The ledger's own rows as CSV or as JSON lines, or FOCUS 1.2 as CSV.",
 )
-@click.option("--period", default=None, help="A month, whole: 2026-11.")
-@click.option("--from", "since", default=None, help="The first day, where it is no month.")
-@click.option("--to", "to", default=None, help="The last day.")
+@click.option("--period", default=None, help="A whole month, such as 2026-11.")
+@range_options
 @click.option(
     "--output",
     "output",
     default="-",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="The file that is written (default: standard output).",
+    help="Output file (default: standard output).",
 )
-@config_option
+@settings_option
 def export(
-    config: Path | None,
+    settings: Settings,
     form: str,
     period: str | None,
     since: str | None,
     to: str | None,
     output: Path,
 ) -> None:
-    """Write what is booked in a month, or from one day to another.
+    """Write the ledger rows of a month, or of a range of days.
 
-    All of it as of one moment, always in the same order: a closed month is the same file each
-    time. Days are those of [server] timezone; times are UTC.
+    The rows are of one moment and in a fixed order: a closed month gives the same file each time.
+    Days are in [server] timezone; times are in UTC.
     """
-    settings = settings_of(config)
     days = _days(settings, period, since, to)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
         with working("reading the ledger"):
-            closed = in_database(
+            closed = read_state(
                 settings,
                 lambda tx: _write(tx, cast(Form, form), days, settings, cast(TextIO, file)),
-                read=True,
             )
         _deliver(cast(TextIO, file), output)
     if not closed:
         click.echo(
-            f"{days.first_day} to {days.last_day} is not closed: what is booked in it can change.",
+            f"{days.first_day} to {days.last_day} is not closed: its rows can still change.",
             err=True,
         )
 
@@ -85,16 +82,13 @@ def _days(settings: Settings, period: str | None, since: str | None, to: str | N
         return range_of(settings, since, to)
     if since or to:
         raise click.UsageError("give --period, or --from and --to")
-    try:
-        return DateRange(*month_days(period))
-    except ValueError:
-        raise click.BadParameter(f"{period!r} is no month; write 2026-11") from None
+    return month_of(period)
 
 
 async def _write(
     tx: Transaction, form: Form, days: DateRange, settings: Settings, file: TextIO
 ) -> bool:
-    """Write all of it, from the start where it is run again; is all of it closed?"""
+    """Write the rows, from the start if the transaction is retried; is every day closed?"""
     file.seek(0)
     file.truncate()
     if form == "focus":
@@ -110,7 +104,7 @@ async def _write(
 
 
 async def _zone(tx: Transaction, days: DateRange, settings: Settings) -> tzinfo:
-    """Where these days lie: a month stays where it was closed, whatever is set since."""
+    """The time zone of these days; a closed month keeps the one that it was closed in."""
     for closing in await closings(tx):
         if closing.first_day <= days.first_day and days.last_day <= closing.last_day:
             return ZoneInfo(closing.timezone)

@@ -1,38 +1,33 @@
-"""`gateway ledger reconcile`: the upstream's bill beside the ledger, until both agree."""
+"""`gateway ledger reconcile`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli.context import (
-    author,
-    clock_of,
-    config_option,
-    in_database,
+from gateway.cli.options import (
+    csv_option,
     json_option,
-    print_json,
-    print_rows,
+    milliseconds_of,
     reason_option,
-    settings_of,
+    settings_option,
+    yes_option,
 )
-from gateway.cli.date_range import csv_option, working
-from gateway.cli.ledger_comparison import COLUMNS, print_done, print_plan, rows_of
+from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
+from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.cli.statement_options import columns_of, gathered, span_of
+from gateway.cli.statement_report import COLUMNS, print_done, print_plan, rows_of
 from gateway.database.database import Operation
-from gateway.ledger.rules.statement_lines import Billed, Duplicates, Line, StatementTotals
-from gateway.ledger.rules.statement_matching import BilledPeriod, Finding
+from gateway.ledger.rules.statement_lines import Duplicates, StatementTotals
+from gateway.ledger.rules.statement_matching import BilledPeriod
 from gateway.ledger.tables import reconcile as reconciling
 from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
-from gateway.model.units import seconds_of
 from gateway.queries.serializers import comparison_facts
 from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
@@ -48,36 +43,36 @@ BATCH = 100
     "file",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The upstream's statement: CSV, JSON or JSON lines.",
+    help="Statement of the upstream: CSV, JSON or JSON lines.",
 )
-@click.option("--period", default=None, help="The month that it is of, whole: 2026-11.")
+@click.option("--period", default=None, help="Month that the statement covers, such as 2026-11.")
 @click.option(
     "--column",
     "mapped",
     multiple=True,
     metavar="NAME=COLUMN",
-    help="What the statement calls a column, as in [statement]: cost=amount. Repeatable.",
+    help="Name of a column in the statement, as in [statement]: cost=amount. Repeatable.",
 )
 @click.option(
     "--edge",
     default=None,
-    help="How far a call may be billed from when it was settled (default: twice [upstream] "
+    help="Longest time between settlement and billing of a call (default: twice [upstream] "
     "timeout_seconds).",
 )
 @click.option(
     "--duplicates",
     type=click.Choice(["refuse", "once", "add"]),
     default="refuse",
-    help="What lines count that are there word for word again.",
+    help="How to count lines that are repeated word for word.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be booked.")
-@click.option("--yes", is_flag=True, help="Don't ask before it is booked.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be booked.")
+@yes_option
 @reason_option
-@config_option
+@settings_option
 @csv_option
 @json_option
 def reconcile(
-    config: Path | None,
+    settings: Settings,
     file: Path,
     period: str | None,
     mapped: Sequence[str],
@@ -89,18 +84,17 @@ def reconcile(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Compare the upstream's statement with the ledger, and book what differs.
+    """Compare the upstream's statement with the ledger, and book the differences.
 
-    Calls are found by the upstream's request id, and those whose answer never came by ours.
-    Missing calls are booked to whoever asked for them, or to the team (unattributed); extra ones
-    are corrected to nothing; estimates are confirmed. Nothing is edited: corrections are added.
-    Afterwards the days of the statement cost what the statement says, to the nano-dollar.
-    Without --period, the statement covers what lies between its first and its last line.
+    Calls match by the upstream's request id, or by the gateway's where no answer arrived. Missing
+    calls are booked to their key, or to the team (unattributed); extra calls are corrected to 0;
+    estimates are confirmed. Rows are never edited: corrections are added. Afterwards the ledger
+    equals the statement for its days, to the nano-dollar. Without --period, the statement covers
+    the time from its first to its last line.
     """
-    settings = settings_of(config)
     now_ms = clock_of(settings)
     columns = columns_of(settings, mapped)
-    edge_ms = longest_flight_ms(settings) if edge is None else _milliseconds(edge)
+    edge_ms = longest_flight_ms(settings) if edge is None else milliseconds_of(edge, "--edge")
     digest, statement = gathered(file, columns, settings, cast(Duplicates, duplicates))
     source = Source(settings.upstream.name, digest, settings.zone)
     span, days = span_of(settings, statement, period, now_ms, edge_ms)
@@ -133,13 +127,6 @@ def reconcile(
         raise SystemExit(1)
 
 
-def _milliseconds(text: str) -> int:
-    try:
-        return int(cast(float, seconds_of(text)) * 1000)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--edge") from None
-
-
 def _compared(
     settings: Settings,
     statement: StatementTotals,
@@ -148,54 +135,51 @@ def _compared(
     days: tuple[str, str],
 ) -> Comparison:
     with working("comparing"):
-        return in_database(
-            settings,
-            lambda tx: statement_comparison.compare(tx, statement, source, span, days),
-            read=True,
+        return read_state(
+            settings, lambda tx: statement_comparison.compare(tx, statement, source, span, days)
         )
 
 
 def _confirm(plan: Comparison, file: Path, *, yes: bool, shown: bool) -> None:
-    """Ask a person; a script has been asked for it already."""
-    if yes or not sys.stdin.isatty():
-        return
-    if not shown:
-        print_plan(file, plan, err=True)
     noun = "1 row" if plan.changes == 1 else f"{plan.changes} rows"
-    click.confirm(f"Add {noun} to the ledger?", abort=True, err=True)
+    show_plan = None if shown else functools.partial(print_plan, file, plan, err=True)
+    confirm(f"Add {noun} to the ledger?", yes=yes, show_plan=show_plan)
 
 
 def _apply(settings: Settings, plan: Comparison, source: Source, by: Author) -> None:
-    """A batch to a transaction: what is broken off is gone on with by the same command."""
-    with Progress(
-        TextColumn("booking"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True),
-        transient=True,
-    ) as progress:  # fmt: skip
-        task = progress.add_task("", total=plan.changes)
-        for findings in _batches(plan.to_correct):
-            in_database(settings, _correction(findings, source, by))
-            progress.advance(task, len(findings))
-        for billed in _batches(plan.missing):
-            in_database(settings, _addition(billed, plan.known_ids, source, by))
-            progress.advance(task, len(billed))
-        for lines in _batches(list(plan.adjustments.items())):
-            in_database(settings, _adjustment(dict(lines), source, by))
-            progress.advance(task, len(lines))
+    """Book the changes, a batch per transaction. Running the command again resumes."""
+    done = 0
+    with progress_bar("booking") as report:
+        for count, batch in _batches(plan, source, by):
+            change_state(settings, batch)
+            done += count
+            report(done, plan.changes)
 
 
-def _correction(findings: Sequence[Finding], source: Source, by: Author) -> Operation[int]:
-    return lambda tx: reconciling.correct_calls(tx, findings, source, by)
+def _batches(plan: Comparison, source: Source, by: Author) -> Iterator[tuple[int, Operation[int]]]:
+    """Each transaction, with the number of its rows."""
+    for findings in _parts(plan.to_correct):
+        yield (
+            len(findings),
+            functools.partial(reconciling.correct_calls, findings=findings, source=source, by=by),
+        )
+    for billed in _parts(plan.missing):
+        yield (
+            len(billed),
+            functools.partial(
+                reconciling.add_missing,
+                billed=billed,
+                known_ids=plan.known_ids,
+                source=source,
+                by=by,
+            ),
+        )
+    for lines in _parts(list(plan.adjustments.items())):
+        yield (
+            len(lines),
+            functools.partial(reconciling.add_adjustments, lines=dict(lines), source=source, by=by),
+        )
 
 
-def _addition(
-    billed: Sequence[Billed], known_ids: frozenset[str], source: Source, by: Author
-) -> Operation[int]:
-    return lambda tx: reconciling.add_missing(tx, billed, known_ids, source, by)
-
-
-def _adjustment(lines: Mapping[str, Line], source: Source, by: Author) -> Operation[int]:
-    return lambda tx: reconciling.add_adjustments(tx, lines, source, by)
-
-
-def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.accounts.rules.account_settings import fields_of
+from gateway.accounts.rules.account_settings import change_settings, fields_of
 from gateway.accounts.rules.field_types import FLAG, SWITCH, TAGS, AccountField
 from gateway.accounts.rules.organisation_file import NONE
+from gateway.accounts.tables.accounts import Edit
 from gateway.model.caller import Level
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,13 +39,14 @@ def _option(field: AccountField) -> Callable[[Command], Command]:
     return click.option(_flag(field), default=None, help=field.help)
 
 
-def given_settings(level: Level, options: Mapping[str, Any]) -> dict[str, object]:
-    """The settings that were given as options, by name."""
-    return {
+def edit_of(level: Level, options: Mapping[str, Any]) -> Edit:
+    """The change of settings that these options ask for. Raises BadParameter."""
+    given = {
         name: _value(field, options[name])
         for name, field in fields_of(level).items()
         if options.get(name) not in (None, ())
     }
+    return lambda settings: change_settings(settings, level, given)
 
 
 def _value(field: AccountField, value: Any) -> object:

@@ -1,4 +1,4 @@
-"""The state as a whole: a backup under traffic, and what becomes of it in an empty database."""
+"""`gateway state`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.context import config_option, in_database, settings_of, with_database
-from gateway.cli.date_range import working
+from gateway.cli.options import settings_option
+from gateway.cli.output import working
+from gateway.cli.state_access import read_state, with_database
 from gateway.database import copying
 from gateway.database.backup import BackupWriter, open_backup
 from gateway.database.database import Database
@@ -20,19 +21,18 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.group()
 def state() -> None:
-    """The state as a whole: backup, restore, and the move to another database."""
+    """Backup, restore, and move the state to another database."""
 
 
 @state.command()
 @click.argument("file", type=FILE)
-@config_option
-def backup(config: Path | None, file: Path) -> None:
-    """Write the state as it is at this moment to FILE; gateways go on meanwhile.
+@settings_option
+def backup(settings: Settings, file: Path) -> None:
+    """Write a snapshot of the state to FILE, while gateways keep running.
 
-    FILE is the same whichever database the state is in. What is in it is as secret as the state:
-    keys' digests, limits, the ledger; neither a key nor a picture. Results are not in it.
+    FILE has the same format for every database. Keep it as secret as the state: it holds the
+    digests of keys, limits and the ledger, but no key and no picture. Results are not in it.
     """
-    settings = settings_of(config)
     writer = BackupWriter(file)
     try:
         with working("writing the backup"):
@@ -42,7 +42,7 @@ def backup(config: Path | None, file: Path) -> None:
         raise click.ClickException(f"{file} can't be written: {error.strerror}") from None
     finally:
         writer.give_up()
-    click.echo(f"{file}: {_told(rows)}.")
+    click.echo(f"{file}: {_counted(rows)}.")
 
 
 async def _read_out(database: Database, writer: BackupWriter) -> dict[str, int]:
@@ -51,15 +51,14 @@ async def _read_out(database: Database, writer: BackupWriter) -> dict[str, int]:
 
 @state.command()
 @click.argument("file", type=FILE)
-@config_option
-def restore(config: Path | None, file: Path) -> None:
-    """Make the state of a backup in the database that [state] url names, which must be empty.
+@settings_option
+def restore(settings: Settings, file: Path) -> None:
+    """Restore a backup into the database of [state] url, which must be empty.
 
-    All of it or nothing, then the ledger is proven. No gateway may use that database yet. To move
-    from SQLite to PostgreSQL, or back, stop every gateway, make a backup, and restore it with the
-    new url.
+    Restores everything or nothing, then verifies the ledger. No gateway may use the database yet.
+    To move from SQLite to PostgreSQL, or back, stop every gateway, make a backup, and restore it
+    with the new url.
     """
-    settings = settings_of(config)
     try:
         with working("restoring"):
             rows = with_database(settings, lambda it: _write_in(it, file), migrated=False)
@@ -67,8 +66,8 @@ def restore(config: Path | None, file: Path) -> None:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
-    click.echo(f"Restored {_told(rows)}.")
-    _prove(settings)
+    click.echo(f"Restored {_counted(rows)}.")
+    _verify(settings)
 
 
 async def _write_in(database: Database, file: Path) -> dict[str, int]:
@@ -76,13 +75,13 @@ async def _write_in(database: Database, file: Path) -> dict[str, int]:
     return await database.exclusive(lambda tx: copying.write_in(tx, found))
 
 
-def _prove(settings: Settings) -> None:
+def _verify(settings: Settings) -> None:
     with working("adding up the ledger"):
-        found = in_database(settings, verify.verify, read=True)
+        found = read_state(settings, verify.verify)
     if found.differences:
         raise click.ClickException("the ledger does not add up; gateway ledger verify says where")
     click.echo("Every balance is what the ledger and the open reservations add up to.")
 
 
-def _told(rows: dict[str, int]) -> str:
+def _counted(rows: dict[str, int]) -> str:
     return f"{sum(rows.values())} rows in {len(rows)} tables, {rows['ledger']} of the ledger"

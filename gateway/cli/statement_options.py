@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.date_range import working
+from gateway.cli.options import month_of
+from gateway.cli.output import working
 from gateway.ledger import statement_file as file_of
 from gateway.ledger.rules.statement_lines import (
     BadLine,
@@ -21,7 +22,7 @@ from gateway.ledger.rules.statement_lines import (
     line_of,
 )
 from gateway.ledger.rules.statement_matching import BilledPeriod
-from gateway.model.windows import day_of, days_before, month_days, start_ms
+from gateway.model.windows import day_of, days_before, start_ms
 from gateway.settings import Settings
 
 MOST_LINES = 1_000_000
@@ -93,11 +94,8 @@ def span_of(
             )
         days = day_of(first_ms, settings.zone), day_of(last_ms, settings.zone)
         return BilledPeriod(first_ms, last_ms + 1, edge_ms), days
-    try:
-        days = month_days(period)
-    except ValueError:
-        raise click.BadParameter(f"{period!r} is no month; write 2026-11") from None
-    zone = settings.statement.zone
+    month, zone = month_of(period), settings.statement.zone
+    days = month.first_day, month.last_day
     from_ms, until_ms = start_ms(days[0], zone), start_ms(days_before(days[1], -1), zone)
     if until_ms > now_ms:  # it goes on: what is there is what was billed until the last line
         until_ms = (last_ms or from_ms) + 1

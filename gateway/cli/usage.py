@@ -1,24 +1,25 @@
-"""`gateway usage`: what was asked for, spent and saved, by any dimension."""
+"""`gateway usage`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from gateway.accounts.tables.keys import list_keys
 from gateway.accounts.tables.teams import show_team
-from gateway.cli.context import (
-    config_option,
-    in_database,
+from gateway.cli.options import (
+    DateRange,
+    csv_option,
     json_option,
-    print_json,
-    print_rows,
-    settings_of,
+    range_of,
+    range_options,
+    settings_option,
+    team_option,
 )
-from gateway.cli.date_range import DateRange, csv_option, range_of, range_options
+from gateway.cli.output import print_json, print_rows
+from gateway.cli.state_access import read_state
 from gateway.database.database import Transaction
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Borrowing, UsageLine
@@ -43,12 +44,12 @@ USAGE_COLUMNS = (
     "--by", required=True, help="team, key, model, day, cost_centre, owner, tag:NAME or paid_by."
 )
 @range_options
-@click.option("--team", default=None, help="Of this team alone.")
-@config_option
+@team_option
+@settings_option
 @csv_option
 @json_option
 def usage(
-    config: Path | None,
+    settings: Settings,
     by: str,
     since: str | None,
     to: str | None,
@@ -56,13 +57,12 @@ def usage(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """What was asked for, spent and saved.
+    """Report requests, spending and savings.
 
-    Days are those of [server] timezone. Money is exact; in CSV there is no total, so that a
-    sheet adds up. What bears no such tag, owner or cost centre is on the line (untagged); lines
-    of ours stand in brackets, and a name that reads like one of them stands in quotes.
+    Days are in [server] timezone. Money is exact. CSV has no total line. Requests without such a
+    tag, owner or cost centre are on the line (untagged); names that look like such a line are in
+    quotes.
     """
-    settings = settings_of(config)
     days = range_of(settings, since, to)
     if by == PAID_BY:
         _print_paid_by(settings, days, team, as_csv=as_csv, as_json=as_json)
@@ -75,7 +75,7 @@ def usage(
         return lines, await _key_names(tx) if by == "key" else {}
 
     try:
-        lines, names = in_database(settings, read, read=True)
+        lines, names = read_state(settings, read)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
     total = reports.total_of(lines)
@@ -99,24 +99,24 @@ def usage(
         return
     click.echo(f"{days.first_day} to {days.last_day} ({settings.server.timezone}), by {by}")
     rows.append(_flat(total))
-    print_rows(rows, columns=_telling(columns, rows))
+    print_rows(rows, columns=_filled(columns, rows))
 
 
 def _print_paid_by(
     settings: Settings, days: DateRange, team: str | None, *, as_csv: bool, as_json: bool
 ) -> None:
-    """What teams used that another had paid for."""
+    """Results that teams used and another team had paid for."""
 
     async def read(tx: Transaction) -> Sequence[Borrowing]:
         return await reports.paid_by_others(tx, days.first_day, days.last_day, team=team)
 
-    rows = [borrowing_facts(each) for each in in_database(settings, read, read=True)]
+    rows = [borrowing_facts(each) for each in read_state(settings, read)]
     print_rows(
         rows,
         as_csv=as_csv,
         as_json=as_json,
         columns=("team", "paid_by_team", "uses", "saved_usd"),
-        empty="No team used what another had paid for ([cache] scope decides who shares).",
+        empty="No team used results that another had paid for ([cache] scope decides who shares).",
     )
 
 
@@ -140,8 +140,8 @@ def _flat(line: UsageLine) -> dict[str, object]:
     }
 
 
-def _telling(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """The columns that a table needs: those always asked for, and those that are not all 0."""
+def _filled(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The columns of the table: fixed ones, and those that are not all 0."""
     always = {"group", "name", "calls", "hits", "coalesced", "misses", "spent_usd", "saved_usd"}
     return [
         name

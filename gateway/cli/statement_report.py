@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.context import print_rows
+from gateway.cli.output import print_rows
 from gateway.ledger.tables.statement_comparison import Comparison
 from gateway.model.money import usd
 from gateway.queries.serializers import adjustment_facts, comparison_facts, finding_facts, when

@@ -1,0 +1,104 @@
+"""`gateway demo`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import emulator
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
+from gateway.accounts.tables import keys, teams
+from gateway.cli.options import config_option
+from gateway.cli.serve import command_here, reason_of, run_server
+from gateway.cli.state_access import author, change_state, settings_of
+from gateway.database.database import Transaction
+from gateway.server import PortTaken, listen
+from gateway.settings import Settings
+
+DEMO_FOLDER = Path("var/demo")
+DEMO_KEY = "sk-demo"
+DEMO_BUDGET_USD = "5"
+
+
+@click.command()
+@config_option
+@click.option("--emulator-port", default=8081, show_default=True)
+@click.option("--latency-seconds", default=1.0, show_default=True, help="How slow an edit is.")
+def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> None:
+    """The gateway in front of the emulator, with the key sk-demo and a state of its own."""
+    knobs = emulator.Knobs(latency_seconds=latency_seconds)
+    upstream = emulator.EmulatorServer(emulator.EmulatorSettings(knobs=knobs), port=emulator_port)
+    settings = _demo_settings(config, upstream, emulator_port)
+    _check_free(settings.server.host, settings.server.port)
+    try:
+        upstream.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"can't listen on 127.0.0.1:{emulator_port}: {reason_of(error)}. Stop what uses it, or "
+            f"choose another: {command_here()} demo --emulator-port PORT"
+        ) from None
+    try:
+        _fresh_demo_folder()
+        change_state(settings, _make_demo_key)
+        run_server(settings, lambda url: _announce_demo(url, upstream.origin))
+    finally:
+        upstream.stop()
+
+
+def _demo_settings(
+    config: Path | None, upstream: emulator.EmulatorServer, emulator_port: int
+) -> Settings:
+    overrides: Mapping[str, Mapping[str, Any]] = {
+        "server": {"workers": 1},
+        "upstream": {
+            "name": "emulator",
+            "base_url": f"http://127.0.0.1:{emulator_port}/v1",
+            "api_key": upstream.api_key,
+        },
+        "cache": {"url": f"disk:{DEMO_FOLDER / 'cache'}"},
+        "state": {"url": f"sqlite:{DEMO_FOLDER / 'gateway.db'}"},
+    }
+    return settings_of(config, overrides)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Before anything is thrown away: is the port ours to take?"""
+    try:
+        listen(host, port).close()
+    except PortTaken as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _fresh_demo_folder() -> None:
+    shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
+    DEMO_FOLDER.mkdir(parents=True, mode=0o700)
+
+
+async def _make_demo_key(tx: Transaction) -> None:
+    by = author("the demo")
+    terms = change_settings(AccountSettings(), "team", {"budget_usd": DEMO_BUDGET_USD})
+    await teams.create_team(tx, "demo", terms, by)
+    await keys.create_key(tx, "demo", "demo", AccountSettings(), by, secret=DEMO_KEY)
+
+
+def _announce_demo(url: str, emulator_url: str) -> None:
+    photograph = os.path.relpath(emulator.SAMPLE_PHOTOGRAPH)
+    click.echo(
+        f"The demo serves at {url}, in front of an emulated upstream at {emulator_url}.\n"
+        f"The key is {DEMO_KEY}, the team 'demo' may spend ${DEMO_BUDGET_USD} a month of play "
+        "money. Paste this twice:\n\n"
+        f"    curl -si {url}/v1/images/edits \\\n"
+        f"      -H 'Authorization: Bearer {DEMO_KEY}' \\\n"
+        "      -F model=deepshi-image-1 \\\n"
+        "      -F prompt='make it grey' \\\n"
+        f"      -F 'image[]=@{photograph}' | cut -c 1-300\n\n"
+        "The first is a MISS that costs $0.01, the second a HIT that costs nothing. What the\n"
+        f"upstream billed: curl {emulator_url}/emulator/stats\n"
+        "Ctrl-C stops it.",
+        err=True,
+    )

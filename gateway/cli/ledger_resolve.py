@@ -1,0 +1,114 @@
+"""`gateway ledger resolve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from gateway.accounts.tables.audit import Author
+from gateway.cli.options import json_option, reason_option, settings_option
+from gateway.cli.output import print_json, print_rows, working
+from gateway.cli.state_access import author, change_state, clock_of, read_state
+from gateway.database.database import Transaction
+from gateway.ledger.tables import abandoned as resolving
+from gateway.ledger.tables.abandoned import Unresolved
+from gateway.ledger.tables.booking import OpenReservation
+from gateway.queries.serializers import held_facts, resolved_facts, unresolved_facts
+from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.settings import Settings
+
+BATCH = 100
+HELD_COLUMNS = ("id", "made_at", "request_id", "team", "key", "model", "held_usd", "images", "why")
+
+
+@click.command("resolve")
+@click.option("--dry-run", is_flag=True, help="Only print what would be settled.")
+@reason_option
+@settings_option
+@json_option
+def resolve_ledger(settings: Settings, as_json: bool, dry_run: bool, reason: str) -> None:
+    """Settle the reservations of dead processes at their ceiling, as estimates.
+
+    A reservation is abandoned when its process has stopped its heartbeat and the reservation is
+    older than the longest possible call (2 × [upstream] timeout_seconds, queue_seconds and 20 s).
+    It is never voided: the call may have been charged. A running gateway does the same by itself.
+    """
+    rule = Abandonment(clock_of(settings), longest_flight_ms(settings))
+    found = read_state(settings, resolving.list_unresolved)
+    if dry_run:
+        settled = [each.held for each in found if rule.holds_for(each)]
+    else:
+        with working("settling"):
+            settled = _settle(settings, rule, author(reason, rule.now_ms))
+    done = {held.id for held in settled}
+    left = [each for each in found if each.held.id not in done]
+    if as_json:
+        facts = [
+            {**unresolved_facts(each, abandoned=False), "why": rule.why_not(each)} for each in left
+        ]
+        print_json({"dry_run": dry_run, **resolved_facts(settled), "left": facts})
+        return
+    _print_resolved(settled, dry_run)
+    if left:
+        click.echo(f"\n{len(left)} are not abandoned:")
+        shown = [{**held_facts(each.held), "why": rule.why_not(each)} for each in left]
+        print_rows(shown, columns=HELD_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Abandonment:
+    """The rule by which a reservation is abandoned."""
+
+    now_ms: int
+    longest_flight_ms: int
+
+    def holds_for(self, unresolved: Unresolved) -> bool:
+        return unresolved.abandoned(
+            now_ms=self.now_ms,
+            longest_flight_ms=self.longest_flight_ms,
+            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+        )
+
+    def why_not(self, unresolved: Unresolved) -> str:
+        """Why a reservation is not settled."""
+        heartbeat_ms = unresolved.heartbeat_ms
+        if heartbeat_ms is not None and heartbeat_ms >= self.now_ms - HEARTBEAT_EXPIRY_MS:
+            ago = max(0, self.now_ms - heartbeat_ms) // 1000
+            return f"its process may still run: last heartbeat {ago} s ago"
+        age, longest = self.now_ms - unresolved.held.made_ms, self.longest_flight_ms
+        return (
+            f"its process is dead, but the call may still run: {age // 1000} s old, settled "
+            f"when older than {longest // 1000} s"
+        )
+
+
+def _settle(settings: Settings, rule: Abandonment, by: Author) -> list[OpenReservation]:
+    """Settle every abandoned reservation, a batch per transaction."""
+    settled: list[OpenReservation] = []
+
+    async def some(tx: Transaction) -> Sequence[OpenReservation]:
+        return await resolving.settle_abandoned(
+            tx,
+            by,
+            longest_flight_ms=rule.longest_flight_ms,
+            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+            limit=BATCH,
+        )
+
+    while True:
+        batch = change_state(settings, some)
+        settled += batch
+        if len(batch) < BATCH:
+            return settled
+
+
+def _print_resolved(settled: Sequence[OpenReservation], dry_run: bool) -> None:
+    if not settled:
+        click.echo("Nothing is abandoned.")
+        return
+    total = resolved_facts(settled)["booked_usd"]
+    verb = "would be settled" if dry_run else "settled"
+    click.echo(f"{len(settled)} abandoned reservations {verb} at ${total}, estimated:")
+    print_rows([held_facts(held) for held in settled], columns=HELD_COLUMNS[:-1])

@@ -1,0 +1,112 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gateway.cli.state_access import clock_of, settings_of
+from gateway.ledger.tables.reports import days_of_report
+from gateway.model.units import seconds_of
+from gateway.model.windows import day_of, month_days
+from gateway.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_CONFIG: dict[str, Any] = {
+    "type": click.Path(path_type=Path, dir_okay=False),
+    "help": "Settings file (default: GATEWAY_CONFIG, or config/gateway.toml if it exists).",
+}
+config_option = click.option("--config", **_CONFIG)
+settings_option = click.option(
+    "--config",
+    "settings",
+    callback=lambda _context, _option, file: settings_of(file),
+    **_CONFIG,
+)
+"""`--config`, for commands that take the settings that it names."""
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+reason_option = click.option("--reason", default="", help="Reason, kept in the audit.")
+team_option = click.option("--team", default=None, help="Only this team.")
+yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+
+
+@dataclass(frozen=True, slots=True)
+class DateRange:
+    """The first and the last day of a report, in the settings' time zone."""
+
+    first_day: str
+    last_day: str
+
+
+def range_options(command: Command) -> Command:
+    """`--from` and `--to`; this month if neither is given."""
+    command = click.option("--to", default=None, help="Last day (default: today).")(command)
+    return click.option(
+        "--from",
+        "since",
+        default=None,
+        help="First day (default: the first of the month of the last day).",
+    )(command)
+
+
+def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange:
+    """The days of `--from` and `--to`; today is the state's. Raises BadParameter."""
+    first, last = _day(since), _day(to)
+    if first is None or last is None:
+        today = day_of(clock_of(settings), settings.zone)
+        first, last = days_of_report(today, settings.zone, first, last)
+    return _in_order(first, last)
+
+
+def open_range_of(since: str | None, to: str | None) -> DateRange:
+    """The days of `--from` and `--to`, unbounded where one is missing. Raises BadParameter."""
+    return _in_order(_day(since) or date.min.isoformat(), _day(to) or date.max.isoformat())
+
+
+def month_of(period: str) -> DateRange:
+    """The days of a month such as 2026-11. Raises BadParameter."""
+    try:
+        return DateRange(*month_days(period))
+    except ValueError:
+        raise click.BadParameter(f"{period!r} is not a month such as 2026-11") from None
+
+
+def milliseconds_of(text: str, option: str) -> int:
+    """A duration such as 24h. Raises BadParameter."""
+    try:
+        return int(float(str(seconds_of(text))) * 1000)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def moment_of(text: str | None) -> int:
+    """`2026-11-01` or an ISO time as unix milliseconds; 0 where none is given."""
+    if not text:
+        return 0
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a date such as 2026-11-01") from None
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _in_order(first: str, last: str) -> DateRange:
+    if first > last:
+        raise click.BadParameter(f"--from {first} is after --to {last}")
+    return DateRange(first, last)
+
+
+def _day(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a day such as 2026-11-01") from None

@@ -1,0 +1,143 @@
+"""Output of the commands: JSON, CSV, tables, progress, confirmation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import compress
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gateway.cli.table_layout import laid_out
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
+"""Characters that make a spreadsheet read a cell as a formula, full-width ones included."""
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, object]],
+    *,
+    as_json: bool = False,
+    as_csv: bool = False,
+    columns: Iterable[str] | None = None,
+    empty: str = "No rows.",
+) -> None:
+    """Rows as JSON, as CSV, or as a table without empty columns."""
+    if as_json:
+        print_json(list(rows))
+        return
+    names = list(columns or (rows[0] if rows else ()))
+    if as_csv:
+        click.echo(csv_text(names, rows), nl=False)
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    filled = [any(column) for column in zip(*cells, strict=True)]
+    heads = [name.replace("_", " ") for name in compress(names, filled)]
+    lines = [list(compress(line, filled)) for line in cells]
+    # Lines in a pipe or a file are never folded.
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    console.print(laid_out(heads, lines, console.width))
+
+
+def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as CSV in which no spreadsheet reads text as a formula."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: csv_cell(name, row.get(name)) for name in names} for row in rows)
+    return out.getvalue()
+
+
+def csv_cell(name: str, value: object, *, number: bool = False) -> str:
+    """A cell; a leading apostrophe marks text that a spreadsheet would take for a formula."""
+    cell = _cell(value)
+    trusted = number or isinstance(value, (int, float)) or name.endswith("_usd")
+    return f"'{cell}" if cell.startswith(_FORMULA) and not trusted else cell
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(each) for each in value)
+    return str(value)
+
+
+def change_text(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    """The old and new value of each setting, in one line."""
+    was = {name: f"{value_text(value)} → " for name, value in old.items()}
+    names = dict.fromkeys((*new, *old))
+    return ", ".join(f"{name} {was.get(name, '')}{value_text(new.get(name))}" for name in names)
+
+
+def value_text(value: object) -> str:
+    """A setting's value on one line; `none` where it is not set."""
+    if value is None or value == "" or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={text}" for name, text in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(str(each) for each in value) or "(empty)"
+    return str(value)
+
+
+def print_record(facts: Mapping[str, object], as_json: bool) -> None:
+    """One record, as JSON or a line per field."""
+    if as_json:
+        print_json(facts)
+    else:
+        print_rows([{"": name, "value": value} for name, value in facts.items()])
+
+
+def print_secret(facts: Mapping[str, object], secret: str, as_json: bool, owner: str) -> None:
+    """A new secret of a key or token, which is never shown again."""
+    if as_json:
+        print_json({"id": facts["id"], "secret": secret, **facts})
+        return
+    click.echo(f"{facts['id']}\n\n    {secret}\n")
+    click.echo(f"This is the secret of the {owner}. Keep it now: it is shown only once.")
+
+
+def confirm(question: str, *, yes: bool, show_plan: Callable[[], None] | None = None) -> None:
+    """Ask for confirmation on a terminal unless `--yes` is given. Scripts are not asked."""
+    if yes or not sys.stdin.isatty():
+        return
+    if show_plan:
+        show_plan()
+    click.confirm(question, abort=True, err=True)
+
+
+def working(activity: str) -> AbstractContextManager[object]:
+    """A spinner on a terminal."""
+    return Console(stderr=True).status(f"{activity} …")
+
+
+@contextmanager
+def progress_bar(activity: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; gives a function of what is done and the total."""
+    console = Console(stderr=True)
+    columns = (TextColumn(activity), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(activity, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
