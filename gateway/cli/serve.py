@@ -51,7 +51,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         started = serve_app(
             functools.partial(create_app, settings, metrics_folder=metrics_folder),
             listener,
-            door=door_of(settings),
+            door=connection_limits_of(settings),
             workers=server.workers,
             trusted_proxies=server.trusted_proxies,
             on_started=lambda: announce(url),
@@ -65,7 +65,7 @@ def _note_death(settings: Settings, pid: int, status: int) -> None:
     _log(settings).warn("a worker has ended and is replaced", pid=pid, exit_status=status)
 
 
-def door_of(settings: Settings) -> ConnectionLimits:
+def connection_limits_of(settings: Settings) -> ConnectionLimits:
     """What the settings allow a connection."""
     server = settings.server
     return ConnectionLimits(

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sqlite3
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -250,7 +251,7 @@ def test_usage_of_one_team_is_of_it_alone(run: Run, fill: Fill) -> None:
     [
         (("--by", "colour"), "colour"),
         (("--by", "team", "--from", "yesterday"), "yesterday"),
-        (("--by", "team", "--from", "2026-02-02", "--to", "2026-02-01"), "--from comes first"),
+        (("--by", "team", "--from", "2026-02-02", "--to", "2026-02-01"), "is after --to"),
         (("--by", "team", "--team", "nobody"), "nobody"),
         ((), "--by"),
     ],
@@ -286,7 +287,7 @@ def test_books_that_agree_are_proven(run: Run, fill: Fill) -> None:
     assert result.exit_code == 0
     assert "3 ledger rows: $0.060000001 spent, of which $0.03 is estimated" in result.output
     assert "Every balance is what the ledger and the open reservations add up to" in result.output
-    assert f"requests and savings is proven from {TODAY} on" in result.output
+    assert f"Requests and savings in reports are verified from {TODAY} on" in result.output
     assert loaded(run("ledger", "verify", "--json"))["agrees"] is True
 
 
@@ -325,7 +326,7 @@ def test_without_single_requests_verify_says_what_it_can_not_prove(run: Run, fil
         await till.settle("a")
 
     fill(paid)
-    assert "No single requests are kept" in run("ledger", "verify").output
+    assert "no single requests are kept" in run("ledger", "verify").output
 
 
 # --- ledger resolve -------------------------------------------------------------------
@@ -350,7 +351,7 @@ def test_what_is_abandoned_is_settled_at_its_ceiling_and_the_rest_left_with_a_re
     assert [each["id"] for each in told["reservations"]] == ["dead"]
     assert (told["dry_run"], told["booked_usd"]) == (False, "0.02")
     reasons = {each["id"]: each["why"] for each in told["left"]}
-    assert reasons["alive"].startswith("its process may still live, heard of ")
+    assert reasons["alive"].startswith("its process may still run: last heartbeat ")
     assert "the call may still run" in reasons["young"]
     assert "1280 s" in reasons["young"], "a turn, a wait between tries, and two time-outs"
     verified = loaded(run("ledger", "verify", "--json"))
@@ -430,7 +431,7 @@ def test_what_a_request_still_holds_is_said_when_it_is_corrected(run: Run, fill:
     corrected = run("ledger", "correct", "req-a", "--cost-usd", "0.02")
     assert corrected.output.splitlines() == [
         "req-a cost $0.01 and now costs $0.02.",
-        "$0.03 more is held for it until that is resolved.",
+        "$0.03 more is held for it until its reservation is resolved.",
     ]
 
 
@@ -537,7 +538,7 @@ def test_a_name_in_square_brackets_is_shown_as_it_is(run: Run, fill: Fill) -> No
 def test_a_ledger_of_many_pages_is_listed_whole_and_once(
     run: Run, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.cli.ledger.PAGE_ROWS", 2)
+    monkeypatch.setattr(sys.modules["gateway.cli.ledger"], "PAGE_ROWS", 2)
     fill(a_busy_month)
     assert [each["id"] for each in loaded(run("ledger", "list", *DAYS, "--json"))] == [
         "c",

@@ -47,7 +47,7 @@ def test_a_month_is_closed_and_listed(run: Run, fill: Fill) -> None:
     assert f"sha256 {listed['digest']}" in said
     (row,) = sheet(run("ledger", "close", "--list", "--csv"))
     assert row["digest"] == listed["digest"]
-    assert "was closed already, at" in run("ledger", "close", "2025-06").output
+    assert "was already closed, at" in run("ledger", "close", "2025-06").output
     assert loaded(run("ledger", "close", "2025-06", "--json")) == listed
     (line,) = [each for each in loaded(run("audit", "--json")) if each["action"] == "ledger.close"]
     assert (line["subject"], line["reason"]) == ("period:2025-06", "agrees")
@@ -66,7 +66,7 @@ def test_why_a_month_is_not_closed_is_said(run: Run, fill: Fill) -> None:
     )
     assert "is not over" in run("ledger", "close", "2099-01").output
     assert run("ledger", "close", "June").exit_code == 2
-    assert "give the month, such as 2026-11, or --list" in run("ledger", "close").output
+    assert "give a month, such as 2026-11, or --list" in run("ledger", "close").output
     forced = run("ledger", "close", "2025-06", "--force-with-estimates")
     assert forced.exit_code == 0
     assert "1 calls are still estimated" in forced.output
@@ -75,7 +75,7 @@ def test_why_a_month_is_not_closed_is_said(run: Run, fill: Fill) -> None:
 def test_verify_says_that_closed_months_are_as_they_were(run: Run, fill: Fill, state: Path) -> None:
     fill(a_call_in_june)
     run("ledger", "close", "2025-06")
-    assert "What is closed, until 2025-06-30, is as it was" in run("ledger", "verify").output
+    assert "Closed months, until 2025-06-30, are unchanged" in run("ledger", "verify").output
 
     async def tamper(till: Till) -> None:
         await till.database.write(lambda tx: tx.fetch("UPDATE ledger SET model = 'another'"))
@@ -91,7 +91,7 @@ def test_the_ledger_is_exported_as_csv_and_as_json_lines(
 ) -> None:
     fill(a_june)
     result = run("ledger", "export", *JUNE)
-    assert "is not closed: what is booked in it can change" in result.stderr
+    assert "is not closed: its rows can still change" in result.stderr
     rows = sheet(result)
     assert tuple(rows[0]) == LEDGER_COLUMNS
     assert [row["cost_usd"] for row in rows] == ["0.01", "0.03"]
@@ -119,7 +119,7 @@ def test_an_export_is_written_to_a_file_whole_or_not_at_all(
 def test_what_is_no_range_is_said(run: Run, fill: Fill) -> None:
     fill(a_june)
     assert run("ledger", "export", *JUNE, "--from", "2025-06-01").exit_code == 2
-    assert "is no month" in run("ledger", "export", "--period", "2025-6").output
+    assert "is not a month" in run("ledger", "export", "--period", "2025-6").output
 
 
 def test_names_that_a_sheet_takes_for_formulas_are_texts_and_amounts_are_numbers(

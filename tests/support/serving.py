@@ -22,7 +22,7 @@ from gateway.accounts.rules.account_settings import AccountSettings, change_sett
 from gateway.accounts.tables import keys, teams
 from gateway.accounts.tables.audit import Author
 from gateway.api.app import Gateway, create_app
-from gateway.cli.serve import door_of
+from gateway.cli.serve import connection_limits_of
 from gateway.database.clock import now_ms
 from gateway.database.database import Operation
 from gateway.database.migrate import migrate
@@ -158,7 +158,7 @@ def serving(settings: Settings) -> Iterator[Running]:
     app = create_app(settings, EventLog(format="json", level="debug", out=log))
     listener = listen(settings.server.host, settings.server.port)
     proxies = settings.server.trusted_proxies
-    server = _Server(configured(app, door_of(settings), trusted_proxies=proxies))
+    server = _Server(configured(app, connection_limits_of(settings), trusted_proxies=proxies))
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
     thread.start()
     try:
