@@ -21,7 +21,7 @@ from gateway.model.entry import Entry
 from gateway.runtime.engines import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError, used_file
 from gateway.uploads.reader import digest
-from gateway.upstream.http import CatalogueUnavailable
+from gateway.upstream.client import CatalogueUnavailable
 from gateway.upstream.rules.model_catalogue import parse
 
 

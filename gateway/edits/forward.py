@@ -22,7 +22,8 @@ from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.spans import Spans
-from gateway.upstream.http import Answer, Broken, Payload, Unsent, Upstream
+from gateway.upstream.call import Answer, Broken, Payload, Unsent
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import Permit
 from gateway.upstream.rules import refusals, retry_policy
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
@@ -82,7 +83,7 @@ class Forwarder:
         self,
         *,
         settings: Settings,
-        upstream: Upstream,
+        upstream: UpstreamClient,
         metrics: Metrics,
         log: EventLog,
         spans: Spans,
@@ -108,7 +109,7 @@ class Forwarder:
     async def _try(self, order: EditRequest, permit: Permit) -> Call:
         deadline = time.perf_counter() + self._settings.timeout_seconds
         order.broadcast.left()
-        if rest := self._upstream.rest_seconds:
+        if rest := self._upstream.backoff_seconds:
             if rest > retry_policy.LONGEST_WAIT_SECONDS:
                 return CallFailed(refusals.refusal_while_resting(rest), None)
             await asyncio.sleep(rest + random.random() * _SPREAD_SECONDS)
@@ -217,8 +218,8 @@ class Forwarder:
         if reason == "key" and not self._upstream.has_good_key:
             reason = ""
         of_key = reason in _OF_A_KEY
-        asked = self._upstream.rest_seconds if of_key else answer.retry_after_seconds
-        wait = self._upstream.rest_seconds or answer.retry_after_seconds
+        asked = self._upstream.backoff_seconds if of_key else answer.retry_after_seconds
+        wait = self._upstream.backoff_seconds or answer.retry_after_seconds
         refusal = refusals.refusal_of_answer(answer.status, answer.body, wait, free=free)
         return CallFailed(
             refusal,

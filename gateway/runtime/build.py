@@ -99,7 +99,7 @@ def _upstream(context: Context) -> UpstreamParts:
         queue=FairQueue(settings.max_connections, settings.max_waiting),
         queue_seconds=settings.queue_seconds,
         circuit=CircuitBreaker(settings.circuit_failures, settings.circuit_seconds),
-        rest_seconds=lambda: client.rest_seconds,
+        rest_seconds=lambda: client.backoff_seconds,
         metrics=metrics,
         log=log,
     )

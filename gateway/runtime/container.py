@@ -23,7 +23,7 @@ from gateway.runtime.stored_catalogue import StoredCatalogue
 from gateway.server.shutdown import GracefulShutdown
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.upstream.catalogue import Catalogue
-from gateway.upstream.http import Upstream
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import UpstreamLimiter
 
 
@@ -31,7 +31,7 @@ from gateway.upstream.limiter import UpstreamLimiter
 class UpstreamParts:
     """The upstream's client, and what is known of the upstream."""
 
-    client: Upstream
+    client: UpstreamClient
     limiter: UpstreamLimiter
     catalogue: Catalogue
     stored_catalogue: StoredCatalogue

@@ -14,7 +14,7 @@ from gateway.database.database import Database
 from gateway.database.sqlite import SqliteDatabase
 from gateway.settings import CacheSettings, Settings, SettingsError
 from gateway.telemetry.spans import NO_SPANS, Spans
-from gateway.upstream.http import Upstream
+from gateway.upstream.client import UpstreamClient
 
 VERSION = version("image-edit-gateway")
 
@@ -76,10 +76,10 @@ def open_spans(settings: Settings) -> Spans:
     )
 
 
-def open_upstream(settings: Settings) -> Upstream:
+def open_upstream(settings: Settings) -> UpstreamClient:
     """The client of the upstream; it connects on first use."""
     upstream = settings.upstream
-    return Upstream(
+    return UpstreamClient(
         base_url=upstream.base_url,
         api_keys=[key.get_secret_value() for key in upstream.api_key],
         timeout_seconds=upstream.timeout_seconds,
@@ -88,6 +88,7 @@ def open_upstream(settings: Settings) -> Upstream:
         max_answer_bytes=settings.limits.max_answer_bytes,
         proxy=upstream.proxy,
         ca_bundle=upstream.ca_bundle,
+        keep_alive=upstream.keep_alive,
     )
 
 

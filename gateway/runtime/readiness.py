@@ -8,7 +8,7 @@ from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
 from gateway.database.clock import Clock
 from gateway.upstream.catalogue import Catalogue
-from gateway.upstream.http import Upstream
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import UpstreamLimiter
 
 STALE_NOTICE_MS = 5_000
@@ -22,7 +22,7 @@ class Readiness:
     clock: Clock
     catalogue: Catalogue
     limiter: UpstreamLimiter
-    upstream: Upstream
+    upstream: UpstreamClient
     results: ResultStore
 
     @property

@@ -23,7 +23,7 @@ class KeyRotation:
         self._all_well = True
         """No key was ever told to wait, nor refused."""
 
-    def rest_seconds(self, now: float) -> float:
+    def backoff_seconds(self, now: float) -> float:
         """For how long no key may be used; 0 where one may."""
         if self._all_well:
             return 0.0
@@ -51,7 +51,7 @@ class KeyRotation:
             self._last = min(good, key=lambda key: self._busy_until[key])
         return self._last
 
-    def answered(self, key: int, status: int, retry_after: float | None, now: float) -> None:
+    def record_answer(self, key: int, status: int, retry_after: float | None, now: float) -> None:
         """Take in what the upstream said to this key; `retry_after` in seconds, if it said."""
         self._all_well = self._all_well and status not in (401, 403, 429)
         if status == 429:

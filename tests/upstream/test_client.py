@@ -16,7 +16,8 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import load
-from gateway.upstream.http import Answer, Broken, Payload, Unsent, Upstream
+from gateway.upstream.call import Answer, Broken, Payload, Unsent
+from gateway.upstream.client import UpstreamClient
 from gateway.wire.events import Event, kind_of
 from tests.support.serving import PHOTOGRAPH
 from tests.support.upstreams import recording_upstream
@@ -46,7 +47,7 @@ class Heard:
 @asynccontextmanager
 async def upstream_at(
     base_url: str, key: str = "sk-emulator", **more: Any
-) -> AsyncIterator[Upstream]:
+) -> AsyncIterator[UpstreamClient]:
     settings: dict[str, Any] = {
         "timeout_seconds": 10.0,
         "read_timeout_seconds": 10.0,
@@ -54,7 +55,7 @@ async def upstream_at(
         "max_answer_bytes": 10_000_000,
         **more,
     }
-    upstream = Upstream(base_url=base_url, api_keys=[key], **settings)
+    upstream = UpstreamClient(base_url=base_url, api_keys=[key], **settings)
     try:
         yield upstream
     finally:
@@ -272,7 +273,7 @@ async def test_how_long_the_upstream_asks_to_be_left_alone(
     async with peer(busy) as url, upstream_at(url) as upstream:
         answer = await upstream.send(PATH, payload(), request_id="req_1")
         assert answer.retry_after_seconds == seconds
-        rest = upstream.rest_seconds
+        rest = upstream.backoff_seconds
 
     assert answer.status == 429
     assert rest == pytest.approx(1.0 if seconds is None else seconds, abs=0.9)
@@ -401,7 +402,7 @@ class Streamer:
         self.connections += 1
         while head := await _head(reader):
             length = next(
-                line for line in head.split(b"\r\n") if line.startswith(b"content-length")
+                line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
             )
             await reader.readexactly(int(length.partition(b":")[2]))
             writer.write(
@@ -430,7 +431,7 @@ async def test_what_comes_after_the_last_event_is_read_so_that_the_connection_se
     None
 ):
     streamer, heard = Streamer(COMPLETED, ends=True), Heard()
-    async with peer(streamer) as url, upstream_at(url) as upstream:
+    async with peer(streamer) as url, upstream_at(url, keep_alive=True) as upstream:
         for _ in range(3):
             answer = await upstream.send(
                 PATH, payload(stream="true"), request_id="r", listener=heard
@@ -444,7 +445,10 @@ async def test_what_comes_after_the_last_event_is_read_so_that_the_connection_se
 async def test_a_connection_that_was_idle_is_not_used_again() -> None:
     """Its server may be closing it just now."""
     streamer = Streamer(COMPLETED, ends=True)
-    async with peer(streamer) as url, upstream_at(url, idle_seconds=0.2) as upstream:
+    async with (
+        peer(streamer) as url,
+        upstream_at(url, keep_alive=True, idle_seconds=0.2) as upstream,
+    ):
         for _ in range(2):
             await upstream.send(PATH, payload(stream="true"), request_id="r", listener=Heard())
             await asyncio.sleep(0.3)
@@ -476,7 +480,7 @@ async def test_an_upstream_that_keeps_the_stream_open_delays_nobody() -> None:
         answer = await upstream.send(PATH, payload(stream="true"), request_id="r", listener=Heard())
 
     assert answer.last
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 async def test_unknown_events_are_heard_and_unreadable_ones_and_comments_are_not() -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from gateway.upstream.http import Broken, CatalogueUnavailable, Payload, Unsent
-from gateway.upstream.http.reception import MOST_BETWEEN_BYTES
+from gateway.upstream.call import Broken, Payload, Unsent
+from gateway.upstream.client import CatalogueUnavailable
+from gateway.upstream.connections import MAX_HEADER_BYTES
 from tests.deploy.fronts import NAME, certificate
-from tests.upstream.test_upstream import PATH, peer, pieces, upstream_at
+from tests.upstream.test_client import PATH, peer, pieces, upstream_at
 
 BODY = json.dumps({"data": [{"b64_json": "x" * 300_000}]}).encode()
 
@@ -88,7 +89,7 @@ def chunked(body: bytes, size: int) -> bytes:
 )
 async def test_an_answer_is_understood_and_its_connection_serves_again(sent: bytes) -> None:
     scripted = Scripted(sent, sent, sent)
-    async with peer(scripted) as url, upstream_at(url) as upstream:
+    async with peer(scripted) as url, upstream_at(url, keep_alive=True) as upstream:
         for _ in range(3):
             assert (await upstream.send(PATH, small(), request_id="r")).body == BODY
 
@@ -127,9 +128,9 @@ async def test_an_answer_that_is_cut_short_is_none(sent: bytes) -> None:
         pytest.param(b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", id="upgrade"),
         pytest.param(answer(BODY, b"content-length: 3"), id="two lengths"),
         pytest.param(answer(BODY, b"transfer-encoding: chunked"), id="length and chunks"),
+        pytest.param(answer(b"{}") + b"!", id="bytes too many"),
         pytest.param(answer(b"\x1f\x8bno", b"content-encoding: gzip"), id="broken compression"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nx: " + b"y" * MOST_BETWEEN_BYTES * 9, id="endless head"),
-        pytest.param(b"HTTP/1.1 103 Early\r\n\r\n" * MOST_BETWEEN_BYTES, id="endless hints"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nx: " + b"y" * MAX_HEADER_BYTES * 9, id="endless head"),
     ],
 )
 async def test_what_is_no_answer_may_have_been_charged(sent: bytes) -> None:
@@ -138,6 +139,15 @@ async def test_what_is_no_answer_may_have_been_charged(sent: bytes) -> None:
             await upstream.send(PATH, small(), request_id="r")
 
     assert caught.value.why == "failed"
+
+
+async def test_hints_without_an_answer_are_given_up_in_time() -> None:
+    scripted = Scripted(b"HTTP/1.1 103 Early\r\n\r\n" * 10_000)
+    async with peer(scripted) as url, upstream_at(url, read_timeout_seconds=0.3) as upstream:
+        with pytest.raises(Broken) as caught:
+            await upstream.send(PATH, small(), request_id="r")
+
+    assert caught.value.why == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -157,24 +167,41 @@ async def test_an_answer_is_bounded_however_it_comes(sent: bytes) -> None:
     assert caught.value.why == "too_large"
 
 
-# --- which connections serve again ------------------------------------------------------
+# --- one connection for each call -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("sent", "body"),
     [
+        pytest.param(answer(), BODY, id="nothing else"),
         pytest.param(answer(BODY) + answer(b"abc"), BODY, id="a second answer"),
         pytest.param(answer(b"{}") + answer(b"abc"), b"{}", id="a second small answer"),
-        pytest.param(answer(b"{}") + b"!", b"{}", id="bytes too many"),
-        pytest.param(answer(BODY, b"connection: close"), BODY, id="that says so"),
-        pytest.param(answer(b"{}").replace(b"1.1", b"1.0"), b"{}", id="of the old kind"),
     ],
 )
-async def test_a_connection_is_not_used_again_after_an_answer_with(
+async def test_a_call_has_a_connection_of_its_own_whatever_came_on_the_last_one(
     sent: bytes, body: bytes
 ) -> None:
     scripted = Scripted(sent, answer(b"last"))
     async with peer(scripted) as url, upstream_at(url) as upstream:
+        assert (await upstream.send(PATH, small(), request_id="r")).body == body
+        assert (await upstream.send(PATH, small(), request_id="r")).body == b"last"
+
+    assert scripted.connections == 2
+    assert all(b"\r\nconnection: close\r\n" in head.lower() for head in scripted.heads)
+
+
+@pytest.mark.parametrize(
+    ("sent", "body"),
+    [
+        pytest.param(answer(BODY, b"connection: close"), BODY, id="that says so"),
+        pytest.param(answer(b"{}").replace(b"1.1", b"1.0"), b"{}", id="of the old kind"),
+    ],
+)
+async def test_a_kept_connection_is_not_used_again_after_an_answer(
+    sent: bytes, body: bytes
+) -> None:
+    scripted = Scripted(sent, answer(b"last"))
+    async with peer(scripted) as url, upstream_at(url, keep_alive=True) as upstream:
         assert (await upstream.send(PATH, small(), request_id="r")).body == body
         assert (await upstream.send(PATH, small(), request_id="r")).body == b"last"
 
@@ -315,7 +342,6 @@ async def test_a_proxy_is_told_the_whole_address_and_who_asks() -> None:
             assert (await upstream.send(PATH, small(), request_id="r")).body == BODY
             assert await upstream.models() == b"{}"
 
-    assert scripted.connections == 1
     lines = scripted.heads[0].lower().split(b"\r\n")
     assert lines[0] == b"post http://upstream.invalid:81/v1/images/edits http/1.1"
     assert b"host: upstream.invalid:81" in lines
@@ -343,7 +369,7 @@ async def test_tls_goes_through_a_proxy_and_by_the_bundle_alone(tmp_path: Path) 
         async with upstream_at(f"https://{NAME}/v1", ca_bundle=str(chain), **more) as upstream:
             for _ in range(2):
                 assert (await upstream.send(PATH, small(), request_id="r")).body == BODY
-        assert len(tunnels) == scripted.connections == 1
+        assert len(tunnels) == scripted.connections == 2
         async with upstream_at(f"https://{NAME}/v1", **more) as distrustful:
             with pytest.raises(Unsent):
                 await distrustful.send(PATH, small(), request_id="r")

@@ -1,0 +1,251 @@
+"""The client of one upstream account, which may have several keys."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+
+import aiohttp
+
+from gateway.upstream.answer_reader import read_answer
+from gateway.upstream.call import Answer, Attempt, Broken, Failure, Listener, Payload, Unsent
+from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
+from gateway.upstream.request_body import RequestBody
+from gateway.upstream.rules.key_rotation import KeyRotation
+
+NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
+CATALOGUE_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
+_HEADERS = {
+    "user-agent": "image-edit-gateway",
+    "accept": "application/json",
+    "accept-encoding": "identity",
+}
+_NOT_IN_A_HEADER = re.compile(r"[^\x20-\x7e\t]")
+
+
+class UpstreamClient:
+    """Sends calls and reads their answers; each call has a connection of its own.
+
+    `timeout_seconds` bounds a whole call, `read_timeout_seconds` each silence in it: a plain edit
+    sends no byte until it is done. With `keep_alive` a later call may use the same connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_keys: Sequence[str],
+        timeout_seconds: float,
+        read_timeout_seconds: float,
+        connect_timeout_seconds: float,
+        max_answer_bytes: int,
+        keep_alive: bool = False,
+        proxy: str = "",
+        ca_bundle: str = "",
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._keys = tuple(api_keys) or ("",)
+        self._rotation = KeyRotation(len(self._keys))
+        self._timeout_seconds = timeout_seconds
+        self._read_timeout_seconds = read_timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._max_answer_bytes = max_answer_bytes
+        self._base_url = base_url.rstrip("/")
+        self._keep_alive, self._idle_seconds = keep_alive, idle_seconds
+        self._proxy, self._tls = proxy or None, open_tls(ca_bundle)
+
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        """Opened by the first call, since it belongs to a running event loop."""
+        return open_session(
+            tls=self._tls,
+            keep_alive=self._keep_alive,
+            idle_seconds=self._idle_seconds,
+            connect_timeout_seconds=self._connect_timeout_seconds,
+            read_timeout_seconds=self._read_timeout_seconds,
+        )
+
+    async def close(self) -> None:
+        """Break the calls in flight and refuse further ones."""
+        await self._session.close()
+
+    # --- calls ------------------------------------------------------------------------
+
+    async def send(
+        self,
+        path: str,
+        payload: Payload,
+        *,
+        request_id: str,
+        listener: Listener | None = None,
+        context: Mapping[str, str] = NO_CONTEXT,
+    ) -> Answer:
+        """POST once. Raises Unsent, or Broken where no complete answer arrived.
+
+        `context` are the headers of the trace that the call belongs to. With a `listener`, a 200
+        that is a stream of events is reported event by event; its completed or error event ends
+        it. Any other answer is read as a whole.
+        """
+        key = self._rotation.take(_now())
+        attempt = Attempt(self._hint(key))
+        headers = {
+            **_HEADERS,
+            "authorization": f"Bearer {self._keys[key]}",
+            "content-type": payload.content_type,
+            "x-client-request-id": request_id,
+            **context,
+        }
+        started = _now()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._exchange(path, headers, payload, attempt, listener)
+        except Broken:
+            raise
+        except Exception as error:
+            # Whatever went wrong, only one thing counts: could a byte have left?
+            name = type(error).__name__
+            if not attempt.sent:
+                raise Unsent(f"{name}: no connection") from error
+            why: Failure = "timeout" if isinstance(error, TimeoutError) else "failed"
+            raise attempt.broken(why, f"{name} before the answer was complete") from error
+        self._rotation.record_answer(key, answer.status, answer.retry_after_seconds, _now())
+        return replace(answer, upstream_ms=(_now() - started) * 1000)
+
+    async def _exchange(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        payload: Payload,
+        attempt: Attempt,
+        listener: Listener | None,
+    ) -> Answer:
+        body = RequestBody(payload, silence_seconds=self._read_timeout_seconds)
+        response = None
+        try:
+            _check_headers(headers)
+            response = await self._session.post(
+                self._base_url + path,
+                data=body,
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,
+                trace_request_ctx=attempt,
+            )
+            attempt.request_id = _printable(response.headers.get("x-request-id", ""))[:200]
+            return await read_answer(
+                response,
+                attempt,
+                max_bytes=self._max_answer_bytes,
+                listener=listener,
+                now_unix=time.time(),
+            )
+        except BaseException:
+            if response is None or response.connection:  # else it may serve another call already
+                body.abort()
+            raise
+        finally:
+            if response:
+                response.close()
+            await body.stop()
+
+    # --- the catalogue ----------------------------------------------------------------
+
+    async def models(self) -> bytes:
+        """The body of `GET /models`, with any key that may read it. Raises CatalogueUnavailable."""
+        while True:
+            try:
+                return await self._models(self._rotation.take(_now()))
+            except CatalogueUnavailable as error:
+                if error.status not in (401, 403) or not self.has_good_key:
+                    raise
+
+    async def unusable_keys(self) -> list[str]:
+        """The keys that may not read the catalogue, each with the reason; tries all keys."""
+        found = []
+        for key in range(len(self._keys)):
+            try:
+                await self._models(key)
+            except CatalogueUnavailable as error:
+                found.append(f"key {self._hint(key)}: {error}")
+        return found
+
+    async def _models(self, key: int) -> bytes:
+        headers = {**_HEADERS, "authorization": f"Bearer {self._keys[key]}"}
+        try:
+            async with self._session.get(
+                f"{self._base_url}/models",
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,
+                timeout=CATALOGUE_TIMEOUT,
+            ) as response:
+                status, body = response.status, await response.read()
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise CatalogueUnavailable(f"GET /models: {said}") from error
+        if 200 <= status < 300:
+            return body
+        if status != 429:  # the rate of the catalogue says nothing of edits
+            self._rotation.record_answer(key, status, None, _now())
+        raise CatalogueUnavailable(f"GET /models answered {status}", status=status)
+
+    # --- keys -------------------------------------------------------------------------
+
+    @property
+    def backoff_seconds(self) -> float:
+        """How long every key has been asked to wait; 0 if one may be used."""
+        return self._rotation.backoff_seconds(_now())
+
+    @property
+    def has_good_key(self) -> bool:
+        """Is there a key that was not refused recently?"""
+        return self._rotation.has_good(_now())
+
+    @property
+    def keys(self) -> int:
+        """The number of keys."""
+        return len(self._keys)
+
+    @property
+    def refused_keys(self) -> int:
+        """The number of keys that were refused recently."""
+        return self._rotation.refused(_now())
+
+    def _hint(self, key: int) -> str:
+        """Names a key: its number where there are several, and its last characters."""
+        hint = _credential_hint(self._keys[key])
+        return hint if len(self._keys) == 1 else f"{key + 1}:{hint}"
+
+
+class CatalogueUnavailable(Exception):
+    """The list of models could not be read; `status` is the upstream's answer, if any."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def _credential_hint(key: str) -> str:
+    """The last four characters of an upstream key, enough to tell it from others."""
+    return f"…{key[-4:]}" if len(key) > 8 else "…"
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Before a connection is made: a request that can't be encoded has provably not left."""
+    for name, value in headers.items():
+        if _NOT_IN_A_HEADER.search(value):
+            raise ValueError(f"the header {name} can't hold such characters")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _printable(value: str) -> str:
+    """The characters that a header of ours may hold; the upstream may send any bytes."""
+    return "".join(character for character in value if " " <= character <= "~")
