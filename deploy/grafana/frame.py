@@ -1,4 +1,4 @@
-"""What both dashboards have around their panels: variables, links, marks, rows and ids."""
+"""The frame of both dashboards: variables, links, annotations, rows and ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.grafana.queries import JOB
 
 TAG = "image-edit-gateway"
 CLASSIC = 5
-"""What Grafana's editor calls a variable's query that is written out."""
+"""The query type of a variable whose query is written out."""
 
 
 def assembled(
@@ -24,7 +24,7 @@ def assembled(
     rows: Mapping[str, Sequence[Built]],
     marks: Mapping[str, tuple[str, str]],
 ) -> dashboard.Dashboard:
-    """A dashboard of these rows; `marks` are annotations: name → (expression, colour)."""
+    """A dashboard of these rows; `marks` are its annotations: name → (expression, colour)."""
     built = (
         frame.Dashboard(title)
         .uid(uid)
@@ -48,7 +48,7 @@ def assembled(
 
 
 def _numbered(made: dashboard.Dashboard) -> dashboard.Dashboard:
-    """Ids from 1 in the order of reading, so that links to a panel last."""
+    """Ids from 1 in the order of the rows, so that links to a panel stay valid."""
     for number, panel in enumerate(made.panels or [], start=1):
         panel.id_val = number
     return made
@@ -64,7 +64,7 @@ def _variables() -> list[Builder[dashboard.VariableModel]]:
 
 
 def _values(name: str, label: str, query: str) -> frame.QueryVariable:
-    """A choice of several, at first of all, which is also what has no such label."""
+    """A multiple choice; 'All', the default, also matches series without the label."""
     return (
         frame.QueryVariable(name)
         .label(label)
@@ -91,7 +91,7 @@ def _mark(name: str, expr: str, colour: str) -> frame.AnnotationQuery:
 
 
 def _to_the_other() -> frame.DashboardLink:
-    """A menu of all dashboards with our tag, which keeps the time and what was chosen."""
+    """Links to all dashboards with our tag, keeping the time range and the variables."""
     return (
         frame.DashboardLink("Gateway dashboards")
         .type(dashboard.DashboardLinkType.DASHBOARDS)

@@ -1,4 +1,4 @@
-"""Rows of the dashboard *Service* about what is behind requests: upstream, queue, cache, books."""
+"""Rows of the dashboard *Service* behind the requests: upstream, queue, cache, ledger."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from deploy.grafana.panels import ORANGE, RED, Built, chart, query
 from deploy.grafana.queries import BY_MODEL, HOUR, JOB, RATE, quantile, share, summed
 
 BROKEN = "5xx|timeout|failed|unsent"
-"""Results of upstream calls that are the upstream's fault, or the network's."""
+"""Results of upstream calls that failed by the upstream's or the network's fault."""
 
 
 def upstream() -> Sequence[Built]:
-    """What the upstream does with our calls."""
+    """Upstream calls and their results."""
     return [
         chart(
             "Calls by result",
-            "Upstream calls a second, by the class of the status or how they broke. 4xx are its "
-            "own refusals; 5xx, timeout and failed may have been charged; unsent never was.",
+            "Upstream calls per second, by status class or kind of failure. 4xx: the upstream "
+            "refused; 5xx, timeout and failed: possibly charged; unsent: not charged.",
             CountsPerSecond,
             query(_calls("result"), "{{result}}"),
             stacked=True,
         ),
         chart(
-            "Calls that broke",
-            "Upstream calls that ended in a 5xx, a time-out or a broken connection, of all calls, "
-            "by model. Above the line see the runbook, GatewayUpstreamErrors.",
+            "Failed calls",
+            "Share of upstream calls that ended in a 5xx, a time-out or a broken connection, by "
+            "model. Above the line see the runbook, GatewayUpstreamErrors.",
             PercentUnit,
             query(share(_calls("model", BROKEN), _calls("model")), "{{model}}"),
             steps=((0.1, RED),),
         ),
         chart(
-            "Upstream time by model",
-            "95 of 100 calls were answered within this.",
+            "Upstream latency by model",
+            "The 95th percentile of the duration of upstream calls.",
             Seconds,
             query(quantile(0.95, "upstream_seconds", BY_MODEL, "model"), "{{model}}"),
         ),
         chart(
-            "Tried again",
-            "Calls a second that were made again since the try before had provably bought "
-            "nothing, by what had come of it.",
+            "Upstream retries",
+            "Calls per second that were retried because the previous attempt certainly bought "
+            "nothing, by the reason.",
             CountsPerSecond,
             query(_rate("gateway_upstream_retries_total", "reason"), "{{reason}}"),
         ),
         chart(
-            "Our account refused",
-            "Calls a second that the upstream refused with 401, 402 or 403: its key is wrong or "
-            "has no credit. Nobody but us can mend that: see GatewayUpstreamAccountRefused.",
+            "Account refusals",
+            "Calls per second that the upstream refused with 401, 402 or 403: the key is wrong or "
+            "has no credit. See the runbook, GatewayUpstreamAccountRefused.",
             CountsPerSecond,
             query(_rate("gateway_upstream_account_refusals_total"), "401, 402, 403"),
             steps=((0.001, RED),),
         ),
         chart(
             "Circuit",
-            "1 while a gateway makes no upstream calls but a few to try, since too many in a row "
-            "have failed. Hits are served all the same.",
+            "1 while the circuit of a gateway is open: after too many consecutive failures it "
+            "makes no upstream calls except probes. Hits are still served.",
             Short,
             query(f"max by (instance) (gateway_circuit_open{{{JOB}}})", "{{instance}}"),
             stairs=True,
@@ -73,29 +73,29 @@ def upstream() -> Sequence[Built]:
 
 
 def saturation() -> Sequence[Built]:
-    """Where requests wait."""
+    """Where requests queue."""
     return [
         chart(
-            "Under way",
-            "Flights are edits being bought, each for all who ask for it; followers are requests "
-            "that share one; calls are what is with the upstream right now.",
+            "In flight",
+            "Flights: edits being bought. Followers: requests that wait for the flight of another "
+            "request. Calls: upstream calls in flight.",
             Short,
             query(_gauge("gateway_flights"), "flights"),
             query(_gauge("gateway_followers"), "followers"),
             query(_gauge("gateway_upstream_in_flight"), "calls"),
         ),
         chart(
-            "Waiting for a call",
-            "Flights that wait for their turn with the upstream. Where this stays above zero, "
-            "`[upstream] max_connections` or the upstream's rate is what holds them up.",
+            "Queue length",
+            "Flights that wait for a slot. If this stays above zero, `[upstream] max_connections` "
+            "or the upstream's speed is the bottleneck.",
             Short,
             query(_gauge("gateway_upstream_queue_waiting"), "waiting"),
         ),
         chart(
-            "Time waited for a call",
-            "Half, and 95 of 100 calls, waited less than this for their turn.",
+            "Queue time",
+            "The median and the 95th percentile of the wait for a slot.",
             Seconds,
-            query(quantile(0.5, "upstream_queue_seconds", JOB), "half"),
+            query(quantile(0.5, "upstream_queue_seconds", JOB), "median"),
             query(quantile(0.95, "upstream_queue_seconds", JOB), "95 %"),
             steps=((30, ORANGE),),
         ),
@@ -103,45 +103,45 @@ def saturation() -> Sequence[Built]:
 
 
 def cache() -> Sequence[Built]:
-    """What is stored, and where it may run out of room.
+    """What is stored, and how much room is left.
 
-    Gateways that share a folder tell the same of it, so nothing is added up here.
+    Gateways that share a folder report the same values, so nothing is added up here.
     """
     folders = f"by (instance, folder) (gateway_disk_{{}}_bytes{{{{{JOB}}}}})"
     free, size = f"min {folders.format('free')}", f"max {folders.format('size')}"
     return [
         chart(
-            "Size of the cache",
-            "Bytes of stored results on each gateway's disk, and how many there may be: at the "
-            "limit the least recently used make room.",
+            "Cache size",
+            "Bytes of stored results on each gateway's disk, and the limit, at which the least "
+            "recently used results are evicted.",
             BytesIEC,
             query(_each("gateway_cache_bytes"), "{{instance}}"),
             query(f"max(gateway_cache_max_bytes{{{JOB}}})", "limit"),
         ),
         chart(
-            "Results stored",
-            "How many results each gateway's disk holds.",
+            "Stored results",
+            "Number of results on each gateway's disk.",
             Short,
             query(_each("gateway_cache_entries"), "{{instance}}"),
         ),
         chart(
             "Evicted and damaged",
-            "Results a second that made room for others, and that were found damaged and thrown "
-            "away. A damaged one is bought again; more than a few point to the disk.",
+            "Results per second that were evicted, and that were found damaged and deleted. A "
+            "damaged result is bought again; more than a few indicate a failing disk.",
             CountsPerSecond,
             query(_rate("gateway_cache_evictions_total"), "evicted"),
             query(_rate("gateway_cache_damaged_total"), "damaged"),
         ),
         chart(
             "Age of the oldest result",
-            "Where this is well below the `ttl`, results make room before their time: a larger "
-            "`max_bytes` would save money.",
+            "If this is well below the `ttl`, results are evicted early: a larger `max_bytes` "
+            "would save money.",
             DurationSeconds,
             query(_each("gateway_cache_oldest_entry_age_seconds"), "{{instance}}"),
         ),
         chart(
             "Disk free",
-            "What is free of the disk under each folder. Below the line see the runbook, "
+            "Free share of the disk of each folder. Below the line see the runbook, "
             "GatewayDiskNearlyFull.",
             PercentUnit,
             query(f"{free} / {size}", "{{instance}} {{folder}}"),
@@ -149,10 +149,9 @@ def cache() -> Sequence[Built]:
             top=1,
         ),
         chart(
-            "Troubles survived",
-            "Things an hour that went wrong and were survived, of the five worst parts (the "
-            "journal has a line for each); and what the store of results could not do: a miss, no "
-            "error.",
+            "Recovered failures",
+            "Failures per hour from which the gateway recovered, of the five parts with most (the "
+            "log has a line for each); and failures of the result store, each of which is a miss.",
             Short,
             query(f"topk(5, {HOUR} * {_rate('gateway_trouble_total', 'part')})", "{{part}}"),
             query(
@@ -163,28 +162,28 @@ def cache() -> Sequence[Built]:
     ]
 
 
-def books() -> Sequence[Built]:
-    """What is held, and what is not written yet."""
+def ledger() -> Sequence[Built]:
+    """Open reservations, and usage that is not written yet."""
     return [
         chart(
             "Reservations",
-            "Open: money held for calls under way. Unresolved: held for longer than any call can "
-            "last, or by a gateway that is gone; see the runbook, GatewayReservationsUnresolved.",
+            "Open: of calls in flight. Unresolved: older than any call can last, or of a gateway "
+            "that has died; see the runbook, GatewayReservationsUnresolved.",
             Short,
             query(f"max(gateway_reservations_open{{{JOB}}})", "open"),
             query(f"max(gateway_reservations_unresolved{{{JOB}}})", "unresolved"),
         ),
         chart(
-            "Usage rows that wait",
-            "Rows of `gateway usage` that are not in the state yet; they are written in batches, "
-            "and wait while the state can't be reached.",
+            "Unwritten usage rows",
+            "Rows of `gateway usage` that are not in the state yet. They are written in batches, "
+            "and wait while the state cannot be reached.",
             Short,
             query(_gauge("gateway_usage_rows_waiting"), "rows"),
         ),
         chart(
-            "Age of the oldest waiting row",
-            "How far `gateway usage` is behind. Money is not: it is in the ledger before an "
-            "answer goes out.",
+            "Age of the oldest unwritten row",
+            "How far `gateway usage` lags behind. The ledger does not lag: costs are booked before "
+            "an answer is sent.",
             Seconds,
             query(_each("gateway_usage_lag_seconds"), "{{instance}}"),
             steps=((60, ORANGE),),

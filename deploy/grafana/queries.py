@@ -1,4 +1,4 @@
-"""The questions that panels ask, in PromQL; right for one process and for many.
+"""The PromQL queries of the panels, correct for one process and for many.
 
 What a process counts is added up over all of them. What is read from the state they share
 (budgets, reservations) is the same in each, so the greatest stands for it.
@@ -41,7 +41,7 @@ def ratio(amount: str, count: str) -> str:
 
 
 def requests(by: str = "", outcomes: str = "", over: str = RATE) -> str:
-    """Requests a second of the chosen teams and models."""
+    """Requests per second of the selected teams and models."""
     only = f', outcome=~"{outcomes}"' if outcomes else ""
     return summed(f"rate(gateway_requests_total{{{BY_BOTH}{only}}}[{over}])", by)
 
@@ -69,7 +69,7 @@ def counted(metric: str, by: str = "", over: str = RANGE) -> str:
 
 
 def hourly(metric: str, by: str) -> str:
-    """The same at the moment's pace, an hour."""
+    """The same as a rate per hour."""
     return f"{HOUR} * {summed(f'rate(gateway_{metric}_total{{{BY_BOTH}}}[{RATE}])', by)}"
 
 
@@ -89,7 +89,7 @@ def used(selector: str) -> str:
 
 
 def left(selector: str) -> str:
-    """What can still be spent: neither spent nor held by calls under way."""
+    """What can still be spent: neither spent nor held by calls in flight."""
     parts = (budget(f"{part}_dollars", selector) for part in ("limit", "spent", "held"))
     return f"clamp_min({' - '.join(parts)}, 0)"
 
@@ -106,7 +106,7 @@ def gone(selector: str) -> str:
 
 
 def forecast(selector: str) -> str:
-    """What each window will have cost at its end if it goes on as it has gone so far.
+    """What each window will have cost at its end if spending continues at the same rate.
 
     A window's first twentieth counts as a whole one: one early edit foretells little.
     """

@@ -1,11 +1,11 @@
-"""The dashboard *Service*: is the gateway well, how fast is it, and where do requests wait."""
+"""The dashboard *Service*: health, latency, and where requests queue."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.frame import assembled
-from deploy.grafana.machinery import books, cache, saturation, upstream
+from deploy.grafana.machinery import cache, ledger, saturation, upstream
 from deploy.grafana.panels import RED
 from deploy.grafana.queries import JOB
 from deploy.grafana.traffic import latency, now, traffic
@@ -16,8 +16,8 @@ def service() -> Dashboard:
     return assembled(
         uid="gateway-service",
         title="Image edits: service",
-        description="Traffic, latency, the upstream, saturation, the cache and the books of the "
-        "image-edit gateway. Panels that count by neither team nor model are about all of them.",
+        description="Traffic, latency, upstream, saturation, cache and ledger of the image-edit "
+        "gateway. Panels without a team or model cover all of them.",
         since="now-3h",
         rows={
             "Now": now(),
@@ -26,7 +26,7 @@ def service() -> Dashboard:
             "Upstream": upstream(),
             "Saturation": saturation(),
             "Cache and disks": cache(),
-            "Books": books(),
+            "Ledger and usage": ledger(),
         },
         marks={"Circuit open": (f"max by (instance) (gateway_circuit_open{{{JOB}}}) > 0", RED)},
     )

@@ -1,4 +1,4 @@
-"""The dashboard *Spend*: what each team paid and saved, and whether its money will last."""
+"""The dashboard *Spend*: what each team spent and saved, and whether its budget will last."""
 
 from __future__ import annotations
 
@@ -56,64 +56,61 @@ def spend() -> Dashboard:
         uid="gateway-spend",
         title="Image edits: spend",
         description="What image edits cost, what the gateway saved, and how long budgets last. "
-        "Sums over a time range are Prometheus's estimates; `gateway usage` and `gateway ledger` "
-        "are exact.",
+        "Totals over a time range are Prometheus's estimates; `gateway usage` and `gateway "
+        "ledger` are exact.",
         since="now-7d",
         rows={
-            "In this time range": _at_a_glance(),
+            "Totals": _totals(),
             "Teams": _teams(),
             "Budgets": _budgets(),
-            "Where it goes": _where_it_goes(),
+            "Keys and models": _keys_and_models(),
         },
         marks={"Budget used up": (f"{used(JOB)} >= 1", RED)},
     )
 
 
-def _at_a_glance() -> Sequence[Built]:
+def _totals() -> Sequence[Built]:
     cost, saved = counted(COST), counted(SAVED)
     return [
         number(
             "Spent",
-            "What the upstream was paid, as it was settled. Corrections that are booked later "
-            "are in the ledger only.",
+            "Cost of upstream calls, as settled. Later corrections are in the ledger only.",
             Dollars,
             instant(cost),
             decimals=2,
         ),
         number(
             "Saved",
-            "What requests would have cost that were served from the cache, shared a call under "
-            "way, or were an SDK's retry of a call that had been paid.",
+            "What requests would have cost that were hits, shared a call in flight, or were an "
+            "SDK's retry of a paid call.",
             Dollars,
             instant(saved),
             decimals=2,
         ),
         number(
             "Saved share",
-            "Saved, of spent and saved together. 50 % means that every other dollar's worth of "
-            "pictures was free.",
+            "Saved, as a share of spent plus saved. 50 %: half of the pictures' value was free.",
             PercentUnit,
             instant(ratio(saved, f"({cost} + {saved})")),
         ),
         number(
             "Paid pictures",
-            "Pictures that the upstream was paid for, estimates among them.",
+            "Pictures bought from the upstream, estimates included.",
             Short,
             instant(counted(PICTURES)),
             decimals=0,
         ),
         number(
             "Cost per picture",
-            "Spent, divided by paid pictures. Where it rises, the mix of models has changed, or "
-            "a price.",
+            "Spent, divided by paid pictures. A rise means another mix of models, or a new price.",
             Dollars,
             instant(ratio(cost, counted(PICTURES))),
             decimals=4,
         ),
         number(
             "Estimated share",
-            "The part of spent whose cost the upstream did not state: booked at the ceiling. "
-            "Above 5 % see the runbook, GatewayCostsEstimated.",
+            "Share of spent whose cost the upstream did not state: booked at the ceiling. Above "
+            "5 % see the runbook, GatewayCostsEstimated.",
             PercentUnit,
             instant(share(counted("estimated_dollars"), cost)),
             steps=((0.05, ORANGE), (0.2, RED)),
@@ -125,8 +122,7 @@ def _teams() -> Sequence[Built]:
     return [
         chart(
             "Spent by team",
-            "Dollars an hour at each moment's pace, teams upon each other: the height is what all "
-            "of them spend.",
+            "Dollars per hour, stacked by team: the height is the total of all teams.",
             Dollars,
             query(hourly(COST, "team"), "{{team}}"),
             width=12,
@@ -134,8 +130,8 @@ def _teams() -> Sequence[Built]:
         ),
         chart(
             "Saved by cause",
-            "Dollars an hour that were not spent. reuse: from the cache; coalesced: shared a call "
-            "under way; automatic_retry: an SDK asked again for what was paid already.",
+            "Dollars per hour that were not spent. reuse: a hit; coalesced: shared a call in "
+            "flight; automatic_retry: an SDK repeated a request that was already paid.",
             Dollars,
             query(hourly(SAVED, "cause"), "{{cause}}"),
             width=12,
@@ -143,8 +139,8 @@ def _teams() -> Sequence[Built]:
         ),
         sheet(
             "Teams",
-            "A row for each team, over the time range. Hit share is of the answers with a "
-            "picture: those that cost nothing.",
+            "One row per team, over the time range. Hit share: of the answers with a picture, "
+            "those that cost nothing.",
             [
                 ("Spent", Dollars, counted(COST, "team")),
                 ("Saved", Dollars, counted(SAVED, "team")),
@@ -166,9 +162,9 @@ def _budgets() -> Sequence[Built]:
     return [
         sheet(
             "Budgets",
-            "A row for each account with a budget, as it is now; the organisation's has no team. "
-            "Held is reserved by calls under way. Forecast is what the window will have cost at "
-            "its end if it goes on as so far: orange from 80 % of the budget, red from all of it.",
+            "One row per account with a budget, as of now; the organisation has no team. Held: "
+            "reserved by calls in flight. Forecast: cost at the end of the window if spending "
+            "continues at the same rate; orange from 80 % of the budget, red from 100 %.",
             [
                 ("Budget", Dollars, budget("limit_dollars", OF_ANY)),
                 ("Spent", Dollars, budget("spent_dollars", OF_ANY)),
@@ -177,7 +173,7 @@ def _budgets() -> Sequence[Built]:
                 ("Used", PercentUnit, used(OF_ANY)),
                 ("Forecast", Dollars, forecast(OF_ANY)),
                 ("Forecast of budget", PercentUnit, f"{forecast(OF_ANY)} / {limit(OF_ANY)}"),
-                ("Window gone", PercentUnit, gone(OF_ANY)),
+                ("Window elapsed", PercentUnit, gone(OF_ANY)),
                 ("Ends in", DurationSeconds, f"{ends(OF_ANY)} - time()"),
             ],
             labels={"job": "Gateway", "level": "Level", "team": "Team", "period": "Period"},
@@ -186,8 +182,8 @@ def _budgets() -> Sequence[Built]:
         ),
         bars(
             "Budget used",
-            "What each team has spent of its budget in the window that runs. At 100 % nothing "
-            "more is bought; what is stored is still served.",
+            "Share of each team's budget that is spent in the current window. At 100 % nothing "
+            "more is bought; stored pictures are still served.",
             PercentUnit,
             instant(f"sort_desc({used(OF_TEAMS)})", "{{team}} · {{period}}"),
             steps=NEARLY,
@@ -195,16 +191,16 @@ def _budgets() -> Sequence[Built]:
         ),
         chart(
             "Budget left",
-            "Dollars that each team can still spend; it jumps up where a window begins or a limit "
-            "is raised.",
+            "Dollars that each team can still spend. It rises when a window begins or a limit is "
+            "raised.",
             Dollars,
             query(left(OF_TEAMS), "{{team}} · {{period}}"),
         ),
         chart(
             "Forecast of budget",
-            "What each window will have cost at its end, as a part of the budget, if it goes on "
-            "as so far. Above the line at 100 % the money will not last. The first twentieth of a "
-            "window counts as a whole one.",
+            "Cost at the end of each window, as a share of the budget, if spending continues at "
+            "the same rate. Above 100 % the budget will not last. The first twentieth of a window "
+            "counts as a whole twentieth.",
             PercentUnit,
             query(f"{forecast(OF_TEAMS)} / {limit(OF_TEAMS)}", "{{team}} · {{period}}"),
             steps=((0.8, YELLOW), (1.0, RED)),
@@ -213,31 +209,31 @@ def _budgets() -> Sequence[Built]:
     ]
 
 
-def _where_it_goes() -> Sequence[Built]:
+def _keys_and_models() -> Sequence[Built]:
     return [
         bars(
-            "Keys that spend most",
-            "The ten keys with the highest cost in the time range. `gateway keys list` says whose "
-            "a key is; those beyond the number that is told apart are `other`.",
+            "Keys by cost",
+            "The ten keys with the highest cost in the time range. `gateway keys list` shows whose "
+            "a key is; keys beyond the label limit are `other`.",
             Dollars,
             instant(_top_keys("cost"), "{{team}} · {{key}}"),
         ),
         bars(
-            "Keys that save most",
-            "The ten keys whose requests were most often free, by what they would have cost.",
+            "Keys by savings",
+            "The ten keys with the highest savings in the time range.",
             Dollars,
             instant(_top_keys("saved"), "{{team}} · {{key}}"),
         ),
         bars(
-            "Models that cost most",
+            "Models by cost",
             "The ten models with the highest cost in the time range.",
             Dollars,
             instant(f"topk(10, {counted(COST, 'model')} > 0)", "{{model}}"),
         ),
         chart(
             "Cost per picture by model",
-            "What a paid picture of each model costs. A step is a new price: compare it with the "
-            "model's `price_ceiling_usd`.",
+            "Cost of a paid picture by model. A step is a new price: compare it with the model's "
+            "`price_ceiling_usd`.",
             Dollars,
             query(
                 ratio(counted(COST, "model", RATE), counted(PICTURES, "model", RATE)), "{{model}}"
@@ -245,16 +241,16 @@ def _where_it_goes() -> Sequence[Built]:
         ),
         chart(
             "Estimated costs",
-            "Dollars an hour that were booked at the ceiling, since the upstream stated no cost. "
-            "`gateway ledger list --estimated` lists them; its statement settles them.",
+            "Dollars per hour booked at the ceiling, since the upstream stated no cost. `gateway "
+            "ledger list --estimated` lists the calls; the upstream's statement settles them.",
             Dollars,
             query(hourly("estimated_dollars", "team"), "{{team}}"),
             stacked=True,
         ),
         chart(
             "Overruns",
-            "Calls an hour that cost more than was reserved for them. Raise the model's "
-            "`price_ceiling_usd`: until then a budget can be passed by the difference.",
+            "Calls per hour that cost more than their reservation. Raise the model's "
+            "`price_ceiling_usd`: until then a budget can be exceeded by the difference.",
             Short,
             query(
                 f"{HOUR} * {summed(f'rate(gateway_overruns_total{{{BY_BOTH}}}[{RATE}])', 'model')}",
