@@ -1,5 +1,4 @@
-# Two commands do all the set-up on a fresh machine: `make run` and `make test`.
-# Only python3 with venv, and make, are assumed.
+# Each target installs what it needs into .venv; only python3 with venv, and make, are assumed.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,29 +7,30 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: run test test-long check docs dashboards pictures bench lock clean
 
-# The demo where DEEPSHI_API_KEY is unset, else the gateway.
+# The gateway, or the demo while DEEPSHI_API_KEY is unset.
 run: $(VENV)/.run
 	@if [ -z "$$DEEPSHI_API_KEY" ]; then exec $(BIN)/gateway demo; else exec $(BIN)/gateway serve; fi
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Grafana's dashboards, from deploy/grafana/*.py.
+# Write Grafana's dashboards from deploy/grafana/*.py.
 dashboards: $(VENV)/.test
 	$(BIN)/python -m deploy.grafana
 
-# docs/dashboard-*.png, from a minute of traffic under a real Prometheus.
+# Draw docs/dashboard-*.png from a minute of traffic under a real Prometheus.
 pictures: $(VENV)/.test
 	$(BIN)/python -m tests.dashboards.pictures
 
+# Write the documents that are made from code: metrics, settings, faults, the packages' picture.
 docs: $(VENV)/.test
 	$(BIN)/python -m tests.support.documents
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long -v --durations=0
 
-# Some ten minutes; with wrk, and what of nginx, Lua and LiteLLM there is. Writes
-# tests/benchmarks/results/ and the README's section.
+# Compare the gateway with wrk against nginx + Lua and LiteLLM, if installed: some ten minutes.
+# Writes tests/benchmarks/results/ and docs/speed.md.
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks
 
@@ -47,17 +47,17 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.python pyproject.toml
-	@echo "Installing (once; about half a minute) …"
+	@echo "Installing (once, about half a minute) …"
 	@$(PIP) install --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml
-	@echo "Installing with what the tests need (once; about a minute) …"
+	@echo "Installing, with test dependencies (once, about a minute) …"
 	@$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.run
 
-# What the image installs, for every platform and Python: pinned, with hashes. `make lock` keeps
-# the versions that are there as long as pyproject.toml allows them; `make lock UPGRADE=1` does not.
+# Lock what the image installs, for every platform and Python, with hashes. `make lock` keeps the
+# locked versions that pyproject.toml allows; `make lock UPGRADE=1` takes the newest.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' \
 	$(if $(UPGRADE),--upgrade)

@@ -1,4 +1,4 @@
-"""What `make lock` locks: every extra that is not for the tests, and what builds the wheel."""
+"""What `make lock` locks: every extra except `test`, and the build requirements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_SHIPPED = frozenset({"test"})
 
 
 def extras() -> list[str]:
-    """The names of the extras that an image carries."""
+    """The names of the extras that the image contains."""
     return sorted(set(PYPROJECT["project"]["optional-dependencies"]) - NOT_SHIPPED)
 
 
