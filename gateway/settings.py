@@ -42,6 +42,7 @@ from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
 
 PREFIX = "GATEWAY_"
+_DISK, _SQLITE = "disk:", "sqlite:"
 _PLACEHOLDER = "CHANGE-ME"
 DEFAULT_FILE = Path("config/gateway.toml")
 DOCUMENTED_PRICES = MappingProxyType({"deepshi-image-1": {"price_ceiling_usd": "0.01"}})
@@ -207,6 +208,16 @@ class CacheSettings(SettingsSection):
     failure_memory_seconds: Seconds = 120.0
     refusal_memory_seconds: Seconds = 60.0
 
+    @property
+    def bucket_url(self) -> str | None:
+        """The object store; None where results are on this machine's disk alone."""
+        return None if self.url.startswith(_DISK) else self.url
+
+    @property
+    def folder(self) -> Path:
+        """The folder for results on this machine's disk, in front of an object store too."""
+        return Path(self.local_folder if self.bucket_url else self.url.removeprefix(_DISK))
+
 
 class StateSettings(SettingsSection):
     url: SecretText = Field(
@@ -216,6 +227,17 @@ class StateSettings(SettingsSection):
     refresh_seconds: Seconds = 0.4
     lease_seconds: Annotated[Seconds, Field(ge=1)] = 10.0
     usage_days: NaturalCount = 90
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of SQLite; None where the state is in PostgreSQL."""
+        return Path(self.url.removeprefix(_SQLITE)) if self.url.startswith(_SQLITE) else None
+
+    @property
+    def printable_url(self) -> str:
+        """The URL without its user and password."""
+        scheme, separator, rest = self.url.partition("://")
+        return f"{scheme}://…@{rest.rpartition('@')[2]}" if separator and "@" in rest else self.url
 
 
 class RequestLimitSettings(SettingsSection):

@@ -68,7 +68,7 @@ def findings(settings: Settings) -> list[CheckFinding]:
 
 async def _state(settings: Settings) -> list[CheckFinding]:
     try:
-        database = open_database(settings.state.url)
+        database = open_database(settings.state)
     except SettingsError as error:
         return [CheckFinding("state", False, str(error))]
     try:
@@ -97,11 +97,10 @@ async def _counts(tx: Transaction) -> tuple[int, int]:
 
 
 async def _results(settings: Settings) -> list[CheckFinding]:
-    cache = settings.cache
-    if cache.url.startswith("disk:"):
-        return [_folder("results", Path(cache.url.removeprefix("disk:")))]
-    local = _folder("results", Path(cache.local_folder))
-    return [local, await _bucket(settings)] if local.good else [local]
+    local = _folder("results", settings.cache.folder)
+    if local.good and settings.cache.bucket_url:
+        return [local, await _bucket(settings)]
+    return [local]
 
 
 async def _bucket(settings: Settings) -> CheckFinding:

@@ -133,24 +133,19 @@ def _announce(settings: Settings, url: str) -> None:
         _log(settings).note(
             f"the gateway serves at {url} until it is told to stop",
             upstream=settings.upstream.base_url,
-            state=_without_password(settings.state.url),
+            state=settings.state.printable_url,
             results=settings.cache.url,
         )
         return
     click.echo(
         f"The gateway serves at {url}  (a client's base_url is {url}/v1)\n"
         f"  upstream  {settings.upstream.base_url}\n"
-        f"  state     {_without_password(settings.state.url)}\n"
+        f"  state     {settings.state.printable_url}\n"
         f"  results   {settings.cache.url}\n"
         f"  metrics   {url}/metrics\n"
         "Ctrl-C stops it.",
         err=True,
     )
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://…@{rest.rpartition('@')[2]}" if separator and "@" in rest else url
 
 
 def reason_of(error: OSError) -> str:

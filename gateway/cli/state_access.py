@@ -59,7 +59,7 @@ def with_database(
     """Run `work` on the state's database. Raises ClickException, whose message is one line."""
 
     async def run() -> Result:
-        database = open_database(settings.state.url)
+        database = open_database(settings.state)
         try:
             if migrated:
                 await migrate(database)

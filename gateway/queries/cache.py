@@ -132,7 +132,7 @@ class Housekeeper:
 
         usage, by_use, by_saving = await self._database.read(read)
         cache = self._settings.cache
-        bounded = team is None and cache.url.startswith("disk:")
+        bounded = team is None and cache.bucket_url is None
         return Holdings(
             team=team,
             stats=stats,

@@ -86,7 +86,7 @@ def _context(settings: Settings, log: EventLog, worker_slot: WorkerSlot | None) 
         log=log,
         metrics=Metrics(VERSION, worker_slot),
         spans=open_spans(settings),
-        database=open_database(settings.state.url),
+        database=open_database(settings.state),
         clock=clock,
         owner=Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock()),
     )

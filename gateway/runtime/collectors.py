@@ -154,12 +154,10 @@ def _existing(folder: Path) -> Path:
 
 def _folders(settings: Settings) -> dict[str, Path]:
     """The folders on this machine's disks; the state only where it is a file."""
-    url = settings.cache.url
-    on_disk = url.startswith("disk:")
     folders = {
-        "results": Path(url.removeprefix("disk:") if on_disk else settings.cache.local_folder),
+        "results": settings.cache.folder,
         "spool": Path(settings.server.spool_folder or tempfile.gettempdir()),
     }
-    if settings.state.url.startswith("sqlite:"):
-        folders["state"] = Path(settings.state.url.removeprefix("sqlite:")).parent
+    if settings.state.sqlite_file:
+        folders["state"] = settings.state.sqlite_file.parent
     return folders

@@ -6,55 +6,51 @@ An engine whose optional dependency is missing raises SettingsError with the ext
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
 
 from gateway.cache.disk import DiskStore
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Database
 from gateway.database.sqlite import SqliteDatabase
-from gateway.settings import CacheSettings, Settings, SettingsError
+from gateway.settings import CacheSettings, Settings, SettingsError, StateSettings
 from gateway.telemetry.spans import NO_SPANS, Spans
 from gateway.upstream.client import UpstreamClient
 
 VERSION = version("image-edit-gateway")
 
 
-def open_database(url: str) -> Database:
-    """The database of a state URL; it connects on first use. Raises SettingsError."""
-    kind, _, rest = url.partition(":")
-    if kind == "sqlite":
-        return SqliteDatabase(Path(rest))
+def open_database(state: StateSettings) -> Database:
+    """The database of the state; it connects on first use. Raises SettingsError."""
+    if state.sqlite_file:
+        return SqliteDatabase(state.sqlite_file)
     try:
         from gateway.database.postgres import PostgresDatabase
     except ImportError:
         raise _extra_missing("[state] url: PostgreSQL needs", "postgres") from None
-    return PostgresDatabase(url)
+    return PostgresDatabase(state.url)
 
 
 def open_results(settings: Settings) -> ResultStore:
     """The result store of the cache URL. Raises SettingsError."""
     cache = settings.cache
-    on_disk = cache.url.startswith("disk:")
-    folder = cache.url.removeprefix("disk:") if on_disk else cache.local_folder
     try:
         local = DiskStore(
-            Path(folder),
+            cache.folder,
             max_bytes=cache.max_bytes,
             timeout_seconds=cache.timeout_seconds,
             memory_bytes=cache.memory_bytes,
         )
-        return local if on_disk else _open_bucket(cache, local)
+        return _open_bucket(cache, cache.bucket_url, local) if cache.bucket_url else local
     except ValueError as error:
         raise SettingsError(f"[cache] url: {error}") from None
 
 
-def _open_bucket(cache: CacheSettings, local: ResultStore) -> ResultStore:
+def _open_bucket(cache: CacheSettings, url: str, local: ResultStore) -> ResultStore:
     """A bucket with the local disk in front. Raises SettingsError, ValueError."""
     try:
         from gateway.cache.object_store import BucketStore
     except ImportError:
         raise _extra_missing("[cache] url: an object store needs", "objectstore") from None
-    return BucketStore(cache.url, local, cache.timeout_seconds)
+    return BucketStore(url, local, cache.timeout_seconds)
 
 
 def open_spans(settings: Settings) -> Spans:

@@ -62,7 +62,7 @@ def in_state(settings: Settings, operation: Operation[Result]) -> Result:
     """Run one operation on the state, from outside the gateway, as the CLI does."""
 
     async def run() -> Result:
-        database = open_database(settings.state.url)
+        database = open_database(settings.state)
         try:
             await migrate(database)
             return await database.write(operation)
