@@ -1,4 +1,4 @@
-"""Warnings before the wall: each mark of a budget is told once, off the path of requests."""
+"""Alerts at the thresholds of budgets: sent once each, off the path of requests."""
 
 from gateway.alerts.budget_monitor import BudgetMonitor
 from gateway.alerts.webhook_delivery import WebhookDelivery

@@ -1,12 +1,12 @@
-"""Watches what is spent of each budget and tells each mark once.
+"""Monitors the spending of each budget, and sends one alert for each threshold it passes.
 
-About once a second it asks the state, by one small statement, whether anything was spent or
-changed; only then it looks at the accounts whose spending has moved. A mark is told by the
-process that gets to write it down: by a line of the journal, a metric, and a webhook where
-there is one. What was told is in the state, so that a restart repeats and misses nothing.
+About once a second one small statement asks the state whether anything was spent or changed;
+only then are the accounts read whose spending moved. The process that writes an alert's row
+sends it: as a log line, a metric, and a webhook if one is set. The rows are in the state, so
+that a restart neither repeats nor misses an alert.
 
-With another limit the marks of a window count anew: whoever raises a budget hears when half
-of the new one is spent. Going back to an earlier limit repeats nothing.
+A changed limit resets the thresholds of its window: raise a budget, and the alert at half of
+the new one follows. Going back to an earlier limit repeats no alert.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 from gateway.alerts.message import facts_of
 from gateway.alerts.rules.thresholds import PassedThreshold, newly_passed
-from gateway.alerts.tables import thresholds as state
-from gateway.alerts.tables.thresholds import Claim, Signs, Watched
+from gateway.alerts.tables import thresholds
+from gateway.alerts.tables.thresholds import Claim, MonitoredBudget, Snapshot
 from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import Database, Transaction
 from gateway.ledger.rules.budget import OverBudget
@@ -28,37 +28,37 @@ from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 
-LOOK_SECONDS = 1.0
+INTERVAL_SECONDS = 1.0
 KEPT_MS = 100 * 86_400_000
-"""How long it is kept what was told: longer than any window that ends."""
+"""How long alerts are kept: longer than any window that ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a look has found, for the next one to compare with."""
+class _LastCheck:
+    """What the last check read, for the next one to compare with."""
 
     change: int = -1
     spent_nanos: int = -1
-    marks: Mapping[str, state.GenerationCounters] = field(default_factory=dict)
+    counters: Mapping[str, thresholds.GenerationCounters] = field(default_factory=dict)
 
-    def shows(self, signs: Signs) -> bool:
-        """Is this what the state still says?"""
-        return (self.change, self.spent_nanos) == (signs.change, signs.spent_nanos)
+    def is_current(self, snapshot: Snapshot) -> bool:
+        """True if nothing was spent or changed since."""
+        return (self.change, self.spent_nanos) == (snapshot.change, snapshot.spent_nanos)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A look's outcome: those whose spending has moved, and how many posts are due."""
+class _CheckResult:
+    """The budgets whose spending moved, and the number of webhooks that are due."""
 
-    seen: _Seen
+    last_check: _LastCheck
     due: int
-    moved: Sequence[Watched]
+    moved: Sequence[MonitoredBudget]
 
 
 class BudgetMonitor:
-    """Watches every budget for one process; several may watch the same state.
+    """Monitors every budget. Several processes may monitor the same thresholds.
 
-    `percents` are the usual marks, for those who have none of their own.
+    `percents` are the default thresholds, for accounts without thresholds of their own.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class BudgetMonitor:
         log: EventLog,
         now_ms: Callable[[], int],
         on_failure: Callable[[str, BaseException], None],
-        look_seconds: float = LOOK_SECONDS,
+        interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._database = database
         self._delivery = delivery
@@ -82,70 +82,73 @@ class BudgetMonitor:
         self._log = log
         self._now_ms = now_ms
         self._on_failure = on_failure
-        self._look_seconds = look_seconds
-        self._seen = _Seen()
+        self._interval_seconds = interval_seconds
+        self._last_check = _LastCheck()
         self._refused: dict[str, int] = {}
 
     def refused(self, over: OverBudget) -> None:
-        """An edit was refused, because this budget does not cover it. Never waits."""
+        """An edit was refused because this budget does not cover it. Never waits."""
         if over.kind == "budget":
             self._refused[over.account.id] = over.limit
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check for ever."""
         while True:
-            await self._try_to_look()
-            await asyncio.sleep(self._look_seconds)
+            await self._try_to_check()
+            await asyncio.sleep(self._interval_seconds)
 
     async def close(self) -> None:
-        """Look for a last time."""
-        await self._try_to_look()
+        """Check for a last time."""
+        await self._try_to_check()
         await self._delivery.close()
 
-    async def _try_to_look(self) -> None:
+    async def _try_to_check(self) -> None:
         try:
-            await self.look()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may mend it
+            await self.check()
+        except Exception as error:  # noqa: BLE001 - the next check may succeed
             self._on_failure("warnings", error)
 
-    async def look(self) -> None:
-        """Tell what is newly passed, and begin to post what is due. Raises StateUnavailable."""
+    async def check(self) -> None:
+        """Send alerts for thresholds newly passed, and start webhooks that are due.
+
+        Raises StateUnavailable.
+        """
         refused, now_ms = dict(self._refused), self._now_ms()
 
-        async def find(tx: Transaction) -> _Found:
-            return await self._find(tx, refused, now_ms)
+        async def find(tx: Transaction) -> _CheckResult:
+            return await self._read(tx, refused, now_ms)
 
         found = await self._database.read(find)
         claims = [claim for each in found.moved for claim in self._claims(each, refused)]
         if claims:
-            await self._tell(claims, now_ms)
-        self._seen = found.seen
+            await self._notify(claims, now_ms)
+        self._last_check = found.last_check
         for account, limit in refused.items():
             if self._refused.get(account) == limit:
                 del self._refused[account]
         if found.due or any(claim.posted for claim in claims):
             await self._delivery.send_due()
 
-    async def _find(self, tx: Transaction, refused: Mapping[str, int], now_ms: int) -> _Found:
-        signs = await state.signs(tx, now_ms)
-        seen, moved = self._seen, set(refused)
-        if not seen.shows(signs):
-            marks = await state.marks(tx)
-            moved |= {name for name, mark in marks.items() if seen.marks.get(name) != mark}
-            seen = _Seen(signs.change, signs.spent_nanos, marks)
+    async def _read(self, tx: Transaction, refused: Mapping[str, int], now_ms: int) -> _CheckResult:
+        snapshot = await thresholds.read_snapshot(tx, now_ms)
+        last, moved = self._last_check, set(refused)
+        if not last.is_current(snapshot):
+            counters = await thresholds.generation_counters(tx)
+            moved |= {name for name, mark in counters.items() if last.counters.get(name) != mark}
+            last = _LastCheck(snapshot.change, snapshot.spent_nanos, counters)
         day = day_of(now_ms, self._zone)
-        watched = await state.watched(tx, moved, day, self._zone) if moved else ()
-        return _Found(seen, signs.due, watched)
+        budget = await thresholds.monitored_budgets(tx, moved, day, self._zone) if moved else ()
+        return _CheckResult(last, snapshot.due, budget)
 
-    def _claims(self, watched: Watched, refused: Mapping[str, int]) -> Iterable[Claim]:
-        """A claim to every mark that this account has newly passed."""
-        balance, account = watched.balance, watched.balance.account
-        was_refused = refused.get(account.id) == watched.limit_nanos
+    def _claims(self, budget: MonitoredBudget, refused: Mapping[str, int]) -> Iterable[Claim]:
+        """A claim to every threshold that this account has newly passed."""
+        balance, account = budget.balance, budget.balance.account
+        was_refused = refused.get(account.id) == budget.limit_nanos
         percents = newly_passed(
             spent_nanos=balance.spent_nanos,
-            limit_nanos=watched.limit_nanos,
-            percents=self._percents if watched.percents is None else watched.percents,
-            told=watched.told,
+            limit_nanos=budget.limit_nanos,
+            percents=self._percents if budget.percents is None else budget.percents,
+            notified=budget.notified,
             refused=was_refused,
         )
         for percent in percents:
@@ -153,28 +156,28 @@ class BudgetMonitor:
                 account=account.id,
                 level=account.level,
                 name=account.name,
-                team=watched.team,
+                team=budget.team,
                 percent=percent,
-                limit_nanos=watched.limit_nanos,
+                limit_nanos=budget.limit_nanos,
                 spent_nanos=balance.spent_nanos,
                 held_nanos=balance.held_nanos,
                 period=balance.period,
-                first_day=watched.first_day,
+                first_day=budget.first_day,
                 resets_ms=balance.resets_ms,
                 refused=was_refused,
             )
-            posted = bool(watched.webhook_url or self._delivery.webhook_url)
+            posted = bool(budget.webhook_url or self._delivery.webhook_url)
             yield Claim(f"wrn_{uuid.uuid4().hex}", passed, posted)
 
-    async def _tell(self, claims: Sequence[Claim], now_ms: int) -> None:
-        """Write the claims down, and tell those that nobody was quicker to write."""
+    async def _notify(self, claims: Sequence[Claim], now_ms: int) -> None:
+        """Write the claims, and send the alerts that no other process wrote first."""
 
         async def claim(tx: Transaction) -> Sequence[Claim]:
-            await state.forget(tx, now_ms - KEPT_MS)
-            return await state.claim(tx, claims, now_ms)
+            await thresholds.delete_old(tx, now_ms - KEPT_MS)
+            return await thresholds.claim(tx, claims, now_ms)
 
-        for mine in await self._database.write(claim, urgent=False):
-            self._metrics.warnings.labels(str(mine.passed.percent), "passed").inc()
-            facts = facts_of(mine.passed)
-            del facts["level"]  # the journal's own word; the account says it as well
-            self._log.warn("budget mark passed", id=mine.id, webhook=mine.posted, **facts)
+        for claimed in await self._database.write(claim, urgent=False):
+            self._metrics.warnings.labels(str(claimed.passed.percent), "passed").inc()
+            facts = facts_of(claimed.passed)
+            del facts["level"]  # the log's own key; `account` says it too
+            self._log.warn("budget mark passed", id=claimed.id, webhook=claimed.posted, **facts)

@@ -1,4 +1,4 @@
-"""A warning in words and in facts."""
+"""The message of an alert: a sentence and its facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVENT = "budget.mark_passed"
 
 
 def message_of(due: Due) -> dict[str, object]:
-    """A warning as it is posted: `text` for people and chat programs, the rest for machines.
+    """An alert as it is posted: `text` for people and chat programs, the rest for machines.
 
     `id` is the same at every attempt. Money is exact decimal text in dollars, times are
     ISO 8601 in UTC, `window` is the first day of the budget's window. What does not apply is
@@ -28,7 +28,7 @@ def message_of(due: Due) -> dict[str, object]:
 
 
 def facts_of(passed: PassedThreshold) -> dict[str, object]:
-    """What journal and webhook alike say of a mark."""
+    """The facts of a passed threshold, for log and webhook alike."""
     resets_ms = passed.resets_ms
     left_nanos = passed.limit_nanos - passed.spent_nanos - passed.held_nanos
     facts: dict[str, object] = {

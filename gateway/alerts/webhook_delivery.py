@@ -1,4 +1,4 @@
-"""Posts warnings to webhooks, beside everything else and never for long at one of them."""
+"""Delivery of alerts to webhooks, in tasks of their own and with a bounded time for each."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from gateway.telemetry.metrics import Metrics
 
 FIRST_WAIT_MS = 1_000
 CLOSE_SECONDS = 2.0
-MOST_POSTING = 8
-MOST_TAKEN = 8
-LEASE_MS = int(1000 * TIMEOUT_SECONDS * MOST_TAKEN) + 40_000
-"""Longer than it can take to post all that is taken at once, should it go to one address."""
+MAX_POSTING = 8
+MAX_TAKEN = 8
+LEASE_MS = int(1000 * TIMEOUT_SECONDS * MAX_TAKEN) + 40_000
+"""Longer than posting everything taken at once can last, even if all goes to one address."""
 
 
 class WebhookDelivery:
-    """Takes what is due out of the state's queue, and posts it or puts it back.
+    """Takes alerts that are due from the outbox, and posts or postpones them.
 
-    `webhook_url` is where warnings go of those who have none of their own, or "".
+    `webhook_url` is the default for accounts without a webhook of their own, or "".
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class WebhookDelivery:
         self._posting: set[asyncio.Task[None]] = set()
 
     async def send_due(self) -> None:
-        """Take what is due, as far as there is room, and begin to post it.
+        """Take alerts that are due, up to the maximum in progress, and start to post them.
 
-        What goes to one address goes one after the other, so that marks come in their order.
+        Alerts to one address are posted one after the other, so that they arrive in order.
         Raises StateUnavailable.
         """
-        if len(self._posting) >= MOST_POSTING:
+        if len(self._posting) >= MAX_POSTING:
             return
         now_ms = self._now_ms()
 
         async def take(tx: Transaction) -> Sequence[Due]:
-            return await outbox.take_due(tx, now_ms=now_ms, lease_ms=LEASE_MS, limit=MOST_TAKEN)
+            return await outbox.take_due(tx, now_ms=now_ms, lease_ms=LEASE_MS, limit=MAX_TAKEN)
 
         taken = sorted(await self._database.write(take, urgent=False), key=self._url_of)
         for url, dues in itertools.groupby(taken, key=self._url_of):
@@ -73,7 +73,7 @@ class WebhookDelivery:
             task.add_done_callback(self._posting.discard)
 
     async def close(self) -> None:
-        """Give what is being posted a moment; the rest is left to whoever takes it next."""
+        """Wait a moment for posts in progress; another process takes the rest later."""
         if self._posting:
             await asyncio.wait(self._posting, timeout=CLOSE_SECONDS)
         left = list(self._posting)
@@ -89,7 +89,7 @@ class WebhookDelivery:
         try:
             for due in dues:
                 await self._post(url, due)
-        except Exception as error:  # noqa: BLE001 - the lease runs out, and it is taken again
+        except Exception as error:  # noqa: BLE001 - the lease expires, and the alert is due again
             self._on_failure("webhook", error)
 
     async def _post(self, url: str, due: Due) -> None:
@@ -98,15 +98,15 @@ class WebhookDelivery:
                 raise Undelivered("no webhook is set any more")
             await self._webhook.post(url, message_of(due), delivery=due.id, now_ms=self._now_ms())
         except Undelivered as error:
-            await self._put_back(url, due, error)
+            await self._postpone(url, due, error)
             return
         self._count(due, "delivered")
         self._log.note("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
         now_ms = self._now_ms()
         await self._database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
 
-    async def _put_back(self, url: str, due: Due, error: Undelivered) -> None:
-        """To be tried again later, unless it has been tried often enough."""
+    async def _postpone(self, url: str, due: Due, error: Undelivered) -> None:
+        """Try again later, unless this was the last attempt."""
         wait_ms = next_wait_ms(due.attempt, self._first_wait_ms) if url else None
         again_ms = None if wait_ms is None else self._now_ms() + wait_ms
         self._count(due, "given_up" if again_ms is None else "failed")
@@ -125,5 +125,5 @@ class WebhookDelivery:
 
 
 def _host(url: str) -> str | None:
-    """What may be written down of a webhook's address: the rest is a secret."""
+    """The only part of a webhook's address that may be logged: the rest is a secret."""
     return urlsplit(url).hostname

@@ -22,9 +22,9 @@ from gateway.cli.options import (
 from gateway.cli.output import csv_text, print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.database.database import Transaction
-from gateway.ledger.tables import correct, reports, verify
-from gateway.ledger.tables.booking import LedgerRow
-from gateway.ledger.tables.correct import Corrected
+from gateway.ledger.tables import corrections, reports, verify
+from gateway.ledger.tables.corrections import Corrected
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.model.money import nanos_of, usd
 from gateway.queries.serializers import (
     corrected_facts,
@@ -112,8 +112,10 @@ def correct_ledger(
         raise click.BadParameter("give an amount in dollars, such as 0.04", param_hint="--cost-usd")
     by = author(reason, clock_of(settings))
     try:
-        corrected = change_state(settings, lambda tx: correct.correct(tx, request_id, nanos, by))
-    except (correct.UnknownRequest, ValueError) as error:
+        corrected = change_state(
+            settings, lambda tx: corrections.correct(tx, request_id, nanos, by)
+        )
+    except (corrections.UnknownRequest, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         print_json(corrected_facts(corrected))

@@ -20,7 +20,7 @@ from gateway.cli.options import DateRange, month_of, range_of, range_options, se
 from gateway.cli.output import csv_cell, working
 from gateway.cli.state_access import read_state
 from gateway.database.database import Transaction
-from gateway.ledger.focus import COLUMNS, NUMBERS, Issuer, focus_rows
+from gateway.ledger.focus_export import COLUMNS, NUMBERS, Issuer, focus_rows
 from gateway.ledger.tables.close_month import closings
 from gateway.ledger.tables.closed_days import closed_through
 from gateway.ledger.tables.reports import every_row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 
@@ -12,11 +11,12 @@ from gateway.cli.options import json_option, reason_option, settings_option
 from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.database.database import Transaction
-from gateway.ledger.tables import abandoned as resolving
-from gateway.ledger.tables.abandoned import Unresolved
-from gateway.ledger.tables.booking import OpenReservation
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables import unresolved_reservations
+from gateway.ledger.tables.ledger_rows import OpenReservation
+from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
 from gateway.queries.serializers import held_facts, resolved_facts, unresolved_facts
-from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
 
 BATCH = 100
@@ -36,9 +36,9 @@ def resolve_ledger(settings: Settings, as_json: bool, dry_run: bool, reason: str
     It is never voided: the call may have been charged. A running gateway does the same by itself.
     """
     rule = Abandonment(clock_of(settings), longest_flight_ms(settings))
-    found = read_state(settings, resolving.list_unresolved)
+    found = read_state(settings, unresolved_reservations.list_unresolved)
     if dry_run:
-        settled = [each.held for each in found if rule.holds_for(each)]
+        settled = [each.held for each in found if each.is_abandoned(rule)]
     else:
         with working("settling"):
             settled = _settle(settings, rule, author(reason, rule.now_ms))
@@ -46,42 +46,29 @@ def resolve_ledger(settings: Settings, as_json: bool, dry_run: bool, reason: str
     left = [each for each in found if each.held.id not in done]
     if as_json:
         facts = [
-            {**unresolved_facts(each, abandoned=False), "why": rule.why_not(each)} for each in left
+            {**unresolved_facts(each, abandoned=False), "why": _why_not(rule, each)}
+            for each in left
         ]
         print_json({"dry_run": dry_run, **resolved_facts(settled), "left": facts})
         return
     _print_resolved(settled, dry_run)
     if left:
         click.echo(f"\n{len(left)} are not abandoned:")
-        shown = [{**held_facts(each.held), "why": rule.why_not(each)} for each in left]
+        shown = [{**held_facts(each.held), "why": _why_not(rule, each)} for each in left]
         print_rows(shown, columns=HELD_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class Abandonment:
-    """The rule by which a reservation is abandoned."""
-
-    now_ms: int
-    longest_flight_ms: int
-
-    def holds_for(self, unresolved: Unresolved) -> bool:
-        return unresolved.abandoned(
-            now_ms=self.now_ms,
-            longest_flight_ms=self.longest_flight_ms,
-            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-        )
-
-    def why_not(self, unresolved: Unresolved) -> str:
-        """Why a reservation is not settled."""
-        heartbeat_ms = unresolved.heartbeat_ms
-        if heartbeat_ms is not None and heartbeat_ms >= self.now_ms - HEARTBEAT_EXPIRY_MS:
-            ago = max(0, self.now_ms - heartbeat_ms) // 1000
-            return f"its process may still run: last heartbeat {ago} s ago"
-        age, longest = self.now_ms - unresolved.held.made_ms, self.longest_flight_ms
-        return (
-            f"its process is dead, but the call may still run: {age // 1000} s old, settled "
-            f"when older than {longest // 1000} s"
-        )
+def _why_not(rule: Abandonment, unresolved: UnresolvedReservation) -> str:
+    """Why a reservation is not settled."""
+    heartbeat_ms = unresolved.heartbeat_ms
+    if heartbeat_ms is not None and rule.is_alive(heartbeat_ms):
+        ago = max(0, rule.now_ms - heartbeat_ms) // 1000
+        return f"its process may still run: last heartbeat {ago} s ago"
+    age, longest = rule.now_ms - unresolved.held.made_ms, rule.longest_flight_ms
+    return (
+        f"its process is dead, but the call may still run: {age // 1000} s old, settled "
+        f"when older than {longest // 1000} s"
+    )
 
 
 def _settle(settings: Settings, rule: Abandonment, by: Author) -> list[OpenReservation]:
@@ -89,13 +76,7 @@ def _settle(settings: Settings, rule: Abandonment, by: Author) -> list[OpenReser
     settled: list[OpenReservation] = []
 
     async def some(tx: Transaction) -> Sequence[OpenReservation]:
-        return await resolving.settle_abandoned(
-            tx,
-            by,
-            longest_flight_ms=rule.longest_flight_ms,
-            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-            limit=BATCH,
-        )
+        return await unresolved_reservations.resolve(tx, by, rule, limit=BATCH)
 
     while True:
         batch = change_state(settings, some)

@@ -46,7 +46,7 @@ def backup(settings: Settings, file: Path) -> None:
 
 
 async def _read_out(database: Database, writer: BackupWriter) -> dict[str, int]:
-    return await database.read(lambda tx: copying.read_out(tx, writer))
+    return await database.read(lambda tx: copying.read_state(tx, writer))
 
 
 @state.command()
@@ -62,7 +62,7 @@ def restore(settings: Settings, file: Path) -> None:
     try:
         with working("restoring"):
             rows = with_database(settings, lambda it: _write_in(it, file), migrated=False)
-    except (copying.NotEmpty, copying.NotWhole) as error:
+    except (copying.NotEmpty, copying.IncompleteBackup) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
@@ -72,7 +72,7 @@ def restore(settings: Settings, file: Path) -> None:
 
 async def _write_in(database: Database, file: Path) -> dict[str, int]:
     found = await asyncio.to_thread(open_backup, file)
-    return await database.exclusive(lambda tx: copying.write_in(tx, found))
+    return await database.exclusive(lambda tx: copying.write_state(tx, found))
 
 
 def _verify(settings: Settings) -> None:

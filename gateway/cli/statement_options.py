@@ -15,11 +15,11 @@ from gateway.ledger.rules.statement_lines import (
     BadLine,
     Columns,
     Duplicates,
-    Line,
-    Repeated,
+    RepeatedLines,
+    StatementLine,
     StatementTotals,
-    gather,
-    line_of,
+    parse_line,
+    sum_up,
 )
 from gateway.ledger.rules.statement_matching import BilledPeriod
 from gateway.model.windows import day_of, days_before, start_ms
@@ -57,12 +57,12 @@ def gathered(
 def _gathered(
     file: Path, columns: Columns, settings: Settings, duplicates: Duplicates
 ) -> StatementTotals:
-    lines: list[Line] = []
+    lines: list[StatementLine] = []
     faults: list[str] = []
     with working(f"reading {file}"):
         for number, found in file_of.read(file, (columns.time, columns.cost)):
             try:
-                lines.append(line_of(number, found, columns, settings.statement.zone))
+                lines.append(parse_line(number, found, columns, settings.statement.zone))
             except BadLine as error:
                 faults.append(str(error))
             if len(lines) + len(faults) > MOST_LINES:
@@ -75,8 +75,8 @@ def _gathered(
         shown += [f"{more} more lines can't be read"] if more else []
         raise click.ClickException("\n".join([*shown, "Nothing was booked."]))
     try:
-        return gather(lines, duplicates)
-    except Repeated as error:
+        return sum_up(lines, duplicates)
+    except RepeatedLines as error:
         raise click.ClickException(
             f"{file}: {error}. Say whether they count: --duplicates once, or add."
         ) from None

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from gateway.database.copying import Backup, CopiedTable, NotWhole
+from gateway.database.copying import Backup, CopiedTable, IncompleteBackup
 
 KIND = "image-edit-gateway"
 FORMAT = 1
@@ -74,7 +74,7 @@ def open_backup(path: Path) -> Backup:
     with _reading(path) as lines:
         head = next(lines, {})
         if head.get("backup") != KIND or head.get("format") != FORMAT:
-            raise NotWhole(f"{path} is no backup of a gateway's state")
+            raise IncompleteBackup(f"{path} is no backup of a gateway's state")
         schema = int(head["schema"])
     ends: list[dict[str, int]] = []
 
@@ -90,7 +90,7 @@ def open_backup(path: Path) -> Backup:
 
     def rows() -> dict[str, int]:
         if len(ends) != 1:
-            raise NotWhole(f"{path} ends before all of the state was in it")
+            raise IncompleteBackup(f"{path} ends before all of the state was in it")
         return ends[0]
 
     return Backup(schema, parts, rows)
@@ -116,4 +116,4 @@ def _reading(path: Path) -> Iterator[Iterator[dict[str, Any]]]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             yield (json.loads(line) for line in file)
     except _UNREADABLE as error:
-        raise NotWhole(f"{path} is damaged, or no backup: {error}") from error
+        raise IncompleteBackup(f"{path} is damaged, or no backup: {error}") from error

@@ -1,7 +1,7 @@
-"""The whole state as rows: read out of one database and written into another, of either engine.
+"""Copies the whole state, as rows, from one database into another, of either engine.
 
-Which tables there are is what the migrations say, so that none can be forgotten. Rows are read
-as of one moment, in parts, in the order of their primary keys.
+The migrations name the tables, so that none can be forgotten. Rows are read from one snapshot,
+in parts, in the order of their primary keys.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _DROPPED = re.compile(r"DROP TABLE (\w+)")
 _KEY_OF_TABLE = re.compile(r"PRIMARY KEY \(([^)]*)\)")
 _KEY_OF_COLUMN = re.compile(r"(\w+) \w+ PRIMARY KEY")
 _HISTORY = frozenset({"audit", "ledger", "reservations", "usage_rows"})
-"""Where these are empty, nobody has been given a key, and nothing was asked or bought."""
+"""If these are empty, no key was ever created and no request was ever made."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class NotEmpty(Exception):
-    """The database has a state in it already; nothing was changed."""
+    """The database holds a state already; nothing was changed."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
             f"There is a state in that database already (its schema is at version {version}), and "
-            "something has happened in it. Restore into a new file, or an empty database or schema."
+            "it was used. Restore into a new file, or an empty database or schema."
         )
 
 
-class NotWhole(Exception):
-    """What is to be written in is not what was read out; nothing was changed."""
+class IncompleteBackup(Exception):
+    """The backup does not hold everything that was read; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class CopiedTable:
 
 
 class Sink(Protocol):
-    """Where the rows go. `begin` is called again where all of it is read anew."""
+    """The destination of the rows. `begin` is called again if the read starts over."""
 
     def begin(self, schema: int) -> None: ...
 
@@ -74,7 +74,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What was read out: the schema's version, the parts, and how many rows each table had."""
+    """The schema's version, the parts, and the number of rows of each table."""
 
     schema: int
     parts: Callable[[], Iterable[CopiedTable]]
@@ -82,7 +82,7 @@ class Backup:
 
 
 def tables_of(migrations: Sequence[Migration]) -> tuple[Table, ...]:
-    """The tables that are there once these migrations have been applied, by their names."""
+    """The tables that exist after these migrations, in order of their names."""
     found: dict[str, Table] = {}
     for statement in (each for step in migrations for each in step.statements):
         if created := _CREATED.match(statement):
@@ -98,10 +98,10 @@ def _key_of(columns: str) -> tuple[str, ...]:
     return tuple(_KEY_OF_COLUMN.findall(columns))
 
 
-async def read_out(tx: Transaction, sink: Sink) -> dict[str, int]:
-    """Give every row of the state to `sink`; gives the number of rows by table.
+async def read_state(tx: Transaction, sink: Sink) -> dict[str, int]:
+    """Pass every row of the state to `sink`; returns the number of rows by table.
 
-    Raises SchemaTooNew where the state has tables that this version knows nothing of.
+    Raises SchemaTooNew if the state was written by a newer version.
     """
     version, known = await schema_version(tx), known_migrations()
     if version > len(known):
@@ -111,7 +111,7 @@ async def read_out(tx: Transaction, sink: Sink) -> dict[str, int]:
 
 
 async def _read(tx: Transaction, table: Table, sink: Sink) -> int:
-    """In parts, each from the key on that the one before has ended with."""
+    """Read in parts; each one begins after the last key of the one before."""
     key, last, count = ", ".join(table.key), (), 0
     while True:
         after = f"WHERE ({key}) > {placeholders(len(last))}" if last else ""
@@ -128,10 +128,10 @@ async def _read(tx: Transaction, table: Table, sink: Sink) -> int:
         last = tuple(rows[-1][name] for name in table.key)
 
 
-async def write_in(tx: Transaction, backup: Backup) -> dict[str, int]:
-    """Make a state of a backup in an empty database, then bring it to this version's schema.
+async def write_state(tx: Transaction, backup: Backup) -> dict[str, int]:
+    """Restore a backup into an empty database, then migrate it to this version's schema.
 
-    Gives the number of rows by table. Raises NotEmpty, NotWhole, SchemaTooNew.
+    Returns the number of rows by table. Raises NotEmpty, NotWhole, SchemaTooNew.
     """
     known = known_migrations()
     await _make_empty(tx, known)
@@ -139,20 +139,20 @@ async def write_in(tx: Transaction, backup: Backup) -> dict[str, int]:
         raise SchemaTooNew(backup.schema, len(known))
     await apply_missing(tx, known[: backup.schema])
     names = [table.name for table in tables_of(known[: backup.schema])]
-    for name in names:  # migrations put first rows into some
+    for name in names:  # migrations insert first rows into some
         await tx.fetch(f"DELETE FROM {name}")
     written = Counter(dict.fromkeys(names, 0))
     for part in backup.parts():
         await _write(tx, part, names)
         written[part.table] += len(part.rows)
     if written != backup.rows():
-        raise NotWhole("the backup does not hold as many rows as were read out")
+        raise IncompleteBackup("the backup does not hold as many rows as its end says")
     await apply_missing(tx, known)
     return dict(written)
 
 
 async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
-    """Drop a state in which nothing has happened yet, as a mere `gateway check` makes one."""
+    """Drop a state that was never used, such as `gateway check` creates."""
     version = await begun_version(tx)
     if version > len(known):
         raise NotEmpty(version)
@@ -167,5 +167,5 @@ async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
 
 async def _write(tx: Transaction, part: CopiedTable, names: Sequence[str]) -> None:
     if part.table not in names or not all(map(_NAME.fullmatch, part.columns)):
-        raise NotWhole(f"the backup names {part.table!r}, which is no table of its version")
+        raise IncompleteBackup(f"the backup names {part.table!r}, which is no table of its version")
     await insert_rows(tx, f"INSERT INTO {part.table} ({', '.join(part.columns)})", part.rows)

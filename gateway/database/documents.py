@@ -8,14 +8,14 @@ from gateway.database.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Document:
     """A document and when it was written."""
 
     body: str
     at_ms: int
 
 
-async def keep_note(tx: Transaction, name: str, body: str, now_ms: int) -> None:
+async def save_document(tx: Transaction, name: str, body: str, now_ms: int) -> None:
     """Write a note over the one before it."""
     await tx.fetch(
         "INSERT INTO notes (name, body, at_ms) VALUES ($1, $2, $3) ON CONFLICT (name) "
@@ -24,7 +24,7 @@ async def keep_note(tx: Transaction, name: str, body: str, now_ms: int) -> None:
     )
 
 
-async def read_note(tx: Transaction, name: str) -> Note | None:
+async def read_document(tx: Transaction, name: str) -> Document | None:
     """The note of that name, or None."""
     rows = await tx.fetch("SELECT body, at_ms FROM notes WHERE name = $1", name)
-    return Note(rows[0]["body"], rows[0]["at_ms"]) if rows else None
+    return Document(rows[0]["body"], rows[0]["at_ms"]) if rows else None

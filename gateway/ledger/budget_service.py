@@ -24,7 +24,7 @@ from gateway.database.ids import new_id
 from gateway.ledger.rules import budget_refusals
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
 from gateway.ledger.tables import reserve_settle
-from gateway.ledger.tables.seen_costs import highest_cost
+from gateway.ledger.tables.model_costs import highest_cost
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of

@@ -15,15 +15,15 @@ from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.audit import AuditRow, shown
 from gateway.accounts.tables.keys import KeyRecord
 from gateway.accounts.tables.tokens import TokenRecord
-from gateway.ledger.rules.statement_lines import Line
+from gateway.ledger.rules.statement_lines import StatementLine
 from gateway.ledger.rules.statement_matching import Finding
-from gateway.ledger.tables.abandoned import Unresolved
-from gateway.ledger.tables.booking import LedgerRow, OpenReservation
 from gateway.ledger.tables.close_month import Closing
-from gateway.ledger.tables.correct import Corrected
+from gateway.ledger.tables.corrections import Corrected
+from gateway.ledger.tables.ledger_rows import LedgerRow, OpenReservation
 from gateway.ledger.tables.payers import NOBODY, Payers
 from gateway.ledger.tables.reports import Borrowing, Reuse, UsageLine
 from gateway.ledger.tables.statement_comparison import Comparison
+from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
 from gateway.ledger.tables.verify import Verification
 from gateway.model.entry import Entry
 from gateway.model.money import usd
@@ -241,7 +241,7 @@ def finding_facts(finding: Finding, payers: Payers) -> Facts:
     }
 
 
-def adjustment_facts(line: Line, payers: Payers) -> Facts:
+def adjustment_facts(line: StatementLine, payers: Payers) -> Facts:
     """A line of a statement that is no call, or a credit without its charge."""
     payer = payers.of(line)
     return {
@@ -273,7 +273,7 @@ def held_facts(held: OpenReservation) -> Facts:
     }
 
 
-def unresolved_facts(unresolved: Unresolved, *, abandoned: bool) -> Facts:
+def unresolved_facts(unresolved: UnresolvedReservation, *, abandoned: bool) -> Facts:
     """An open reservation, and whether its process is gone so that it can be resolved."""
     return {
         **held_facts(unresolved.held),

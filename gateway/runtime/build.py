@@ -28,7 +28,7 @@ from gateway.edits.forward import Forwarder
 from gateway.edits.pipeline import Pipeline
 from gateway.edits.purchase import Buyer
 from gateway.ledger.budget_service import BudgetService
-from gateway.ledger.tables.abandoned import Owner
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.edit import ModelFacts
 from gateway.queries.request import RequestStatus
 from gateway.runtime.collectors import GaugeCollector
@@ -50,7 +50,7 @@ from gateway.runtime.engines import (
     open_spans,
     open_upstream,
 )
-from gateway.runtime.maintenance import Maintenance
+from gateway.runtime.maintenance import StateMaintenance
 from gateway.runtime.readiness import Readiness
 from gateway.runtime.stored_catalogue import StoredCatalogue
 from gateway.server.shutdown import GracefulShutdown
@@ -308,6 +308,6 @@ def _operation(
     return OperationParts(
         readiness=readiness,
         gauges=GaugeCollector(context, cache.results, flights, recorder, readiness),
-        maintenance=Maintenance(context, coalescing.leases, cache.invalidation),
+        maintenance=StateMaintenance(context, coalescing.leases, cache.invalidation),
         shutdown=shutdown,
     )

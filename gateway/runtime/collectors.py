@@ -18,12 +18,17 @@ from gateway.cache.result_store import ResultStore
 from gateway.coalescing.single_flight import SingleFlight
 from gateway.database.database import Transaction
 from gateway.edits.flight_result import FlightResult
-from gateway.ledger.tables.budget_gauges import Held, budgeted, count_held
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables.budget_gauges import (
+    ReservationCounts,
+    budget_balances,
+    count_reservations,
+)
 from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
 from gateway.runtime.context import Context
-from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import longest_flight_ms
 from gateway.runtime.readiness import Readiness
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics, families
@@ -71,18 +76,14 @@ class GaugeCollector:
         metrics, zone = self.context.metrics, self.context.settings.zone
         now_ms = self.context.clock()
         day = day_of(now_ms, zone)
+        rule = Abandonment(now_ms, longest_flight_ms(self.context.settings))
 
-        async def read(tx: Transaction) -> tuple[Sequence[Balance], Held]:
-            return await budgeted(tx, day, zone), await count_held(
-                tx,
-                now_ms=now_ms,
-                longest_flight_ms=longest_flight_ms(self.context.settings),
-                heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-            )
+        async def read(tx: Transaction) -> tuple[Sequence[Balance], ReservationCounts]:
+            return await budget_balances(tx, day, zone), await count_reservations(tx, rule)
 
-        balances, held = await self.context.database.read(read)
-        metrics.tell(families.RESERVATIONS_OPEN, {(): held.number})
-        metrics.tell(families.RESERVATIONS_UNRESOLVED, {(): held.unresolved})
+        balances, counts = await self.context.database.read(read)
+        metrics.tell(families.RESERVATIONS_OPEN, {(): counts.open})
+        metrics.tell(families.RESERVATIONS_UNRESOLVED, {(): counts.unresolved})
         _update_budgets(metrics, balances)
         starts: Gauges = {}
         ends: Gauges = {}

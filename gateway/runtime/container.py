@@ -17,7 +17,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.queries.request import RequestStatus
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.context import Context
-from gateway.runtime.maintenance import Maintenance
+from gateway.runtime.maintenance import StateMaintenance
 from gateway.runtime.readiness import Readiness
 from gateway.runtime.stored_catalogue import StoredCatalogue
 from gateway.server.shutdown import GracefulShutdown
@@ -77,7 +77,7 @@ class OperationParts:
 
     readiness: Readiness
     gauges: GaugeCollector
-    maintenance: Maintenance
+    maintenance: StateMaintenance
     shutdown: GracefulShutdown
 
 

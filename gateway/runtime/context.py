@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.database.clock import Clock
 from gateway.database.database import Database
-from gateway.ledger.tables.abandoned import Owner
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics

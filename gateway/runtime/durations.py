@@ -5,8 +5,6 @@ from __future__ import annotations
 from gateway.settings import Settings
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
-HEARTBEAT_EXPIRY_MS = 30_000
-
 
 def longest_flight_ms(settings: Settings) -> int:
     """The longest possible upstream call. Only an older reservation can be abandoned."""

@@ -12,12 +12,13 @@ from gateway.accounts.tables.audit import Author
 from gateway.cache.invalidation import Invalidation
 from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
-from gateway.ledger.tables import abandoned, usage
-from gateway.ledger.tables.booking import OpenReservation
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables import unresolved_reservations, usage
+from gateway.ledger.tables.ledger_rows import OpenReservation
 from gateway.model.money import usd
 from gateway.model.windows import day_of
 from gateway.runtime.context import Context
-from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import longest_flight_ms
 from gateway.server.allocator import give_back
 
 DAY_MS = 86_400_000
@@ -25,7 +26,7 @@ KEPT_RATE_MINUTES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Maintenance:
+class StateMaintenance:
     """Each method does one round. A failure is reported, and the next round tries again."""
 
     context: Context
@@ -37,7 +38,7 @@ class Maintenance:
         now_ms = self.context.clock()
 
         async def beat(tx: Transaction) -> None:
-            await abandoned.beat(tx, self.context.owner, now_ms)
+            await unresolved_reservations.beat(tx, self.context.owner, now_ms)
 
         try:
             await self.context.database.write(beat, urgent=False)
@@ -48,7 +49,7 @@ class Maintenance:
         """Remove this process's heartbeat: it has no open reservation and makes no new one."""
 
         async def retire(tx: Transaction) -> None:
-            await abandoned.retire(tx, self.context.owner.id)
+            await unresolved_reservations.retire(tx, self.context.owner.id)
 
         try:
             await self.context.database.write(retire)
@@ -57,15 +58,12 @@ class Maintenance:
 
     async def settle_abandoned(self) -> None:
         """Settle the reservations of dead processes; audit and log list them."""
-        by = Author("gateway", self.context.clock(), "its process is gone")
+        now_ms = self.context.clock()
+        by = Author("gateway", now_ms, "its process is gone")
+        rule = Abandonment(now_ms, longest_flight_ms(self.context.settings))
 
         async def settle(tx: Transaction) -> Sequence[OpenReservation]:
-            return await abandoned.settle_abandoned(
-                tx,
-                by,
-                longest_flight_ms=longest_flight_ms(self.context.settings),
-                heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-            )
+            return await unresolved_reservations.resolve(tx, by, rule)
 
         try:
             settled = await self.context.database.write(settle, urgent=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.database import documents
 from gateway.database.clock import Clock
 from gateway.database.database import Database, Transaction
-from gateway.database.documents import Note
+from gateway.database.documents import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class StoredCatalogue:
     upstream: str
 
     async def load(self) -> bytes | None:
-        async def read(tx: Transaction) -> Note | None:
-            return await documents.read_note(tx, self._name)
+        async def read(tx: Transaction) -> Document | None:
+            return await documents.read_document(tx, self._name)
 
         note = await self.database.read(read)
         return note.body.encode() if note else None
@@ -29,7 +29,7 @@ class StoredCatalogue:
         at_ms = self.clock()
 
         async def write(tx: Transaction) -> None:
-            await documents.keep_note(tx, self._name, body.decode("utf-8"), at_ms)
+            await documents.save_document(tx, self._name, body.decode("utf-8"), at_ms)
 
         await self.database.write(write, urgent=False)
 

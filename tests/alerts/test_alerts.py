@@ -1,4 +1,4 @@
-"""Warnings before the wall: told once, posted, and in nobody's way; over real sockets."""
+"""Warnings before the wall: notified once, posted, and in nobody's way; over real sockets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
 from gateway.emulator import EmulatorServer
 from gateway.ledger.rules.budget import OverBudget
-from gateway.ledger.tables import correct
+from gateway.ledger.tables import corrections
 from gateway.settings import Settings, load
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
@@ -58,7 +58,7 @@ def receiver() -> Iterator[Receiver]:
 
 @dataclass
 class Books:
-    """A state, and watches over it that look when they are told to."""
+    """A state, and watches over it that look when they are notified to."""
 
     till: Till
     now_ms: int = NOW_MS
@@ -90,7 +90,7 @@ class Books:
             log=log,
             now_ms=lambda: self.now_ms,
             on_failure=lambda _, error: self.troubles.append(error),
-            look_seconds=0.01,
+            interval_seconds=0.01,
         )
         self.watches.append(made)
         return made
@@ -104,7 +104,7 @@ class Books:
         return [line for line in lines if line["event"] == event]
 
     @property
-    def told(self) -> list[tuple[str, int]]:
+    def notified(self) -> list[tuple[str, int]]:
         return [(line["account"], line["percent"]) for line in self.lines("budget mark passed")]
 
 
@@ -123,25 +123,25 @@ async def books(tmp_path: Path) -> AsyncIterator[Books]:
     assert found.troubles == []
 
 
-# --- what is told ---------------------------------------------------------------------
+# --- what is notified ---------------------------------------------------------------------
 
 
 async def test_each_mark_is_told_when_it_is_passed_and_not_again(books: Books) -> None:
     watch = books.watch()
-    told = []
+    notified = []
     for number in range(10):
         await books.spend(number)
-        await watch.look()
-        await watch.look()
-        told.append(len(books.told))
-    assert told == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3]
-    assert books.told == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
+        await watch.check()
+        await watch.check()
+        notified.append(len(books.notified))
+    assert notified == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3]
+    assert books.notified == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
 
 
 async def test_the_journal_and_a_metric_say_it_where_there_is_no_webhook(books: Books) -> None:
     watch = books.watch()
     await books.spend(1, 6 * CENT)
-    await watch.look()
+    await watch.check()
     (line,) = books.lines("budget mark passed")
     assert (line["level"], line["spent_usd"], line["limit_usd"]) == ("warning", "0.06", "0.10")
     assert line["webhook"] is False
@@ -153,28 +153,28 @@ async def test_the_journal_and_a_metric_say_it_where_there_is_no_webhook(books: 
 async def test_one_purchase_may_pass_several_marks(books: Books) -> None:
     watch = books.watch()
     await books.spend(1, 9 * CENT)
-    await watch.look()
-    assert books.told == [(TEAM, 50), (TEAM, 80)]
+    await watch.check()
+    assert books.notified == [(TEAM, 50), (TEAM, 80)]
 
 
 async def test_a_restart_repeats_nothing_and_misses_nothing(books: Books) -> None:
     await books.spend(1, 6 * CENT)
-    await books.watch().look()
+    await books.watch().check()
     await books.spend(2, 3 * CENT)
-    await books.watch().look()
-    assert books.told == [(TEAM, 50), (TEAM, 80)]
+    await books.watch().check()
+    assert books.notified == [(TEAM, 50), (TEAM, 80)]
 
 
 async def test_a_new_window_begins_anew(books: Books) -> None:
     watch = books.watch()
     await books.spend(1, 6 * CENT)
-    await watch.look()
+    await watch.check()
     books.now_ms += 31 * 86_400_000
-    await watch.look()
-    assert books.told == [(TEAM, 50)]
+    await watch.check()
+    assert books.notified == [(TEAM, 50)]
     await books.spend(2, 6 * CENT)
-    await watch.look()
-    assert books.told == [(TEAM, 50), (TEAM, 50)]
+    await watch.check()
+    assert books.notified == [(TEAM, 50), (TEAM, 50)]
 
 
 async def test_with_another_limit_marks_count_anew_and_going_back_repeats_nothing(
@@ -190,17 +190,17 @@ async def test_with_another_limit_marks_count_anew_and_going_back_repeats_nothin
                 Author("t", NOW_MS),
             )
         )
-        await watch.look()
+        await watch.check()
 
     watch = books.watch()
     await books.spend(1, 6 * CENT)
-    await watch.look()
+    await watch.check()
     await limit(20)
-    assert books.told == [(TEAM, 50)]
+    assert books.notified == [(TEAM, 50)]
     await limit(10)
-    assert books.told == [(TEAM, 50)]
+    assert books.notified == [(TEAM, 50)]
     await limit(7)
-    assert books.told == [(TEAM, 50), (TEAM, 50), (TEAM, 80)]
+    assert books.notified == [(TEAM, 50), (TEAM, 50), (TEAM, 80)]
 
 
 async def test_marks_of_a_teams_own_are_used_for_it_and_its_keys(books: Books) -> None:
@@ -209,40 +209,40 @@ async def test_marks_of_a_teams_own_are_used_for_it_and_its_keys(books: Books) -
     await books.till.limit("organisation", budget_nanos=2 * CENT, budget_period="total")
     watch = books.watch()
     await books.spend(1)
-    await watch.look()
-    assert sorted(books.told) == [(KEY, 10), ("organisation", 50), (TEAM, 10)]
+    await watch.check()
+    assert sorted(books.notified) == [(KEY, 10), ("organisation", 50), (TEAM, 10)]
 
 
 async def test_a_correction_counts_like_a_purchase(books: Books) -> None:
     watch = books.watch()
     await books.spend(1)
-    await watch.look()
+    await watch.check()
     await books.till.database.write(
-        lambda tx: correct.correct(tx, "req-r1", 5 * CENT, Author("t", NOW_MS))
+        lambda tx: corrections.correct(tx, "req-r1", 5 * CENT, Author("t", NOW_MS))
     )
-    await watch.look()
-    assert books.told == [(TEAM, 50)]
+    await watch.check()
+    assert books.notified == [(TEAM, 50)]
 
 
 async def test_money_that_is_only_held_passes_no_mark(books: Books) -> None:
     watch = books.watch()
     await books.till.reserve("held", 10 * CENT)
-    await watch.look()
-    assert books.told == []
+    await watch.check()
+    assert books.notified == []
 
 
 async def test_a_budget_that_had_to_refuse_an_edit_is_told_as_used_up(books: Books) -> None:
     watch = books.watch()
     await books.spend(1, 9 * CENT)
-    await watch.look()
+    await watch.check()
     with pytest.raises(OverBudget) as over:
         await books.till.reserve("too much", 2 * CENT)
     watch.refused(over.value)
     watch.refused(over.value)
-    await watch.look()
+    await watch.check()
     watch.refused(over.value)
-    await watch.look()
-    assert books.told == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
+    await watch.check()
+    assert books.notified == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
     assert books.lines("budget mark passed")[-1]["refused"] is True
 
 
@@ -252,16 +252,16 @@ async def test_a_refusal_for_too_many_pictures_says_nothing_of_the_budget(books:
     with pytest.raises(OverBudget) as over:
         await books.till.reserve("a")
     watch.refused(over.value)
-    await watch.look()
-    assert books.told == []
+    await watch.check()
+    assert books.notified == []
 
 
 async def test_of_two_watches_on_one_state_one_tells(books: Books) -> None:
     watches = books.watch(), books.watch()
     for number in range(10):
         await books.spend(number)
-        await asyncio.gather(*(watch.look() for watch in watches))
-    assert books.told == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
+        await asyncio.gather(*(watch.check() for watch in watches))
+    assert books.notified == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
 
 
 async def test_a_look_that_the_state_refuses_is_made_up_for_by_the_next(
@@ -273,13 +273,13 @@ async def test_a_look_that_the_state_refuses_is_made_up_for_by_the_next(
     other.execute("BEGIN IMMEDIATE")
     running = asyncio.create_task(watch.run())
     await asyncio.sleep(0.5)
-    assert books.told == []
+    assert books.notified == []
     assert {type(error) for error in books.troubles} == {StateUnavailable}
     other.execute("ROLLBACK")
     other.close()
     await asyncio.sleep(0.5)
     running.cancel()
-    assert books.told == [(TEAM, 50)]
+    assert books.notified == [(TEAM, 50)]
     books.troubles.clear()
 
 
@@ -290,7 +290,7 @@ async def settled(books: Books, watch: BudgetMonitor, *, delivered: int) -> None
     """Look, as time goes on, until so many posts were accepted."""
     async with asyncio.timeout(10):
         while len(books.lines("webhook delivered")) < delivered:
-            await watch.look()
+            await watch.check()
             await asyncio.sleep(0.01)
             books.now_ms += 10
 
@@ -301,7 +301,7 @@ async def test_a_webhook_that_fails_twice_is_tried_until_it_accepts(books: Books
         await books.spend(1, 6 * CENT)
         await settled(books, watch, delivered=1)
         books.now_ms += 10 * 3_600_000
-        await watch.look()
+        await watch.check()
         await asyncio.sleep(0.05)
     assert [post.status for post in receiver.posts] == [500, 429, 200]
     assert len({post.headers["x-gateway-delivery"] for post in receiver.posts}) == 1
@@ -367,12 +367,12 @@ async def test_a_webhook_that_is_taken_away_ends_the_attempts(books: Books) -> N
         watch = books.watch()
         await books.spend(1, 6 * CENT)
         while not books.lines("webhook failed"):
-            await watch.look()
+            await watch.check()
             await asyncio.sleep(0.01)
         await books.till.limit(TEAM, webhook_url="")
         while len(books.lines("webhook failed")) < 2:
             books.now_ms += 3_600_000
-            await watch.look()
+            await watch.check()
             await asyncio.sleep(0.01)
     assert "next_try_at" not in {
         name: value
@@ -387,13 +387,13 @@ async def test_a_webhook_that_stays_dead_is_given_up_in_the_end(books: Books) ->
         await books.spend(1, 6 * CENT)
         for attempt in range(1, 11):
             while len(books.lines("webhook failed")) < attempt:
-                await watch.look()
+                await watch.check()
                 await asyncio.sleep(0.005)
             # The clock moves between attempts only: one that took hours would be made again.
             if again := books.lines("webhook failed")[-1]["next_try_at"]:
                 books.now_ms = int(datetime.fromisoformat(again).timestamp() * 1000) + 1_000
         books.now_ms += 30 * DAY_MS
-        await watch.look()
+        await watch.check()
         await asyncio.sleep(0.05)
     assert len(receiver.posts) == 10
     assert b'percent="50",result="given_up"} 1.0' in books.metrics.exposition()[0]

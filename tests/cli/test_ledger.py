@@ -28,8 +28,8 @@ from gateway.database.migrate import migrate
 from gateway.database.postgres import PostgresDatabase
 from gateway.database.sqlite import SqliteDatabase
 from gateway.emulator import EmulatorServer
-from gateway.ledger.tables import abandoned
-from gateway.ledger.tables.abandoned import Owner
+from gateway.ledger.tables import unresolved_reservations
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from tests.ledger.tables.test_usage import record, row
@@ -339,7 +339,7 @@ async def left_behind(till: Till) -> None:
     await till.reserve("alive", at=now - HOUR_MS, owner_id="living")
     await till.reserve("young", at=now - 60_000, owner_id="gone")
     await till.database.write(
-        lambda tx: abandoned.beat(tx, Owner("living", "host", 1, now - HOUR_MS), now)
+        lambda tx: unresolved_reservations.beat(tx, Owner("living", "host", 1, now - HOUR_MS), now)
     )
 
 

@@ -15,8 +15,8 @@ from gateway.database.clock import now_ms
 from gateway.database.database import Transaction
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
-from gateway.ledger.tables import abandoned
-from gateway.ledger.tables.abandoned import Owner
+from gateway.ledger.tables import unresolved_reservations
+from gateway.ledger.tables.unresolved_reservations import Owner
 
 SILENT_SECONDS = 0.6
 
@@ -55,7 +55,7 @@ async def end(database: SqliteDatabase, lease: Lease, failure: FlightFailure | N
 async def keep_beating(database: SqliteDatabase) -> None:
     while True:
         await database.write(
-            lambda tx: abandoned.beat(tx, Owner("p1", "host", 1, now_ms()), now_ms())
+            lambda tx: unresolved_reservations.beat(tx, Owner("p1", "host", 1, now_ms()), now_ms())
         )
         await asyncio.sleep(0.1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.database.backup import BackupWriter, open_backup
-from gateway.database.copying import CopiedTable, NotWhole
+from gateway.database.copying import CopiedTable, IncompleteBackup
 
 PARTS = [
     CopiedTable("notes", ["name", "body", "at_ms"], [["ä\n", "{}", 2**62], ["b", "", 0]]),
@@ -58,14 +58,14 @@ def test_what_is_given_up_leaves_the_backup_before_it(file: Path) -> None:
 def test_a_file_that_was_cut_off_is_not_whole(file: Path, kept: float) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(NotWhole):
+    with pytest.raises(IncompleteBackup):
         _read(file)
 
 
 def test_a_file_whose_last_lines_are_missing_is_not_whole(file: Path) -> None:
     lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
     file.write_bytes(gzip.compress(b"".join(lines[:-1])))
-    with pytest.raises(NotWhole, match="ends before"):
+    with pytest.raises(IncompleteBackup, match="ends before"):
         _read(file)
 
 
@@ -75,10 +75,10 @@ def test_a_file_whose_last_lines_are_missing_is_not_whole(file: Path) -> None:
 def test_another_file_is_no_backup(tmp_path: Path, text: str) -> None:
     other = tmp_path / "other"
     other.write_bytes(gzip.compress(text.encode()))
-    with pytest.raises(NotWhole):
+    with pytest.raises(IncompleteBackup):
         open_backup(other)
     other.write_text(text)
-    with pytest.raises(NotWhole):
+    with pytest.raises(IncompleteBackup):
         open_backup(other)
 
 
@@ -111,14 +111,14 @@ def test_what_is_no_rows_of_a_table_is_not_whole(tmp_path: Path, part: object) -
     head = {"backup": "image-edit-gateway", "format": 1, "schema": 7}
     file = tmp_path / "made-up"
     file.write_bytes(gzip.compress(f"{json.dumps(head)}\n{json.dumps(part)}\n".encode()))
-    with pytest.raises(NotWhole, match="damaged"):
+    with pytest.raises(IncompleteBackup, match="damaged"):
         _read(file)
 
 
 def test_a_file_that_is_nested_too_deep_is_no_backup(tmp_path: Path) -> None:
     file = tmp_path / "deep"
     file.write_bytes(gzip.compress(b"[" * 200_000))
-    with pytest.raises(NotWhole):
+    with pytest.raises(IncompleteBackup):
         open_backup(file)
 
 

@@ -17,15 +17,15 @@ from gateway.database import copying
 from gateway.database.copying import (
     Backup,
     CopiedTable,
+    IncompleteBackup,
     NotEmpty,
-    NotWhole,
-    read_out,
+    read_state,
     tables_of,
-    write_in,
+    write_state,
 )
 from gateway.database.database import Database, Row, Transaction
 from gateway.database.migrate import SchemaTooNew, known_migrations, migrate, schema_version
-from gateway.ledger.tables import correct, verify
+from gateway.ledger.tables import corrections, verify
 from tests.support.databases import open_engine
 from tests.support.engines import fresh_schema
 from tests.support.funds import CENT, NOW_MS, Till
@@ -62,7 +62,7 @@ class Kept:
 
 async def kept_of(database: Database) -> tuple[Kept, Backup]:
     kept = Kept()
-    counts = await database.read(lambda tx: read_out(tx, kept))
+    counts = await database.read(lambda tx: read_state(tx, kept))
     return kept, Backup(kept.schema, lambda: kept.parts, lambda: counts)
 
 
@@ -96,7 +96,7 @@ async def fill(database: Database) -> None:
     for number in range(7):
         await till.reserve(f"r{number}")
         await till.settle(f"r{number}", CENT * number if number else None)
-    await database.write(lambda tx: correct.correct(tx, "req-r3", CENT, by))
+    await database.write(lambda tx: corrections.correct(tx, "req-r3", CENT, by))
     await till.reserve("held")
 
 
@@ -106,7 +106,7 @@ async def test_a_state_that_is_moved_to_the_other_engine_is_the_same_row_for_row
     monkeypatch.setattr(copying, "PART_ROWS", 3)  # so that tables take several parts
     await fill(database)
     kept, backup = await kept_of(database)
-    written = await other.exclusive(lambda tx: write_in(tx, backup))
+    written = await other.exclusive(lambda tx: write_state(tx, backup))
     again, _ = await kept_of(other)
 
     assert again.rows() == kept.rows()
@@ -148,7 +148,7 @@ async def test_a_state_is_never_written_over(database: Database, other: Database
     await fill(database)
     _, backup = await kept_of(database)
     with pytest.raises(NotEmpty, match="There is a state in that database already"):
-        await database.exclusive(lambda tx: write_in(tx, backup))
+        await database.exclusive(lambda tx: write_state(tx, backup))
     assert (await database.read(verify.verify)).differences == ()
 
 
@@ -158,7 +158,7 @@ async def test_a_state_in_which_nothing_has_happened_counts_as_empty(
     await fill(database)
     kept, backup = await kept_of(database)
     await migrate(other)  # as `gateway check` does
-    await other.exclusive(lambda tx: write_in(tx, backup))
+    await other.exclusive(lambda tx: write_state(tx, backup))
     again, _ = await kept_of(other)
     assert again.rows() == kept.rows()
 
@@ -173,7 +173,7 @@ async def test_a_backup_of_an_earlier_version_is_brought_up_to_this_one(
     kept, backup = await kept_of(empty_database)
     assert kept.schema == 4
 
-    written = await other.exclusive(lambda tx: write_in(tx, backup))
+    written = await other.exclusive(lambda tx: write_state(tx, backup))
     assert written["notes"] == 1
     assert await other.read(schema_version) == known_migrations()[-1].number
     assert (await other.read(verify.verify)).differences == ()
@@ -185,14 +185,14 @@ async def test_what_a_newer_version_has_written_is_refused(
     _, backup = await kept_of(database)
     newer = replace(backup, schema=len(known_migrations()) + 1)
     with pytest.raises(SchemaTooNew):
-        await other.exclusive(lambda tx: write_in(tx, newer))
+        await other.exclusive(lambda tx: write_state(tx, newer))
     await database.write(
         lambda tx: tx.fetch(
             "INSERT INTO schema_migrations (number, name, at_ms) VALUES (999, 'x', 1)"
         )
     )
     with pytest.raises(SchemaTooNew):
-        await database.read(lambda tx: read_out(tx, Kept()))
+        await database.read(lambda tx: read_state(tx, Kept()))
 
 
 async def test_a_backup_that_lacks_rows_or_names_no_table_leaves_nothing_behind(
@@ -203,11 +203,11 @@ async def test_a_backup_that_lacks_rows_or_names_no_table_leaves_nothing_behind(
     lacking = replace(backup, parts=lambda: kept.parts[1:])
     odd = CopiedTable("accounts; --", kept.parts[0].columns, kept.parts[0].rows)
     for broken in (lacking, replace(backup, parts=lambda: [odd])):
-        with pytest.raises(NotWhole):
+        with pytest.raises(IncompleteBackup):
             await other.exclusive(partial(_written, broken))
     # It is empty still.
-    assert await other.exclusive(lambda tx: write_in(tx, backup))
+    assert await other.exclusive(lambda tx: write_state(tx, backup))
 
 
 async def _written(backup: Backup, tx: Transaction) -> dict[str, int]:
-    return await write_in(tx, backup)
+    return await write_state(tx, backup)

@@ -19,7 +19,7 @@ from gateway.database.migrate import (
     schema_version,
     statements_of,
 )
-from gateway.ledger.tables import correct, reports
+from gateway.ledger.tables import corrections, reports
 from tests.support.funds import CENT, NOW_MS, TODAY, Till
 
 ONE = Migration(1, "one", ("CREATE TABLE numbers (value BIGINT NOT NULL)",))
@@ -129,7 +129,7 @@ async def test_calls_that_cost_nothing_are_no_longer_counted_as_paid(
         await till.reserve(name, model="m2" if name == "d" else "m1")
         await till.settle(name, cost)
     by = Author("root", NOW_MS, "")
-    await empty_database.write(lambda tx: correct.correct(tx, "req-a", 0, by))
+    await empty_database.write(lambda tx: corrections.correct(tx, "req-a", 0, by))
     await empty_database.write(
         lambda tx: tx.fetch(
             "UPDATE rollups SET paid_calls = CASE model WHEN 'm1' THEN 3 ELSE 1 END"

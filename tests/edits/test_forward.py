@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.emulator import EmulatorServer, EmulatorSettings
 from gateway.ledger.tables import reports
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.settings import Settings
 from tests.support.serving import Running, in_state, make_key, serving, settings_for
 from tests.upstream.test_limiter import code, degraded, metric

@@ -14,7 +14,8 @@ import pytest
 
 from gateway.database.clock import now_ms
 from gateway.emulator import EmulatorServer
-from gateway.ledger.tables import abandoned, reports, verify
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables import reports, unresolved_reservations, verify
 from gateway.settings import Settings
 from tests.support.serving import KEY, GatewayProcess, in_state, make_key, settings_for, tables_of
 from tests.support.upstreams import png
@@ -57,11 +58,10 @@ def settle_what_was_left(settings: Settings) -> Sequence[Any]:
     later_ms = now_ms() + AN_HOUR_MS
     return in_state(
         settings,
-        lambda tx: abandoned.resolve(
-            tx, now_ms=later_ms, longest_flight_ms=1_200_000, heartbeat_expiry_ms=30_000,
-            limit=10_000,
+        lambda tx: unresolved_reservations.settle_abandoned(
+            tx, Abandonment(later_ms, 1_200_000), limit=10_000
         ),
-    )  # fmt: skip
+    )
 
 
 def check_nothing_is_forgotten(settings: Settings, emulator: EmulatorServer, path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 from gateway.database.clock import now_ms
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
-from gateway.ledger.tables import abandoned, reports
-from gateway.ledger.tables.booking import LedgerRow
-from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.ledger.rules.abandonment import HEARTBEAT_EXPIRY_MS, Abandonment
+from gateway.ledger.tables import reports, unresolved_reservations
+from gateway.ledger.tables.ledger_rows import LedgerRow
+from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings, load
 from tests.support.crowds import crowd, leaving_crowd, outcomes
 from tests.support.engines import fresh_schema, postgres_url
@@ -137,11 +138,9 @@ def check_the_ledger_shows_both(settings: Settings, emulator: EmulatorServer) ->
     later_ms = now_ms() + longest_flight_ms(settings) + HEARTBEAT_EXPIRY_MS
 
     async def resolve(tx: Transaction) -> object:
-        return await abandoned.resolve(
+        return await unresolved_reservations.settle_abandoned(
             tx,
-            now_ms=later_ms,
-            longest_flight_ms=longest_flight_ms(settings),
-            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
+            Abandonment(later_ms, longest_flight_ms(settings), HEARTBEAT_EXPIRY_MS),
         )
 
     in_state(settings, resolve)

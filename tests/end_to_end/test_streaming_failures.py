@@ -11,7 +11,7 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import reports
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.settings import Settings
 from tests.support.serving import Running, in_state, make_key, serving, settings_for
 from tests.support.streams import Streaming, stream

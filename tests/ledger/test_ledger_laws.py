@@ -27,11 +27,11 @@ from hypothesis.stateful import (
 
 from gateway.accounts.tables.audit import Author
 from gateway.database.migrate import migrate
+from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.rules.budget import OverBudget
-from gateway.ledger.tables import abandoned as resolving
-from gateway.ledger.tables import correct
-from gateway.ledger.tables.abandoned import Owner
-from gateway.ledger.tables.correct import UnknownReservation
+from gateway.ledger.tables import corrections, unresolved_reservations
+from gateway.ledger.tables.corrections import UnknownReservation
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.caller import PERIODS, Caller, Period
 from gateway.model.windows import TOTAL, day_of, window
 from tests.support.databases import open_engine
@@ -198,7 +198,7 @@ class Money(RuleBasedStateMachine):
             )
         )[0]
         self.run(
-            self.till.database.write(lambda tx: correct.correct(tx, f"req-{call.id}", cost, by))
+            self.till.database.write(lambda tx: corrections.correct(tx, f"req-{call.id}", cost, by))
         )
         if not (call.state == "corrected" and call.booked == cost):
             call.pictures = call.images if cost > 0 or row["status"] == 200 else 0
@@ -208,13 +208,13 @@ class Money(RuleBasedStateMachine):
     def resolve(self, limit: int) -> None:
         async def sweep() -> set[str]:
             owner = Owner("alive", "host", 1, NOW_MS)
-            await self.till.database.write(lambda tx: resolving.beat(tx, owner, self.now_ms))
+            await self.till.database.write(
+                lambda tx: unresolved_reservations.beat(tx, owner, self.now_ms)
+            )
             resolved = await self.till.database.write(
-                lambda tx: resolving.resolve(
+                lambda tx: unresolved_reservations.settle_abandoned(
                     tx,
-                    now_ms=self.now_ms,
-                    longest_flight_ms=FLIGHT_MS,
-                    heartbeat_expiry_ms=EXPIRY_MS,
+                    Abandonment(self.now_ms, FLIGHT_MS, EXPIRY_MS),
                     limit=limit,
                 )
             )

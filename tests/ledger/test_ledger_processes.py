@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.database.database import Database
-from gateway.ledger.tables import abandoned
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables import unresolved_reservations
 from tests.support.funds import CENT, NOW_MS, Till
 
 
@@ -84,8 +85,8 @@ async def test_a_process_that_is_killed_leaves_no_billed_call_out_of_the_books(
         await till.proven()
     assert billed
     await till.database.write(
-        lambda tx: abandoned.resolve(
-            tx, now_ms=NOW_MS + 2, longest_flight_ms=1, heartbeat_expiry_ms=1, limit=1_000
+        lambda tx: unresolved_reservations.settle_abandoned(
+            tx, Abandonment(NOW_MS + 2, 1, 1), limit=1_000
         )
     )
     proven = await till.proven()

@@ -12,7 +12,7 @@ from gateway.accounts.tables.audit import Author
 from gateway.database.clock import now_ms
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
-from gateway.ledger.tables import correct as correcting
+from gateway.ledger.tables import corrections
 from gateway.runtime.engines import open_results
 from gateway.settings import Settings
 from tests.support.inquiring import inquire, retry_of, told_of
@@ -122,7 +122,7 @@ def test_a_failure_that_may_have_cost_is_estimated_remembered_and_later_correcte
 
     async def correct(tx: Transaction) -> None:
         by = Author("test", now_ms(), "the invoice")
-        await correcting.correct(tx, answer.headers["x-request-id"], 2_500_000, by)
+        await corrections.correct(tx, answer.headers["x-request-id"], 2_500_000, by)
 
     in_state(settings, correct)
     told = told_of(gateway, answer)

@@ -20,7 +20,7 @@ import httpx
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import reports
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.model.money import usd
 from gateway.settings import Settings
 from tests.support.inquiring import SharedGauges, told_once

@@ -38,7 +38,7 @@ Overrides = Mapping[str, Mapping[str, Any]]
 
 PHOTOGRAPH = SAMPLE_PHOTOGRAPH.read_bytes()
 KEY = "sk-test-0123456789abcdef"
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 def tables_of(folder: Path, emulator: EmulatorServer, more: Overrides | None = None) -> Overrides:

@@ -1,4 +1,4 @@
-"""Warnings before the wall: which parts of a budget are newly passed, and how to say it."""
+"""Thresholds of a budget: which ones are newly passed, and the sentence that says so."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gateway.model.money import usd
 FULL = 100
 MOST_ATTEMPTS = 10
 _LONGEST_WAIT_MS = 3_600_000
-# A key's name is any line of text: what chat programs take for a link or a mention is not told.
-_NOT_TOLD = re.compile(r"[^\w .,()+-]")
+# A key's name is any line of text: characters of links and mentions are not passed to chats.
+_UNSAFE = re.compile(r"[^\w .,()+-]")
 _IN_PERIOD = {"day": " today", "week": " this week", "month": " this month", "total": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class PassedThreshold:
-    """A part of an account's budget that was passed in one window. It is told once.
+    """A threshold of an account's budget, passed in one window.
 
     `name` is the account's, `team` that of a team or of a key's team, "" for the
     organisation. `first_day` is the window's; `resets_ms` None where it never ends. `refused`
@@ -45,30 +45,29 @@ def newly_passed(
     spent_nanos: int,
     limit_nanos: int,
     percents: Collection[int],
-    told: Collection[int] = (),
+    notified: Collection[int] = (),
     refused: bool = False,
 ) -> tuple[int, ...]:
-    """The percentages that spending has reached and nobody was told of, lowest first.
+    """The thresholds that spending reached and no alert was sent for, lowest first.
 
-    `told` are those of this window and this very limit: with another limit every
-    percentage counts anew. What is held does not count, for it may be given back. A budget
-    that had to refuse an edit (`refused`) is as good as used up, so 100 is passed: what is
-    left seldom covers a ceiling to the last cent. Where nothing is spent nor refused,
-    nothing is passed, even of a budget of 0.
+    `notified` are those already sent in this window at this limit: another limit resets them.
+    Held money does not count, for it may be given back. A budget that had to refuse an edit
+    (`refused`) counts as used up, so 100 is passed: what is left seldom covers a ceiling to the
+    last cent. Nothing is passed where nothing is spent nor refused, even of a budget of 0.
     """
     if spent_nanos <= 0 and not refused:
         return ()
     return tuple(
         percent
-        for percent in sorted(set(percents) - set(told))
+        for percent in sorted(set(percents) - set(notified))
         if spent_nanos * 100 >= percent * limit_nanos or (refused and percent == FULL)
     )
 
 
 def sentence(passed: PassedThreshold, resets_at: str | None) -> str:
-    """The warning as people read it."""
+    """The alert as people read it."""
     spent, limit = usd(passed.spent_nanos), usd(passed.limit_nanos)
-    text = f"{_who(passed)} has spent ${spent} of ${limit}{_IN_PERIOD[passed.period]}"
+    text = f"{_spender(passed)} has spent ${spent} of ${limit}{_IN_PERIOD[passed.period]}"
     if passed.limit_nanos > 0:
         text += f" ({passed.spent_nanos * 100 // passed.limit_nanos} %)"
     text += f": the {passed.percent} % mark is passed."
@@ -90,10 +89,10 @@ def next_wait_ms(attempt: int, first_wait_ms: int) -> int | None:
     return min(_LONGEST_WAIT_MS, first_wait_ms << 2 * (attempt - 1))
 
 
-def _who(passed: PassedThreshold) -> str:
-    name = _NOT_TOLD.sub("·", passed.name)
+def _spender(passed: PassedThreshold) -> str:
+    name = _UNSAFE.sub("·", passed.name)
     if passed.level == "organisation":
         return "The organisation"
     if passed.level == "team":
         return f"The team {name}"
-    return f"The key {name} of the team {_NOT_TOLD.sub('·', passed.team)}"
+    return f"The key {name} of the team {_UNSAFE.sub('·', passed.team)}"

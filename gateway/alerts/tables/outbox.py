@@ -1,7 +1,7 @@
-"""The queue of warnings that are to be posted to a webhook.
+"""The outbox: alerts that wait for their webhook.
 
-To take one is a lease: it goes back to the queue if the process dies before it has said how
-it went. So a warning is posted at least once, and twice only where a process dies in between.
+Taking an alert leases it: if the process dies before it reports the result, the alert becomes
+due again. An alert is therefore posted at least once, and twice only if a process dies between.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders
 
-# The condition stands twice: who waited here for another process looks at the row again.
+# The condition is repeated: after waiting for a row lock, PostgreSQL checks the row again.
 _TAKE = (
     "UPDATE warnings SET next_try_ms = $2, attempts = attempts + 1 WHERE next_try_ms <= $1 "
     "AND id IN (SELECT id FROM warnings WHERE next_try_ms <= $1 ORDER BY at_ms, id LIMIT $3) "
@@ -30,7 +30,7 @@ _DUE = (
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A warning that is to be posted now, for the `attempt`th time; `webhook_url` may be ""."""
+    """An alert to post now, for the `attempt`th time; `webhook_url` may be ""."""
 
     id: str
     passed: PassedThreshold
@@ -40,7 +40,7 @@ class Due:
 
 
 async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -> Sequence[Due]:
-    """Take warnings that are to be posted, oldest first; nobody else gets them for `lease_ms`."""
+    """Lease alerts that are due, oldest first, for `lease_ms`."""
     taken = [row["id"] for row in await tx.fetch(_TAKE, now_ms, now_ms + lease_ms, limit)]
     if not taken:
         return ()
@@ -50,7 +50,7 @@ async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -
 
 
 async def delivered(tx: Transaction, warning_id: str, now_ms: int) -> None:
-    """It was posted: never again."""
+    """Mark an alert as delivered."""
     await tx.fetch(
         "UPDATE warnings SET delivered_ms = $2, next_try_ms = NULL WHERE id = $1",
         *(warning_id, now_ms),
@@ -58,9 +58,9 @@ async def delivered(tx: Transaction, warning_id: str, now_ms: int) -> None:
 
 
 async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
-    """It could not be posted: again then, or never (None).
+    """Set the next attempt, or none (None).
 
-    Nothing happens where another has taken it meanwhile, for the lease had run out.
+    Does nothing if the lease expired and another process took the alert.
     """
     await tx.fetch(
         "UPDATE warnings SET next_try_ms = $3 "

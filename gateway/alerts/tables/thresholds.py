@@ -1,7 +1,7 @@
-"""Warnings: whose spending has moved, and which parts of a budget were told already.
+"""Thresholds: budgets whose spending moved, and the alerts already sent for them.
 
-A warning is told by whoever adds its row, so that of several processes one does. The row is
-also its place in the queue of what is to be posted, which is `posting.py`.
+The process that adds an alert's row sends it, so that exactly one process does. The row is also
+its place in the outbox (`outbox.py`).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from gateway.model.caller import ORGANISATION, Account
 from gateway.model.reservation import Balance
 from gateway.model.windows import TOTAL, window
 
-_SIGNS = (
+_SNAPSHOT = (
     "SELECT c.value AS change, COALESCE((SELECT spent_nanos FROM balances "
     "WHERE account = 'organisation' AND day = 'total'), 0) AS spent_nanos, "
     "(SELECT COUNT(*) FROM warnings WHERE next_try_ms <= $1) AS due "
     "FROM counters c WHERE c.name = 'changes'"
 )
 ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'organisation' "
-"""For a statement over `accounts a`: the account above it, and the topmost."""
+"""Joins to `accounts a`: its parent, and the organisation."""
 NEAREST_URL = "COALESCE(NULLIF(a.webhook_url, ''), NULLIF(p.webhook_url, ''), o.webhook_url) AS url"
-_MARKS = (
+_COUNTERS = (
     "SELECT a.id, b.spent_nanos, a.change, COALESCE(p.change, 0) AS above, o.change AS topmost "
     f"FROM accounts a JOIN balances b ON b.account = a.id AND b.day = 'total' {ABOVE}"
     "WHERE a.budget_nanos IS NOT NULL AND a.ended_ms IS NULL"
 )
-_TERMS = (
+_SETTINGS = (
     "SELECT a.id, a.level, a.name, COALESCE(p.name, '') AS parent, "
     f"COALESCE(a.warn_percents, p.warn_percents, o.warn_percents) AS percents, {NEAREST_URL} "
     f"FROM accounts a {ABOVE}WHERE a.id IN "
 )
-_TOLD = (
+_NOTIFIED = (
     "SELECT account, period, first_day, limit_nanos, percent FROM warnings "
     "WHERE first_day >= $1 AND account IN "
 )
@@ -48,12 +48,12 @@ _CLAIM = (
 )
 
 GenerationCounters = tuple[int, int, int, int]
-"""What an account has ever spent, and the latest changes of it and of those above it."""
+"""The total spending of an account, and the change numbers of it and of the accounts above it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
-    """By which one can tell, at the price of a few rows, that there is anything to look at."""
+class Snapshot:
+    """Numbers that show, at the price of a few rows, whether anything needs a check."""
 
     change: int
     spent_nanos: int
@@ -61,11 +61,12 @@ class Signs:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """An account with a budget: how it stands, what was told of it, and whom to tell.
+class MonitoredBudget:
+    """An account with a budget: its balance, its alert settings, and the alerts already sent.
 
-    `percents` None means the usual ones; `webhook_url` is its own, or else its team's or the
-    organisation's, or ""; `told` are the percentages told in this window at this limit.
+    `percents` None means the default thresholds. `webhook_url` is the account's, else the team's,
+    else the organisation's, or "". `notified` holds the thresholds already sent in this window at
+    this limit.
     """
 
     balance: Balance
@@ -74,61 +75,61 @@ class Watched:
     team: str
     percents: tuple[int, ...] | None
     webhook_url: str
-    told: frozenset[int]
+    notified: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A warning that is to be told. `id` is new; `posted` says that there is a webhook."""
+    """An alert to send. `id` is new; `posted` is true if there is a webhook."""
 
     id: str
     passed: PassedThreshold
     posted: bool
 
 
-async def signs(tx: Transaction, now_ms: int) -> Signs:
-    """Has anything been spent or changed, is anything due? One small statement."""
-    row = (await tx.fetch(_SIGNS, now_ms))[0]
-    return Signs(row["change"], row["spent_nanos"], row["due"])
+async def read_snapshot(tx: Transaction, now_ms: int) -> Snapshot:
+    """Was anything spent or changed, is any webhook due? One small statement."""
+    row = (await tx.fetch(_SNAPSHOT, now_ms))[0]
+    return Snapshot(row["change"], row["spent_nanos"], row["due"])
 
 
-async def marks(tx: Transaction) -> Mapping[str, GenerationCounters]:
-    """The marks of every account that has a budget and has ever spent."""
+async def generation_counters(tx: Transaction) -> Mapping[str, GenerationCounters]:
+    """The counters of every account that has a budget and ever spent."""
     return {
         row["id"]: (row["spent_nanos"], row["change"], row["above"], row["topmost"])
-        for row in await tx.fetch(_MARKS)
+        for row in await tx.fetch(_COUNTERS)
     }
 
 
-async def watched(
+async def monitored_budgets(
     tx: Transaction, ids: Collection[str], day: str, zone: tzinfo
-) -> Sequence[Watched]:
-    """Those of these accounts that have a budget, as they stand on `day`."""
+) -> Sequence[MonitoredBudget]:
+    """The accounts among these that have a budget, with their balances on `day`."""
     wanted = sorted(ids)
     # No window that holds today began before this month or, a week's, before six days ago.
     since = min(window(period, day, zone).first_day for period in ("week", "month"))
-    terms = {row["id"]: row for row in await _of_each(tx, _TERMS, wanted)}
-    told: dict[tuple[str, str, str, int], set[int]] = {}
-    for row in await _of_each(tx, _TOLD, wanted, since):
+    terms = {row["id"]: row for row in await _fetch_all(tx, _SETTINGS, wanted)}
+    notified: dict[tuple[str, str, str, int], set[int]] = {}
+    for row in await _fetch_all(tx, _NOTIFIED, wanted, since):
         where = (row["account"], row["period"], row["first_day"], row["limit_nanos"])
-        told.setdefault(where, set()).add(row["percent"])
+        notified.setdefault(where, set()).add(row["percent"])
     accounts = [Account(row["id"], row["level"], row["name"]) for row in terms.values()]
-    found: list[Watched] = []
+    found: list[MonitoredBudget] = []
     for balance in await balances_of(tx, accounts, day, zone):
         limit, row = balance.account.limits.budget_nanos, terms[balance.account.id]
         if limit is None:
             continue
         first_day = window(balance.period, day, zone).first_day
         found.append(
-            Watched(
+            MonitoredBudget(
                 balance=balance,
                 limit_nanos=limit,
                 first_day=first_day,
                 team=team_of(row),
                 percents=None if row["percents"] is None else tuple(json.loads(row["percents"])),
                 webhook_url=row["url"],
-                told=frozenset(
-                    told.get((balance.account.id, balance.period, first_day, limit), ())
+                notified=frozenset(
+                    notified.get((balance.account.id, balance.period, first_day, limit), ())
                 ),
             )
         )
@@ -136,28 +137,28 @@ async def watched(
 
 
 async def claim(tx: Transaction, claims: Sequence[Claim], now_ms: int) -> Sequence[Claim]:
-    """Add these warnings; gives those that nobody has told before, which the caller tells."""
+    """Add these alerts; returns those that were not there yet, for the caller to send."""
     ordered = sorted(claims, key=lambda each: (each.passed.account, each.passed.percent))
     rows = [_values(each, now_ms) for each in ordered]
     added = await insert_rows(tx, _CLAIM, rows, "ON CONFLICT DO NOTHING RETURNING id")
-    mine = {row["id"] for row in added}
-    return [each for each in ordered if each.id in mine]
+    claimed = {row["id"] for row in added}
+    return [each for each in ordered if each.id in claimed]
 
 
-async def forget(tx: Transaction, before_ms: int) -> None:
-    """Drop what was told before then, of windows that end: they are to be long over."""
+async def delete_old(tx: Transaction, before_ms: int) -> None:
+    """Delete alerts older than that, except for windows that never end."""
     await tx.fetch("DELETE FROM warnings WHERE at_ms < $1 AND period <> $2", before_ms, TOTAL)
 
 
 def team_of(row: Row) -> str:
-    """Whose team it is: a team's own name, a key's team, nobody's for the organisation."""
+    """The team's name: of a team itself or of a key; "" for the organisation."""
     if row["level"] == ORGANISATION:
         return ""
     return str(row["name"] if row["level"] == "team" else row["parent"])
 
 
-async def _of_each(tx: Transaction, sql: str, ids: Sequence[str], *first: Value) -> list[Row]:
-    """The rows of a statement that ends in `IN`, over any number of ids."""
+async def _fetch_all(tx: Transaction, sql: str, ids: Sequence[str], *first: Value) -> list[Row]:
+    """All rows of a statement that ends in `IN`, for any number of ids."""
     rows: list[Row] = []
     for start in range(0, len(ids), 200):
         part = ids[start : start + 200]

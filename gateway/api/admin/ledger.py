@@ -11,11 +11,10 @@ from gateway.api.admin.pagination import listing, page_of
 from gateway.api.admin.permissions import check_own
 from gateway.api.admin.request_input import AdminRequest, check_names
 from gateway.database.database import Transaction
-from gateway.ledger.tables import abandoned as resolving
-from gateway.ledger.tables import close_month, reports
-from gateway.ledger.tables import correct as correcting
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables import close_month, corrections, reports, unresolved_reservations
 from gateway.ledger.tables import verify as verifying
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.reports import UsageLine
 from gateway.model.errors import Refusal
 from gateway.model.money import nanos_of
@@ -31,7 +30,7 @@ from gateway.queries.serializers import (
     usage_facts,
     verification_facts,
 )
-from gateway.runtime.durations import HEARTBEAT_EXPIRY_MS, longest_flight_ms
+from gateway.runtime.durations import longest_flight_ms
 
 USUAL_GROUPING = "team"
 PAID_BY = "paid_by"
@@ -111,28 +110,24 @@ def _closing(each: close_month.Closing) -> Facts:
 
 async def unresolved(tx: Transaction, asked: AdminRequest) -> Facts:
     page = page_of(asked.query)
-    every = sorted(await resolving.list_unresolved(tx), key=lambda each: each.held.id)
+    every = sorted(await unresolved_reservations.list_unresolved(tx), key=lambda each: each.held.id)
     found = [each for each in every if each.held.id > page.after][: page.fetch]
 
-    def show(each: resolving.Unresolved) -> Facts:
-        abandoned = each.abandoned(
-            now_ms=asked.by.now_ms,
-            longest_flight_ms=longest_flight_ms(asked.settings),
-            heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-        )
+    def show(each: unresolved_reservations.UnresolvedReservation) -> Facts:
+        abandoned = each.is_abandoned(_abandonment(asked))
         return {"object": "reservation", **unresolved_facts(each, abandoned=abandoned)}
 
     return listing(found, page, show, lambda each: each.held.id)
 
 
+def _abandonment(asked: AdminRequest) -> Abandonment:
+    return Abandonment(asked.by.now_ms, longest_flight_ms(asked.settings))
+
+
 async def resolve(tx: Transaction, asked: AdminRequest) -> Facts:
     check_names(asked.document, (), "field")
-    resolved = await resolving.settle_abandoned(
-        tx,
-        asked.by,
-        longest_flight_ms=longest_flight_ms(asked.settings),
-        heartbeat_expiry_ms=HEARTBEAT_EXPIRY_MS,
-        limit=MOST_RESOLVED,
+    resolved = await unresolved_reservations.resolve(
+        tx, asked.by, _abandonment(asked), limit=MOST_RESOLVED
     )
     facts = resolved_facts(resolved)
     return {"object": "resolution", **facts, "has_more": len(resolved) == MOST_RESOLVED}
@@ -146,8 +141,8 @@ async def correct(tx: Transaction, asked: AdminRequest) -> Facts:
             "invalid_field", "cost_usd takes an amount in dollars, such as 0.0123.", "cost_usd"
         )
     try:
-        corrected = await correcting.correct(tx, asked.text("request_id"), cost_nanos, asked.by)
-    except correcting.UnknownRequest as error:
+        corrected = await corrections.correct(tx, asked.text("request_id"), cost_nanos, asked.by)
+    except corrections.UnknownRequest as error:
         raise Refusal("not_found", f"{error}.", param="request_id") from None
     except ValueError as error:
         raise Refusal("invalid_field", f"{error}.", param="cost_usd") from None

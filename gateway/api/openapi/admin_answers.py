@@ -24,7 +24,7 @@ from gateway.api.openapi.shapes import (
     ref,
     told,
 )
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 
 _MONEY, _WHEN = ref("Money"), maybe(MOMENT)
 _KINDS = get_args(get_type_hints(LedgerRow)["kind"])

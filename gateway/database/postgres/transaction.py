@@ -11,33 +11,33 @@ import asyncpg
 
 from gateway.database.database import CommitUnknown, Conflict, Row, StateUnavailable, Value
 
-# What may succeed when the whole operation is run again: nothing of it has been kept.
+# Errors after which the whole operation may be run again: nothing of it was kept.
 AGAIN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.InvalidCachedStatementError,
 )
 BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# Classes of SQLSTATE that say the server, not the statement, is the trouble: connection,
+# Classes of SQLSTATE that mean a failure of the server, not of the statement: connection,
 # authorisation, no such database, resources, operator, system, internal.
-_SERVER_TROUBLE = ("08", "28", "3D", "53", "57", "58", "XX")
-_STATE_TROUBLE = ("25006", "42P01", "55P03")  # a read-only standby, no such table, lock
+_SERVER_FAILURES = ("08", "28", "3D", "53", "57", "58", "XX")
+_STATE_FAILURES = ("25006", "42P01", "55P03")  # a read-only standby, no such table, lock
 
 
-def _is_trouble(error: asyncpg.PostgresError) -> bool:
+def _is_server_failure(error: asyncpg.PostgresError) -> bool:
     state = error.sqlstate or "XX000"
-    return state[:2] in _SERVER_TROUBLE or state in _STATE_TROUBLE
+    return state[:2] in _SERVER_FAILURES or state in _STATE_FAILURES
 
 
 def unavailable(error: BaseException) -> StateUnavailable:
-    """What the state knows an error as that keeps the server from being used."""
+    """The StateUnavailable for an error that keeps the server from being used."""
     said = str(error) or type(error).__name__
     return StateUnavailable(f"the state's PostgreSQL cannot be used: {said}")
 
 
 @contextmanager
 def boundary() -> Iterator[None]:
-    """Translate what asyncpg raises; what may be run again, and mistakes, stay as they are."""
+    """Translate errors of asyncpg; errors to retry and programming errors pass unchanged."""
     try:
         yield
     except AGAIN:
@@ -45,7 +45,7 @@ def boundary() -> Iterator[None]:
     except asyncpg.UniqueViolationError as error:
         raise Conflict(error.args[0]) from error  # its text names columns, not values
     except asyncpg.PostgresError as error:
-        if _is_trouble(error):
+        if _is_server_failure(error):
             raise unavailable(error) from error
         raise
     except asyncpg.DataError:
@@ -75,28 +75,28 @@ class PostgresTransaction:
 
 
 async def roll_back(connection: Any, error: BaseException) -> None:
-    """End a failed transaction; a connection that can't do that is thrown away."""
+    """End a failed transaction; a connection that fails to is discarded."""
     if not isinstance(error, Exception) or isinstance(error, StateUnavailable):
-        _throw_away(connection)  # cancelled, timed out or broken: the server rolls back
+        _discard(connection)  # cancelled, timed out or broken: the server rolls back
         return
     try:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, *BROKEN):
-        _throw_away(connection)
+        _discard(connection)
 
 
 async def give_back(pool: Any, connection: Any, timeout_seconds: float) -> None:
     """Return a connection to its pool.
 
-    Trouble with that is the connection's alone: what was committed stays committed.
+    A failure here concerns the connection only: committed data stays committed.
     """
     try:
         await pool.release(connection, timeout=timeout_seconds)
     except (asyncpg.PostgresError, *BROKEN):
-        _throw_away(connection)
+        _discard(connection)
 
 
-def _throw_away(connection: Any) -> None:
+def _discard(connection: Any) -> None:
     try:
         connection.terminate()
     except asyncpg.InterfaceError:  # it broke, and the pool has dropped it already
@@ -104,18 +104,18 @@ def _throw_away(connection: Any) -> None:
 
 
 async def commit(connection: Any) -> None:
-    """Commit; raises CommitUnknown where the answer never came."""
+    """Commit; raises CommitUnknown if no answer came."""
     try:
         status = await connection.execute("COMMIT")
     except asyncpg.PostgresError as error:
-        if _is_trouble(error):
+        if _is_server_failure(error):
             raise CommitUnknown(f"the commit's answer was {error}") from error
         raise
     except asyncio.CancelledError:
-        _throw_away(connection)
+        _discard(connection)
         raise
     except BROKEN as error:
-        _throw_away(connection)
+        _discard(connection)
         raise CommitUnknown(f"the connection broke during a commit: {error}") from error
     if status != "COMMIT":
         raise RuntimeError(f"the transaction ended as {status}")

@@ -17,11 +17,11 @@ from gateway.database.database import Operation, Result, Row, StateUnavailable, 
 from gateway.database.sqlite.connection import SqliteConnection, create
 
 MOST_TOGETHER = 16
-"""So many short operations share a commit; none of them waits for more than these."""
-_Ending = tuple[object, BaseException | None]
-"""What an operation has given, or what it has raised."""
+"""The maximum number of short operations that share a commit."""
+_Outcome = tuple[object, BaseException | None]
+"""The result of an operation, or the exception that it raised."""
 BATCH_PATIENCE_SECONDS = 0.1
-"""A batch lets every urgent operation of this long after it go first, and no more."""
+"""How long urgent operations overtake a batch in the queue."""
 
 
 class SqliteTransaction:
@@ -42,8 +42,8 @@ class SqliteTransaction:
 
 
 @dataclass(order=True, slots=True)
-class _Job:
-    """One operation in the queue, and where its result goes; None ends a thread."""
+class _QueuedOperation:
+    """A queued operation, and the future of its result. None instead of one ends a thread."""
 
     due: float
     number: int
@@ -57,7 +57,7 @@ class _Job:
             return
 
         def settle() -> None:
-            if future.cancelled():  # its caller left; the operation has run all the same
+            if future.cancelled():  # the caller left; the operation ran all the same
                 return
             if error is not None:
                 future.set_exception(error)
@@ -66,15 +66,19 @@ class _Job:
 
         try:
             future.get_loop().call_soon_threadsafe(settle)
-        except RuntimeError:  # the caller's event loop is closed: nobody is left to tell
+        except RuntimeError:  # the caller's event loop is closed
             return
 
 
-class _Worker(threading.Thread):
-    """A thread with a connection of its own that works off a queue of jobs."""
+class _WorkerThread(threading.Thread):
+    """A thread that runs queued operations on a connection of its own."""
 
     def __init__(
-        self, name: str, jobs: queue.PriorityQueue[_Job], connection: SqliteConnection, begin: str
+        self,
+        name: str,
+        jobs: queue.PriorityQueue[_QueuedOperation],
+        connection: SqliteConnection,
+        begin: str,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._jobs = jobs
@@ -83,52 +87,53 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         while (job := self._jobs.get()).operation is not None:
-            others = self._waiting() if job.together else []
-            if not others or not self._share([job, *others]):
-                for each in (job, *others):
-                    self._alone(each)
+            shared = self._next_together() if job.together else []
+            if not shared or not self._run_together([job, *shared]):
+                for each in (job, *shared):
+                    self._run_alone(each)
         self._connection.close()
 
-    def _waiting(self) -> list[_Job]:
-        """Those next in line that may be written together with others."""
-        found: list[_Job] = []
+    def _next_together(self) -> list[_QueuedOperation]:
+        """The next operations in the queue that may share a transaction."""
+        found: list[_QueuedOperation] = []
         while len(found) < MOST_TOGETHER - 1 and not self._jobs.empty():
-            job = self._jobs.get()  # nobody else takes from the writer's line
+            job = self._jobs.get()  # the writer is the only thread that takes from this queue
             if not job.together:
                 self._jobs.put(job)
                 break
             found.append(job)
         return found
 
-    def _share(self, jobs: Sequence[_Job]) -> bool:
-        """Run jobs in one transaction, so that one sync of the disk is for all of them.
+    def _run_together(self, jobs: Sequence[_QueuedOperation]) -> bool:
+        """Run several operations in one transaction, with one sync of the disk.
 
-        Each is in a savepoint: what it raises undoes itself alone. Nobody is told of anything
-        before the commit. False, with nothing done, where each has to be run by itself to know.
+        Each runs in a savepoint, so that a failure undoes one operation only. No caller gets a
+        result before the commit. False, with nothing done, if the transaction as a whole failed
+        before its commit: then each operation has to run by itself.
         """
         try:
             self._connection.begin(self._begin)
         except StateUnavailable as error:
-            return self._tell(jobs, [(None, copy.copy(error)) for _ in jobs])
+            return self._finish_all(jobs, [(None, copy.copy(error)) for _ in jobs])
         try:
-            ended = [self._in_savepoint(job) for job in jobs]
-        except BaseException:  # noqa: BLE001 - whoever has caused it will raise it once more
+            outcomes = [self._in_savepoint(job) for job in jobs]
+        except BaseException:  # noqa: BLE001 - raised again when the operation runs by itself
             self._connection.roll_back()
             return False
         try:
             self._connection.commit()
-        except BaseException as error:  # noqa: BLE001 - it belongs to everybody who awaits
+        except BaseException as error:  # noqa: BLE001 - passed to every caller
             self._connection.roll_back()
-            ended = [(None, copy.copy(error)) for _ in jobs]
-        return self._tell(jobs, ended)
+            outcomes = [(None, copy.copy(error)) for _ in jobs]
+        return self._finish_all(jobs, outcomes)
 
-    def _tell(self, jobs: Sequence[_Job], ended: Sequence[_Ending]) -> bool:
-        for job, (result, error) in zip(jobs, ended, strict=True):
+    def _finish_all(self, jobs: Sequence[_QueuedOperation], outcomes: Sequence[_Outcome]) -> bool:
+        for job, (result, error) in zip(jobs, outcomes, strict=True):
             job.finish(result, error)
         return True
 
-    def _in_savepoint(self, job: _Job) -> _Ending:
-        """How a job has ended. Raises where that has ended the whole transaction."""
+    def _in_savepoint(self, job: _QueuedOperation) -> _Outcome:
+        """The outcome of one operation. Raises if it ended the whole transaction."""
         self._connection.execute("SAVEPOINT job")
         try:
             result = self._operate(_operation_of(job))
@@ -141,10 +146,10 @@ class _Worker(threading.Thread):
         self._connection.execute("RELEASE job")
         return result, None
 
-    def _alone(self, job: _Job) -> None:
+    def _run_alone(self, job: _QueuedOperation) -> None:
         try:
             result = self._transact(_operation_of(job))
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
+        except BaseException as error:  # noqa: BLE001 - passed to the caller
             job.finish(None, error)
         else:
             job.finish(result, None)
@@ -167,14 +172,14 @@ class _Worker(threading.Thread):
         return result
 
 
-def _operation_of(job: _Job) -> Operation[Any]:
+def _operation_of(job: _QueuedOperation) -> Operation[Any]:
     if job.operation is None:
         raise RuntimeError("the end of a thread is no operation")
     return job.operation
 
 
 def _drive(operation: Operation[Result], transaction: SqliteTransaction) -> Result:
-    """Run an operation's coroutine to its end, which it reaches without suspending."""
+    """Run an operation's coroutine to its end. It must not suspend."""
     steps = operation(transaction).__await__()
     try:
         next(steps)
@@ -199,10 +204,10 @@ class SqliteDatabase:
         self._path = Path(path).absolute()
         self._readers = readers
         self._busy_seconds = busy_seconds
-        self._writes: queue.PriorityQueue[_Job] = queue.PriorityQueue()
-        self._reads: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._writes: queue.PriorityQueue[_QueuedOperation] = queue.PriorityQueue()
+        self._reads: queue.PriorityQueue[_QueuedOperation] = queue.PriorityQueue()
         self._numbers = itertools.count()
-        self._threads: list[_Worker] = []
+        self._threads: list[_WorkerThread] = []
         self._closed = False
         self._lock = threading.Lock()
 
@@ -229,15 +234,15 @@ class SqliteDatabase:
         with self._lock:
             already, self._closed = self._closed, True
             if not already:
-                self._writes.put(_Job(float("inf"), next(self._numbers), None))
+                self._writes.put(_QueuedOperation(float("inf"), next(self._numbers), None))
                 for _ in range(self._readers):
-                    self._reads.put(_Job(float("inf"), next(self._numbers), None))
+                    self._reads.put(_QueuedOperation(float("inf"), next(self._numbers), None))
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
     def _put(
         self,
-        jobs: queue.PriorityQueue[_Job],
+        jobs: queue.PriorityQueue[_QueuedOperation],
         operation: Operation[Any],
         patience: float,
         together: bool = False,
@@ -249,7 +254,7 @@ class SqliteDatabase:
             if not self._threads:
                 self._start()
             due = time.monotonic() + patience
-            jobs.put(_Job(due, next(self._numbers), operation, future, together))
+            jobs.put(_QueuedOperation(due, next(self._numbers), operation, future, together))
         return future
 
     def _start(self) -> None:
@@ -260,9 +265,11 @@ class SqliteDatabase:
                 f"the state's database {self._path} cannot be made: {error}"
             ) from error
         writer = SqliteConnection(self._path, self._busy_seconds, read_only=False)
-        self._threads = [_Worker("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
+        self._threads = [_WorkerThread("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
         for number in range(self._readers):
             reader = SqliteConnection(self._path, self._busy_seconds, read_only=True)
-            self._threads.append(_Worker(f"state-reader-{number}", self._reads, reader, "BEGIN"))
+            self._threads.append(
+                _WorkerThread(f"state-reader-{number}", self._reads, reader, "BEGIN")
+            )
         for thread in self._threads:
             thread.start()

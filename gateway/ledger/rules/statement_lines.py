@@ -44,7 +44,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StatementLine:
     """One line: a charge, or where it is negative a credit.
 
     `request_id` is the upstream's own, `client_request_id` ours as we sent it; either may be "".
@@ -63,12 +63,12 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Billed:
+class BilledCall:
     """What a statement asks for one call: the sum of its lines, the rest from the first."""
 
-    line: Line
+    line: StatementLine
     cost_nanos: int
-    parts: tuple[Line, ...] = ()
+    parts: tuple[StatementLine, ...] = ()
     """The lines, where there are several."""
 
     @property
@@ -84,8 +84,8 @@ class Billed:
 class StatementTotals:
     """A whole statement. `adjustments` are lines of no call, and credits without their charge."""
 
-    calls: tuple[Billed, ...]
-    adjustments: tuple[Line, ...]
+    calls: tuple[BilledCall, ...]
+    adjustments: tuple[StatementLine, ...]
     lines: int
     total_nanos: int
     first_ms: int | None
@@ -98,11 +98,13 @@ class BadLine(ValueError):
     """A line that can't be read; the message says which, and what is wrong."""
 
 
-class Repeated(ValueError):
+class RepeatedLines(ValueError):
     """Lines that stand there twice, word for word."""
 
 
-def line_of(number: int, fields: Mapping[str, object], columns: Columns, zone: tzinfo) -> Line:
+def parse_line(
+    number: int, fields: Mapping[str, object], columns: Columns, zone: tzinfo
+) -> StatementLine:
     """A line from its fields: text, or what JSON makes of it with `parse_float=Decimal`.
 
     Times without an offset are in `zone`; fractions of a nano-dollar are rounded up, as the
@@ -111,7 +113,7 @@ def line_of(number: int, fields: Mapping[str, object], columns: Columns, zone: t
     currency = _text(number, fields, columns.currency)
     if currency.upper() not in ("", CURRENCY):
         raise BadLine(f"line {number}: the amount is in {currency}; the books are in {CURRENCY}")
-    return Line(
+    return StatementLine(
         number=number,
         request_id=_text(number, fields, columns.request_id),
         client_request_id=_text(number, fields, columns.client_request_id),
@@ -125,15 +127,15 @@ def line_of(number: int, fields: Mapping[str, object], columns: Columns, zone: t
     )
 
 
-def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> StatementTotals:
+def sum_up(lines: Iterable[StatementLine], duplicates: Duplicates = "refuse") -> StatementTotals:
     """The lines of each call added together: a charge and its credit note are one amount.
 
     Lines that are there word for word again are refused, counted once, or added, as said.
     Raises Repeated.
     """
     kept, repeated = _unrepeated(list(lines), duplicates)
-    calls: dict[tuple[str, str], list[Line]] = {}
-    adjustments: list[Line] = []
+    calls: dict[tuple[str, str], list[StatementLine]] = {}
+    adjustments: list[StatementLine] = []
     for line in kept:
         if line.request_id or line.client_request_id:
             name = (
@@ -144,7 +146,7 @@ def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statemen
             calls.setdefault(name, []).append(line)
         else:
             adjustments.append(line)
-    billed: list[Billed] = []
+    billed: list[BilledCall] = []
     for of_call in calls.values():
         if sum(line.cost_nanos for line in of_call) < 0:
             adjustments += of_call
@@ -162,13 +164,15 @@ def gather(lines: Iterable[Line], duplicates: Duplicates = "refuse") -> Statemen
     )
 
 
-def apart(statement: StatementTotals, booked: Collection[Line]) -> StatementTotals:
+def move_to_adjustments(
+    statement: StatementTotals, booked: Collection[StatementLine]
+) -> StatementTotals:
     """The statement with these lines of its calls as adjustments, which they are booked as.
 
     What that leaves of a call is its charge, or where it is below zero adjustments too.
     """
     aside = {id(line) for line in booked}
-    calls: list[Billed] = []
+    calls: list[BilledCall] = []
     adjustments = list(statement.adjustments)
     for billed in statement.calls:
         rest = [line for line in billed.parts if id(line) not in aside]
@@ -187,23 +191,25 @@ def apart(statement: StatementTotals, booked: Collection[Line]) -> StatementTota
     )
 
 
-def _billed(lines: Sequence[Line]) -> Billed:
+def _billed(lines: Sequence[StatementLine]) -> BilledCall:
     total = sum(line.cost_nanos for line in lines)
-    return Billed(_first(lines), total, tuple(lines) if len(lines) > 1 else ())
+    return BilledCall(_first(lines), total, tuple(lines) if len(lines) > 1 else ())
 
 
-def _in_order(calls: Iterable[Billed]) -> tuple[Billed, ...]:
+def _in_order(calls: Iterable[BilledCall]) -> tuple[BilledCall, ...]:
     return tuple(sorted(calls, key=lambda each: (each.line.at_ms, each.line.number)))
 
 
-def _first(lines: Sequence[Line]) -> Line:
+def _first(lines: Sequence[StatementLine]) -> StatementLine:
     """The first line in time, knowing our id where any of them does."""
     first = min(lines, key=lambda line: (line.at_ms, line.number))
     ours = next((line.client_request_id for line in lines if line.client_request_id), "")
     return replace(first, client_request_id=ours)
 
 
-def _unrepeated(lines: list[Line], duplicates: Duplicates) -> tuple[list[Line], int]:
+def _unrepeated(
+    lines: list[StatementLine], duplicates: Duplicates
+) -> tuple[list[StatementLine], int]:
     counted = Counter(_said(line) for line in lines if line.request_id)
     again = {said: times for said, times in counted.items() if times > 1}
     if not again or duplicates == "add":
@@ -212,9 +218,9 @@ def _unrepeated(lines: list[Line], duplicates: Duplicates) -> tuple[list[Line], 
         numbers = [line.number for line in lines if _said(line) in again]
         shown = ", ".join(str(number) for number in numbers[:10])
         more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
-        raise Repeated(f"lines {shown}{more} are there more than once, word for word")
+        raise RepeatedLines(f"lines {shown}{more} are there more than once, word for word")
     seen: set[tuple[object, ...]] = set()
-    kept: list[Line] = []
+    kept: list[StatementLine] = []
     for line in lines:
         said = _said(line)
         if said not in seen or said not in again:
@@ -223,7 +229,7 @@ def _unrepeated(lines: list[Line], duplicates: Duplicates) -> tuple[list[Line], 
     return kept, len(lines) - len(kept)
 
 
-_said = attrgetter(*(column.name for column in fields(Line) if column.name != "number"))
+_said = attrgetter(*(column.name for column in fields(StatementLine) if column.name != "number"))
 """All of a line but its number."""
 
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.ledger.rules.statement_lines import Billed
+from gateway.ledger.rules.statement_lines import BilledCall
 
 What = Literal["missing", "extra", "differing", "confirmed"]
 
 
 @dataclass(frozen=True, slots=True)
-class KnownCall:
+class LedgerCall:
     """A call as the ledger has it, corrections included.
 
     `upstream_ids` are those it is known by; `at_ms` is when it was settled, `day` the day that
@@ -46,7 +46,7 @@ class BilledPeriod:
     until_ms: int
     edge_ms: int = 0
 
-    def surely_covers(self, call: KnownCall) -> bool:
+    def covers(self, call: LedgerCall) -> bool:
         """Would the statement have it, if it had been billed at all?"""
         return (
             self.from_ms <= call.at_ms - self.edge_ms and call.at_ms + self.edge_ms < self.until_ms
@@ -62,8 +62,8 @@ class Finding:
     """
 
     what: What
-    billed: Billed | None
-    call: KnownCall | None
+    billed: BilledCall | None
+    call: LedgerCall | None
 
     @property
     def before_nanos(self) -> int:
@@ -79,17 +79,19 @@ class Matching:
     """All that was found. `agreed` are calls that cost what was billed."""
 
     findings: tuple[Finding, ...]
-    agreed: tuple[tuple[Billed, KnownCall], ...]
-    undecided: tuple[KnownCall, ...]
+    agreed: tuple[tuple[BilledCall, LedgerCall], ...]
+    undecided: tuple[LedgerCall, ...]
     """Not on the statement, but so near an end of it that they may be on another."""
 
 
-def match(billed: Sequence[Billed], calls: Sequence[KnownCall], span: BilledPeriod) -> Matching:
+def match(
+    billed: Sequence[BilledCall], calls: Sequence[LedgerCall], span: BilledPeriod
+) -> Matching:
     """Each line's call, each call's line, and what is left on either side."""
     pairs, lines, left = _by_upstream_id(billed, calls)
     more, lines, left = _by_our_id(lines, left)
     findings: list[Finding] = []
-    agreed: list[tuple[Billed, KnownCall]] = []
+    agreed: list[tuple[BilledCall, LedgerCall]] = []
     for line, call in (*pairs, *more):
         if line.cost_nanos != call.cost_nanos:
             findings.append(Finding("differing", line, call))
@@ -99,11 +101,11 @@ def match(billed: Sequence[Billed], calls: Sequence[KnownCall], span: BilledPeri
             agreed.append((line, call))
     findings += [Finding("missing", line, None) for line in lines if line.cost_nanos]
     in_doubt = [call for call in left if call.cost_nanos or call.estimated]
-    findings += [Finding("extra", None, call) for call in in_doubt if span.surely_covers(call)]
+    findings += [Finding("extra", None, call) for call in in_doubt if span.covers(call)]
     return Matching(
         findings=tuple(sorted(findings, key=_place)),
         agreed=tuple(agreed),
-        undecided=tuple(call for call in in_doubt if not span.surely_covers(call)),
+        undecided=tuple(call for call in in_doubt if not span.covers(call)),
     )
 
 
@@ -116,12 +118,12 @@ def _place(finding: Finding) -> tuple[int, int, str]:
     return _ORDER.index(finding.what), at_ms, call.id if call else ""
 
 
-Pairs = list[tuple[Billed, KnownCall]]
+Pairs = list[tuple[BilledCall, LedgerCall]]
 
 
 def _by_upstream_id(
-    billed: Iterable[Billed], calls: Sequence[KnownCall]
-) -> tuple[Pairs, list[Billed], list[KnownCall]]:
+    billed: Iterable[BilledCall], calls: Sequence[LedgerCall]
+) -> tuple[Pairs, list[BilledCall], list[LedgerCall]]:
     places = {
         name: place
         for place, call in reversed(list(enumerate(calls)))
@@ -129,7 +131,7 @@ def _by_upstream_id(
     }
     pairs: Pairs = []
     taken: set[int] = set()
-    left: list[Billed] = []
+    left: list[BilledCall] = []
     for line in billed:
         place = places.get(line.request_id) if line.request_id else None
         if place is None or place in taken:
@@ -141,17 +143,17 @@ def _by_upstream_id(
 
 
 def _by_our_id(
-    billed: Sequence[Billed], calls: Sequence[KnownCall]
-) -> tuple[Pairs, list[Billed], list[KnownCall]]:
+    billed: Sequence[BilledCall], calls: Sequence[LedgerCall]
+) -> tuple[Pairs, list[BilledCall], list[LedgerCall]]:
     """Of several of one request, first those that cost the same, then as they came."""
-    waiting: dict[str, list[KnownCall]] = {}
+    waiting: dict[str, list[LedgerCall]] = {}
     for call in sorted(calls, key=lambda each: (each.at_ms, each.id)):
         if call.request_id and not call.upstream_ids:
             waiting.setdefault(call.request_id, []).append(call)
     pairs: Pairs = []
     lines = list(billed)
     for same_cost in (True, False):
-        left: list[Billed] = []
+        left: list[BilledCall] = []
         for line in lines:
             there = waiting.get(line.client_request_id, [])
             fits = (c for c in there if not same_cost or c.cost_nanos == line.cost_nanos)

@@ -22,7 +22,7 @@ class DayClosed(StateUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class BalanceChange:
     """What changes, on the three accounts above and with a key, in one day's books."""
 
     team: str
@@ -69,7 +69,7 @@ def accounts_of(team: str, key_id: str) -> tuple[Account, Account, Account]:
     )
 
 
-async def book(tx: Transaction, moves: Sequence[Move]) -> None:
+async def book(tx: Transaction, moves: Sequence[BalanceChange]) -> None:
     """Add these moves to the books of their days and to the totals.
 
     Locks every row it changes until the transaction ends: totals first, and organisation

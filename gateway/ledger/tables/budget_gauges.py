@@ -1,4 +1,4 @@
-"""How everybody's budgets and reservations stand, for those who watch over them."""
+"""The numbers behind the gauges of budgets and open reservations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import tzinfo
 
 from gateway.accounts.tables.account_rows import COLUMNS, record_of
 from gateway.database.database import Transaction
+from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables.balances import balances_of
 from gateway.model.reservation import Balance
 
@@ -16,7 +17,7 @@ _BUDGETED = (
     "AND budget_nanos IS NOT NULL ORDER BY id"
 )
 _OPEN = (
-    "SELECT COUNT(*) AS number, CAST(COALESCE(SUM("
+    "SELECT COUNT(*) AS open, CAST(COALESCE(SUM("
     "CASE WHEN r.made_ms < $1 OR o.id IS NULL OR o.heartbeat_ms < $2 THEN 1 ELSE 0 END"
     "), 0) AS BIGINT) AS unresolved "
     "FROM reservations r LEFT JOIN owners o ON o.id = r.owner_id"
@@ -24,22 +25,20 @@ _OPEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """How many reservations are open; `unresolved` those that no living flight will settle."""
+class ReservationCounts:
+    """Open reservations; `unresolved` are those that no running call will settle."""
 
-    number: int
+    open: int
     unresolved: int
 
 
-async def budgeted(tx: Transaction, day: str, zone: tzinfo) -> Sequence[Balance]:
-    """The organisation and the teams that have a budget, in their windows that hold `day`."""
+async def budget_balances(tx: Transaction, day: str, zone: tzinfo) -> Sequence[Balance]:
+    """The balances of the organisation and the teams with a budget, in the windows of `day`."""
     accounts = [record_of(row).account for row in await tx.fetch(_BUDGETED)]
     return await balances_of(tx, accounts, day, zone)
 
 
-async def count_held(
-    tx: Transaction, *, now_ms: int, longest_flight_ms: int, heartbeat_expiry_ms: int
-) -> Held:
-    """The open reservations: those of a dead process, or older than any call, are unresolved."""
-    rows = await tx.fetch(_OPEN, now_ms - longest_flight_ms, now_ms - heartbeat_expiry_ms)
-    return Held(rows[0]["number"], rows[0]["unresolved"])
+async def count_reservations(tx: Transaction, rule: Abandonment) -> ReservationCounts:
+    """Count reservations; those of a dead process, or older than any call, are unresolved."""
+    rows = await tx.fetch(_OPEN, rule.made_before_ms, rule.heartbeat_before_ms)
+    return ReservationCounts(rows[0]["open"], rows[0]["unresolved"])

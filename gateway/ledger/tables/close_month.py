@@ -64,7 +64,7 @@ class NotClosable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class MonthContents:
     """What is in a month. `digest` is over every ledger row and every sum that reports read."""
 
     ledger_rows: int
@@ -85,7 +85,7 @@ class Closing:
     closed_ms: int
     closed_by: str
     estimated_calls: int
-    contents: Contents | None
+    contents: MonthContents | None
 
 
 async def freeze(
@@ -159,7 +159,7 @@ def _calls(row: Row) -> str:
     return "1 call" if row["calls"] == 1 else f"{row['calls']} calls"
 
 
-async def seal(tx: Transaction, period: str, contents: Contents) -> None:
+async def seal(tx: Transaction, period: str, contents: MonthContents) -> None:
     """Write down what is in a frozen month, once."""
     await tx.fetch(
         "UPDATE closings SET ledger_rows = $2, spent_nanos = $3, corrections_nanos = $4, "
@@ -174,7 +174,7 @@ async def closings(tx: Transaction) -> list[Closing]:
     return [_closing(row) for row in rows]
 
 
-async def contents_of(tx: Transaction, closing: Closing) -> Contents:
+async def contents_of(tx: Transaction, closing: Closing) -> MonthContents:
     """Add up a month, from all of its rows: for a read transaction."""
     digest, rows, spent, corrections, saved = sha256(), 0, 0, 0, 0
     async for row in every_row(tx, closing.first_day, closing.last_day):
@@ -185,7 +185,7 @@ async def contents_of(tx: Transaction, closing: Closing) -> Contents:
     async for sums in _roll_ups(tx, closing):
         digest.update(_line(tuple(sums[name] for name in ("day", *Dimensions._fields, *COLUMNS))))
         saved += sums["saved_nanos"]
-    return Contents(rows, spent, corrections, saved, digest.hexdigest())
+    return MonthContents(rows, spent, corrections, saved, digest.hexdigest())
 
 
 def _line(values: tuple[object, ...]) -> bytes:
@@ -206,7 +206,9 @@ async def _roll_ups(tx: Transaction, closing: Closing) -> AsyncIterator[Row]:
 def _closing(row: Row) -> Closing:
     contents = None
     if row["digest"] is not None:
-        contents = Contents(**{column.name: row[column.name] for column in fields(Contents)})
+        contents = MonthContents(
+            **{column.name: row[column.name] for column in fields(MonthContents)}
+        )
     names = ("period", "first_day", "last_day", "timezone", "closed_ms", "closed_by")
     facts = {name: row[name] for name in (*names, "estimated_calls")}
     return Closing(**facts, contents=contents)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.database.database import Transaction
 from gateway.database.multirow import placeholders, portions
-from gateway.ledger.rules.statement_lines import Line
+from gateway.ledger.rules.statement_lines import StatementLine
 
 UNATTRIBUTED = "(unattributed)"
 """The team and the key of what was billed and nobody here is known to have asked for."""
@@ -36,13 +36,13 @@ class Payers:
 
     found: Mapping[tuple[str, str], Payer]
 
-    def of(self, line: Line) -> Payer:
+    def of(self, line: StatementLine) -> Payer:
         """Who asked for what this line is about, as far as anybody knows."""
         by_upstream = self.found.get(("upstream_request_id", line.request_id), NOBODY)
         return self.found.get(("request_id", line.client_request_id), by_upstream)
 
 
-async def payers(tx: Transaction, lines: Iterable[Line]) -> Payers:
+async def payers(tx: Transaction, lines: Iterable[StatementLine]) -> Payers:
     """Who asked for what these lines are about: by the ledger, else by the requests kept."""
     lines = list(lines)
     ours = [line.client_request_id for line in lines]

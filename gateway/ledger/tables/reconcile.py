@@ -11,21 +11,17 @@ from dataclasses import replace
 
 from gateway.accounts.tables.audit import Author, append
 from gateway.database.database import Transaction
-from gateway.ledger.rules.statement_lines import Billed, Line
+from gateway.ledger.rules.statement_lines import BilledCall, StatementLine
 from gateway.ledger.rules.statement_matching import BilledPeriod, Finding, match
-from gateway.ledger.tables import rollups
-from gateway.ledger.tables.balances import Move, book
-from gateway.ledger.tables.book_corrections import book_corrections
-from gateway.ledger.tables.booked_calls import calls_named, held_requests
-from gateway.ledger.tables.booking import LedgerRow, add_rows, paid_images
+from gateway.ledger.tables.booking import book_corrections, book_statement_rows, paid_images
 from gateway.ledger.tables.closed_days import lock_closings, open_day
-from gateway.ledger.tables.correct import booked_call
+from gateway.ledger.tables.corrections import booked_call
+from gateway.ledger.tables.ledger_calls import calls_named, held_requests
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.payers import Payer, payers
-from gateway.ledger.tables.seen_costs import raise_cost
 from gateway.ledger.tables.statement_comparison import Source, id_of
 from gateway.model.money import usd
 from gateway.model.windows import day_of
-from gateway.pricing.rules.prices import per_image
 
 
 async def correct_calls(
@@ -50,13 +46,13 @@ async def correct_calls(
     booked_count = await book_corrections(tx, corrections)
     if booked_count:
         nanos = sum(each.row.cost_nanos for each in corrections)
-        await _tell(tx, by, source, {"corrections": booked_count, "cost_usd": usd(nanos)})
+        await _audit(tx, by, source, {"corrections": booked_count, "cost_usd": usd(nanos)})
     return booked_count
 
 
 async def add_missing(
     tx: Transaction,
-    billed: Sequence[Billed],
+    billed: Sequence[BilledCall],
     known_ids: Collection[str],
     source: Source,
     by: Author,
@@ -70,12 +66,12 @@ async def add_missing(
     billed = await _still_missing(tx, billed, known_ids)
     known = await payers(tx, [each.line for each in billed])
     rows = [_call(each, known.of(each.line), source, through) for each in billed]
-    return await _add(tx, rows, "missing", source, by)
+    return await _book(tx, rows, "missing", source, by)
 
 
 async def _still_missing(
-    tx: Transaction, billed: Sequence[Billed], known_ids: Collection[str]
-) -> list[Billed]:
+    tx: Transaction, billed: Sequence[BilledCall], known_ids: Collection[str]
+) -> list[BilledCall]:
     """Reservations are read first: a call goes from there into the ledger."""
     held = await held_requests(tx, [each.client_request_id for each in billed])
     named = await calls_named(tx, billed)
@@ -86,7 +82,7 @@ async def _still_missing(
 
 
 async def add_adjustments(
-    tx: Transaction, lines: Mapping[str, Line], source: Source, by: Author
+    tx: Transaction, lines: Mapping[str, StatementLine], source: Source, by: Author
 ) -> int:
     """Book lines of no call, by their ids, to whom they name if anybody; how many were new."""
     through = await lock_closings(tx)
@@ -94,7 +90,7 @@ async def add_adjustments(
     rows = [
         replace(
             _call(
-                Billed(line, line.cost_nanos),
+                BilledCall(line, line.cost_nanos),
                 known.of(line),
                 source,
                 through,
@@ -106,10 +102,10 @@ async def add_adjustments(
         )
         for name, line in lines.items()
     ]
-    return await _add(tx, rows, "adjustments", source, by)
+    return await _book(tx, rows, "adjustments", source, by)
 
 
-def _call(billed: Billed, payer: Payer, source: Source, through: str | None) -> LedgerRow:
+def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None) -> LedgerRow:
     line = billed.line
     about = day_of(line.at_ms, source.zone)
     day = open_day(about, through)
@@ -143,32 +139,15 @@ def _call(billed: Billed, payer: Payer, source: Source, through: str | None) -> 
     )
 
 
-async def _add(
+async def _book(
     tx: Transaction, rows: Sequence[LedgerRow], what: str, source: Source, by: Author
 ) -> int:
-    """In the order of `booking`."""
-    new = await add_rows(tx, rows)
-    await rollups.add(tx, [(row.day, row.dimensions, _sums(row)) for row in new])
-    for row in sorted(new, key=lambda row: (row.model, row.day)):
-        if row.kind == "call":
-            await raise_cost(tx, row.model, row.day, per_image(row.cost_nanos, row.n))
-    await book(
-        tx,
-        [
-            Move(row.team, row.key_id, row.day, spent_nanos=row.cost_nanos, images=row.images)
-            for row in new
-        ],
-    )
+    new = await book_statement_rows(tx, rows)
     if new:
         nanos = sum(row.cost_nanos for row in new)
-        await _tell(tx, by, source, {what: len(new), "cost_usd": usd(nanos)})
+        await _audit(tx, by, source, {what: len(new), "cost_usd": usd(nanos)})
     return len(new)
 
 
-def _sums(row: LedgerRow) -> rollups.Sums:
-    paid = int(row.kind == "call" and row.cost_nanos > 0)
-    return rollups.Sums(paid_calls=paid, spent_nanos=row.cost_nanos)
-
-
-async def _tell(tx: Transaction, by: Author, source: Source, told: dict[str, object]) -> None:
-    await append(tx, by, "ledger.reconcile", f"statement:{source.digest[:16]}", {}, told)
+async def _audit(tx: Transaction, by: Author, source: Source, facts: dict[str, object]) -> None:
+    await append(tx, by, "ledger.reconcile", f"statement:{source.digest[:16]}", {}, facts)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from gateway.database.database import Row, Transaction
-from gateway.ledger.tables.booking import LEDGER_SELECT, LedgerRow
+from gateway.ledger.tables.ledger_rows import LEDGER_SELECT, LedgerRow
 from gateway.ledger.tables.rollups import COLUMNS, Sums
 from gateway.model.outcome import Outcome
 from gateway.model.windows import window

@@ -13,15 +13,10 @@ from datetime import tzinfo
 from gateway.database.database import Transaction
 from gateway.database.multirow import insert_rows
 from gateway.ledger.rules.budget import spendable, verdict
-from gateway.ledger.tables.balances import Move, accounts_of, balances_of, book
-from gateway.ledger.tables.booking import (
-    LARGEST_NANOS,
-    RESERVATION_COLUMNS,
-    OpenReservation,
-    book_calls,
-    call_row,
-)
-from gateway.ledger.tables.correct import settle_late
+from gateway.ledger.tables.balances import BalanceChange, accounts_of, balances_of, book
+from gateway.ledger.tables.booking import book_calls, call_row
+from gateway.ledger.tables.corrections import settle_late
+from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, RESERVATION_COLUMNS, OpenReservation
 from gateway.ledger.tables.rollups import tags_text
 from gateway.model.reservation import Balance, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
@@ -86,7 +81,9 @@ async def hold(
         tags_text(caller.tags),
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
-    move = Move(caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images)
+    move = BalanceChange(
+        caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images
+    )
     await book(tx, [move])
     balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
     _check(balances, ceiling_nanos, images, day, zone)
@@ -136,7 +133,7 @@ async def void(tx: Transaction, reservation_id: str) -> bool:
     held = await take(tx, reservation_id)
     if held is None:
         return False
-    release = Move(
+    release = BalanceChange(
         held.team,
         held.key_id,
         held.day,

@@ -10,10 +10,15 @@ from hashlib import sha256
 
 from gateway.database.database import Transaction
 from gateway.database.multirow import placeholders, portions
-from gateway.ledger.rules.statement_lines import Billed, Line, StatementTotals, apart
+from gateway.ledger.rules.statement_lines import (
+    BilledCall,
+    StatementLine,
+    StatementTotals,
+    move_to_adjustments,
+)
 from gateway.ledger.rules.statement_matching import BilledPeriod, Finding, Matching, match
-from gateway.ledger.tables.booked_calls import held_requests, known_calls
 from gateway.ledger.tables.closed_days import closed_through, open_day
+from gateway.ledger.tables.ledger_calls import held_requests, ledger_calls
 from gateway.ledger.tables.payers import Payers, payers
 from gateway.model.windows import day_of
 
@@ -35,9 +40,9 @@ class Comparison:
     last_day: str
     statement: StatementTotals
     matching: Matching
-    pending: tuple[Billed, ...]
+    pending: tuple[BilledCall, ...]
     """Billed calls that are in flight here, or were left by a crash: not missing."""
-    adjustments: Mapping[str, Line]
+    adjustments: Mapping[str, StatementLine]
     """Lines of no call that are not booked yet, by the ids that they will have."""
     payers: Payers
     booked_nanos: int
@@ -49,7 +54,7 @@ class Comparison:
     """The first open day, where all of these are closed: what is booked is booked there."""
 
     @property
-    def missing(self) -> list[Billed]:
+    def missing(self) -> list[BilledCall]:
         return [f.billed for f in self.matching.findings if f.what == "missing" and f.billed]
 
     @property
@@ -99,7 +104,7 @@ async def compare(
     Reads all calls of these days, and those of others that the statement names.
     """
     statement = await _without_booked(tx, statement, source.upstream)
-    calls = await known_calls(tx, *days, statement.calls)
+    calls = await ledger_calls(tx, *days, statement.calls)
     adjustments = adjustment_ids(statement.adjustments, source.upstream)
     matching, pending = await _without_held(tx, match(statement.calls, calls, span))
     lines = [f.billed.line for f in matching.findings if f.what == "missing" and f.billed]
@@ -125,7 +130,7 @@ async def _without_booked(
     of_calls = (line for billed in statement.calls for line in billed.parts)
     named = adjustment_ids(of_calls, upstream)
     there = await _booked_adjustments(tx, list(named))
-    return apart(statement, [named[name] for name in there]) if there else statement
+    return move_to_adjustments(statement, [named[name] for name in there]) if there else statement
 
 
 async def _first_open(tx: Transaction, last_day: str) -> str | None:
@@ -133,7 +138,9 @@ async def _first_open(tx: Transaction, last_day: str) -> str | None:
     return None if day == last_day else day
 
 
-async def _without_held(tx: Transaction, matching: Matching) -> tuple[Matching, tuple[Billed, ...]]:
+async def _without_held(
+    tx: Transaction, matching: Matching
+) -> tuple[Matching, tuple[BilledCall, ...]]:
     """Set aside what is missing because its call is not settled yet."""
     missing = [each.billed for each in matching.findings if each.what == "missing" and each.billed]
     held = await held_requests(tx, [billed.client_request_id for billed in missing])
@@ -156,9 +163,9 @@ def _elsewhere(
     return sum(nanos for nanos, day in found if not days[0] <= day <= days[1])
 
 
-def adjustment_ids(lines: Iterable[Line], upstream: str) -> dict[str, Line]:
+def adjustment_ids(lines: Iterable[StatementLine], upstream: str) -> dict[str, StatementLine]:
     """The lines by ids that follow from what they say; of the same ones, from their number."""
-    found: dict[str, Line] = {}
+    found: dict[str, StatementLine] = {}
     seen: dict[str, int] = {}
     for line in lines:
         facts = (line.request_id, line.client_request_id, line.at_ms, line.cost_nanos)

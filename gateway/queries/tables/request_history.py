@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from gateway.coalescing.rules.lease import FRESH, Lease
 from gateway.coalescing.tables import leases as flights
 from gateway.database.database import Transaction
-from gateway.ledger.tables.abandoned import Unresolved, unresolved_of_request
-from gateway.ledger.tables.booking import LedgerRow, OpenReservation
-from gateway.ledger.tables.correct import Booked, booked_of_request
+from gateway.ledger.tables.corrections import BookedCall, booked_of_request
+from gateway.ledger.tables.ledger_rows import LedgerRow, OpenReservation
+from gateway.ledger.tables.unresolved_reservations import (
+    UnresolvedReservation,
+    unresolved_of_request,
+)
 from gateway.ledger.tables.usage import UsageRow, find
 
 
@@ -27,8 +30,8 @@ class Remains:
     """
 
     row: UsageRow | None
-    booked: Sequence[Booked]
-    held: Sequence[Unresolved]
+    booked: Sequence[BookedCall]
+    held: Sequence[UnresolvedReservation]
     leases: Sequence[Lease] = ()
 
     @property

@@ -62,7 +62,7 @@ def test_a_mark_is_reached_to_the_nano_and_not_a_nano_before() -> None:
 
 
 def test_what_was_told_is_not_told_again() -> None:
-    found = newly_passed(spent_nanos=85, limit_nanos=100, percents=USUAL, told=(50,))
+    found = newly_passed(spent_nanos=85, limit_nanos=100, percents=USUAL, notified=(50,))
     assert found == (80,)
 
 
@@ -81,7 +81,7 @@ def test_a_budget_of_nothing_is_passed_only_when_something_was_asked_of_it() -> 
 
 def test_a_budget_that_had_to_refuse_an_edit_is_as_good_as_used_up() -> None:
     found = newly_passed(
-        spent_nanos=96, limit_nanos=100, percents=USUAL, told=(50, 80), refused=True
+        spent_nanos=96, limit_nanos=100, percents=USUAL, notified=(50, 80), refused=True
     )
     assert found == (100,)
 
@@ -98,7 +98,7 @@ def test_a_spending_that_only_grows_passes_each_mark_at_most_once(
     spent = 0
     for more in spending:
         spent += more
-        told += newly_passed(spent_nanos=spent, limit_nanos=limit, percents=percents, told=told)
+        told += newly_passed(spent_nanos=spent, limit_nanos=limit, percents=percents, notified=told)
     assert len(told) == len(set(told))
     assert set(told) == {percent for percent in percents if spent * 100 >= percent * limit > 0}
 

@@ -16,7 +16,7 @@ from gateway.accounts.tables.teams import update_team
 from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables import outbox, thresholds
 from gateway.alerts.tables.outbox import Due
-from gateway.alerts.tables.thresholds import Claim, Watched
+from gateway.alerts.tables.thresholds import Claim, MonitoredBudget
 from gateway.database.database import Database
 from tests.support.accounts import change
 from tests.support.databases import open_engine
@@ -33,8 +33,8 @@ async def till(database: Database) -> Till:
     return await Till(database).open(callers=(CALLER,))
 
 
-async def watched(till: Till, *ids: str) -> dict[str, Watched]:
-    found = await till.database.read(lambda tx: thresholds.watched(tx, ids, TODAY, UTC))
+async def watched(till: Till, *ids: str) -> dict[str, MonitoredBudget]:
+    found = await till.database.read(lambda tx: thresholds.monitored_budgets(tx, ids, TODAY, UTC))
     return {each.balance.account.id: each for each in found}
 
 
@@ -71,7 +71,7 @@ async def take(database: Database, at: int = NOW_MS, limit: int = 10) -> Sequenc
 
 async def test_the_signs_move_when_something_is_spent_or_changed(till: Till) -> None:
     async def signs() -> tuple[int, int]:
-        found = await till.database.read(lambda tx: thresholds.signs(tx, NOW_MS))
+        found = await till.database.read(lambda tx: thresholds.read_snapshot(tx, NOW_MS))
         return found.change, found.spent_nanos
 
     before = await signs()
@@ -90,7 +90,7 @@ async def test_the_marks_are_those_of_accounts_with_a_budget(till: Till) -> None
     await till.limit(TEAM, budget_nanos=5 * CENT, budget_period="month")
     await till.reserve("a")
     await till.settle("a", CENT)
-    marks = await till.database.read(thresholds.marks)
+    marks = await till.database.read(thresholds.generation_counters)
     assert {name: mark[0] for name, mark in marks.items()} == {TEAM: CENT}
 
 
@@ -98,12 +98,12 @@ async def test_a_change_of_the_team_moves_the_marks_of_its_keys(till: Till) -> N
     await till.limit(KEY, budget_nanos=5 * CENT, budget_period="month", parent=TEAM)
     await till.reserve("a")
     await till.settle("a", CENT)
-    before = await till.database.read(thresholds.marks)
+    before = await till.database.read(thresholds.generation_counters)
     given = {"warn_percents": [10], "unlimited": True}
     await change(
         till.database, update_team, "design", lambda t: change_settings(t, "team", given), BY
     )
-    assert (await till.database.read(thresholds.marks))[KEY] != before[KEY]
+    assert (await till.database.read(thresholds.generation_counters))[KEY] != before[KEY]
 
 
 # --- who is watched -------------------------------------------------------------------
@@ -150,7 +150,7 @@ async def test_what_was_told_counts_in_its_window_and_at_its_limit_alone(till: T
         claim("2", percent=80, first_day="2026-10-01"),
         claim("3", percent=100, limit_nanos=CENT),
     )
-    assert (await watched(till, TEAM))[TEAM].told == {50}
+    assert (await watched(till, TEAM))[TEAM].notified == {50}
 
 
 # --- claiming -------------------------------------------------------------------------
@@ -181,7 +181,7 @@ async def test_what_is_long_over_is_forgotten_and_what_never_ends_is_not(
 ) -> None:
     await put(database, claim("old"), claim("total", period="total", first_day="total"))
     await put(database, claim("new", percent=80), at=NOW_MS + DAY_MS)
-    await database.write(lambda tx: thresholds.forget(tx, NOW_MS + 1))
+    await database.write(lambda tx: thresholds.delete_old(tx, NOW_MS + 1))
     rows = await database.read(lambda tx: tx.fetch("SELECT id FROM warnings ORDER BY id"))
     assert [row["id"] for row in rows] == ["new", "total"]
 

@@ -15,8 +15,8 @@ from gateway.coalescing.rules.lease import CoalescingKey, FlightFailure, LeaseSt
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database
 from gateway.ledger.budget_service import BudgetService
-from gateway.ledger.tables import abandoned
-from gateway.ledger.tables.abandoned import Owner
+from gateway.ledger.tables import unresolved_reservations
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.reservation import CallFacts, Reservation, Settlement
 from gateway.pricing.rules.quote import Quote
 from tests.support.databases import open_engine
@@ -340,7 +340,7 @@ async def test_the_owners_heartbeat_is_read_with_the_lease(one: Process) -> None
     await one.reserve(one.lease_transaction())
     (before,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
     owner = Owner("p1", "host", 1, NOW_MS)
-    await one.database.write(lambda tx: abandoned.beat(tx, owner, NOW_MS + 5))
+    await one.database.write(lambda tx: unresolved_reservations.beat(tx, owner, NOW_MS + 5))
     (after,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit", "x", "y"]))
 
     assert (before.heartbeat_ms, after.heartbeat_ms) == (None, NOW_MS + 5)

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ledger.rules.statement_lines import BadLine, Columns, Line, Repeated, gather, line_of
+from gateway.ledger.rules.statement_lines import (
+    BadLine,
+    Columns,
+    RepeatedLines,
+    StatementLine,
+    parse_line,
+    sum_up,
+)
 from gateway.model.money import usd
 
 COLUMNS = Columns()
@@ -19,12 +26,14 @@ GOOD = {"request_id": "u1", "time": "2026-11-25T12:00:00Z", "cost_usd": "0.04"}
 NOON_MS = 1_795_608_000_000
 
 
-def read(**fields: object) -> Line:
-    return line_of(7, {**GOOD, **fields}, COLUMNS, UTC)
+def read(**fields: object) -> StatementLine:
+    return parse_line(7, {**GOOD, **fields}, COLUMNS, UTC)
 
 
-def line(cost: int, upstream: str = "", ours: str = "", at_ms: int = 100, number: int = 1) -> Line:
-    return Line(number, upstream, ours, at_ms, cost)
+def line(
+    cost: int, upstream: str = "", ours: str = "", at_ms: int = 100, number: int = 1
+) -> StatementLine:
+    return StatementLine(number, upstream, ours, at_ms, cost)
 
 
 def test_a_line_is_read_by_its_columns() -> None:
@@ -35,7 +44,7 @@ def test_a_line_is_read_by_its_columns() -> None:
     columns = Columns(
         "id", "ours", "at", "amount", "cur", "model", "path", "pictures", "key", "code"
     )
-    assert line_of(7, row, columns, UTC) == Line(
+    assert parse_line(7, row, columns, UTC) == StatementLine(
         7, "u1", "r1", NOON_MS, 40_000_001, "m", "edits", 2, "abcd", 200
     )
 
@@ -69,7 +78,7 @@ def test_times_are_read_in_many_forms(text: object) -> None:
 
 
 def test_a_time_without_an_offset_is_in_the_statements_zone() -> None:
-    there = line_of(1, {**GOOD, "time": "2026-11-25 12:00"}, COLUMNS, ZoneInfo("Europe/Berlin"))
+    there = parse_line(1, {**GOOD, "time": "2026-11-25 12:00"}, COLUMNS, ZoneInfo("Europe/Berlin"))
     assert there.at_ms == NOON_MS - 3_600_000
 
 
@@ -109,7 +118,7 @@ def test_what_is_no_number_is_refused(name: str, value: object) -> None:
 
 def test_the_lines_of_a_call_are_added_together() -> None:
     """A charge and its credit note are one amount."""
-    found = gather([line(50, "u1", at_ms=100), line(-20, "u1", "r1", at_ms=200, number=2)])
+    found = sum_up([line(50, "u1", at_ms=100), line(-20, "u1", "r1", at_ms=200, number=2)])
     (call,) = found.calls
     assert (call.cost_nanos, len(call.parts), call.line.at_ms) == (30, 2, 100)
     assert call.client_request_id == "r1"
@@ -119,13 +128,13 @@ def test_the_lines_of_a_call_are_added_together() -> None:
 
 def test_a_credit_without_its_charge_and_a_line_of_no_call_are_adjustments() -> None:
     credit, fee = line(-20, "u1", number=1), line(500, number=2)
-    found = gather([credit, fee, line(30, "u2", number=3)])
+    found = sum_up([credit, fee, line(30, "u2", number=3)])
     assert found.adjustments == (credit, fee)
     assert (len(found.calls), found.total_nanos) == (1, 510)
 
 
 def test_lines_without_the_upstreams_id_go_by_ours() -> None:
-    found = gather(
+    found = sum_up(
         [line(5, ours="r1"), line(6, ours="r1", number=2), line(7, "u1", "r1", number=3)]
     )
     assert sorted(call.cost_nanos for call in found.calls) == [7, 11]
@@ -133,19 +142,19 @@ def test_lines_without_the_upstreams_id_go_by_ours() -> None:
 
 def test_lines_that_are_there_twice_are_refused_unless_it_is_said_what_they_count() -> None:
     lines = [line(5, "u1", number=1), line(6, "u2", number=2), line(5, "u1", number=3)]
-    with pytest.raises(Repeated, match="lines 1, 3 are there more than once"):
-        gather(lines)
-    once, added = gather(lines, "once"), gather(lines, "add")
+    with pytest.raises(RepeatedLines, match="lines 1, 3 are there more than once"):
+        sum_up(lines)
+    once, added = sum_up(lines, "once"), sum_up(lines, "add")
     assert (once.total_nanos, once.lines, once.repeated) == (11, 2, 1)
     assert (added.total_nanos, added.lines, added.repeated) == (16, 3, 1)
 
 
 def test_equal_fees_of_no_call_are_not_taken_for_one_line_twice() -> None:
-    assert gather([line(5), line(5, number=2)]).total_nanos == 10
+    assert sum_up([line(5), line(5, number=2)]).total_nanos == 10
 
 
 def test_an_empty_statement_says_that_nothing_was_billed() -> None:
-    found = gather([])
+    found = sum_up([])
     assert (found.total_nanos, found.calls, found.first_ms) == (0, (), None)
 
 
@@ -160,9 +169,9 @@ some_lines = st.lists(
 
 
 @given(some_lines)
-def test_nothing_is_lost_by_gathering(lines: list[Line]) -> None:
+def test_nothing_is_lost_by_gathering(lines: list[StatementLine]) -> None:
     numbered = [replace(each, number=number) for number, each in enumerate(lines)]
-    found = gather(numbered, "add")
+    found = sum_up(numbered, "add")
     calls = sum(call.cost_nanos for call in found.calls)
     rest = sum(each.cost_nanos for each in found.adjustments)
     assert calls + rest == found.total_nanos == sum(each.cost_nanos for each in lines)

@@ -7,22 +7,22 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ledger.rules.statement_lines import Billed, Line
-from gateway.ledger.rules.statement_matching import BilledPeriod, KnownCall, Matching, match
+from gateway.ledger.rules.statement_lines import BilledCall, StatementLine
+from gateway.ledger.rules.statement_matching import BilledPeriod, LedgerCall, Matching, match
 
 ALL = BilledPeriod(0, 10**15)
 
 
-def billed(upstream: str, cost: int, ours: str = "", at_ms: int = 100) -> Billed:
-    return Billed(Line(1, upstream, ours, at_ms, cost), cost)
+def billed(upstream: str, cost: int, ours: str = "", at_ms: int = 100) -> BilledCall:
+    return BilledCall(StatementLine(1, upstream, ours, at_ms, cost), cost)
 
 
 def known(
     name: str, cost: int, upstream: str = "", ours: str = "", *, estimated: bool = False,
     at_ms: int = 100,
-) -> KnownCall:  # fmt: skip
+) -> LedgerCall:  # fmt: skip
     ids = (upstream,) if upstream else ()
-    return KnownCall(name, ours, ids, cost, estimated, at_ms, "2026-11-25")
+    return LedgerCall(name, ours, ids, cost, estimated, at_ms, "2026-11-25")
 
 
 def said(matching: Matching) -> list[tuple[str, int, int]]:
@@ -83,9 +83,9 @@ ids = st.lists(st.tuples(names, names, costs, st.integers(0, 9)), max_size=8)
 
 
 @st.composite
-def statements(draw: st.DrawFn) -> list[Billed]:
+def statements(draw: st.DrawFn) -> list[BilledCall]:
     """Lines added up: of each upstream id one, and of each of ours that has none."""
-    found: dict[tuple[str, str], Billed] = {}
+    found: dict[tuple[str, str], BilledCall] = {}
     for upstream, ours, cost, at_ms in draw(ids):
         key = ("u", upstream) if upstream else ("r", ours)
         if upstream or ours:
@@ -94,7 +94,7 @@ def statements(draw: st.DrawFn) -> list[Billed]:
 
 
 @st.composite
-def ledgers(draw: st.DrawFn) -> list[KnownCall]:
+def ledgers(draw: st.DrawFn) -> list[LedgerCall]:
     drawn = draw(
         st.lists(st.tuples(names, names, costs, st.integers(0, 9), st.booleans()), max_size=8)
     )
@@ -104,7 +104,7 @@ def ledgers(draw: st.DrawFn) -> list[KnownCall]:
     ]
 
 
-def booked(calls: list[KnownCall], found: Matching) -> list[KnownCall]:
+def booked(calls: list[LedgerCall], found: Matching) -> list[LedgerCall]:
     """The ledger once it is corrected, as `state.reconciling` does it."""
     by_id = {call.id: call for call in calls}
     for number, each in enumerate(found.findings):
@@ -124,7 +124,7 @@ def booked(calls: list[KnownCall], found: Matching) -> list[KnownCall]:
 
 @given(statements(), ledgers())
 def test_what_is_booked_makes_the_ledger_cost_what_was_billed(
-    lines: list[Billed], calls: list[KnownCall]
+    lines: list[BilledCall], calls: list[LedgerCall]
 ) -> None:
     after = booked(calls, match(lines, calls, ALL))
     assert sum(call.cost_nanos for call in after) == sum(line.cost_nanos for line in lines)
@@ -132,7 +132,7 @@ def test_what_is_booked_makes_the_ledger_cost_what_was_billed(
 
 @given(statements(), ledgers())
 def test_to_reconcile_twice_is_to_reconcile_once(
-    lines: list[Billed], calls: list[KnownCall]
+    lines: list[BilledCall], calls: list[LedgerCall]
 ) -> None:
     after = booked(calls, match(lines, calls, ALL))
     assert match(lines, after, ALL).findings == ()
@@ -140,7 +140,7 @@ def test_to_reconcile_twice_is_to_reconcile_once(
 
 @given(statements(), ledgers(), st.integers(0, 9), st.integers(0, 9))
 def test_what_is_left_undecided_is_all_that_lies_between_the_two(
-    lines: list[Billed], calls: list[KnownCall], first: int, last: int
+    lines: list[BilledCall], calls: list[LedgerCall], first: int, last: int
 ) -> None:
     found = match(lines, calls, BilledPeriod(first, last, 1))
     after = sum(call.cost_nanos for call in booked(calls, found))
@@ -150,7 +150,7 @@ def test_what_is_left_undecided_is_all_that_lies_between_the_two(
 
 @given(statements(), ledgers())
 def test_every_line_and_every_call_is_used_once(
-    lines: list[Billed], calls: list[KnownCall]
+    lines: list[BilledCall], calls: list[LedgerCall]
 ) -> None:
     found = match(lines, calls, ALL)
     paired = [(each.billed, each.call) for each in found.findings] + list(found.agreed)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 
 from gateway.database.database import Database
-from gateway.ledger.tables import abandoned
-from gateway.ledger.tables.abandoned import Owner
-from gateway.ledger.tables.budget_gauges import Held, budgeted, count_held
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.tables import unresolved_reservations
+from gateway.ledger.tables.budget_gauges import (
+    ReservationCounts,
+    budget_balances,
+    count_reservations,
+)
+from gateway.ledger.tables.unresolved_reservations import Owner
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 
 FLIGHT_MS, EXPIRY_MS = 1_200_000, 30_000
@@ -19,18 +24,16 @@ async def till(database: Database) -> Till:
 
 
 async def budgets(till: Till) -> dict[str, tuple[int | None, int, int]]:
-    found = await till.database.read(lambda tx: budgeted(tx, TODAY, till.zone))
+    found = await till.database.read(lambda tx: budget_balances(tx, TODAY, till.zone))
     return {
         each.account.id: (each.account.limits.budget_nanos, each.spent_nanos, each.held_nanos)
         for each in found
     }
 
 
-async def held(till: Till, at: int) -> Held:
+async def held(till: Till, at: int) -> ReservationCounts:
     return await till.database.read(
-        lambda tx: count_held(
-            tx, now_ms=at, longest_flight_ms=FLIGHT_MS, heartbeat_expiry_ms=EXPIRY_MS
-        )
+        lambda tx: count_reservations(tx, Abandonment(at, FLIGHT_MS, EXPIRY_MS))
     )
 
 
@@ -61,16 +64,18 @@ async def test_a_team_that_is_archived_is_told_no_more(till: Till) -> None:
 
 
 async def test_what_no_living_flight_will_settle_is_unresolved(till: Till) -> None:
-    assert await held(till, NOW_MS) == Held(0, 0)
+    assert await held(till, NOW_MS) == ReservationCounts(0, 0)
     living = Owner("living", "host", 1, NOW_MS)
-    await till.database.write(lambda tx: abandoned.beat(tx, living, NOW_MS))
+    await till.database.write(lambda tx: unresolved_reservations.beat(tx, living, NOW_MS))
     await till.reserve("of-a-living", owner_id="living")
     await till.reserve("of-a-dead", owner_id="dead")
 
-    assert await held(till, NOW_MS) == Held(2, 1)
-    assert await held(till, NOW_MS + EXPIRY_MS + 1) == Held(2, 2), "its heart has stopped"
+    assert await held(till, NOW_MS) == ReservationCounts(2, 1)
+    assert await held(till, NOW_MS + EXPIRY_MS + 1) == ReservationCounts(2, 2), (
+        "its heart has stopped"
+    )
     later = NOW_MS + FLIGHT_MS + 1
-    await till.database.write(lambda tx: abandoned.beat(tx, living, later))
-    assert await held(till, later) == Held(2, 2), "older than any call"
+    await till.database.write(lambda tx: unresolved_reservations.beat(tx, living, later))
+    assert await held(till, later) == ReservationCounts(2, 2), "older than any call"
     await till.settle("of-a-living")
-    assert await held(till, later) == Held(1, 1)
+    assert await held(till, later) == ReservationCounts(1, 1)

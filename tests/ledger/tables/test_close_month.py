@@ -12,9 +12,9 @@ from gateway.accounts.tables.audit import Author, list_audit
 from gateway.database.database import Database, Transaction
 from gateway.ledger.tables import close_month, reports, reserve_settle
 from gateway.ledger.tables.balances import DayClosed
-from gateway.ledger.tables.booking import LedgerRow
 from gateway.ledger.tables.close_month import Closing, NotClosable
-from gateway.ledger.tables.correct import Corrected, correct
+from gateway.ledger.tables.corrections import Corrected, correct
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.usage import record
 from gateway.ledger.tables.verify import verify
 from gateway.model.outcome import Outcome

@@ -10,16 +10,16 @@ import pytest
 
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.database.database import Database
-from gateway.ledger.rules.statement_lines import Line, StatementTotals, gather
+from gateway.ledger.rules.statement_lines import StatementLine, StatementTotals, sum_up
 from gateway.ledger.rules.statement_matching import BilledPeriod
 from gateway.ledger.tables import reconcile, statement_comparison
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.payers import UNATTRIBUTED
 from gateway.ledger.tables.reports import ledger_rows, usage_by
 from gateway.ledger.tables.statement_comparison import Comparison, Source
 from gateway.ledger.tables.usage import record
-from tests.ledger.tables.test_abandoned import FLIGHT_MS, resolve
 from tests.ledger.tables.test_close_month import DECEMBER_MS, close, report
+from tests.ledger.tables.test_unresolved_reservations import FLIGHT_MS, resolve
 from tests.ledger.tables.test_usage import row
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 
@@ -39,22 +39,26 @@ async def till(database: Database) -> Till:
     return await Till(database).open()
 
 
-def line(upstream: str, cost: int, ours: str = "", at_ms: int = NOW_MS, **facts: object) -> Line:
-    known = Line(1, upstream, ours, at_ms, cost, "deepshi-image-1", "edits", 1, "abcd", 200)
+def line(
+    upstream: str, cost: int, ours: str = "", at_ms: int = NOW_MS, **facts: object
+) -> StatementLine:
+    known = StatementLine(
+        1, upstream, ours, at_ms, cost, "deepshi-image-1", "edits", 1, "abcd", 200
+    )
     return replace(known, **facts)  # type: ignore[arg-type]
 
 
 async def compared(
-    till: Till, *lines: Line, span: BilledPeriod = WHOLE, days: tuple[str, str] = NOVEMBER
+    till: Till, *lines: StatementLine, span: BilledPeriod = WHOLE, days: tuple[str, str] = NOVEMBER
 ) -> Comparison:
-    statement: StatementTotals = gather(lines)
+    statement: StatementTotals = sum_up(lines)
     return await till.database.read(
         lambda tx: statement_comparison.compare(tx, statement, SOURCE, span, days)
     )
 
 
 async def reconciled(
-    till: Till, *lines: Line, by: Author = BY, span: BilledPeriod = WHOLE
+    till: Till, *lines: StatementLine, by: Author = BY, span: BilledPeriod = WHOLE
 ) -> Comparison:
     """Book what differs, as the command does; gives how both stand then."""
     plan = await compared(till, *lines, span=span)

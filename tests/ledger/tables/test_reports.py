@@ -10,9 +10,8 @@ import pytest
 
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
-from gateway.ledger.tables import correct as correcting
-from gateway.ledger.tables import reports
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables import corrections, reports
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.reports import UsageLine
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
@@ -122,7 +121,7 @@ async def test_days_outside_the_range_are_not_counted(till: Till) -> None:
 async def test_a_correction_is_in_the_spent_and_shown_apart(till: Till) -> None:
     await a_busy_month(till)
     by = Author("root", NOW_MS + 9, "")
-    await till.database.write(lambda tx: correcting.correct(tx, "req-b", CENT, by))
+    await till.database.write(lambda tx: corrections.correct(tx, "req-b", CENT, by))
     line = (await usage(till, "team"))["design"]
     assert (line.spent_nanos, line.corrections_nanos) == (2 * CENT, -2 * CENT)
     assert (line.estimated_calls, line.estimated_nanos, line.estimated_share) == (0, 0, 0.0)
@@ -134,7 +133,7 @@ async def paid_calls(till: Till) -> int:
 
 async def correct(till: Till, request_id: str, cost: int) -> None:
     by = Author("root", NOW_MS + 9, "")
-    await till.database.write(lambda tx: correcting.correct(tx, request_id, cost, by))
+    await till.database.write(lambda tx: corrections.correct(tx, request_id, cost, by))
 
 
 async def test_a_call_that_cost_nothing_is_not_a_paid_one(till: Till) -> None:
@@ -250,8 +249,8 @@ async def test_the_ledger_is_in_the_order_of_time_and_a_correction_after_its_cal
         await till.settle(name, None, at=at)
     # Corrected by a clock that is behind, and later by one that is right.
     early, late = Author("root", NOW_MS - DAY_MS), Author("root", NOW_MS + DAY_MS)
-    await till.database.write(lambda tx: correcting.correct(tx, "req-y", 0, early))
-    await till.database.write(lambda tx: correcting.correct(tx, "req-z", 0, late))
+    await till.database.write(lambda tx: corrections.correct(tx, "req-y", 0, early))
+    await till.database.write(lambda tx: corrections.correct(tx, "req-z", 0, late))
     rows = await till.database.read(lambda tx: reports.ledger_rows(tx, *MONTH))
     assert [row.id for row in rows] == ["z", "x", "y", "y~1", "z~1"]
 

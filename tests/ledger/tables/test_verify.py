@@ -10,7 +10,7 @@ import pytest
 
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
-from gateway.ledger.tables import correct, usage, verify
+from gateway.ledger.tables import corrections, usage, verify
 from gateway.ledger.tables.verify import Difference, Verification
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
@@ -39,7 +39,7 @@ async def till(database: Database) -> Till:
     await till.reserve("d", model="m2")
     await till.settle("d", CENT)
     by = Author("root", NOW_MS, "")
-    await till.database.write(lambda tx: correct.correct(tx, "req-d", 0, by))
+    await till.database.write(lambda tx: corrections.correct(tx, "req-d", 0, by))
     await record(
         till.database,
         [
@@ -225,7 +225,7 @@ async def test_the_books_agree_at_every_moment_while_money_moves(till: Till) -> 
         await till.settle(f"r{number}", None if number % 3 else CENT)
         by = Author("root", NOW_MS, "")
         await till.database.write(
-            lambda tx: correct.correct(tx, f"req-r{number}", number % 2 * CENT, by)
+            lambda tx: corrections.correct(tx, f"req-r{number}", number % 2 * CENT, by)
         )
         await record(till.database, [row(100 + number, cause="reuse", saved_nanos=1, **MINE)])
 

@@ -8,7 +8,7 @@ from gateway.accounts.tables.audit import Author
 from gateway.coalescing.rules.lease import Lease
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database
-from gateway.ledger.tables import abandoned, correct, usage
+from gateway.ledger.tables import corrections, unresolved_reservations, usage
 from gateway.queries.tables.request_history import Remains, remains_of
 from tests.ledger.tables.test_usage import record, row
 from tests.support.funds import CALLER, CENT, NOW_MS, Till, caller
@@ -27,8 +27,8 @@ async def test_a_request_that_nobody_knows_leaves_nothing(database: Database) ->
 async def test_what_is_held_is_told_with_the_heartbeat_of_its_process(database: Database) -> None:
     till = await Till(database).open()
     await till.reserve("r1", request_id="req-1", owner_id="process-1")
-    owner = abandoned.Owner("process-1", "here", 7, NOW_MS)
-    await database.write(lambda tx: abandoned.beat(tx, owner, NOW_MS + 5))
+    owner = unresolved_reservations.Owner("process-1", "here", 7, NOW_MS)
+    await database.write(lambda tx: unresolved_reservations.beat(tx, owner, NOW_MS + 5))
 
     found = await remains(database)
     assert (found.held_nanos, found.cost_nanos, found.row) == (CENT, 0, None)
@@ -55,7 +55,7 @@ async def test_an_estimate_is_one_until_it_is_corrected_and_then_costs_that(
     await till.settle("r1", None)
     estimated = await remains(database)
     by = Author("root", NOW_MS, "the bill")
-    await database.write(lambda tx: correct.correct(tx, "req-1", CENT // 4, by))
+    await database.write(lambda tx: corrections.correct(tx, "req-1", CENT // 4, by))
     corrected = await remains(database)
 
     assert (estimated.cost_nanos, estimated.estimated) == (CENT, True)

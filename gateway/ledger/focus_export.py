@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from gateway.database.database import Row, Transaction
-from gateway.ledger.tables.booking import LedgerRow
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.reports import every_row, savings
 from gateway.model.money import usd
 from gateway.model.units import time_text

@@ -10,8 +10,7 @@ import pytest
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database, Transaction
 from gateway.database.migrate import migrate
-from gateway.ledger.tables import correct as correcting
-from gateway.ledger.tables import reserve_settle, seen_costs
+from gateway.ledger.tables import corrections, model_costs, reserve_settle
 from gateway.model.reservation import Settlement
 from tests.support.databases import open_engine
 from tests.support.engines import schema_url
@@ -34,12 +33,12 @@ async def buy(till: Till, name: str, cost: int | None, **more: Any) -> None:
 
 async def correct(till: Till, name: str, cost: int) -> None:
     by = Author("root", NOW_MS + 5, "the invoice")
-    await till.database.write(lambda tx: correcting.correct(tx, f"req-{name}", cost, by))
+    await till.database.write(lambda tx: corrections.correct(tx, f"req-{name}", cost, by))
 
 
 async def highest(till: Till, since_day: str = TODAY) -> int | None:
     return await till.database.read(
-        lambda tx: seen_costs.highest_cost(tx, "deepshi-image-1", since_day)
+        lambda tx: model_costs.highest_cost(tx, "deepshi-image-1", since_day)
     )
 
 
@@ -99,7 +98,9 @@ async def test_another_day_and_another_model_are_left_alone(till: Till) -> None:
     await buy(till, "a", 9 * CENT)
     await correct(till, "a", CENT)
     assert (await highest(till), await highest(till, YESTERDAY)) == (CENT, 8 * CENT)
-    assert await till.database.read(lambda tx: seen_costs.highest_cost(tx, "m2", TODAY)) == 7 * CENT
+    assert (
+        await till.database.read(lambda tx: model_costs.highest_cost(tx, "m2", TODAY)) == 7 * CENT
+    )
 
 
 async def test_costs_that_become_known_during_a_correction_are_not_forgotten(till: Till) -> None:

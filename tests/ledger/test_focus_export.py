@@ -20,8 +20,8 @@ import pytest
 
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
-from gateway.ledger import focus
-from gateway.ledger.focus import Issuer, focus_rows
+from gateway.ledger import focus_export
+from gateway.ledger.focus_export import Issuer, focus_rows
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.usage import record
 from gateway.model.money import nanos_of, usd
@@ -59,7 +59,10 @@ async def exported(
     async def read(tx: object) -> list[Mapping[str, str]]:
         found = focus_rows(tx, *days, issuer)  # type: ignore[arg-type]
         return [
-            {name: "" if each.get(name) is None else str(each[name]) for name in focus.COLUMNS}
+            {
+                name: "" if each.get(name) is None else str(each[name])
+                for name in focus_export.COLUMNS
+            }
             async for each in found
         ]
 
@@ -95,11 +98,11 @@ def of_kind(rows: list[Mapping[str, str]], kind: str) -> list[Mapping[str, str]]
 
 
 def test_the_columns_are_those_of_the_specification_with_ours_after_them() -> None:
-    ours = [name for name in focus.COLUMNS if name.startswith("x_")]
-    theirs = [name for name in focus.COLUMNS if not name.startswith("x_")]
+    ours = [name for name in focus_export.COLUMNS if name.startswith("x_")]
+    theirs = [name for name in focus_export.COLUMNS if not name.startswith("x_")]
     assert set(theirs) <= set(PUBLISHED)
     assert {name for name, each in PUBLISHED.items() if each["level"] == "Mandatory"} <= set(theirs)
-    assert list(focus.COLUMNS) == [*sorted(theirs), *ours]
+    assert list(focus_export.COLUMNS) == [*sorted(theirs), *ours]
     assert all(re.fullmatch(r"x_([A-Z][a-z]+)+", name) for name in ours)
     assert len(PUBLISHED) == 57
 
@@ -110,7 +113,7 @@ async def test_every_value_is_of_its_columns_type_and_among_those_allowed(till: 
     assert {each["x_LedgerKind"] for each in rows} == {"call", "correction", "adjustment", "saving"}
     for each in rows:
         for name, published in PUBLISHED.items():
-            if name not in focus.COLUMNS:
+            if name not in focus_export.COLUMNS:
                 continue
             value = each[name]
             if not value:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders, portions
-from gateway.ledger.rules.statement_lines import Billed
-from gateway.ledger.rules.statement_matching import KnownCall
+from gateway.ledger.rules.statement_lines import BilledCall
+from gateway.ledger.rules.statement_matching import LedgerCall
 from gateway.model.windows import days_before
 
 _KNOWN = (
@@ -36,11 +36,11 @@ _BY_UPSTREAM_ID = (
 _BY_OUR_ID = "(k.request_id IN "
 
 
-async def known_calls(
-    tx: Transaction, first_day: str, last_day: str, billed: Sequence[Billed]
-) -> list[KnownCall]:
+async def ledger_calls(
+    tx: Transaction, first_day: str, last_day: str, billed: Sequence[BilledCall]
+) -> list[LedgerCall]:
     """The calls that these days are about, and those of any day that the statement names."""
-    calls: dict[str, KnownCall] = {}
+    calls: dict[str, LedgerCall] = {}
     day = first_day
     while day <= last_day:
         for rows in (await tx.fetch(_OF_DAY, day), await tx.fetch(_LATE_FOR_DAY, day)):
@@ -52,9 +52,9 @@ async def known_calls(
     return list(calls.values())
 
 
-async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[KnownCall]:
+async def calls_named(tx: Transaction, billed: Sequence[BilledCall]) -> list[LedgerCall]:
     """The calls that these lines name by the upstream's request id or by ours."""
-    calls: dict[str, KnownCall] = {}
+    calls: dict[str, LedgerCall] = {}
     for names, which in (
         ([each.request_id for each in billed], _BY_UPSTREAM_ID),
         ([each.client_request_id for each in billed], _BY_OUR_ID),
@@ -65,10 +65,10 @@ async def calls_named(tx: Transaction, billed: Sequence[Billed]) -> list[KnownCa
     return list(calls.values())
 
 
-def _known(row: Row) -> KnownCall:
+def _known(row: Row) -> LedgerCall:
     """A call with its corrections added up."""
     ids = {row["upstream_request_id"], row["corrected_id"]}
-    return KnownCall(
+    return LedgerCall(
         id=row["id"],
         request_id=row["request_id"],
         upstream_ids=tuple(sorted(ids - {"", None})),

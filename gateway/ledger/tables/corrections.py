@@ -14,15 +14,15 @@ from gateway.accounts.tables.audit import Author, append
 from gateway.database.database import Row, Transaction
 from gateway.ledger.rules.budget import spendable
 from gateway.ledger.tables.balances import accounts_of, balances_of
-from gateway.ledger.tables.book_corrections import Correction, book_corrections, correction_row
 from gateway.ledger.tables.booking import (
-    LARGEST_NANOS,
-    LEDGER_SELECT,
-    LedgerRow,
+    Correction,
+    book_corrections,
+    correction_row,
     known_cost,
     paid_images,
 )
 from gateway.ledger.tables.closed_days import lock_closings
+from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LEDGER_SELECT, LedgerRow
 from gateway.model.money import usd
 from gateway.model.reservation import Settled, Settlement
 from gateway.model.windows import day_of
@@ -57,7 +57,7 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class BookedCall:
     """A call and its corrections so far."""
 
     call: LedgerRow
@@ -154,7 +154,7 @@ async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author)
     )
 
 
-def _facts(booked: Sequence[Booked]) -> dict[str, object]:
+def _facts(booked: Sequence[BookedCall]) -> dict[str, object]:
     """What the audit shows of a request's money."""
     return {
         "cost_usd": usd(_total(booked)),
@@ -162,12 +162,12 @@ def _facts(booked: Sequence[Booked]) -> dict[str, object]:
     }
 
 
-def _total(booked: Sequence[Booked]) -> int:
+def _total(booked: Sequence[BookedCall]) -> int:
     return sum(each.cost_nanos for each in booked)
 
 
 def _corrections(
-    booked: Sequence[Booked], cost_nanos: int, now_ms: int, closed_through: str | None
+    booked: Sequence[BookedCall], cost_nanos: int, now_ms: int, closed_through: str | None
 ) -> list[Correction]:
     """What is to be added so that the calls cost this in all, and none is an estimate."""
     costs = _costs(booked, cost_nanos)
@@ -178,7 +178,7 @@ def _corrections(
     ]
 
 
-def _costs(booked: Sequence[Booked], cost_nanos: int) -> dict[str, int]:
+def _costs(booked: Sequence[BookedCall], cost_nanos: int) -> dict[str, int]:
     """What each call is to cost, never less than nothing, so that all cost this together.
 
     Estimated calls change first, then the last ones.
@@ -203,7 +203,7 @@ async def _held_for(tx: Transaction, request_id: str) -> int:
     return rows[0]["nanos"] or 0
 
 
-async def booked_call(tx: Transaction, reservation_id: str) -> Booked:
+async def booked_call(tx: Transaction, reservation_id: str) -> BookedCall:
     """A call by its reservation's id. Raises UnknownReservation."""
     rows = await tx.fetch(
         f"SELECT {LEDGER_SELECT} FROM ledger WHERE id = $1 OR corrects = $1", reservation_id
@@ -213,13 +213,13 @@ async def booked_call(tx: Transaction, reservation_id: str) -> Booked:
     raise UnknownReservation(f"nothing is or was held as {reservation_id}")
 
 
-async def booked_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+async def booked_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
     """The calls of a request in the order they were booked in, each with its corrections."""
     rows = await tx.fetch(f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1", request_id)
     return _grouped(rows)
 
 
-async def _known_of_request(tx: Transaction, request_id: str) -> list[Booked]:
+async def _known_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
     if not request_id:  # as rows are that nobody is known to have asked for
         raise UnknownRequest("name the request")
     if booked := await booked_of_request(tx, request_id):
@@ -232,11 +232,11 @@ async def _known_of_request(tx: Transaction, request_id: str) -> list[Booked]:
     raise UnknownRequest(f"the ledger has no call of the request {request_id}")
 
 
-def _grouped(rows: Sequence[Row]) -> list[Booked]:
+def _grouped(rows: Sequence[Row]) -> list[BookedCall]:
     """Calls in the order they were booked in, each with its corrections."""
     ledger = sorted((LedgerRow(**row) for row in rows), key=lambda row: (row.at_ms, row.id))
     return [
-        Booked(call, tuple(row for row in ledger if row.corrects == call.id))
+        BookedCall(call, tuple(row for row in ledger if row.corrects == call.id))
         for call in ledger
         if call.kind == "call"
     ]

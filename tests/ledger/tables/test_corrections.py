@@ -9,10 +9,9 @@ import pytest
 from gateway.accounts.tables import audit
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
-from gateway.ledger.tables import correct as correcting
-from gateway.ledger.tables import reports
-from gateway.ledger.tables.booking import LedgerRow
-from gateway.ledger.tables.correct import Corrected, UnknownRequest
+from gateway.ledger.tables import corrections, reports
+from gateway.ledger.tables.corrections import Corrected, UnknownRequest
+from gateway.ledger.tables.ledger_rows import LedgerRow
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 
 
@@ -27,7 +26,7 @@ async def rows_of(till: Till, reservation_id: str) -> list[LedgerRow]:
 
 async def correct(till: Till, request_id: str, cost: int) -> Corrected:
     by = Author("root", NOW_MS + 5, "the invoice")
-    return await till.database.write(lambda tx: correcting.correct(tx, request_id, cost, by))
+    return await till.database.write(lambda tx: corrections.correct(tx, request_id, cost, by))
 
 
 @pytest.mark.parametrize("actual", [0, CENT // 2, CENT, 3 * CENT])

@@ -10,11 +10,11 @@ import pytest
 from gateway.accounts.tables import audit
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
+from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.rules.budget import OverBudget
-from gateway.ledger.tables import abandoned as resolving
-from gateway.ledger.tables import reports
-from gateway.ledger.tables.abandoned import Owner, Unresolved
-from gateway.ledger.tables.booking import OpenReservation
+from gateway.ledger.tables import reports, unresolved_reservations
+from gateway.ledger.tables.ledger_rows import OpenReservation
+from gateway.ledger.tables.unresolved_reservations import Owner, UnresolvedReservation
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 
 FLIGHT_MS, EXPIRY_MS = 1_200_000, 30_000
@@ -28,23 +28,21 @@ async def till(database: Database) -> Till:
 
 
 async def beat(till: Till, at: int, owner: Owner = OWNER) -> None:
-    await till.database.write(lambda tx: resolving.beat(tx, owner, at))
+    await till.database.write(lambda tx: unresolved_reservations.beat(tx, owner, at))
 
 
 async def resolve(till: Till, at: int, limit: int = 100) -> Sequence[OpenReservation]:
     return await till.database.write(
-        lambda tx: resolving.resolve(
+        lambda tx: unresolved_reservations.settle_abandoned(
             tx,
-            now_ms=at,
-            longest_flight_ms=FLIGHT_MS,
-            heartbeat_expiry_ms=EXPIRY_MS,
+            Abandonment(at, FLIGHT_MS, EXPIRY_MS),
             limit=limit,
         )
     )
 
 
-async def unresolved(till: Till) -> list[Unresolved]:
-    return await till.database.read(resolving.list_unresolved)
+async def unresolved(till: Till) -> list[UnresolvedReservation]:
+    return await till.database.read(unresolved_reservations.list_unresolved)
 
 
 async def test_what_a_crash_left_held_counts_as_spent_until_it_is_resolved(till: Till) -> None:
@@ -85,7 +83,7 @@ async def test_a_process_that_was_never_heard_of_is_gone(till: Till) -> None:
 async def test_a_process_that_said_goodbye_is_gone(till: Till) -> None:
     await beat(till, LATER_MS)
     await till.reserve("a")
-    await till.database.write(lambda tx: resolving.retire(tx, OWNER.id))
+    await till.database.write(lambda tx: unresolved_reservations.retire(tx, OWNER.id))
     assert [held.id for held in await resolve(till, LATER_MS)] == ["a"]
 
 
@@ -126,9 +124,7 @@ async def test_the_list_agrees_with_what_the_sweep_takes(till: Till) -> None:
     abandoned = [
         each.held.id
         for each in await unresolved(till)
-        if each.abandoned(
-            now_ms=LATER_MS, longest_flight_ms=FLIGHT_MS, heartbeat_expiry_ms=EXPIRY_MS
-        )
+        if each.is_abandoned(Abandonment(LATER_MS, FLIGHT_MS, EXPIRY_MS))
     ]
     assert abandoned == ["dead"]
     assert [held.id for held in await resolve(till, LATER_MS)] == abandoned
@@ -143,8 +139,8 @@ async def test_what_is_settled_for_the_dead_is_in_the_audit_and_nothing_is_if_no
     async def settle(at: int) -> Sequence[OpenReservation]:
         by = Author("gateway", at, "its process is gone")
         return await till.database.write(
-            lambda tx: resolving.settle_abandoned(
-                tx, by, longest_flight_ms=FLIGHT_MS, heartbeat_expiry_ms=EXPIRY_MS
+            lambda tx: unresolved_reservations.resolve(
+                tx, by, Abandonment(by.now_ms, FLIGHT_MS, EXPIRY_MS)
             )
         )
 
