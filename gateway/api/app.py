@@ -21,9 +21,10 @@ from gateway.api.admin import PATHS, AdminApi
 from gateway.api.admin import PREFIX as ADMIN
 from gateway.api.openapi import document
 from gateway.api.response_headers import refusal_headers, reply_headers, stream_headers
+from gateway.coalescing.single_flight import ClientGone
 from gateway.database.ids import new_id
-from gateway.edits.pipeline import ClientGone, Incoming, Reply
 from gateway.edits.purchase import INTERNAL
+from gateway.edits.request_reply import Incoming, Reply
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.queries.key_status import standing

@@ -1,7 +1,7 @@
-"""What a streamed call brings on its way, for whoever waits for it in this process.
+"""The events of a streamed call, for the requests of this process that wait for it.
 
-A relay belongs to a flight. It never waits for its hearers: it keeps the last few events, and
-who is too slow for them misses the older ones, which the newer ones supersede anyway.
+A broadcast belongs to a flight. It never waits for its subscribers: it keeps the last few
+events, and a slow subscriber misses older ones, which newer ones supersede.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class BroadcastEvent:
-    """An event as it is sent; `place` counts the flight's events from 0."""
+    """An event as sent to clients; `place` counts the flight's events from 0."""
 
     place: int
     data: bytes
@@ -28,29 +28,29 @@ class BroadcastEvent:
 
 
 class Broadcast:
-    """A flight's events, those that are kept."""
+    """The events of one flight."""
 
     def __init__(self) -> None:
         self.away = False
-        """The call goes upstream: whoever waits for this flight shares that call."""
+        """The call has left for the upstream, and followers share it."""
         self.open = False
-        """The upstream has taken the call and streams its answer."""
+        """The upstream streams its answer."""
         self._kept: deque[BroadcastEvent] = deque()
         self._kept_bytes = 0
         self._next_place = 0
-        self._hearers: set[asyncio.Event] = set()
+        self._subscribers: set[asyncio.Event] = set()
 
     def left(self) -> None:
-        """The call is on its way."""
+        """The call leaves for the upstream."""
         self.away = True
 
     def began(self) -> None:
-        """The upstream begins to stream."""
+        """The upstream starts to stream."""
         self.open = True
         self._notify()
 
     def take(self, event: Event) -> None:
-        """Pass an event on, and keep it for who has not got there yet."""
+        """Keep an event for every subscriber."""
         passed = BroadcastEvent(self._next_place, event.encode(), kind_of(event) == "partial")
         self._next_place += 1
         self._kept.append(passed)
@@ -63,22 +63,22 @@ class Broadcast:
 
     @property
     def now(self) -> int:
-        """The place of the last event so far, where a latecomer begins."""
+        """The place of the latest event, where a new follower begins."""
         return max(0, self._next_place - 1)
 
     def since(self, place: int) -> list[BroadcastEvent]:
-        """The events from this place on that are still kept."""
+        """The kept events from this place on."""
         return [passed for passed in self._kept if passed.place >= place]
 
     @contextmanager
     def subscribe(self, wakeup: asyncio.Event) -> Iterator[None]:
-        """Set `wakeup` whenever there is something new."""
-        self._hearers.add(wakeup)
+        """Set `wakeup` whenever something is new."""
+        self._subscribers.add(wakeup)
         try:
             yield
         finally:
-            self._hearers.discard(wakeup)
+            self._subscribers.discard(wakeup)
 
     def _notify(self) -> None:
-        for wakeup in self._hearers:
+        for wakeup in self._subscribers:
             wakeup.set()

@@ -1,8 +1,8 @@
-"""Leases: one upstream call an edit, whichever process is asked.
+"""Leases: one upstream call per edit over all processes.
 
-A lease goes along with the money: taken in the transaction that reserves, ended in the one that
-settles or voids, so that it costs no write of its own. A flight that finds another's lease in
-its way is `Blocked`; what it does then is `following.py`.
+A lease is written together with the money: taken in the transaction that reserves, ended in the
+one that settles or voids, so that it costs no write of its own. A flight that meets another
+one's lease is `Blocked`, and follows that one.
 """
 
 from __future__ import annotations
@@ -10,23 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.coalescing.rules.lease import (
-    CoalescingKey,
-    FlightFailure,
-    Lease,
-    LeaseStatus,
-    blocking_lease,
-    must_give_way,
-)
+from gateway.coalescing.rules.joining import CoalescingKey, blocking_lease, is_replaced
+from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 
 _KEPT_AFTER_MS = 60_000
-"""A lease that means nothing any more stays this long, for who watches it from elsewhere."""
+"""How long an expired lease stays, for the processes that watch it."""
 
 
 class Blocked(Exception):
-    """The edit is not to be bought now, because of this lease; nothing was held."""
+    """This lease blocks the purchase. Nothing was held."""
 
     def __init__(self, lease: Lease, status: LeaseStatus) -> None:
         super().__init__(f"{lease.key} is {status.value}")
@@ -36,10 +30,10 @@ class Blocked(Exception):
 
 @dataclass
 class LeaseTransaction:
-    """What the state is told of one flight, in the transactions that move its money.
+    """One flight's part in the transactions that move its money.
 
-    A transaction may be run again, and `resolve` may come for a reservation whose commit is in
-    doubt: without an ending the lease is taken away.
+    A transaction may be run again, and `resolve` may run for a reservation whose commit is in
+    doubt. A lease without a known ending is removed.
     """
 
     coalescing_key: CoalescingKey
@@ -55,56 +49,48 @@ class LeaseTransaction:
     _remembered_ms: int = 0
 
     def succeeded(self) -> None:
-        """It brought a picture, which will be stored in a moment."""
+        """The call brought a result, which will be stored in a moment."""
         self._succeeded, self._failure = True, None
 
     def failed(self, failure: FlightFailure, remembered_ms: int) -> None:
-        """It failed; whoever asks again within `remembered_ms` gets the same."""
+        """Requests within `remembered_ms` get the same failure."""
         self._succeeded, self._failure, self._remembered_ms = False, failure, remembered_ms
 
     def abandon(self) -> None:
-        """Nobody can say how it ended, and nobody need wait for it."""
+        """The ending is not known. No process needs to wait for it."""
         self._succeeded, self._failure = False, None
 
     async def hold(self, tx: Transaction, reservation_id: str) -> None:
         """Take the lease, before money is held. Raises Blocked."""
-        coalescing_key, now_ms = self.coalescing_key, self.now_ms()
-        lease = self._lease(
-            coalescing_key.lease_key, reservation_id, now_ms, now_ms + self.max_age_ms
-        )
-        while not (
-            coalescing_key.shared and await leases.claim(tx, lease, coalescing_key.fresh_key)
-        ):
-            found = await leases.read(tx, coalescing_key.watched)
-            if in_way := blocking_lease(
-                coalescing_key,
-                found,
-                owner_id=self.owner_id,
-                ignored_ids=self.ignored_ids,
-                now_ms=now_ms,
+        key, now_ms = self.coalescing_key, self.now_ms()
+        lease = self._lease(key.lease_key, reservation_id, now_ms, now_ms + self.max_age_ms)
+        while not (key.shared and await leases.claim(tx, lease, key.fresh_key)):
+            found = await leases.read(tx, key.watched_keys)
+            if blocking := blocking_lease(
+                key, found, owner_id=self.owner_id, ignored_ids=self.ignored_ids, now_ms=now_ms
             ):
-                raise Blocked(*in_way)
-            if not coalescing_key.shared:
+                raise Blocked(*blocking)
+            if not key.shared:
                 return
-            # What is left there goes, and where others remove it too, the claim says who is first.
+            # Other processes may remove the same leftovers: the next claim decides who is first.
             for leftover in found:
-                if must_give_way(coalescing_key, leftover):
+                if is_replaced(key, leftover):
                     await leases.remove(tx, leftover.key, leftover.id)
 
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
-        """Say how it ended, before its money is moved."""
-        coalescing_key, now_ms = self.coalescing_key, self.now_ms()
+        """End the lease, before its money is moved."""
+        key, now_ms = self.coalescing_key, self.now_ms()
         until_ms = now_ms + (self._remembered_ms if self._failure else self.storing_ms)
-        ended = self._lease(coalescing_key.lease_key, reservation_id, now_ms, until_ms, ended=True)
-        if coalescing_key.shared and (self._succeeded or self._failure):
+        ended = self._lease(key.lease_key, reservation_id, now_ms, until_ms, ended=True)
+        if key.shared and (self._succeeded or self._failure):
             await leases.end(tx, ended)
-        elif coalescing_key.shared:
+        elif key.shared:
             await leases.remove(tx, ended.key, ended.id)
-        if self._failure and self._remembered_ms and coalescing_key.lease_key != coalescing_key.key:
-            of_edit = self._lease(coalescing_key.key, reservation_id, now_ms, until_ms, ended=True)
+        if self._failure and self._remembered_ms and key.lease_key != key.key:
+            of_edit = self._lease(key.key, reservation_id, now_ms, until_ms, ended=True)
             await leases.remember(tx, of_edit)
-        if self._succeeded and coalescing_key.fresh:
-            await leases.forget(tx, coalescing_key.key)
+        if self._succeeded and key.fresh:
+            await leases.forget(tx, key.key)
 
     def _lease(
         self, key: str, reservation_id: str, now_ms: int, until_ms: int, *, ended: bool = False
@@ -124,8 +110,8 @@ class LeaseTransaction:
 class Leases:
     """The leases of one process, `owner_id`.
 
-    `max_age_seconds`: no flight takes longer. `storing_seconds`: after it has landed, its
-    picture is stored within these.
+    No flight takes longer than `max_age_seconds`; its result is stored within
+    `storing_seconds` of its end.
     """
 
     def __init__(
@@ -146,7 +132,7 @@ class Leases:
         self._on_failure = on_failure
 
     def of(self, coalescing_key: CoalescingKey, request_id: str) -> LeaseTransaction:
-        """The lease of a flight that is about to ask for money."""
+        """The lease of a flight that will reserve money."""
         return LeaseTransaction(
             coalescing_key=coalescing_key,
             request_id=request_id,
@@ -156,18 +142,18 @@ class Leases:
             storing_ms=self._storing_ms,
         )
 
-    async def release(self, lease_transaction: LeaseTransaction, reservation_id: str) -> None:
-        """Whoever waits elsewhere need not wait any longer: nothing will be stored."""
-        key = lease_transaction.coalescing_key.lease_key
+    async def release(self, lease: LeaseTransaction, reservation_id: str) -> None:
+        """Nothing will be stored: followers in other processes stop waiting."""
+        key = lease.coalescing_key.lease_key
         if not key:
             return
         try:
             await self._database.write(
                 lambda tx: leases.remove(tx, key, reservation_id), urgent=False
             )
-        except StateUnavailable as error:  # they wait until it runs out
+        except StateUnavailable as error:  # followers wait until the lease expires
             self._on_failure("lease", error)
 
     async def sweep(self, tx: Transaction) -> None:
-        """Drop what no longer means anything."""
+        """Delete leases that expired a while ago."""
         await leases.sweep(tx, self._now_ms() - _KEPT_AFTER_MS)

@@ -1,7 +1,7 @@
-"""One client's stream, from its first byte to where the flight has landed.
+"""One client's stream, from its first byte to the end of its flight.
 
-The stream begins when the upstream's does, or with the first heartbeat, whichever comes first:
-until then whatever goes wrong is still an answer with a status of its own.
+The stream begins when the upstream's does, or with the first heartbeat. Until then a failure is
+still an answer with a status of its own.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from gateway.wire.events import HEARTBEAT
 
 Result = TypeVar("Result")
 Begin = Callable[[bool, Broadcast], Awaitable[None]]
-"""Sends the head of the answer; takes whether this client led, and its flight's relay."""
+"""Sends the head of the answer. Takes whether this client leads, and the flight's broadcast."""
 Send = Callable[[bytes], Awaitable[None]]
 
 
 class StreamSubscriber:
-    """Sends a client what its flight brings on its way.
+    """Sends a client the events of its flight.
 
-    Who leads gets every event; who follows gets those from where the flight is, and of partial
-    pictures no more than it asked for.
+    A leader gets every event. A follower gets the events from the moment it joins, and no more
+    partial pictures than it asked for.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class StreamSubscriber:
     async def follow(
         self, flight: Flight[Result], led: bool, gone: Callable[[], Awaitable[None]]
     ) -> Result:
-        """Hear a flight out, and how it landed. Raises ClientGone; the flight goes on then."""
+        """Send events until the flight ends, and return its result. Raises ClientGone."""
         wakeup = asyncio.Event()
         leaving = asyncio.ensure_future(gone())
 
@@ -74,7 +74,7 @@ class StreamSubscriber:
                     await self._send(event.data)
                 place = event.place + 1
             if passed:
-                continue  # there may be more by now
+                continue  # more may have arrived
             if flight.task.done():
                 return flight.task.result()
             if leaving.done():
@@ -95,7 +95,7 @@ class StreamSubscriber:
         return self._partials_left >= 0
 
     async def _woken(self, wakeup: asyncio.Event) -> bool:
-        """Wait for news; False where a heartbeat is due first."""
+        """Wait for something new. False if a heartbeat is due first."""
         try:
             async with asyncio.timeout(self._heartbeat_seconds):
                 await wakeup.wait()

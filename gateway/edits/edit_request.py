@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.coalescing.broadcast import Broadcast
-from gateway.coalescing.rules.lease import CoalescingKey
+from gateway.coalescing.rules.joining import CoalescingKey
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint
 from gateway.uploads.spool import Spool
@@ -22,9 +22,11 @@ class EditRequest:
     spool: Spool
     fingerprint: Fingerprint
     directives: Directives
+    coalescing_key: CoalescingKey = field(init=False)
     broadcast: Broadcast = field(default_factory=Broadcast)
     """Receives the events of the upstream call, if this request makes one."""
-    coalescing_key: CoalescingKey = field(init=False)
+    flight_stages: dict[str, float] = field(default_factory=dict)
+    """The seconds of each stage of the flight, if this request leads one."""
 
     def __post_init__(self) -> None:
         key = CoalescingKey.of(self.fingerprint, self.directives)

@@ -18,18 +18,22 @@ from gateway.alerts.webhook import Webhook
 from gateway.cache.invalidation import Invalidation
 from gateway.coalescing.lease_transaction import Leases
 from gateway.coalescing.lease_watcher import LeaseWatcher
+from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.coalescing.single_flight import SingleFlight
 from gateway.database.clock import Clock
 from gateway.database.database import Database, Transaction
+from gateway.edits.call_budget import CallBudget
 from gateway.edits.coalescer import Coalescer
-from gateway.edits.flight_result import landing_facts
-from gateway.edits.follow_elsewhere import Follower
+from gateway.edits.flight_facts import log_facts
+from gateway.edits.follow_other_process import Follower
 from gateway.edits.forward import Forwarder
-from gateway.edits.pipeline import Pipeline
+from gateway.edits.pipeline import FingerprintScope, Pipeline
 from gateway.edits.purchase import Buyer
+from gateway.edits.result_cache import ResultCache
 from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.edit import ModelFacts
+from gateway.pricing.rules.quote import PriceCeilings
 from gateway.queries.request import RequestStatus
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.container import (
@@ -59,6 +63,8 @@ from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, WorkerSlot
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.reader import digest
+from gateway.uploads.rules.upload_limits import UploadLimits
+from gateway.uploads.spool import Room
 from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.limiter import UpstreamLimiter
 from gateway.upstream.rules.circuit_breaker import CircuitBreaker
@@ -73,8 +79,11 @@ def build(settings: Settings, log: EventLog, worker_slot: WorkerSlot | None = No
     cache = _cache(context)
     coalescing = _coalescing(context)
     budgets = _budgets(context)
-    buyer = _buyer(context, upstream, cache, coalescing, budgets.service)
-    edits = _edits(context, authenticator, upstream.catalogue, cache, coalescing, buyer)
+    result_cache = _result_cache(context, cache)
+    buyer = _buyer(context, upstream, cache, result_cache, coalescing, budgets.service)
+    coalescer = _coalescer(context, coalescing, buyer)
+    pipeline = _pipeline(context, authenticator, upstream.catalogue, result_cache, coalescer)
+    edits = _edits(context, cache, pipeline, coalescer)
     operation = _operation(context, authenticator, upstream, cache, coalescing, edits.recorder)
     return Container(context, authenticator, upstream, cache, coalescing, budgets, edits, operation)
 
@@ -189,14 +198,33 @@ def _budget_monitor(context: Context) -> BudgetMonitor:
     )
 
 
+def _result_cache(context: Context, cache: CacheParts) -> ResultCache:
+    return ResultCache(
+        results=cache.results,
+        invalidation=cache.invalidation,
+        digest=digest,
+        now_ms=context.clock,
+        ttl_seconds=context.settings.cache.ttl,
+    )
+
+
 def _buyer(
     context: Context,
     upstream: UpstreamParts,
     cache: CacheParts,
+    result_cache: ResultCache,
     coalescing: CoalescingParts,
     budgets: BudgetService,
 ) -> Buyer:
     settings, metrics, log, spans = context.settings, context.metrics, context.log, context.spans
+    prices = PriceCeilings(
+        settings.upstream.price_ceiling_usd,
+        {
+            name: model.price_ceiling_usd
+            for name, model in settings.models.items()
+            if model.price_ceiling_usd is not None
+        },
+    )
     follower = Follower(
         lease_watcher=coalescing.lease_watcher,
         results=cache.results,
@@ -204,53 +232,72 @@ def _buyer(
         now_ms=context.clock,
     )
     return Buyer(
-        settings=settings,
-        budgets=budgets,
+        cache=result_cache,
+        limiter=upstream.limiter,
+        budget=CallBudget(budgets=budgets, prices=prices, metrics=metrics, log=log),
         leases=coalescing.leases,
         follower=follower,
-        limiter=upstream.limiter,
         forwarder=Forwarder(
             settings=settings, upstream=upstream.client, metrics=metrics, log=log, spans=spans
         ),
-        results=cache.results,
-        invalidation=cache.invalidation,
+        memory=MemoryTimes(
+            settings.cache.failure_memory_seconds, settings.cache.refusal_memory_seconds
+        ),
         metrics=metrics,
         log=log,
-        digest=digest,
         now_ms=context.clock,
         spans=spans,
     )
 
 
-def _edits(
+def _coalescer(context: Context, coalescing: CoalescingParts, buyer: Buyer) -> Coalescer:
+    return Coalescer(
+        flights=coalescing.flights,
+        buy=buyer.buy,
+        client_wait_seconds=context.settings.server.client_wait_seconds,
+        now_ms=context.clock,
+        spans=context.spans,
+        on_unattended=lambda request, result: context.log.note(
+            "a flight ended after its client had left", **log_facts(request, result)
+        ),
+    )
+
+
+def _pipeline(
     context: Context,
     authenticator: Authenticator,
     catalogue: Catalogue,
-    cache: CacheParts,
-    coalescing: CoalescingParts,
-    buyer: Buyer,
+    result_cache: ResultCache,
+    coalescer: Coalescer,
+) -> Pipeline:
+    settings = context.settings
+    limits, server = settings.limits, settings.server
+    return Pipeline(
+        authenticator=authenticator,
+        rates=RateLimiter(lease=_rate_lease(context.database)),
+        catalogue=catalogue,
+        cache=result_cache,
+        coalescer=coalescer,
+        limits=UploadLimits(
+            max_body_bytes=limits.max_body_bytes,
+            max_image_bytes=limits.max_image_bytes,
+            max_pixels=limits.max_image_pixels,
+        ),
+        room=Room(server.spool_bytes),
+        spool_folder=server.spool_folder or None,
+        scope=FingerprintScope(
+            settings.cache.scope, settings.upstream.name, settings.cache.generations
+        ),
+        digest=digest,
+        heartbeat_seconds=server.stream_heartbeat_seconds,
+        now_ms=context.clock,
+    )
+
+
+def _edits(
+    context: Context, cache: CacheParts, pipeline: Pipeline, coalescer: Coalescer
 ) -> EditParts:
     settings, log = context.settings, context.log
-    coalescer = Coalescer(
-        flights=coalescing.flights,
-        fly=buyer.buy,
-        client_wait_seconds=settings.server.client_wait_seconds,
-        now_ms=context.clock,
-        spans=context.spans,
-        on_unattended=lambda order, result: log.note(
-            "a flight has landed without its client", **landing_facts(order, result)
-        ),
-    )
-    pipeline = Pipeline(
-        settings=settings,
-        authenticator=authenticator,
-        traffic=RateLimiter(lease=_rate_lease(context.database)),
-        catalogue=catalogue,
-        results=cache.results,
-        coalescer=coalescer,
-        digest=digest,
-        now_ms=context.clock,
-    )
     recorder = UsageRecorder(
         database=context.database,
         metrics=context.metrics,

@@ -44,7 +44,7 @@ class Upstream:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def fly(self, asked: EditRequest) -> FlightResult:
+    async def buy(self, asked: EditRequest) -> FlightResult:
         self.calls += 1
         refusal = Refusal("upstream_refused", "no", status_override=400, body=b"x" * 10_000)
         remembered = Remembered(refusal, NOW, NOW + 60_000)
@@ -79,7 +79,7 @@ async def test_a_retry_that_sends_other_fields_beside_is_another_request() -> No
 def coalescer_of(upstream: Upstream, retries: RetryMemory[FlightResult]) -> Coalescer:
     return Coalescer(
         flights=SingleFlight(),
-        fly=upstream.fly,
+        buy=upstream.buy,
         client_wait_seconds=5,
         now_ms=lambda: NOW,
         retries=retries,

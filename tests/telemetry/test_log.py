@@ -110,9 +110,9 @@ def test_a_flight_that_lands_without_its_client_says_what_it_cost(
         assert isinstance(asked.exception(60), httpx.ReadTimeout)
     until(lambda: len(written(gateway, "request")) == 1)
     let_go(emulator)
-    until(lambda: len(written(gateway, "a flight has landed without its client")) == 1)
+    until(lambda: len(written(gateway, "a flight ended after its client had left")) == 1)
     [request] = written(gateway, "request")
-    [flight] = written(gateway, "a flight has landed without its client")
+    [flight] = written(gateway, "a flight ended after its client had left")
 
     assert flight["request_id"] == request["request_id"]
     assert (request["code"], flight["cost_usd"]) == ("client_gone", "0.01")

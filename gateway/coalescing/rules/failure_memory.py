@@ -1,7 +1,7 @@
-"""Failures that are remembered, so that the same edit does not run into them at a price.
+"""Failures that are remembered, so that the same edit does not pay for them again.
 
-A call that may have been charged is not made again for a while (the client can't know, and its
-library would retry it); a refusal that the upstream would only repeat is given from memory.
+A call that may have been charged is not repeated for a while: the client cannot know, and its
+library would retry. A refusal that the upstream would only repeat is given from memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from gateway.coalescing.rules.lease import FlightFailure, Lease, is_refusal
+from gateway.coalescing.rules.joining import is_refusal
+from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.model.errors import KINDS, Refusal
 from gateway.wire.answer import upstream_error
 
@@ -29,7 +30,7 @@ _MOST_BODY_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A failure and for how long it is given instead of a call, in unix milliseconds."""
+    """A failure that is given instead of a call, in this span of time."""
 
     refusal: Refusal
     since_ms: int
@@ -41,30 +42,32 @@ class Remembered:
         return "remembered-refusal" if is_refusal(self.refusal.code) else "remembered-failure"
 
 
-def memory_seconds(
-    refusal: Refusal,
-    cost_nanos: int | None,
-    *,
-    failure_seconds: float,
-    refusal_seconds: float,
-    stores: bool = True,
-) -> float:
-    """For how long a failed call is remembered; 0 is not at all.
+@dataclass(frozen=True, slots=True)
+class MemoryTimes:
+    """How long failures are remembered."""
 
-    `cost_nanos` is what was charged for it, None where that is unknown. With `stores` false
-    (`no-store`) no answer is kept, a refusal neither; but a charge is not risked twice.
-    """
-    if is_refusal(refusal.code) and _is_of_the_edit(refusal):
-        if cost_nanos is None:
-            return failure_seconds
-        return refusal_seconds if stores else 0.0
-    if refusal.code in AMBIGUOUS and cost_nanos != 0:
-        return failure_seconds
-    return 0.0
+    failure_seconds: float
+    refusal_seconds: float
+
+    def seconds_for(
+        self, refusal: Refusal, cost_nanos: int | None, *, stores: bool = True
+    ) -> float:
+        """The time for one failed call; 0 is not at all.
+
+        `cost_nanos` is what was charged for it, None if that is unknown. Without `stores`
+        (`no-store`) no answer is kept, which a refusal is; but a charge is not risked twice.
+        """
+        if is_refusal(refusal.code) and _is_of_the_edit(refusal):
+            if cost_nanos is None:
+                return self.failure_seconds
+            return self.refusal_seconds if stores else 0.0
+        if refusal.code in AMBIGUOUS and cost_nanos != 0:
+            return self.failure_seconds
+        return 0.0
 
 
 def _is_of_the_edit(refusal: Refusal) -> bool:
-    """Would the upstream refuse the same edit again? A content policy's no, a bad parameter."""
+    """Would the upstream refuse the same edit again, for its content or a bad parameter?"""
     if refusal.status not in REFUSING_STATUSES or refusal.body is None:
         return False
     error = upstream_error(refusal.body)
@@ -72,7 +75,7 @@ def _is_of_the_edit(refusal: Refusal) -> bool:
 
 
 def failure_of(refusal: Refusal, extra_digest: str = "") -> FlightFailure:
-    """A refusal in the form in which other processes are told of it."""
+    """A refusal as stored for other processes."""
     return FlightFailure(
         code=refusal.code,
         status=refusal.status,
@@ -83,7 +86,7 @@ def failure_of(refusal: Refusal, extra_digest: str = "") -> FlightFailure:
 
 
 def refusal_of(failure: FlightFailure) -> Refusal:
-    """The refusal that another process told of."""
+    """The refusal that another process has stored."""
     return Refusal(
         failure.code if failure.code in KINDS else "upstream_failed",  # of a newer gateway
         failure.message,
@@ -94,14 +97,14 @@ def refusal_of(failure: FlightFailure) -> Refusal:
 
 
 def remembered_of(lease: Lease) -> Remembered | None:
-    """What a lease remembers, if its flight failed."""
+    """The remembered failure of a lease, if its flight failed."""
     if lease.failure is None or lease.ended_ms is None:
         return None
     return Remembered(refusal_of(lease.failure), lease.ended_ms, lease.until_ms)
 
 
 def _text(body: bytes) -> str:
-    """The body as text that every engine takes; empty where it is too large or none."""
+    """The body as text that every engine accepts; empty if it is too large or not text."""
     if len(body) > _MOST_BODY_BYTES or b"\0" in body:
         return ""
     try:
@@ -111,12 +114,12 @@ def _text(body: bytes) -> str:
 
 
 def size_of(refusal: Refusal) -> int:
-    """About as many bytes as it takes to keep a refusal."""
+    """About the memory that a refusal takes."""
     return _OBJECT_BYTES + len(refusal.message) + len(refusal.body or b"")
 
 
 class FailureMemory:
-    """What one process remembers, by fingerprint; the state tells the others.
+    """The failures that this process remembers, by fingerprint. Others read them in the state.
 
     A refusal answers everything that was sent, so it is remembered per `extra_digest`. A failure
     that may have been charged is remembered for every request for the edit.
@@ -129,11 +132,11 @@ class FailureMemory:
 
     @property
     def kept_bytes(self) -> int:
-        """About as many bytes as everything takes that is remembered."""
+        """About the memory that all failures take."""
         return self._bytes
 
     def keep(self, key: str, remembered: Remembered, extra_digest: str = "") -> None:
-        """Remember a failure; an error body that is too large to keep is left out."""
+        """Remember a failure, without its error body if that is too large."""
         refusal = remembered.refusal
         if len(refusal.body or b"") > _MOST_BODY_BYTES:
             remembered = replace(remembered, refusal=replace(refusal, body=None))
@@ -145,7 +148,7 @@ class FailureMemory:
             self._drop(next(iter(self._by_key)))
 
     def recall(self, key: str, now_ms: int, extra_digest: str = "") -> Remembered | None:
-        """What is remembered of this edit, unless that was too long ago."""
+        """The remembered failure of this edit, if it has not expired."""
         for name in ((key, None), (key, extra_digest)):
             found = self._by_key.get(name)
             if found and found.until_ms > now_ms:
@@ -154,7 +157,7 @@ class FailureMemory:
         return None
 
     def forget(self, key: str, extra_digest: str = "") -> None:
-        """It has been bought after all."""
+        """The edit was bought."""
         self._drop((key, None))
         self._drop((key, extra_digest))
 

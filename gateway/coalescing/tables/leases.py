@@ -1,14 +1,15 @@
-"""Leases of flights: who makes an upstream call for an edit, and how it ended.
+"""The rows of leases: which request makes an edit's upstream call, and how it ended.
 
-Each operation is part of a transaction that moves money, before it locks any balance: taken
-with the reservation, ended with the settlement. What they mean is `rules.leases`.
+They are written in the transactions that move money, before any balance is locked. What they
+mean is decided in `coalescing.rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.coalescing.rules.lease import FRESH, FlightFailure, Lease
+from gateway.coalescing.rules.joining import FRESH
+from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders
 
@@ -19,7 +20,7 @@ _CLAIM = (
     "WHERE NOT EXISTS (SELECT 1 FROM flights WHERE key = $7 AND ended_ms IS NULL) "
     "ON CONFLICT (key) DO NOTHING RETURNING id"
 )
-_LAND = (
+_END = (
     "UPDATE flights SET ended_ms = $3, until_ms = $4, code = $5, status = $6, message = $7, "
     "body = $8, aside = $9 WHERE key = $1 AND id = $2"
 )
@@ -48,9 +49,9 @@ _NONE = FlightFailure("", 0, "")
 
 
 async def claim(tx: Transaction, lease: Lease, unless_in_flight: str = "") -> bool:
-    """Take the lease of a key that has none; False where it has one, whatever it means.
+    """Take the lease of a key that has none. False if it has one, whatever its status.
 
-    Nor is it taken while the flight of `unless_in_flight`, another key, is in the air.
+    It is not taken either while a flight of the key `unless_in_flight` is in progress.
     """
     taken = await tx.fetch(
         _CLAIM,
@@ -73,17 +74,17 @@ async def read(tx: Transaction, keys: Sequence[str]) -> list[Lease]:
 
 
 async def end(tx: Transaction, lease: Lease) -> None:
-    """Say how a flight ended, by its key and id; nothing where it was taken over meanwhile."""
+    """Write how a flight ended. Does nothing if another flight has taken the lease over."""
     failure = lease.failure or _NONE
     await tx.fetch(
-        _LAND,
+        _END,
         *(lease.key, lease.id, lease.ended_ms, lease.until_ms),
         *(failure.code, failure.status, failure.message, failure.body, failure.extra_digest),
     )
 
 
 async def remember(tx: Transaction, lease: Lease) -> None:
-    """Keep the failure of a flight under the lease's key, unless another is in the air there."""
+    """Keep a failure under the lease's key, unless a flight of that key is in progress."""
     failure = lease.failure or _NONE
     await tx.fetch(
         _REMEMBER,
@@ -94,29 +95,28 @@ async def remember(tx: Transaction, lease: Lease) -> None:
 
 
 async def forget(tx: Transaction, key: str) -> None:
-    """Remember no failure of this edit any more: it has been bought."""
+    """Forget the failure of this edit, because it was bought."""
     await tx.fetch("DELETE FROM flights WHERE key = $1 AND code <> ''", key)
 
 
 async def remove(tx: Transaction, key: str, lease_id: str) -> None:
-    """Take away a lease: whoever asks next may have its own."""
+    """Remove a lease, so that another flight can take it."""
     await tx.fetch("DELETE FROM flights WHERE key = $1 AND id = $2", key, lease_id)
 
 
 async def purged(tx: Transaction, made_before_ms: Mapping[str, int]) -> None:
-    """Take away landed leases of these fingerprints, where their picture was made before then.
+    """Remove the finished leases of results that were made before they were purged.
 
-    It was purged as soon as it was stored: who follows the flight would wait for it in vain.
+    A follower would wait for such a result in vain.
     """
-    landed = await tx.fetch(_FINISHED)
-    for row in landed:
+    for row in await tx.fetch(_FINISHED):
         before_ms = made_before_ms.get(row["key"].removeprefix(FRESH))
         if before_ms is not None and row["started_ms"] < before_ms:
             await remove(tx, row["key"], row["id"])
 
 
 async def sweep(tx: Transaction, before_ms: int) -> None:
-    """Drop the leases that have meant nothing since then."""
+    """Delete the leases that expired before then."""
     await tx.fetch("DELETE FROM flights WHERE until_ms < $1", before_ms)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 
 from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.rules.lease import CoalescingKey, Lease
+from gateway.coalescing.rules.joining import CoalescingKey
+from gateway.coalescing.rules.lease import Lease
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.edits.coalescer import Coalescer, Joinable
 from gateway.model.caller import Caller

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.rules.lease import CoalescingKey, Lease, LeaseStatus, blocking_lease
+from gateway.coalescing.rules.joining import CoalescingKey, blocking_lease
+from gateway.coalescing.rules.lease import Lease, LeaseStatus
 from gateway.model import errors
 from gateway.model.edit import Fingerprint
 from gateway.model.entry import Entry
@@ -99,7 +100,7 @@ def _found(
     if around.in_flight:
         return RetryForecast(Would.JOIN, safe=True)
     coalescing_key = CoalescingKey.of(fingerprint, directives)
-    leases = [lease for lease in around.leases if lease.key in coalescing_key.watched]
+    leases = [lease for lease in around.leases if lease.key in coalescing_key.watched_keys]
     in_way = blocking_lease(
         coalescing_key, leases, owner_id=around.owner_id, ignored_ids=around.silent, now_ms=now_ms
     )

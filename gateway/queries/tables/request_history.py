@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.coalescing.rules.lease import FRESH, Lease
+from gateway.coalescing.rules.joining import FRESH
+from gateway.coalescing.rules.lease import Lease
 from gateway.coalescing.tables import leases as flights
 from gateway.database.database import Transaction
 from gateway.ledger.tables.corrections import BookedCall, booked_of_request

@@ -10,9 +10,9 @@ import pytest
 from gateway.coalescing.rules.failure_memory import (
     MOST_REMEMBERED,
     FailureMemory,
+    MemoryTimes,
     Remembered,
     failure_of,
-    memory_seconds,
     refusal_of,
 )
 from gateway.coalescing.rules.lease import FlightFailure
@@ -20,6 +20,7 @@ from gateway.model.errors import Refusal
 from gateway.upstream.rules.refusals import refusal_of_answer, refusal_of_break, refusal_of_unsent
 
 NOW = 1_800_000_000_000
+TIMES = MemoryTimes(failure_seconds=120, refusal_seconds=60)
 
 
 def no(status: int, **error: object) -> Refusal:
@@ -54,16 +55,12 @@ def no(status: int, **error: object) -> Refusal:
 def test_how_long_a_failure_is_remembered(
     refusal: Refusal, cost_nanos: int | None, seconds: float
 ) -> None:
-    found = memory_seconds(refusal, cost_nanos, failure_seconds=120, refusal_seconds=60)
-
-    assert found == seconds
+    assert TIMES.seconds_for(refusal, cost_nanos) == seconds
 
 
 def test_where_nothing_is_stored_a_refusal_is_not_either_but_a_charge_is_not_risked() -> None:
-    bounds = {"failure_seconds": 120.0, "refusal_seconds": 60.0}
-
-    assert memory_seconds(no(400), 0, **bounds, stores=False) == 0
-    assert memory_seconds(refusal_of_break("failed"), None, **bounds, stores=False) == 120
+    assert TIMES.seconds_for(no(400), 0, stores=False) == 0
+    assert TIMES.seconds_for(refusal_of_break("failed"), None, stores=False) == 120
 
 
 @pytest.mark.parametrize("refusal", [no(400), refusal_of_break("timeout"), refusal_of_unsent()])

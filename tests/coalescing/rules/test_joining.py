@@ -1,4 +1,4 @@
-"""What a lease means to who asks for the same edit, and when an owner counts as dead."""
+"""Joining: which lease blocks the purchase of an edit, and which flights may be joined."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.coalescing.rules.lease import (
-    CoalescingKey,
-    FlightFailure,
-    HeartbeatTracker,
-    Lease,
-    LeaseStatus,
-    blocking_lease,
-    status_of,
-)
+from gateway.coalescing.rules.joining import CoalescingKey, blocking_lease
+from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
 
 NOW = 1_800_000_000_000
 EDIT = CoalescingKey("k")
@@ -103,37 +96,21 @@ def test_a_process_is_not_stopped_by_leftovers_of_its_own_but_by_what_it_remembe
 
 
 def test_an_edit_that_nobody_shares_watches_for_failures_alone() -> None:
-    assert EDIT.watched == ("k", "fresh:k")
-    assert FRESH.watched == ("fresh:k",)
-    assert replace(EDIT, shared=False).watched == ("k",)
+    assert EDIT.watched_keys == ("k", "fresh:k")
+    assert FRESH.watched_keys == ("fresh:k",)
+    assert replace(EDIT, shared=False).watched_keys == ("k",)
 
 
-def test_a_heart_that_stands_still_is_silent_for_as_long_as_it_was_looked_at() -> None:
-    hearts = HeartbeatTracker()
-
-    seen = [hearts.silent_seconds("p1", 7, second / 4) for second in range(9)]
-
-    assert seen == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-
-
-def test_a_heartbeat_ends_the_silence() -> None:
-    hearts = HeartbeatTracker()
-    for second in range(5):
-        hearts.silent_seconds("p1", 7, second)
-
-    assert hearts.silent_seconds("p1", 8, 5) == 0
-
-
-def test_time_in_which_nobody_looked_does_not_count_as_silence() -> None:
-    hearts = HeartbeatTracker()
-    hearts.silent_seconds("p1", 7, 0)
-
-    assert hearts.silent_seconds("p1", 7, 3_600) == 1
-
-
-def test_an_owner_that_never_beat_falls_silent_as_well() -> None:
-    hearts = HeartbeatTracker()
-    for second in range(11):
-        silent = hearts.silent_seconds("p1", None, second)
-
-    assert silent == 10
+@pytest.mark.parametrize(
+    ("coalescing_key", "names", "names_of_a_retry"),
+    [
+        (EDIT, ["k", "fresh:k"], ["k", "fresh:k"]),
+        (FRESH, ["fresh:k"], ["fresh:k"]),
+        (replace(EDIT, shared=False), [], ["alone:key_1:k"]),
+    ],
+)
+def test_an_unshared_flight_is_joined_by_a_retry_alone(
+    coalescing_key: CoalescingKey, names: list[str], names_of_a_retry: list[str]
+) -> None:
+    assert coalescing_key.joinable_flights("key_1", retry=False) == names
+    assert coalescing_key.joinable_flights("key_1", retry=True) == names_of_a_retry

@@ -1,0 +1,149 @@
+"""Joining: which flight, lease or remembered failure a request shares instead of buying.
+
+Everything that decides it is here. `edits.coalescer` applies it to the flights of this process,
+`lease_transaction` to the leases of all processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from gateway.coalescing.rules.lease import Lease, LeaseStatus, status_of
+from gateway.model.edit import Fingerprint
+from gateway.wire.cache_directives import Directives
+
+FRESH = "fresh:"
+_UNSHARED = "alone:"
+
+
+@dataclass(frozen=True, slots=True)
+class CoalescingKey:
+    """The parts of a request that decide what it shares.
+
+    `key` is the fingerprint's, `extra_digest` too. `fresh`: with `no-cache`. `shared`: others
+    may have the result, so the flight takes a lease. `stores`: without `no-store`. `retry`: an
+    SDK's automatic one.
+    """
+
+    key: str
+    fresh: bool = False
+    shared: bool = True
+    stores: bool = True
+    retry: bool = False
+    extra_digest: str = ""
+
+    @classmethod
+    def of(cls, fingerprint: Fingerprint, directives: Directives) -> CoalescingKey:
+        return cls(
+            key=fingerprint.key,
+            extra_digest=fingerprint.extra_digest,
+            fresh=directives.no_cache,
+            shared=not (directives.no_store or fingerprint.uncacheable),
+            stores=not directives.no_store,
+            retry=directives.retry,
+        )
+
+    # --- flights of this process ------------------------------------------------------
+
+    def flight_key(self, key_id: str) -> str:
+        """The name of the request's own flight. An unshared one is named after the caller too."""
+        return self.lease_key if self.shared else f"{_UNSHARED}{key_id}:{self.key}"
+
+    def joinable_flights(self, key_id: str, *, retry: bool) -> list[str]:
+        """The names of the flights that the request may join, the preferred one first.
+
+        An unshared request that is repeated wants a second picture, unless it is a retry. A
+        plain request may have the result of a fresh flight too.
+        """
+        own = [self.flight_key(key_id)] if self.shared or retry else []
+        return [*own, self.fresh_key] if self.fresh_key else own
+
+    # --- leases of all processes ------------------------------------------------------
+
+    @property
+    def lease_key(self) -> str:
+        """The key of the lease that its flight takes; empty if it takes none."""
+        if not self.shared:
+            return ""
+        return FRESH + self.key if self.fresh else self.key
+
+    @property
+    def fresh_key(self) -> str:
+        """The key of the fresh flight whose result it may have as well; empty if none."""
+        return FRESH + self.key if self.shared and not self.fresh else ""
+
+    @property
+    def watched_keys(self) -> tuple[str, ...]:
+        """The keys of the leases that may block it."""
+        return tuple(filter(None, (self.lease_key or self.key, self.fresh_key)))
+
+    # --- failures ---------------------------------------------------------------------
+
+    def shares_failure(self, code: str, extra_digest: str) -> bool:
+        """Does a failure of a request with these extra fields hold for this one too?
+
+        The upstream may have refused an extra field, such as a `user` that it blocks.
+        """
+        return not is_of_request(code) or extra_digest == self.extra_digest
+
+    def recalls(self, code: str) -> bool:
+        """May a remembered failure be given? A refusal is an answer: never with `no-store`."""
+        return self.stores or not is_refusal(code)
+
+
+def blocking_lease(
+    coalescing_key: CoalescingKey,
+    leases: Iterable[Lease],
+    *,
+    owner_id: str,
+    ignored_ids: Collection[str],
+    now_ms: int,
+) -> tuple[Lease, LeaseStatus] | None:
+    """The lease because of which this edit is not bought now, and its status.
+
+    `ignored_ids` are flights that were waited for in vain. `owner_id` is this process, which
+    joins its own flights in memory: a lease of its own that is found here is left over.
+    """
+    key = coalescing_key
+    for lease in leases:
+        status = status_of(lease, now_ms)
+        if status is LeaseStatus.EXPIRED or lease.id in ignored_ids:
+            continue
+        own = lease.owner_id == owner_id and lease.key == key.lease_key
+        if status is LeaseStatus.IN_FLIGHT and key.shared and not own:
+            return lease, status
+        if lease.key == key.fresh_key:
+            continue  # a plain request does not share how a fresh flight ended
+        if status is LeaseStatus.FAILED and _gets_failure(key, lease):
+            return lease, status
+        looked_up = own or key.fresh  # its result was not found, or is not wanted
+        if status is LeaseStatus.FINISHED and key.shared and (key.retry or not looked_up):
+            return lease, status
+    return None
+
+
+def is_replaced(coalescing_key: CoalescingKey, lease: Lease) -> bool:
+    """Must this lease, which does not block, be removed before the edit's own is taken?"""
+    return lease.key == coalescing_key.lease_key or lease.ended_ms is None
+
+
+def _gets_failure(key: CoalescingKey, lease: Lease) -> bool:
+    """`no-cache` buys again after a failure; an SDK's retry of that does not."""
+    if lease.failure is None or (key.fresh and not key.retry):
+        return False
+    code = lease.failure.code
+    return key.shares_failure(code, lease.failure.extra_digest) and key.recalls(code)
+
+
+def is_refusal(code: str) -> bool:
+    """Is it the upstream's answer to the edit itself, rather than a call that went wrong?"""
+    return code == "upstream_refused"
+
+
+def is_of_request(code: str) -> bool:
+    """May extra fields, which are not part of the fingerprint, be its reason?
+
+    Not so for a failure that may have been charged: it is shared to protect the money.
+    """
+    return is_refusal(code) or code == "upstream_account"
