@@ -163,13 +163,13 @@ class Gateway:
             self._say_what_is_left(trace)
             await self._refuse(exchange, refusal, trace)
         except (Disconnected, ClientGone):
-            trace.leave()
+            trace.client_left()
         except asyncio.CancelledError:
             # The server has to end and waits no longer for those who wait. The flight is not
             # theirs: it ends when the upstream's connections are closed, and is booked then.
             exchange.hurry()
             if exchange.answered and not exchange.begun:
-                trace.leave()  # before it has taken the whole of its answer
+                trace.client_left()  # before it has taken the whole of its answer
                 return
             told = replace(CUT_SHORT if trace.fingerprint else SHUTTING_DOWN)
             trace.refuse(told)

@@ -7,7 +7,7 @@ abandons its wait, never the flight.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -52,13 +52,13 @@ class SingleFlight(Generic[Result]):
 
     def start(
         self,
-        run: Callable[[], Awaitable[Result]],
+        run: Callable[[], Coroutine[None, None, Result]],
         key: str = "",
         broadcast: Broadcast | None = None,
         span: Span = NO_SPAN,
     ) -> Flight[Result]:
         """Start a flight. A flight with an empty key cannot be followed."""
-        task: asyncio.Task[Result] = asyncio.ensure_future(_run(run))
+        task = asyncio.create_task(run())
         flight = Flight(key, task, broadcast or Broadcast(), span)
         self._in_flight.add(task)
         if key:
@@ -86,7 +86,3 @@ class SingleFlight(Generic[Result]):
         if self._in_flight:
             await asyncio.wait(set(self._in_flight), timeout=seconds)
         return len(self._in_flight)
-
-
-async def _run(run: Callable[[], Awaitable[Result]]) -> Result:
-    return await run()

@@ -27,20 +27,18 @@ class PaidCall:
     """Its cost is in the metrics."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CallBudget:
     """Pays for upstream calls."""
 
-    def __init__(
-        self, *, budgets: BudgetService, prices: PriceCeilings, metrics: Metrics, log: EventLog
-    ) -> None:
-        self._budgets = budgets
-        self._prices = prices
-        self._metrics = metrics
-        self._log = log
+    budgets: BudgetService
+    prices: PriceCeilings
+    metrics: Metrics
+    log: EventLog
 
     async def check(self, request: EditRequest) -> None:
         """Raises Refusal if there is no money for this call and waiting will not help."""
-        await self._budgets.check(self._quote(request))
+        await self.budgets.check(self._quote(request))
 
     async def reserve(
         self, request: EditRequest, lease: LeaseTransaction, permit: Permit
@@ -49,7 +47,7 @@ class CallBudget:
 
         The permit is released while it waits for money.
         """
-        reservation = await self._budgets.reserve(self._quote(request), lease, permit.release)
+        reservation = await self.budgets.reserve(self._quote(request), lease, permit.release)
         return PaidCall(reservation, lease, permit)
 
     def _quote(self, request: EditRequest) -> Quote:
@@ -62,11 +60,11 @@ class CallBudget:
             references=len(edit.references),
             body_bytes=edit.body_bytes,
         )
-        return Quote(request.caller, call, self._prices.of(edit.model), edit.n)
+        return Quote(request.caller, call, self.prices.of(edit.model), edit.n)
 
     async def settle(self, request: EditRequest, paid: PaidCall, settlement: Settlement) -> Settled:
         """Book the call's cost. A second settlement changes nothing."""
-        settled = await self._budgets.settle(
+        settled = await self.budgets.settle(
             request.caller.key_id, paid.reservation, settlement, paid.lease
         )
         if not paid.counted:
@@ -76,7 +74,7 @@ class CallBudget:
 
     async def void(self, paid: PaidCall) -> None:
         """Release the money of a call that provably never left."""
-        await self._budgets.void(paid.reservation, paid.lease)
+        await self.budgets.void(paid.reservation, paid.lease)
 
     def _count(
         self,
@@ -89,7 +87,7 @@ class CallBudget:
         labels = {"model": request.edit.model, "team": request.caller.team}
         pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
         if cost or pictures:
-            self._metrics.record_cost(
+            self.metrics.record_cost(
                 **labels,
                 request_id=request.request_id,
                 key_id=request.caller.key_id,
@@ -98,8 +96,8 @@ class CallBudget:
                 pictures=pictures,
             )
         if settled.overrun_nanos:
-            self._metrics.record_overrun(**labels)
-            self._log.warn(
+            self.metrics.record_overrun(**labels)
+            self.log.warn(
                 "a call cost more than its ceiling",
                 **labels,
                 cost_usd=usd(cost),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
@@ -42,42 +42,31 @@ class JoinResult:
     led: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Coalescer:
     """Joins requests to flights."""
 
-    def __init__(
-        self,
-        *,
-        flights: SingleFlight[FlightResult],
-        buy: Buy,
-        client_wait_seconds: float,
-        now_ms: Callable[[], int],
-        retries: RetryMemory[FlightResult] | None = None,
-        on_unattended: Callable[[EditRequest, FlightResult], None] = lambda *_: None,
-        spans: Spans = NO_SPANS,
-    ) -> None:
-        """`on_unattended` receives the results of flights whose leader had left."""
-        self._flights = flights
-        self._buy = buy
-        self._client_wait_seconds = client_wait_seconds
-        self._now_ms = now_ms
-        self._failures = FailureMemory()
-        self._retries = RetryMemory[FlightResult]() if retries is None else retries
-        self._on_unattended = on_unattended
-        self._spans = spans
-        self._leading: set[str] = set()
-        """The ids of the requests whose flights are in progress."""
+    flights: SingleFlight[FlightResult]
+    buy: Buy
+    client_wait_seconds: float
+    now_ms: Callable[[], int]
+    retries: RetryMemory[FlightResult] = field(default_factory=RetryMemory[FlightResult])
+    on_unattended: Callable[[EditRequest, FlightResult], None] = lambda *_: None
+    spans: Spans = NO_SPANS
+    _failures: FailureMemory = field(init=False, default_factory=FailureMemory)
+    _leading: set[str] = field(init=False, default_factory=set)
+    """The ids of the requests whose flights are in progress."""
 
     def is_leading(self, request_id: str) -> bool:
         return request_id in self._leading
 
     def would_join(self, coalescing_key: CoalescingKey, key_id: str) -> Joinable:
         """What the same request would get from this process. Changes nothing."""
-        now_ms, name = self._now_ms(), _name(coalescing_key, key_id)
-        again = coalescing_key.retry or self._retries.is_promised(name, now_ms)
+        now_ms, name = self.now_ms(), _name(coalescing_key, key_id)
+        again = coalescing_key.retry or self.retries.is_promised(name, now_ms)
         names = coalescing_key.joinable_flights(key_id, retry=again)
-        in_flight = any(self._flights.is_in_flight(each) for each in names)
-        return Joinable(in_flight, again and self._retries.find(name, now_ms) is not None)
+        in_flight = any(self.flights.is_in_flight(each) for each in names)
+        return Joinable(in_flight, again and self.retries.find(name, now_ms) is not None)
 
     async def join(
         self, request: EditRequest, gone: Gone, stream: StreamSubscriber | None = None
@@ -87,9 +76,9 @@ class Coalescer:
         Raises `still_running` after `client_wait_seconds`, except for a `stream`, and ClientGone
         if the client leaves first. The flight goes on in both cases.
         """
-        deadline = asyncio.get_running_loop().time() + self._client_wait_seconds
-        again = request.directives.retry or self._retries.was_promised(
-            _name_of(request), self._now_ms()
+        deadline = asyncio.get_running_loop().time() + self.client_wait_seconds
+        again = request.directives.retry or self.retries.was_promised(
+            _name_of(request), self.now_ms()
         )
         while True:
             if known := self._recall(request, again):
@@ -111,14 +100,14 @@ class Coalescer:
 
     def _unattended(self, request: EditRequest, task: asyncio.Task[FlightResult]) -> None:
         if not task.cancelled():
-            self._on_unattended(request, task.result())
+            self.on_unattended(request, task.result())
 
     # --- memory -----------------------------------------------------------------------
 
     def _recall(self, request: EditRequest, again: bool) -> FlightResult | None:
         """The result of the attempt before this retry, or the edit's remembered failure."""
-        now_ms, key = self._now_ms(), request.coalescing_key
-        if again and (result := self._retries.find(_name_of(request), now_ms)):
+        now_ms, key = self.now_ms(), request.coalescing_key
+        if again and (result := self.retries.find(_name_of(request), now_ms)):
             return result
         if key.fresh:
             return None
@@ -150,7 +139,7 @@ class Coalescer:
                 result, size = replace(result, body=b""), len(result.shared.body)
             case _:
                 size = len(result.stored.body)
-        self._retries.keep(name, result, size, self._now_ms())
+        self.retries.keep(name, result, size, self.now_ms())
 
     # --- flights ----------------------------------------------------------------------
 
@@ -160,7 +149,7 @@ class Coalescer:
         """The flight to wait for, and whether the request leads it."""
         key_id = request.caller.key_id
         names = request.coalescing_key.joinable_flights(key_id, retry=again)
-        flight = self._flights.follow(names)
+        flight = self.flights.follow(names)
         led = flight is None
         if flight:
             flight.span.link()
@@ -174,16 +163,16 @@ class Coalescer:
 
     def _start(self, request: EditRequest, name: str) -> Flight[FlightResult]:
         request.spool.share()
-        span = self._spans.flight("flight")
+        span = self.spans.flight("flight")
         run = functools.partial(self._run, request, span)
-        flight = self._flights.start(run, name, request.broadcast, span)
+        flight = self.flights.start(run, name, request.broadcast, span)
         self._leading.add(request.request_id)
         flight.task.add_done_callback(lambda _: self._leading.discard(request.request_id))
         return flight
 
     async def _run(self, request: EditRequest, span: Span) -> FlightResult:
-        with self._spans.under(span):
-            result = await self._buy(request)
+        with self.spans.under(span):
+            result = await self.buy(request)
             span.note(span_facts(request, result))
             if isinstance(result, Failed):
                 span.failed(result.refusal.code)
@@ -207,7 +196,7 @@ class Coalescer:
             return flight.task.result()
         if leaving.done() and not leaving.cancelled():
             raise ClientGone
-        self._retries.promise(_name_of(request), self._now_ms())
+        self.retries.promise(_name_of(request), self.now_ms())
         raise Refusal(
             "still_running",
             "This edit is still running. Send the same request again: it joins the running edit "

@@ -1,4 +1,4 @@
-"""The gate: refuses an edit while it is still being read, as soon as that can be known."""
+"""Early checks: refuse an edit while its body is still being read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.upstream.rules import model_catalogue as caps
 
 
 class EarlyChecks:
-    """What a reader asks as a body comes in; each question may raise Refusal."""
+    """Called by the reader for each part. Each check may raise Refusal."""
 
     def __init__(self, caller: Caller, catalogue: Catalogue, route: Route) -> None:
         self._caller = caller
@@ -17,22 +17,22 @@ class EarlyChecks:
         self._route = route
         self._model = ""
         self._cap: caps.Cap | None = None
-        self._reckoned = False
+        self._cap_known = False
 
     def model_known(self, model: str) -> None:
-        """The model has come: may it be used, can it edit, and how many references?"""
+        """Checks that the caller may use the model, and that it can edit."""
         caps.check_model_allowed(model, self._caller.accounts)
         facts = self._catalogue.facts(model)
         caps.check_model(facts, route=self._route, n=1)
-        self._model, self._reckoned = model, False
+        self._model, self._cap_known = model, False
 
     def reference_seen(self, count: int) -> None:
-        """The head of the count-th reference has come; the model may be yet to come."""
-        if not self._reckoned:
+        """Checks the number of references so far. The model may not be known yet."""
+        if not self._cap_known:
             known = self._catalogue.facts(self._model) if self._model else None
             facts = known or self._any_model()
             self._cap = caps.reference_cap(facts, self._caller.accounts)
-            self._reckoned = True
+            self._cap_known = True
         caps.check_references(count, self._cap)
 
     def _any_model(self) -> ModelFacts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
@@ -21,21 +22,14 @@ from gateway.model.errors import Refusal
 from gateway.telemetry.log import EventLog
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Follower:
     """Waits for flights of other processes."""
 
-    def __init__(
-        self,
-        *,
-        lease_watcher: LeaseWatcher,
-        results: ResultStore,
-        log: EventLog,
-        now_ms: Callable[[], int],
-    ) -> None:
-        self._lease_watcher = lease_watcher
-        self._results = results
-        self._log = log
-        self._now_ms = now_ms
+    lease_watcher: LeaseWatcher
+    results: ResultStore
+    log: EventLog
+    now_ms: Callable[[], int]
 
     async def follow(
         self, request: EditRequest, own: LeaseTransaction, blocked: Blocked
@@ -48,7 +42,7 @@ class Follower:
         if blocked.status is LeaseStatus.FAILED:
             return _failed(request, lease, FailureScope.RECALLED)
         if blocked.status is LeaseStatus.IN_FLIGHT:
-            ended = await self._lease_watcher.end_of(lease)
+            ended = await self.lease_watcher.end_of(lease)
             lease = ended.lease
             match ended.how:
                 case LeaseEnd.FINISHED:
@@ -70,7 +64,7 @@ class Follower:
 
     def _take_over(self, request: EditRequest, own: LeaseTransaction, lease: Lease) -> None:
         own.ignored_ids.add(lease.id)
-        self._log.warn(
+        self.log.warn(
             "a flight is taken over from a process without a heartbeat",
             taken_over=lease.request_id,
             fingerprint=request.fingerprint.key,
@@ -83,23 +77,23 @@ class Follower:
         clock = asyncio.get_running_loop().time
         deadline = clock() + (lease.until_ms - (lease.ended_ms or lease.until_ms)) / 1000
         while True:
-            stored = await self._results.get(key)
+            stored = await self.results.get(key)
             if stored and self._may_serve(request, lease, stored):
                 return stored
             if stored and hidden and stored.entry.created_ms < lease.started_ms:
                 hidden = False  # this machine's copy of an older result hid the new one
-                await self._results.forget(key, lease.started_ms)
+                await self.results.forget(key, lease.started_ms)
             elif last_look or clock() >= deadline:
                 return None
             else:  # the owner removes the lease if nothing could be stored
-                last_look = (await self._lease_watcher.end_of(lease)).how is not LeaseEnd.FINISHED
+                last_look = (await self.lease_watcher.end_of(lease)).how is not LeaseEnd.FINISHED
 
     def _may_serve(self, request: EditRequest, lease: Lease, stored: Stored) -> bool:
         made_since = stored.entry.created_ms >= lease.started_ms
         if made_since or stored.entry.request_id == lease.request_id:
             return True
         age = request.directives.max_age_seconds
-        return not request.directives.no_cache and may_serve(stored.entry, self._now_ms(), age)
+        return not request.directives.no_cache and may_serve(stored.entry, self.now_ms(), age)
 
 
 _SHUTTING_DOWN = (

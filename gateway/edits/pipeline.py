@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
@@ -49,38 +49,23 @@ class FingerprintScope:
     """Whether generations are cached."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Pipeline:
     """The stages of a request."""
 
-    def __init__(
-        self,
-        *,
-        authenticator: Authenticator,
-        rates: RateLimiter,
-        catalogue: Catalogue,
-        cache: ResultCache,
-        coalescer: Coalescer,
-        limits: UploadLimits,
-        room: Room,
-        spool_folder: str | None,
-        scope: FingerprintScope,
-        digest: Callable[[bytes], str],
-        heartbeat_seconds: float,
-        now_ms: Callable[[], int],
-    ) -> None:
-        self._authenticator = authenticator
-        self._rates = rates
-        self._catalogue = catalogue
-        self._cache = cache
-        self._coalescer = coalescer
-        self._limits = limits
-        self._room = room
-        self._spool_folder = spool_folder
-        self._scope = scope
-        self._digest = digest
-        self._heartbeat_seconds = heartbeat_seconds
-        self._now_ms = now_ms
-        self._throttle = GuessThrottle()
+    authenticator: Authenticator
+    rates: RateLimiter
+    catalogue: Catalogue
+    cache: ResultCache
+    coalescer: Coalescer
+    limits: UploadLimits
+    room: Room
+    spool_folder: str | None
+    scope: FingerprintScope
+    digest: Callable[[bytes], str]
+    heartbeat_seconds: float
+    now_ms: Callable[[], int]
+    _throttle: GuessThrottle = field(init=False, default_factory=GuessThrottle)
 
     async def serve(self, incoming: Incoming, record: RequestRecord) -> None:
         """Every stage. Raises Refusal where the request cannot go on.
@@ -89,8 +74,8 @@ class Pipeline:
         """
         caller = self.authenticate(incoming, record)
         admitted = await self.admit(caller, incoming, record)
-        with self._rates.waiting(caller):
-            with Spool(self._room, self._spool_folder) as spool:
+        with self.rates.waiting(caller):
+            with Spool(self.room, self.spool_folder) as spool:
                 edit = await self.read(admitted, incoming, spool, record)
                 fingerprint = self.fingerprint(edit, admitted, record)
                 request = EditRequest(
@@ -116,9 +101,9 @@ class Pipeline:
         Raises `invalid_api_key`, or `too_many_failures` after many invalid keys from one
         address. A valid key is accepted in any case.
         """
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         try:
-            return self._authenticator.authenticate(headers.get("authorization", ""), now_ms)
+            return self.authenticator.authenticate(headers.get("authorization", ""), now_ms)
         except Refusal as refusal:
             if refusal.code == "invalid_api_key":
                 self._throttle.failed(ip_address, now_ms)
@@ -127,7 +112,7 @@ class Pipeline:
     async def caller_asking(self, headers: Mapping[str, str], ip_address: str) -> Caller:
         """The caller of a request without a picture. It counts for the request rate too."""
         caller = self.caller_of(headers, ip_address)
-        await self._rates.admit(caller, self._now_ms())
+        await self.rates.admit(caller, self.now_ms())
         return caller
 
     # --- admit ------------------------------------------------------------------------
@@ -147,9 +132,9 @@ class Pipeline:
             declared_headers.check_content_type(incoming.route, content_type)
             declared_headers.check_content_encoding(headers.get("content-encoding", ""))
             declared_headers.check_declared_size(
-                headers.get("content-length", ""), self._limits.max_body_bytes
+                headers.get("content-length", ""), self.limits.max_body_bytes
             )
-            record.pace = await self._rates.admit(caller, self._now_ms())
+            record.pace = await self.rates.admit(caller, self.now_ms())
         return Admitted(caller, directives, content_type)
 
     # --- read -------------------------------------------------------------------------
@@ -164,17 +149,17 @@ class Pipeline:
                 incoming.chunks(),
                 admitted.content_type,
                 route=incoming.route,
-                bounds=self._limits,
+                bounds=self.limits,
                 spool=spool,
-                gatekeeper=EarlyChecks(caller, self._catalogue, incoming.route),
+                gatekeeper=EarlyChecks(caller, self.catalogue, incoming.route),
             )
-            if not await self._catalogue.exists(edit.model):
+            if not await self.catalogue.exists(edit.model):
                 raise Refusal(
                     "model_not_found",
                     f"There is no model {edit.model!r}; GET /v1/models lists the models.",
                     param="model",
                 )
-            facts = self._catalogue.facts(edit.model)
+            facts = self.catalogue.facts(edit.model)
             model_catalogue.check_model(facts, route=edit.route, n=edit.n)
             cap = model_catalogue.reference_cap(facts, caller.accounts)
             model_catalogue.check_references(len(edit.references), cap)
@@ -192,14 +177,14 @@ class Pipeline:
 
     def fingerprint(self, edit: Edit, admitted: Admitted, record: RequestRecord) -> Fingerprint:
         """The edit's fingerprint among the callers that may share its result."""
-        scope = self._scope
+        scope = self.scope
         with record.stage("fingerprint"):
             fingerprint = fingerprint_of(
                 edit,
                 scope=_account_id(admitted.caller, scope.level),
                 upstream=scope.upstream,
                 variant=admitted.directives.variant,
-                digest=self._digest,
+                digest=self.digest,
                 cache_generations=scope.generations,
             )
         record.fingerprint, record.extra_digest = fingerprint.key, fingerprint.extra_digest
@@ -212,8 +197,8 @@ class Pipeline:
         """The stored result, if it may be served. Raises `not_cached`."""
         directives = request.directives
         with record.stage("look_up"):
-            stored = await self._cache.find(request)
-        if stored and self._cache.may_serve(stored, request):
+            stored = await self.cache.find(request)
+        if stored and self.cache.may_serve(stored, request):
             return JoinResult(Found(stored), led=False)
         if stored and directives.max_age_seconds is not None:
             cache_directives.check_too_old(directives, request.caller)
@@ -236,7 +221,7 @@ class Pipeline:
         """
         stream = self._stream(request, incoming) if is_streaming(request.edit) else None
         with record.stage("join"):
-            return await self._coalescer.join(request, incoming.gone, stream)
+            return await self.coalescer.join(request, incoming.gone, stream)
 
     def _stream(self, request: EditRequest, incoming: Incoming) -> StreamSubscriber:
         async def begin(led: bool, broadcast: Broadcast) -> None:
@@ -246,7 +231,7 @@ class Pipeline:
         return StreamSubscriber(
             begin=begin,
             send=incoming.send,
-            heartbeat_seconds=self._heartbeat_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
             partial_images=partial_images_asked(request.edit),
         )
 
@@ -256,8 +241,8 @@ class Pipeline:
         self, joined: JoinResult, request: EditRequest, record: RequestRecord
     ) -> Reply:
         """The reply, as events where a stream was requested. Raises Refusal."""
-        ttl_seconds = int(self._cache.ttl_seconds)
-        reply = reply_to(joined, request, record, now_ms=self._now_ms(), ttl_seconds=ttl_seconds)
+        ttl_seconds = int(self.cache.ttl_seconds)
+        reply = reply_to(joined, request, record, now_ms=self.now_ms(), ttl_seconds=ttl_seconds)
         if not is_streaming(request.edit):
             return reply
         body = await asyncio.to_thread(completed_events, reply.body, request.edit.route)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
 from gateway.coalescing.rules.failure_memory import MemoryTimes, Remembered, failure_of
@@ -34,35 +35,21 @@ INTERNAL = Refusal(
 UNKNOWN = Settlement(cost_nanos=None)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Buyer:
     """Buys pictures."""
 
-    def __init__(
-        self,
-        *,
-        cache: ResultCache,
-        limiter: UpstreamLimiter,
-        budget: CallBudget,
-        leases: Leases,
-        follower: Follower,
-        forwarder: Forwarder,
-        memory: MemoryTimes,
-        metrics: Metrics,
-        log: EventLog,
-        now_ms: Callable[[], int],
-        spans: Spans,
-    ) -> None:
-        self._cache = cache
-        self._limiter = limiter
-        self._budget = budget
-        self._leases = leases
-        self._follower = follower
-        self._forwarder = forwarder
-        self._memory = memory
-        self._metrics = metrics
-        self._log = log
-        self._now_ms = now_ms
-        self._spans = spans
+    cache: ResultCache
+    limiter: UpstreamLimiter
+    budget: CallBudget
+    leases: Leases
+    follower: Follower
+    forwarder: Forwarder
+    memory: MemoryTimes
+    metrics: Metrics
+    log: EventLog
+    now_ms: Callable[[], int]
+    spans: Spans
 
     async def buy(self, request: EditRequest) -> FlightResult:
         """The whole flight. Never raises: an error is a `Failed`."""
@@ -73,7 +60,7 @@ class Buyer:
             leader_only = refusal.code in LEADER_ONLY
             return Failed(refusal, FailureScope.LEADER if leader_only else FailureScope.SHARED)
         except Exception as error:  # noqa: BLE001 - followers wait for a result
-            self._log.fault("a flight crashed", error)
+            self.log.fault("a flight crashed", error)
             return Failed(INTERNAL)
         finally:
             request.spool.close()
@@ -82,7 +69,7 @@ class Buyer:
         self, request: EditRequest
     ) -> PaidCall | Found | Followed | Failed:
         """Repeats until there is a result, or money and a lease for a call."""
-        lease = self._leases.of(request.coalescing_key, request.request_id)
+        lease = self.leases.of(request.coalescing_key, request.request_id)
         while True:
             if found := await self._look_up(request):
                 return found
@@ -90,15 +77,15 @@ class Buyer:
                 return await self._acquire_and_reserve(request, lease)
             except Blocked as blocked:
                 with self._stage(request, "follow"):
-                    followed = await self._follower.follow(request, lease, blocked)
+                    followed = await self.follower.follow(request, lease, blocked)
             if followed:
                 return followed
 
     async def _look_up(self, request: EditRequest) -> Found | None:
         """Another flight may have stored the result since the request's own look-up."""
         with self._stage(request, "look_again"):
-            stored = await self._cache.find(request)
-        return Found(stored) if stored and self._cache.may_serve(stored, request) else None
+            stored = await self.cache.find(request)
+        return Found(stored) if stored and self.cache.may_serve(stored, request) else None
 
     async def _acquire_and_reserve(
         self, request: EditRequest, lease: LeaseTransaction
@@ -107,17 +94,17 @@ class Buyer:
 
         If a queue is likely, a request without money is refused before it waits.
         """
-        if self._limiter.is_full:
+        if self.limiter.is_full:
             with self._stage(request, "check_budget"):
-                await self._budget.check(request)
+                await self.budget.check(request)
         with ExitStack() as stack:
             with self._stage(request, "queue"):
-                permit = await self._limiter.clear(request.caller.team)
+                permit = await self.limiter.clear(request.caller.team)
             stack.callback(permit.release)
             if permit.queued and (found := await self._look_up(request)):
                 return found
             with self._stage(request, "reserve"):
-                paid = await self._budget.reserve(request, lease, permit)
+                paid = await self.budget.reserve(request, lease, permit)
             stack.pop_all()
         return paid
 
@@ -131,13 +118,13 @@ class Buyer:
         except Exception:
             paid.permit.release()
             paid.lease.abandon()
-            await self._budget.settle(request, paid, UNKNOWN)
+            await self.budget.settle(request, paid, UNKNOWN)
             raise
 
     async def _forward(self, request: EditRequest, paid: PaidCall) -> Call:
         """The upstream call. A slot that was released during a wait for money is reacquired."""
         caller, permit = request.caller, paid.permit
-        self._metrics.expect_cost(model=request.edit.model, team=caller.team, key_id=caller.key_id)
+        self.metrics.expect_cost(model=request.edit.model, team=caller.team, key_id=caller.key_id)
         try:
             with self._stage(request, "queue"):
                 await permit.reacquire()
@@ -145,7 +132,7 @@ class Buyer:
             return CallFailed(refusal, None)
         try:
             with self._stage(request, "forward"):
-                return await self._forwarder.forward(request, permit)
+                return await self.forwarder.forward(request, permit)
         finally:
             permit.release()
 
@@ -158,14 +145,14 @@ class Buyer:
         if settlement is None:
             paid.lease.failed(failure_of(refusal, extra_digest), 0)
             with self._stage(request, "settle"):
-                await self._budget.void(paid)
+                await self.budget.void(paid)
             return Failed(refusal, extra_digest=extra_digest)
         stores = request.coalescing_key.stores
-        seconds = self._memory.seconds_for(refusal, settlement.cost_nanos, stores=stores)
-        now_ms, memory_ms = self._now_ms(), int(seconds * 1000)
+        seconds = self.memory.seconds_for(refusal, settlement.cost_nanos, stores=stores)
+        now_ms, memory_ms = self.now_ms(), int(seconds * 1000)
         paid.lease.failed(failure_of(refusal, extra_digest), memory_ms)
         with self._stage(request, "settle"):
-            settled = await self._budget.settle(request, paid, settlement)
+            settled = await self.budget.settle(request, paid, settlement)
         return Failed(
             refusal,
             remembered=Remembered(refusal, now_ms, now_ms + memory_ms) if memory_ms else None,
@@ -180,12 +167,12 @@ class Buyer:
         """A result that cannot be stored is only a miss for later requests."""
         paid.lease.succeeded()
         with self._stage(request, "settle"):
-            settled = await self._budget.settle(request, paid, call.settlement)
+            settled = await self.budget.settle(request, paid, call.settlement)
         with self._stage(request, "store"):
-            bought = await self._cache.store(request, call, settled)
+            bought = await self.cache.store(request, call, settled)
             if bought.not_stored_because:
-                await self._leases.release(paid.lease, paid.reservation.id)
+                await self.leases.release(paid.lease, paid.reservation.id)
         return bought
 
     def _stage(self, request: EditRequest, name: str) -> Stage:
-        return Stage(name, request.flight_stages, self._spans)
+        return Stage(name, request.flight_stages, self.spans)

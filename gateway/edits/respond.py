@@ -54,7 +54,7 @@ def expected_status(request: EditRequest, led: bool) -> CacheStatus:
 
 def _hit(stored: Stored, request: EditRequest, record: RequestRecord, now_ms: int) -> Reply:
     entry = stored.entry
-    record.save(Outcome.HIT, entry, retry=request.directives.retry)
+    record.reuse(Outcome.HIT, entry, retry=request.directives.retry)
     ttl_seconds = max(0, entry.expires_ms - now_ms) // 1000
     return Reply(
         body=stored.body,
@@ -71,7 +71,7 @@ def _coalesced(
     ttl_seconds: int | None,
     why_not: str = "",
 ) -> Reply:
-    record.save(Outcome.COALESCED, shared.entry, retry=request.directives.retry)
+    record.reuse(Outcome.COALESCED, shared.entry, retry=request.directives.retry)
     return Reply(
         body=shared.body,
         cache=CacheStatus(

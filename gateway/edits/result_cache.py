@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.result_store import ResultStore, Stored
@@ -16,32 +17,24 @@ from gateway.model.entry import Entry
 from gateway.model.reservation import Settled
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ResultCache:
     """The result store, as edits use it."""
 
-    def __init__(
-        self,
-        *,
-        results: ResultStore,
-        invalidation: Invalidation,
-        digest: Callable[[bytes], str],
-        now_ms: Callable[[], int],
-        ttl_seconds: float,
-    ) -> None:
-        self._results = results
-        self._invalidation = invalidation
-        self._digest = digest
-        self._now_ms = now_ms
-        self.ttl_seconds = ttl_seconds
+    results: ResultStore
+    invalidation: Invalidation
+    digest: Callable[[bytes], str]
+    now_ms: Callable[[], int]
+    ttl_seconds: float
 
     async def find(self, request: EditRequest) -> Stored | None:
         """The stored result, whatever its age, unless the request must not look."""
         if not request.directives.may_look or request.fingerprint.uncacheable:
             return None
-        return await self._results.get(request.fingerprint.key)
+        return await self.results.get(request.fingerprint.key)
 
     def may_serve(self, stored: Stored, request: EditRequest) -> bool:
-        return may_serve(stored.entry, self._now_ms(), request.directives.max_age_seconds)
+        return may_serve(stored.entry, self.now_ms(), request.directives.max_age_seconds)
 
     async def store(self, request: EditRequest, call: Answered, settled: Settled) -> Bought:
         """Keep a bought result, unless there is a reason not to."""
@@ -50,15 +43,15 @@ class ResultCache:
         if why_not:
             shared = await asyncio.to_thread(make)
         else:
-            shared, kept = await self._results.keep(make)
-            why_not = "" if kept else f"results-{self._results.failure or 'not-kept'}"
+            shared, kept = await self.results.keep(make)
+            why_not = "" if kept else f"results-{self.results.failure or 'not-kept'}"
         if not why_not and request.directives.may_replace:
-            self._invalidation.replaced(shared.entry.key, shared.entry.created_ms)
+            self.invalidation.replaced(shared.entry.key, shared.entry.created_ms)
         return Bought(shared, call.answer.body, settled, why_not)
 
     def _shared(self, request: EditRequest, call: Answered, settled: Settled) -> Stored:
         """The result as others get it. Slow: copies and hashes megabytes."""
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         body = call.answered.for_sharing(settled.cost_nanos)
         entry = Entry(
             key=request.fingerprint.key,
@@ -68,7 +61,7 @@ class ResultCache:
             cost_nanos=settled.cost_nanos,
             created_ms=now_ms,
             expires_ms=now_ms + int(self.ttl_seconds * 1000),
-            body_digest=self._digest(body),
+            body_digest=self.digest(body),
             body_bytes=len(body),
             content_type="application/json",
             request_id=request.request_id,

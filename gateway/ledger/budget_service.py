@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from gateway.database.database import (
@@ -30,6 +31,7 @@ from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of
 from gateway.pricing.rules.quote import Quote
 
+Result = TypeVar("Result")
 HELD_WAIT_SECONDS = 5.0
 REMAINING_MS = 5_000
 VERDICT_MS = 250
@@ -50,41 +52,34 @@ class TransactionParticipant(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetService:
     """Reserves and books money for one process, `owner_id`."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        owner_id: str,
-        zone: ZoneInfo,
-        now_ms: Callable[[], int],
-        on_failure: Callable[[str, BaseException], None],
-        on_used_up: Callable[[OverBudget], None] = lambda _: None,
-    ) -> None:
-        self._database = database
-        self._owner_id = owner_id
-        self._zone = zone
-        self._now_ms = now_ms
-        self._on_failure = on_failure
-        self._on_used_up = on_used_up
-        self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._verdicts: dict[str, tuple[OverBudget, int]] = {}
-        self._late: set[asyncio.Task[None]] = set()
-        self._remaining: dict[str, tuple[int, int]] = {}
-        """By key: the spendable amount as last read, and when."""
+    database: Database
+    owner_id: str
+    zone: ZoneInfo
+    now_ms: Callable[[], int]
+    on_failure: Callable[[str, BaseException], None]
+    on_used_up: Callable[[OverBudget], None] = lambda _: None
+    _queues: defaultdict[str, asyncio.Lock] = field(
+        init=False, default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+    _verdicts: dict[str, tuple[OverBudget, int]] = field(init=False, default_factory=dict)
+    _late: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _remaining: dict[str, tuple[int, int]] = field(init=False, default_factory=dict)
+    """By key: the spendable amount as last read, and when."""
 
     def remaining(self, key_id: str) -> int | None:
         """The key's spendable amount, if it was read lately."""
         nanos, read_ms = self._remaining.get(key_id, (0, 0))
-        return nanos if self._now_ms() - read_ms <= REMAINING_MS else None
+        return nanos if self.now_ms() - read_ms <= REMAINING_MS else None
 
     def _keep_remaining(self, key_id: str, remaining_nanos: int | None) -> None:
         if remaining_nanos is None:
             self._remaining.pop(key_id, None)
         else:
-            self._remaining[key_id] = (remaining_nanos, self._now_ms())
+            self._remaining[key_id] = (remaining_nanos, self.now_ms())
 
     # --- check ------------------------------------------------------------------------
 
@@ -93,23 +88,23 @@ class BudgetService:
 
         Holds nothing. Spares a request without money the wait for an upstream slot.
         """
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
 
         async def check(tx: Transaction) -> None:
             ceiling_nanos = await self._ceiling_nanos(tx, quote, now_ms)
             await reserve_settle.check(
-                tx, quote, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self._zone
+                tx, quote, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
             )
 
         with self._as_refusals():
             try:
-                await self._database.read(check)
+                await self.database.read(check)
             except OverBudget as over:
                 if not over.held_only:
                     raise self._used_up(over) from None
 
     async def _ceiling_nanos(self, tx: Transaction, quote: Quote, now_ms: int) -> int:
-        since_day = day_of(now_ms - SEEN_DAYS_MS, self._zone)
+        since_day = day_of(now_ms - SEEN_DAYS_MS, self.zone)
         return quote.ceiling_nanos(await highest_cost(tx, quote.call.model, since_day))
 
     # --- reserve ----------------------------------------------------------------------
@@ -159,7 +154,7 @@ class BudgetService:
                 return await self._hold(quote, participant)
             except OverBudget as over:
                 if not over.held_only:
-                    self._verdicts[over.account.id] = (over, self._now_ms())
+                    self._verdicts[over.account.id] = (over, self.now_ms())
                     raise self._used_up(over) from None
                 last = over
             await asyncio.sleep(_POLL_SECONDS)
@@ -171,13 +166,13 @@ class BudgetService:
         It answers a whole queue as soon as the money is used up, without a read per request.
         """
         over, at_ms = self._verdicts.get(account_id, (None, 0))
-        if over is None or self._now_ms() - at_ms > VERDICT_MS:
+        if over is None or self.now_ms() - at_ms > VERDICT_MS:
             return None
         needed = quote.ceiling_nanos(None) if over.kind == "budget" else quote.images
         return over if needed >= over.needed else None
 
     async def _hold(self, quote: Quote, participant: TransactionParticipant | None) -> Reservation:
-        now_ms, reservation_id = self._now_ms(), new_id("rsv_")
+        now_ms, reservation_id = self.now_ms(), new_id("rsv_")
 
         async def hold(tx: Transaction) -> reserve_settle.Granted:
             if participant:
@@ -187,14 +182,14 @@ class BudgetService:
                 quote,
                 ceiling_nanos=await self._ceiling_nanos(tx, quote, now_ms),
                 reservation_id=reservation_id,
-                owner_id=self._owner_id,
+                owner_id=self.owner_id,
                 now_ms=now_ms,
-                zone=self._zone,
+                zone=self.zone,
             )
 
         with self._as_refusals():
             try:
-                granted = await self._database.write(hold, together=True)
+                granted = await self.database.write(hold, together=True)
             except CommitUnknown:
                 # The hold may have been written, and must not stay.
                 self._in_background(self._void(reservation_id, participant))
@@ -210,11 +205,11 @@ class BudgetService:
         except SpendingPaused as pause:
             raise budget_refusals.paused(pause) from None
         except StateUnavailable as error:
-            self._on_failure("reserve", error)
+            self.on_failure("reserve", error)
             raise budget_refusals.state_unavailable() from None
 
     def _used_up(self, over: OverBudget) -> Refusal:
-        self._on_used_up(over)
+        self.on_used_up(over)
         return budget_refusals.used_up(over)
 
     # --- settle and void --------------------------------------------------------------
@@ -231,23 +226,18 @@ class BudgetService:
         The booking is dated to now in either case, because statements are matched by the time
         at which calls ended.
         """
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
 
         async def settle(tx: Transaction) -> Settled:
             if participant:
                 await participant.resolve(tx, reservation.id)
             return await reserve_settle.settle(
-                tx, reservation.id, settlement, now_ms=now_ms, zone=self._zone
+                tx, reservation.id, settlement, now_ms=now_ms, zone=self.zone
             )
 
-        try:
-            settled = await self._database.write(settle, together=True)
-        except StateUnavailable as error:
-            self._on_failure("settle", error)
-        else:
+        if settled := await self._write("settle", settle):
             self._keep_remaining(key_id, settled.remaining_nanos)
             return settled
-        self._in_background(self._write_later(settle))
         cost = settlement.cost_nanos
         return Settled(
             reservation_id=reservation.id,
@@ -261,27 +251,32 @@ class BudgetService:
         """Release the money of a call that was not charged."""
         await self._void(reservation.id, participant)
 
-    async def _void(self, reservation_id: str, participant: TransactionParticipant | None) -> None:
-        async def void(tx: Transaction) -> bool:
+    async def _void(
+        self, reservation_id: str, participant: TransactionParticipant | None
+    ) -> None:
+        async def void(tx: Transaction) -> None:
             if participant:
                 await participant.resolve(tx, reservation_id)
-            return await reserve_settle.void(tx, reservation_id)
+            await reserve_settle.void(tx, reservation_id)
 
+        await self._write("void", void)
+
+    async def _write(self, act: str, operation: Operation[Result]) -> Result | None:
+        """Write now, or in the background until it is written: then None."""
         try:
-            await self._database.write(void, together=True)
+            return await self.database.write(operation, together=True)
         except StateUnavailable as error:
-            self._on_failure("void", error)
-            self._in_background(self._write_later(void))
-
-    # --- late writes ------------------------------------------------------------------
+            self.on_failure(act, error)
+            self._in_background(self._write_later(operation))
+            return None
 
     async def _write_later(self, operation: Operation[object]) -> None:
         while True:
             await asyncio.sleep(_WRITE_RETRY_SECONDS)
             try:
-                await self._database.write(operation)
+                await self.database.write(operation)
             except StateUnavailable as error:
-                self._on_failure("write again", error)
+                self.on_failure("write again", error)
             else:
                 return
 

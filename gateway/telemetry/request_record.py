@@ -1,4 +1,4 @@
-"""What is known of one request as it goes along: its stages' times and how it ended."""
+"""The record of one request: the times of its stages, and how it ended."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gateway.wire.response_headers import CacheStatus
 
 Raised = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 WAITING = ("join", "follow", "queue", "forward")
-"""The stages in which a request waits for what is not the gateway."""
+"""The stages in which a request waits for something outside the gateway."""
 
 
 class Stage:
-    """A stretch of a request under its name: its seconds are added to those of that name.
+    """Times one stage, as a context manager, and adds its seconds to earlier ones of its name.
 
-    A class: a function that yields takes several times as long, and a request has many.
+    A class, because a generator function would take several times as long.
     """
 
     __slots__ = ("_begun", "_name", "_seconds", "_span")
@@ -50,7 +50,7 @@ class Stage:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request's record, filled in by its stages, read when it has ended."""
+    """Filled in by the stages, read when the request has ended."""
 
     request_id: str
     route: Route
@@ -66,13 +66,13 @@ class RequestRecord:
     extra_digest: str = ""
     uncacheable: str = ""
     asked: str = ""
-    """What was asked of the cache, as `Directives.text`."""
+    """The cache directives, as `Directives.text`."""
     references: int = 0
     reference_cap: int | None = None
     body_bytes: int = 0
     cost_nanos: int | None = None
     estimated: bool = False
-    """The cost is not known: it is what the call was reserved at."""
+    """The cost is unknown, and booked at the ceiling."""
     saved_nanos: int = 0
     remaining_nanos: int | None = None
     upstream_request_id: str = ""
@@ -80,17 +80,17 @@ class RequestRecord:
     paid_by: str = ""
     pace: RateStatus | None = None
     cache: CacheStatus | None = None
-    """Of a refusal that was given from memory; an answer carries its own."""
+    """Of a remembered refusal; a reply carries its own."""
     age_seconds: int | None = None
     trace_id: str = ""
-    """Of the trace that its spans are kept in, if any."""
+    """The id of its OpenTelemetry trace, if any."""
 
     def stage(self, name: str) -> Stage:
-        """Time one stage under its name."""
+        """A timer for one stage."""
         return Stage(name, self.stages, self.spans)
 
-    def save(self, outcome: Outcome, entry: Entry, *, retry: bool) -> None:
-        """Take down a picture that somebody else's purchase, or an earlier one, has brought."""
+    def reuse(self, outcome: Outcome, entry: Entry, *, retry: bool) -> None:
+        """The request got a picture that another request, or an earlier one, has paid for."""
         self.outcome, self.status = outcome, 200
         self.cost_nanos, self.saved_nanos = 0, entry.cost_nanos or 0
         self.cause = "reuse" if outcome is Outcome.HIT else "coalesced"
@@ -99,18 +99,18 @@ class RequestRecord:
         self.paid_by = entry.team
 
     def refuse(self, refusal: Refusal) -> None:
-        """Take down how a request that could not go on ended."""
+        """The request was refused, or failed."""
         self.code, self.status = refusal.code, refusal.status
         upstream = refusal.source == "upstream" or refusal.code.startswith("upstream_")
         broke = upstream and refusal.code != "upstream_refused"
         self.outcome = Outcome.FAILED if broke or refusal.status >= 500 else Outcome.REFUSED
 
-    def leave(self) -> None:
-        """The client left before it was answered; 499 as proxies write it."""
+    def client_left(self) -> None:
+        """The client left before its answer. Proxies log this as 499."""
         self.code, self.status, self.outcome = "client_gone", 499, Outcome.REFUSED
 
     def facts(self) -> Facts:
-        """What its span says of it; never what was asked for, nor by which secret."""
+        """The attributes of its span, without prompts, pictures and secrets."""
         cost = self.cost_nanos
         return {
             "http.response.status_code": self.status,
@@ -127,15 +127,15 @@ class RequestRecord:
 
     @property
     def waited_seconds(self) -> float:
-        """How much of it was waiting: for the upstream, a seat there, or another's flight."""
+        """The time spent waiting for the upstream, a slot there, or another request's flight."""
         return sum(self.stages.get(name, 0.0) for name in WAITING)
 
     @property
     def seconds(self) -> float:
-        """How long it took; not how long the client took to take its answer."""
+        """The duration without the time in which the client received the answer."""
         return time.perf_counter() - self.started - self.stages.get("send", 0.0)
 
 
 def stages_ms(stages: Mapping[str, float]) -> dict[str, float]:
-    """Stages' seconds as the journal has them."""
+    """The seconds of stages in milliseconds, for the event log."""
     return {name: round(seconds * 1000, 2) for name, seconds in stages.items()}
