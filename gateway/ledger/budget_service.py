@@ -251,9 +251,7 @@ class BudgetService:
         """Release the money of a call that was not charged."""
         await self._void(reservation.id, participant)
 
-    async def _void(
-        self, reservation_id: str, participant: TransactionParticipant | None
-    ) -> None:
+    async def _void(self, reservation_id: str, participant: TransactionParticipant | None) -> None:
         async def void(tx: Transaction) -> None:
             if participant:
                 await participant.resolve(tx, reservation_id)
