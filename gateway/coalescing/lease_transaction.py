@@ -107,39 +107,30 @@ class LeaseTransaction:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Leases:
     """The leases of one process, `owner_id`.
 
-    No flight takes longer than `max_age_seconds`; its result is stored within
-    `storing_seconds` of its end.
+    No flight takes longer than `max_age_ms`; its result is stored within `storing_ms` of its
+    end.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        owner_id: str,
-        now_ms: Callable[[], int],
-        max_age_seconds: float,
-        storing_seconds: float,
-        on_failure: Callable[[str, BaseException], None],
-    ) -> None:
-        self._database = database
-        self._owner_id = owner_id
-        self._now_ms = now_ms
-        self._max_age_ms = int(max_age_seconds * 1000)
-        self._storing_ms = int(storing_seconds * 1000)
-        self._on_failure = on_failure
+    database: Database
+    owner_id: str
+    now_ms: Callable[[], int]
+    max_age_ms: int
+    storing_ms: int
+    on_failure: Callable[[str, BaseException], None]
 
     def of(self, coalescing_key: CoalescingKey, request_id: str) -> LeaseTransaction:
         """The lease of a flight that will reserve money."""
         return LeaseTransaction(
             coalescing_key=coalescing_key,
             request_id=request_id,
-            owner_id=self._owner_id,
-            now_ms=self._now_ms,
-            max_age_ms=self._max_age_ms,
-            storing_ms=self._storing_ms,
+            owner_id=self.owner_id,
+            now_ms=self.now_ms,
+            max_age_ms=self.max_age_ms,
+            storing_ms=self.storing_ms,
         )
 
     async def release(self, lease: LeaseTransaction, reservation_id: str) -> None:
@@ -148,12 +139,12 @@ class Leases:
         if not key:
             return
         try:
-            await self._database.write(
+            await self.database.write(
                 lambda tx: leases.remove(tx, key, reservation_id), urgent=False
             )
         except StateUnavailable as error:  # followers wait until the lease expires
-            self._on_failure("lease", error)
+            self.on_failure("lease", error)
 
     async def sweep(self, tx: Transaction) -> None:
         """Delete leases that expired a while ago."""
-        await leases.sweep(tx, self._now_ms() - _KEPT_AFTER_MS)
+        await leases.sweep(tx, self.now_ms() - _KEPT_AFTER_MS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from gateway.coalescing.rules.heartbeats import HeartbeatTracker
@@ -52,20 +52,18 @@ class _Watch:
             self.ending.set_result(ended)
 
 
+@dataclass(kw_only=True, slots=True)
 class LeaseWatcher:
     """Watches leases. An owner is lost when its heartbeat stops for `silent_seconds`."""
 
-    def __init__(
-        self, *, database: Database, now_ms: Callable[[], int], silent_seconds: float
-    ) -> None:
-        self._database = database
-        self._now_ms = now_ms
-        self._silent_seconds = silent_seconds
-        self._heartbeats = HeartbeatTracker()
-        self._watches: dict[str, _Watch] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._has_new = False
-        self._closed = False
+    database: Database
+    now_ms: Callable[[], int]
+    silent_seconds: float
+    _heartbeats: HeartbeatTracker = field(init=False, default_factory=HeartbeatTracker)
+    _watches: dict[str, _Watch] = field(init=False, default_factory=dict)
+    _task: asyncio.Task[None] | None = field(init=False, default=None)
+    _has_new: bool = field(init=False, default=False)
+    _closed: bool = field(init=False, default=False)
 
     @property
     def watched(self) -> int:
@@ -120,7 +118,7 @@ class LeaseWatcher:
             return await leases.read(tx, keys)
 
         try:
-            found = {lease.key: lease for lease in await self._database.read(read)}
+            found = {lease.key: lease for lease in await self.database.read(read)}
         except StateUnavailable:
             # The owners cannot write heartbeats now either: their silence means nothing.
             self._heartbeats.forget()
@@ -139,8 +137,8 @@ class LeaseWatcher:
             return LeaseEnded(LeaseEnd.FAILED if found.failure else LeaseEnd.FINISHED, found)
         clock = asyncio.get_running_loop().time()
         silent_seconds = self._heartbeats.silent_seconds(found.owner_id, found.heartbeat_ms, clock)
-        expired = status_of(found, self._now_ms()) is LeaseStatus.EXPIRED
-        if expired or silent_seconds >= self._silent_seconds:
+        expired = status_of(found, self.now_ms()) is LeaseStatus.EXPIRED
+        if expired or silent_seconds >= self.silent_seconds:
             return LeaseEnded(LeaseEnd.OWNER_LOST, found)
         return None
 

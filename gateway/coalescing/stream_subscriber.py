@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.coalescing.broadcast import Broadcast
@@ -20,6 +21,7 @@ Begin = Callable[[bool, Broadcast], Awaitable[None]]
 Send = Callable[[bytes], Awaitable[None]]
 
 
+@dataclass(kw_only=True, slots=True)
 class StreamSubscriber:
     """Sends a client the events of its flight.
 
@@ -27,14 +29,11 @@ class StreamSubscriber:
     partial pictures than it asked for.
     """
 
-    def __init__(
-        self, *, begin: Begin, send: Send, heartbeat_seconds: float, partial_images: int
-    ) -> None:
-        self._begin = begin
-        self._send = send
-        self._heartbeat_seconds = heartbeat_seconds
-        self._partials_left = partial_images
-        self._begun = False
+    begin: Begin
+    send: Send
+    heartbeat_seconds: float
+    partials_left: int
+    _begun: bool = field(init=False, default=False)
 
     async def follow(
         self, flight: Flight[Result], led: bool, gone: Callable[[], Awaitable[None]]
@@ -71,7 +70,7 @@ class StreamSubscriber:
             passed = broadcast.since(place)
             for event in passed:
                 if led or self._wants(event.is_partial):
-                    await self._send(event.data)
+                    await self.send(event.data)
                 place = event.place + 1
             if passed:
                 continue  # more may have arrived
@@ -81,23 +80,23 @@ class StreamSubscriber:
                 raise ClientGone
             if not await self._woken(wakeup):
                 await self._begin_once(led, broadcast)
-                await self._send(HEARTBEAT)
+                await self.send(HEARTBEAT)
 
     async def _begin_once(self, led: bool, broadcast: Broadcast) -> None:
         if not self._begun:
             self._begun = True
-            await self._begin(led, broadcast)
+            await self.begin(led, broadcast)
 
     def _wants(self, is_partial: bool) -> bool:
         if not is_partial:
             return True
-        self._partials_left -= 1
-        return self._partials_left >= 0
+        self.partials_left -= 1
+        return self.partials_left >= 0
 
     async def _woken(self, wakeup: asyncio.Event) -> bool:
         """Wait for something new. False if a heartbeat is due first."""
         try:
-            async with asyncio.timeout(self._heartbeat_seconds):
+            async with asyncio.timeout(self.heartbeat_seconds):
                 await wakeup.wait()
         except TimeoutError:
             return False

@@ -74,7 +74,7 @@ class CallBudget:
 
     async def void(self, paid: PaidCall) -> None:
         """Release the money of a call that provably never left."""
-        await self.budgets.void(paid.reservation, paid.lease)
+        await self.budgets.void(paid.reservation.id, paid.lease)
 
     def _count(
         self,

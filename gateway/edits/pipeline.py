@@ -232,7 +232,7 @@ class Pipeline:
             begin=begin,
             send=incoming.send,
             heartbeat_seconds=self.heartbeat_seconds,
-            partial_images=partial_images_asked(request.edit),
+            partials_left=partial_images_asked(request.edit),
         )
 
     # --- respond ----------------------------------------------------------------------

@@ -192,7 +192,7 @@ class BudgetService:
                 granted = await self.database.write(hold, together=True)
             except CommitUnknown:
                 # The hold may have been written, and must not stay.
-                self._in_background(self._void(reservation_id, participant))
+                self._in_background(self.void(reservation_id, participant))
                 raise
         self._keep_remaining(quote.caller.key_id, granted.remaining_nanos)
         return granted.reservation
@@ -246,12 +246,10 @@ class BudgetService:
         )
 
     async def void(
-        self, reservation: Reservation, participant: TransactionParticipant | None = None
+        self, reservation_id: str, participant: TransactionParticipant | None = None
     ) -> None:
-        """Release the money of a call that was not charged."""
-        await self._void(reservation.id, participant)
+        """Release the money of a call that was not charged. Writes later, as `settle` does."""
 
-    async def _void(self, reservation_id: str, participant: TransactionParticipant | None) -> None:
         async def void(tx: Transaction) -> None:
             if participant:
                 await participant.resolve(tx, reservation_id)

@@ -150,8 +150,8 @@ def _coalescing(context: Context) -> CoalescingParts:
         database=context.database,
         owner_id=context.owner.id,
         now_ms=context.clock,
-        max_age_seconds=longest_flight_ms(settings) / 1000,
-        storing_seconds=2 * settings.cache.timeout_seconds + 1,
+        max_age_ms=longest_flight_ms(settings),
+        storing_ms=int(1000 * (2 * settings.cache.timeout_seconds + 1)),
         on_failure=context.on_failure,
     )
     lease_watcher = LeaseWatcher(

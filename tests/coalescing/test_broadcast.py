@@ -46,7 +46,7 @@ class Client:
             begin=self.begin,
             send=self.send,
             heartbeat_seconds=heartbeat_seconds,
-            partial_images=partials,
+            partials_left=partials,
         )
         return asyncio.create_task(stream.follow(flight, led, self.gone))
 
@@ -58,10 +58,10 @@ class Air:
         self.result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.broadcast = Broadcast()
 
-        async def fly() -> str:
+        async def call() -> str:
             return await self.result
 
-        self.flight: Flight[str] = SingleFlight[str]().start(fly, "key", self.broadcast)
+        self.flight: Flight[str] = SingleFlight[str]().start(call, "key", self.broadcast)
 
 
 async def settle() -> None:

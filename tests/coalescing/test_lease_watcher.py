@@ -36,7 +36,7 @@ async def lease_watcher(database: SqliteDatabase) -> AsyncIterator[LeaseWatcher]
     await lease_watcher.close()
 
 
-async def take_off(database: SqliteDatabase, key: str = "k", seconds: float = 60) -> Lease:
+async def start_flight(database: SqliteDatabase, key: str = "k", seconds: float = 60) -> Lease:
     """A flight of the process p1."""
     now = now_ms()
     lease = Lease(key, f"rsv_{key}", "p1", f"req_{key}", now, now + int(seconds * 1000))
@@ -52,7 +52,7 @@ async def end(database: SqliteDatabase, lease: Lease, failure: FlightFailure | N
     await database.write(lambda tx: flights.end(tx, ended))
 
 
-async def keep_beating(database: SqliteDatabase) -> None:
+async def keep_sending_heartbeats(database: SqliteDatabase) -> None:
     while True:
         await database.write(
             lambda tx: unresolved_reservations.beat(tx, Owner("p1", "host", 1, now_ms()), now_ms())
@@ -63,7 +63,7 @@ async def keep_beating(database: SqliteDatabase) -> None:
 async def test_a_flight_that_lands_is_told_of_to_all_who_follow_it(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    lease = await take_off(database)
+    lease = await start_flight(database)
     watching = [asyncio.create_task(lease_watcher.end_of(lease)) for _ in range(3)]
     await asyncio.sleep(0.1)
     assert lease_watcher.watched == 1
@@ -76,7 +76,7 @@ async def test_a_flight_that_lands_is_told_of_to_all_who_follow_it(
 async def test_a_failure_comes_with_the_lease(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    lease = await take_off(database)
+    lease = await start_flight(database)
     watching = asyncio.create_task(lease_watcher.end_of(lease))
     await end(database, lease, FlightFailure("upstream_busy", 429, "busy"))
 
@@ -89,7 +89,7 @@ async def test_a_failure_comes_with_the_lease(
 async def test_a_lease_that_goes_or_becomes_another_s_is_told_of(
     database: SqliteDatabase, lease_watcher: LeaseWatcher, replaced: bool
 ) -> None:
-    lease = await take_off(database)
+    lease = await start_flight(database)
 
     async def take_away(tx: Transaction) -> None:
         await flights.remove(tx, lease.key, lease.id)
@@ -105,7 +105,7 @@ async def test_a_lease_that_goes_or_becomes_another_s_is_told_of(
 async def test_an_owner_that_shows_no_life_is_told_of_in_time(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    lease = await take_off(database)
+    lease = await start_flight(database)
     began = asyncio.get_running_loop().time()
     ended = await lease_watcher.end_of(lease)
     took = asyncio.get_running_loop().time() - began
@@ -117,8 +117,8 @@ async def test_an_owner_that_shows_no_life_is_told_of_in_time(
 async def test_an_owner_that_lives_is_followed_for_as_long_as_it_takes(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    beating = asyncio.create_task(keep_beating(database))
-    lease = await take_off(database)
+    beating = asyncio.create_task(keep_sending_heartbeats(database))
+    lease = await start_flight(database)
     watching = asyncio.create_task(lease_watcher.end_of(lease))
     await asyncio.sleep(3 * SILENT_SECONDS)
     assert not watching.done()
@@ -131,8 +131,8 @@ async def test_an_owner_that_lives_is_followed_for_as_long_as_it_takes(
 async def test_a_flight_that_is_too_old_is_given_up_though_its_owner_lives(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    beating = asyncio.create_task(keep_beating(database))
-    lease = await take_off(database, seconds=0.3)
+    beating = asyncio.create_task(keep_sending_heartbeats(database))
+    lease = await start_flight(database, seconds=0.3)
 
     assert (await lease_watcher.end_of(lease)).how is LeaseEnd.OWNER_LOST
     beating.cancel()
@@ -141,7 +141,7 @@ async def test_a_flight_that_is_too_old_is_given_up_though_its_owner_lives(
 async def test_an_unreadable_state_is_told_of_at_once(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    lease = await take_off(database)
+    lease = await start_flight(database)
     watching = asyncio.create_task(lease_watcher.end_of(lease))
     await asyncio.sleep(0.1)
     await database.close()
@@ -152,7 +152,7 @@ async def test_an_unreadable_state_is_told_of_at_once(
 async def test_whoever_waits_is_let_go_when_the_process_ends(
     database: SqliteDatabase, lease_watcher: LeaseWatcher
 ) -> None:
-    lease = await take_off(database)
+    lease = await start_flight(database)
     watching = asyncio.create_task(lease_watcher.end_of(lease))
     await asyncio.sleep(0.1)
     await lease_watcher.close()
@@ -163,7 +163,7 @@ async def test_whoever_waits_is_let_go_when_the_process_ends(
 
 async def test_hundreds_of_flights_are_watched_together(database: SqliteDatabase) -> None:
     watcher = LeaseWatcher(database=database, now_ms=now_ms, silent_seconds=60)
-    leases = [await take_off(database, f"k{number}") for number in range(300)]
+    leases = [await start_flight(database, f"k{number}") for number in range(300)]
     watching = [asyncio.create_task(watcher.end_of(lease)) for lease in leases]
     await asyncio.sleep(0.1)
     for lease in leases:

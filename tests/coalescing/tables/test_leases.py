@@ -36,21 +36,21 @@ class Process:
 
     def __init__(self, database: Database, name: str) -> None:
         self.database, self.name, self.now_ms = database, name, NOW_MS
-        self.troubles: list[str] = []
+        self.failures: list[str] = []
         self.budgets = BudgetService(
             database=database,
             owner_id=name,
             zone=ZoneInfo("UTC"),
             now_ms=lambda: self.now_ms,
-            on_failure=lambda part, error: self.troubles.append(part),
+            on_failure=lambda part, error: self.failures.append(part),
         )
         self.leases = Leases(
             database=database,
             owner_id=name,
             now_ms=lambda: self.now_ms,
-            max_age_seconds=1_200,
-            storing_seconds=5,
-            on_failure=lambda part, error: self.troubles.append(part),
+            max_age_ms=1_200_000,
+            storing_ms=5_000,
+            on_failure=lambda part, error: self.failures.append(part),
         )
 
     def lease_transaction(
@@ -304,7 +304,7 @@ async def test_a_call_that_never_left_leaves_its_failure_to_who_follows_and_no_l
     lease_transaction = one.lease_transaction()
     reservation = await one.reserve(lease_transaction)
     lease_transaction.failed(FlightFailure("upstream_unreachable", 502, "no"), 0)
-    await one.budgets.void(reservation, lease_transaction)
+    await one.budgets.void(reservation.id, lease_transaction)
     (lease,) = await one.database.read(lambda tx: leases.read(tx, ["v1-edit"]))
 
     assert (lease.id, lease.failure and lease.failure.code) == (
@@ -331,7 +331,7 @@ async def test_a_reservation_that_is_given_back_without_an_ending_leaves_no_leas
 ) -> None:
     lease_transaction = one.lease_transaction()
     reservation = await one.reserve(lease_transaction)
-    await one.budgets.void(reservation, lease_transaction)
+    await one.budgets.void(reservation.id, lease_transaction)
 
     assert await one.database.read(lambda tx: leases.read(tx, ["v1-edit"])) == []
     assert await other.reserve(other.lease_transaction())
