@@ -22,6 +22,7 @@ from gateway.api.admin import PREFIX as ADMIN
 from gateway.api.openapi import document
 from gateway.api.response_headers import refusal_headers, reply_headers, stream_headers
 from gateway.coalescing.single_flight import ClientGone
+from gateway.database.clock import Clock
 from gateway.database.ids import new_id
 from gateway.edits.purchase import INTERNAL
 from gateway.edits.request_reply import Incoming, Reply
@@ -329,7 +330,11 @@ CUT_SHORT = Refusal(
 
 
 def create_app(
-    settings: Settings, log: EventLog | None = None, *, metrics_folder: str = ""
+    settings: Settings,
+    log: EventLog | None = None,
+    *,
+    metrics_folder: str = "",
+    clock: Clock | None = None,
 ) -> Gateway:
     """Settings in, app out. Called in the process that serves.
 
@@ -341,9 +346,8 @@ def create_app(
     if written is None:
         written = EventLog(format=settings.log.format, level=settings.log.level)
         written.hear_libraries()
-    return Gateway(
-        build(settings, written, take_worker_slot(metrics_folder) if metrics_folder else None)
-    )
+    slot = take_worker_slot(metrics_folder) if metrics_folder else None
+    return Gateway(build(settings, written, slot, clock))
 
 
 Endpoint = Callable[[Exchange, Mapping[str, str]], Awaitable[None]]

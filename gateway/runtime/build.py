@@ -71,9 +71,14 @@ from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
 
 
-def build(settings: Settings, log: EventLog, worker_slot: WorkerSlot | None = None) -> Container:
+def build(
+    settings: Settings,
+    log: EventLog,
+    worker_slot: WorkerSlot | None = None,
+    clock: Clock | None = None,
+) -> Container:
     """Build a gateway. Raises SettingsError where an engine can't be used."""
-    context = _context(settings, log, worker_slot)
+    context = _context(settings, log, worker_slot, clock or Clock())
     authenticator = Authenticator(settings.state.auth_stale_seconds)
     upstream = _upstream(context)
     cache = _cache(context)
@@ -88,8 +93,9 @@ def build(settings: Settings, log: EventLog, worker_slot: WorkerSlot | None = No
     return Container(context, authenticator, upstream, cache, coalescing, budgets, edits, operation)
 
 
-def _context(settings: Settings, log: EventLog, worker_slot: WorkerSlot | None) -> Context:
-    clock = Clock()
+def _context(
+    settings: Settings, log: EventLog, worker_slot: WorkerSlot | None, clock: Clock
+) -> Context:
     return Context(
         settings=settings,
         log=log,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +14,15 @@ from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Borrowing
 from gateway.settings import Settings
 from tests.support.crowds import crowd, outcomes
-from tests.support.serving import KEY, Running, in_state, make_key, serving, settings_for
+from tests.support.serving import (
+    KEY,
+    Running,
+    SteppedClock,
+    in_state,
+    make_key,
+    serving,
+    settings_for,
+)
 from tests.support.usage import usage_of
 from tests.support.waiting import let_go, until
 
@@ -83,13 +90,16 @@ def test_no_store_joins_nobody_and_nobody_joins_it(
 
 
 def test_max_age_takes_nothing_older_and_replaces_it(
-    gateway: Running, emulator: EmulatorServer
+    settings: Settings, emulator: EmulatorServer
 ) -> None:
-    gateway.edit()
-    young = gateway.edit(headers={"cache-control": "max-age=60"})
-    time.sleep(1.1)
-    old = gateway.edit(headers={"cache-control": "max-age=1"})
-    after = gateway.edit()
+    clock = SteppedClock()
+    with serving(settings, clock) as gateway:
+        gateway.edit()
+        clock.step(59)
+        young = gateway.edit(headers={"cache-control": "max-age=60"})
+        clock.step(2)
+        old = gateway.edit(headers={"cache-control": "max-age=60"})
+        after = gateway.edit()
 
     assert outcomes([young, after]) == {"HIT": 2}
     assert outcomes([old]) == {"MISS": 1}
@@ -250,9 +260,10 @@ def test_max_age_is_no_way_round_for_who_may_not_go_round(
 ) -> None:
     settings = settings_for(tmp_path, emulator)
     make_key(settings, key_terms={"may_bypass_cache": False})
-    with serving(settings) as gateway:
+    clock = SteppedClock()
+    with serving(settings, clock) as gateway:
         first = gateway.edit()
-        time.sleep(1.1)
+        clock.step(2)
         refused = gateway.edit(headers={"cache-control": "max-age=1"})
         new = gateway.edit("another", headers={"cache-control": "max-age=1"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,15 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
-from tests.support.serving import KEY, PHOTOGRAPH, Running, make_key, serving, settings_for
+from tests.support.serving import (
+    KEY,
+    PHOTOGRAPH,
+    Running,
+    SteppedClock,
+    make_key,
+    serving,
+    settings_for,
+)
 from tests.support.usage import usage_of
 from tests.support.waiting import until
 
@@ -152,12 +159,14 @@ def test_a_failure_is_remembered_across_processes_and_restarts(
 
 
 def test_a_failure_is_forgotten_in_time(tmp_path: Path, emulator: EmulatorServer) -> None:
-    settings = settings_for(tmp_path, emulator, {"cache": {"failure_memory_seconds": 1}})
+    clock, settings = SteppedClock(), settings_for(tmp_path, emulator)
     make_key(settings)
     emulator.order({"status": 500})
-    with serving(settings) as gateway:
+    with serving(settings, clock) as gateway:
         assert by_status(gateway.edit, tries=2) == [502, 502]
-        time.sleep(1.1)
+        clock.step(119)
+        assert gateway.edit().status_code == 502
+        clock.step(2)
         assert gateway.edit().status_code == 200
 
 

@@ -41,6 +41,7 @@ class Receiver(ThreadingHTTPServer):
         self.changed = threading.Condition()
         self.silent = threading.Event()
         self.released = threading.Event()
+        self.hanging = threading.Event()
 
     @property
     def url(self) -> str:
@@ -64,6 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         receiver = self.server
         body = self.rfile.read(int(self.headers["content-length"]))
         if receiver.silent.is_set():
+            receiver.hanging.set()
             receiver.released.wait(60)
             return
         headers = {name.lower(): value for name, value in self.headers.items()}

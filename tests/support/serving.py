@@ -23,7 +23,7 @@ from gateway.accounts.tables import keys, teams
 from gateway.accounts.tables.audit import Author
 from gateway.api.app import Gateway, create_app
 from gateway.cli.serve import connection_limits_of
-from gateway.database.clock import now_ms
+from gateway.database.clock import Clock, now_ms
 from gateway.database.database import Operation
 from gateway.database.migrate import migrate
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
@@ -151,11 +151,25 @@ class Running(Served):
         self.settings, self.app, self.log = settings, app, log
 
 
+class SteppedClock(Clock):
+    """A gateway's clock that a test sets forward instead of sleeping."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stepped_ms = 0
+
+    def __call__(self) -> int:
+        return super().__call__() + self._stepped_ms
+
+    def step(self, seconds: float) -> None:
+        self._stepped_ms += int(seconds * 1000)
+
+
 @contextmanager
-def serving(settings: Settings) -> Iterator[Running]:
+def serving(settings: Settings, clock: Clock | None = None) -> Iterator[Running]:
     """Serve a gateway under uvicorn on a thread, on a free port."""
     log = io.StringIO()
-    app = create_app(settings, EventLog(format="json", level="debug", out=log))
+    app = create_app(settings, EventLog(format="json", level="debug", out=log), clock=clock)
     listener = listen(settings.server.host, settings.server.port)
     proxies = settings.server.trusted_proxies
     server = _Server(configured(app, connection_limits_of(settings), trusted_proxies=proxies))

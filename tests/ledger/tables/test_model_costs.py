@@ -131,7 +131,7 @@ async def test_a_correction_waits_for_a_cost_that_is_being_written(schema_url: s
         known = Settlement(7 * CENT, 200)
         await reserve_settle.settle(tx, "slow", known, now_ms=NOW_MS, zone=till.zone)
         settled.set()
-        await tx.fetch("SELECT CAST(pg_sleep(0.3) AS TEXT)")
+        await tx.fetch("SELECT CAST(pg_sleep(0.15) AS TEXT)")
 
     settling = asyncio.create_task(database.write(settle_slowly))
     await settled.wait()
