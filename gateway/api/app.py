@@ -38,7 +38,8 @@ from gateway.settings import Settings
 from gateway.telemetry.log import EventLog, quiet_servers
 from gateway.telemetry.metrics import take_worker_slot
 from gateway.telemetry.request_record import RequestRecord
-from gateway.upstream.rules.model_catalogue import Listing, may_use
+from gateway.upstream.rules.catalogue_parser import Listing
+from gateway.upstream.rules.model_limits import may_use
 from gateway.wire.events import error_event
 
 JSON = "application/json"

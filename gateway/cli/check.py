@@ -22,7 +22,7 @@ from gateway.runtime.engines import open_database, open_results, open_spans, ope
 from gateway.settings import Settings, SettingsError, used_file
 from gateway.uploads.reader import digest
 from gateway.upstream.client import CatalogueUnavailable
-from gateway.upstream.rules.model_catalogue import parse
+from gateway.upstream.rules.catalogue_parser import parse
 
 
 @dataclass(frozen=True, slots=True)

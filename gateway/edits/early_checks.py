@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.model.caller import Caller
 from gateway.model.edit import ModelFacts, Route
-from gateway.upstream.catalogue import Catalogue
-from gateway.upstream.rules import model_catalogue as caps
+from gateway.upstream.model_catalogue import Catalogue
+from gateway.upstream.rules import model_limits
 
 
 class EarlyChecks:
@@ -16,14 +16,14 @@ class EarlyChecks:
         self._catalogue = catalogue
         self._route = route
         self._model = ""
-        self._cap: caps.Cap | None = None
+        self._cap: model_limits.ReferenceLimit | None = None
         self._cap_known = False
 
     def model_known(self, model: str) -> None:
         """Checks that the caller may use the model, and that it can edit."""
-        caps.check_model_allowed(model, self._caller.accounts)
+        model_limits.check_model_allowed(model, self._caller.accounts)
         facts = self._catalogue.facts(model)
-        caps.check_model(facts, route=self._route, n=1)
+        model_limits.check_model(facts, route=self._route, n=1)
         self._model, self._cap_known = model, False
 
     def reference_seen(self, count: int) -> None:
@@ -31,11 +31,11 @@ class EarlyChecks:
         if not self._cap_known:
             known = self._catalogue.facts(self._model) if self._model else None
             facts = known or self._any_model()
-            self._cap = caps.reference_cap(facts, self._caller.accounts)
+            self._cap = model_limits.reference_limit(facts, self._caller.accounts)
             self._cap_known = True
-        caps.check_references(count, self._cap)
+        model_limits.check_references(count, self._cap)
 
     def _any_model(self) -> ModelFacts:
         listing = self._catalogue.listing
-        largest = listing.largest_cap if listing else None
+        largest = listing.largest_reference_limit if listing else None
         return ModelFacts("any model", max_reference_images=largest)

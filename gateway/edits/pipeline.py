@@ -32,8 +32,8 @@ from gateway.uploads.reader import read_edit
 from gateway.uploads.rules import declared_headers
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Room, Spool
-from gateway.upstream.catalogue import Catalogue
-from gateway.upstream.rules import model_catalogue
+from gateway.upstream.model_catalogue import Catalogue
+from gateway.upstream.rules import model_limits
 from gateway.wire import cache_directives
 from gateway.wire.events import CONTENT_TYPE, completed_events
 from gateway.wire.fields import is_streaming, partial_images_asked
@@ -160,9 +160,9 @@ class Pipeline:
                     param="model",
                 )
             facts = self.catalogue.facts(edit.model)
-            model_catalogue.check_model(facts, route=edit.route, n=edit.n)
-            cap = model_catalogue.reference_cap(facts, caller.accounts)
-            model_catalogue.check_references(len(edit.references), cap)
+            model_limits.check_model(facts, route=edit.route, n=edit.n)
+            cap = model_limits.reference_limit(facts, caller.accounts)
+            model_limits.check_references(len(edit.references), cap)
             if is_streaming(edit) and edit.n > 1:
                 raise Refusal(
                     "unsupported_n",

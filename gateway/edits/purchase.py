@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
 from gateway.coalescing.rules.failure_memory import MemoryTimes, Remembered, failure_of
 from gateway.edits.call_budget import CallBudget, PaidCall
+from gateway.edits.call_result import Answered, CallFailed, CallResult
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Bought, Failed, FailureScope, FlightResult, Followed, Found
 from gateway.edits.follow_other_process import Follower
-from gateway.edits.forward import Answered, Call, CallFailed, Forwarder
+from gateway.edits.forward import Forwarder
 from gateway.edits.result_cache import ResultCache
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
@@ -99,7 +100,7 @@ class Buyer:
                 await self.budget.check(request)
         with ExitStack() as stack:
             with self._stage(request, "queue"):
-                permit = await self.limiter.clear(request.caller.team)
+                permit = await self.limiter.acquire(request.caller.team)
             stack.callback(permit.release)
             if permit.queued and (found := await self._look_up(request)):
                 return found
@@ -121,7 +122,7 @@ class Buyer:
             await self.budget.settle(request, paid, UNKNOWN)
             raise
 
-    async def _forward(self, request: EditRequest, paid: PaidCall) -> Call:
+    async def _forward(self, request: EditRequest, paid: PaidCall) -> CallResult:
         """The upstream call. A slot that was released during a wait for money is reacquired."""
         caller, permit = request.caller, paid.permit
         self.metrics.expect_cost(model=request.edit.model, team=caller.team, key_id=caller.key_id)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
+from gateway.edits.call_result import Answered
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Bought
-from gateway.edits.forward import Answered
 from gateway.model.entry import Entry
 from gateway.model.reservation import Settled
 
@@ -52,7 +52,7 @@ class ResultCache:
     def _shared(self, request: EditRequest, call: Answered, settled: Settled) -> Stored:
         """The result as others get it. Slow: copies and hashes megabytes."""
         now_ms = self.now_ms()
-        body = call.answered.for_sharing(settled.cost_nanos)
+        body = call.parsed.for_sharing(settled.cost_nanos)
         entry = Entry(
             key=request.fingerprint.key,
             team=request.caller.team,
@@ -76,4 +76,4 @@ def _why_not_stored(request: EditRequest, call: Answered) -> str:
         return request.fingerprint.uncacheable
     if request.directives.no_store:
         return "no-store"
-    return "url-results" if call.answered.has_urls else ""
+    return "url-results" if call.parsed.has_urls else ""

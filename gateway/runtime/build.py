@@ -65,8 +65,8 @@ from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.reader import digest
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Room
-from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
 
@@ -114,7 +114,7 @@ def _upstream(context: Context) -> UpstreamParts:
         queue=FairQueue(settings.max_connections, settings.max_waiting),
         queue_seconds=settings.queue_seconds,
         circuit=CircuitBreaker(settings.circuit_failures, settings.circuit_seconds),
-        rest_seconds=lambda: client.backoff_seconds,
+        backoff_seconds=lambda: client.backoff_seconds,
         metrics=metrics,
         log=log,
     )

@@ -22,9 +22,9 @@ from gateway.runtime.readiness import Readiness
 from gateway.runtime.stored_catalogue import StoredCatalogue
 from gateway.server.shutdown import GracefulShutdown
 from gateway.telemetry.usage_recorder import UsageRecorder
-from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.model_catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)

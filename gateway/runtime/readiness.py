@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
 from gateway.database.clock import Clock
-from gateway.upstream.catalogue import Catalogue
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.model_catalogue import Catalogue
 
 STALE_NOTICE_MS = 5_000
 
@@ -38,7 +38,7 @@ class Readiness:
             found.append("state: not read lately")
         if self.catalogue.listing is None:
             found.append("catalogue: never loaded")
-        found += [f"upstream: {failure}" for failure in self.limiter.failure]
+        found += [f"upstream: {failure}" for failure in self.limiter.degradations]
         if refused := self.upstream.refused_keys:
             found.append(f"upstream: {refused} of {self.upstream.keys} keys refused")
         if self.results.failure:

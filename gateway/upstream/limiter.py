@@ -1,7 +1,7 @@
-"""The tower: which flights may take off to the upstream, and when.
+"""The upstream limiter: which calls may be made, and when.
 
-So many calls at once, the others in a line for each team; and none while the circuit is open.
-A flight asks before its money is reserved, so that nothing is held while it waits.
+It bounds the calls in flight, queues the others by team, and makes none while the circuit is open.
+A flight acquires its permit before its money is reserved, so no money is held while it waits.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from gateway.upstream.rules.fair_queue import FairQueue, Place
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
 Turn = asyncio.Future[bool]
-"""Ends with True when its seat is there, with False when it has lost its place in the line."""
+"""True: the slot is free. False: the place in the queue is lost."""
 
 
 class UpstreamLimiter:
-    """Clears flights for take-off.
+    """Hands out permits for upstream calls.
 
-    `rest_seconds` says for how long the upstream has asked to be left alone.
+    `backoff_seconds` is how long the upstream has asked to wait.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class UpstreamLimiter:
         queue: FairQueue[Turn],
         queue_seconds: float,
         circuit: CircuitBreaker,
-        rest_seconds: Callable[[], float],
+        backoff_seconds: Callable[[], float],
         metrics: Metrics,
         log: EventLog,
     ) -> None:
         self._queue = queue
         self._queue_seconds = queue_seconds
         self._circuit = circuit
-        self._rest_seconds = rest_seconds
+        self._backoff_seconds = backoff_seconds
         self._metrics = metrics
         self._log = log
         self._closed = False
@@ -52,40 +52,40 @@ class UpstreamLimiter:
 
     @property
     def is_full(self) -> bool:
-        """Would a flight have to wait for a seat?"""
+        """Would a flight have to wait for a slot?"""
         return self._queue.is_full
 
     @property
-    def failure(self) -> list[str]:
-        """Why nothing, or little, is sent to the upstream; empty where all is well."""
+    def degradations(self) -> list[str]:
+        """Why calls are not made, or fewer than usual; empty if nothing is wrong."""
         found = []
         if self._circuit.is_open:
             found.append(f"circuit open ({self._circuit.why})")
-        if rest := self._rest_seconds():
+        if rest := self._backoff_seconds():
             found.append(f"asks to be left alone for {math.ceil(rest)} s")
         return found
 
-    async def clear(self, team: str) -> Permit:
-        """A seat at the upstream, when its turn has come.
+    async def acquire(self, team: str) -> Permit:
+        """Wait for a slot, in the team's turn.
 
-        Raises `overloaded` where the circuit is open, the lines are full or the wait too long,
-        `upstream_account` and `upstream_busy` where the upstream would only say so again.
+        Raises `overloaded` where the circuit is open, the queue is full or the wait too long;
+        `upstream_account` and `upstream_busy` where the upstream's last such answer still holds.
         """
         self._check()
-        queued = await self._seat(team)
+        queued = await self._acquire_slot(team)
         if self._closed:
-            self.leave_seat()
+            self.release_slot()
             raise refusals.refusal_while_closing()
         ticket = self.enter_circuit()
         if ticket is None:
-            self.leave_seat()
+            self.release_slot()
             raise refusals.refusal_while_open(self._circuit.why, self._wait_seconds())
         return Permit(self, team, ticket, queued=queued)
 
     def close(self) -> None:
-        """Nobody takes off any more: who waits is told so, and has nothing held."""
+        """Make no more calls; flights that wait are refused, and hold no money."""
         self._closed = True
-        for turn in self._queue.close_lines():
+        for turn in self._queue.clear():
             turn.set_result(False)
         self._show_queue()
 
@@ -94,21 +94,21 @@ class UpstreamLimiter:
             raise refusals.refusal_while_closing()
         if (wait := self._wait_seconds()) > 0:
             raise refusals.refusal_while_open(self._circuit.why, wait)
-        if (rest := self._rest_seconds()) > LONGEST_WAIT_SECONDS:
+        if (rest := self._backoff_seconds()) > LONGEST_WAIT_SECONDS:
             raise refusals.refusal_while_resting(rest)
 
-    # --- seats ------------------------------------------------------------------------
+    # --- slots ------------------------------------------------------------------------
 
-    async def _seat(self, team: str) -> bool:
-        """Wait for a seat; True where there was a line to wait in."""
+    async def _acquire_slot(self, team: str) -> bool:
+        """Wait for a slot. Returns True if there was a queue."""
         turn: Turn = asyncio.get_running_loop().create_future()
         entered = self._queue.enter(team, turn)
         if entered.displaced:
             entered.displaced.set_result(False)
         self._show_queue()
-        if entered.place is Place.NONE:
+        if entered.place is Place.REFUSED:
             raise refusals.refusal_of_full_queue()
-        if entered.place is Place.SEAT:
+        if entered.place is Place.SLOT:
             self._metrics.queue_seconds.observe(0)
             return False
         started = time.perf_counter()
@@ -116,12 +116,12 @@ class UpstreamLimiter:
             await asyncio.wait({turn}, timeout=self._queue_seconds)
         except asyncio.CancelledError:
             if turn.done() and turn.result():
-                self.leave_seat()
+                self.release_slot()
             raise
         finally:
             self._metrics.queue_seconds.observe(time.perf_counter() - started)
             if not turn.done():
-                self._queue.leave_line(team, turn)
+                self._queue.leave_queue(team, turn)
                 self._show_queue()
         if not turn.done():
             raise refusals.refusal_of_long_wait()
@@ -130,9 +130,9 @@ class UpstreamLimiter:
             raise refusals.refusal_while_closing() if closed else refusals.refusal_of_full_queue()
         return True
 
-    def leave_seat(self) -> None:
-        """Give a seat to whoever is next."""
-        following = self._queue.leave_seat()
+    def release_slot(self) -> None:
+        """Pass a slot on to the next in the queue."""
+        following = self._queue.release_slot()
         if following:
             following.set_result(True)
         self._show_queue()
@@ -146,58 +146,58 @@ class UpstreamLimiter:
         return self._circuit.wait_seconds(time.monotonic())
 
     def enter_circuit(self) -> int | None:
-        """A ticket for one call; None where none may go."""
+        """A ticket for one call; None where none may be made."""
         return None if self._closed else self._circuit.enter(time.monotonic())
 
     def leave_circuit(self, ticket: int) -> None:
-        """A call was not made after all."""
+        """Return the ticket of a call that was not made."""
         self._circuit.leave(ticket, time.monotonic())
 
-    def tell(self, ticket: int, failure: str) -> None:
-        """How a call went: `failure` is the code of what the upstream failed with, or empty."""
+    def record_result(self, ticket: int, failure: str) -> None:
+        """Count a call for the circuit; `failure` is the upstream's code, or empty."""
         if failure and self._circuit.failed(ticket, time.monotonic(), failure):
             self._metrics.circuit_opened.inc()
-            self._log.warn("the circuit opened: the upstream is left alone", why=failure)
+            self._log.warn("the circuit opened: no calls are made for a while", why=failure)
         elif not failure and self._circuit.succeeded(ticket):
             self._log.note("the circuit closed: the upstream answers again")
         self._metrics.circuit_open.set(self._circuit.is_open)
 
 
 class Permit:
-    """Leave for one flight to call the upstream: a seat, and a ticket of the circuit.
+    """A flight's right to call the upstream: a slot, and a ticket of the circuit.
 
-    `queued`: it had to wait, and something may have changed meanwhile.
+    `queued`: the flight has waited, so that its edit may have been stored meanwhile.
     """
 
     def __init__(self, limiter: UpstreamLimiter, team: str, ticket: int, *, queued: bool) -> None:
         self._limiter = limiter
         self._team = team
         self._ticket: int | None = ticket
-        self._seated = True
+        self._has_slot = True
         self.queued = queued
 
     def release(self) -> None:
-        """Let others have the seat, and the ticket where it was not used; may come twice."""
+        """Give back the slot, and the ticket if it was not used. May be called twice."""
         if self._ticket is not None:
             self._limiter.leave_circuit(self._ticket)
             self._ticket = None
-        if self._seated:
-            self._seated = False
-            self._limiter.leave_seat()
+        if self._has_slot:
+            self._has_slot = False
+            self._limiter.release_slot()
 
     async def reacquire(self) -> None:
-        """Have what was released meanwhile once more. Raises what `Tower.clear` does."""
-        if not self._seated:
-            cleared = await self._limiter.clear(self._team)
-            self._seated, self._ticket = True, cleared._ticket
+        """Acquire again what was released. Raises what `UpstreamLimiter.acquire` does."""
+        if not self._has_slot:
+            acquired = await self._limiter.acquire(self._team)
+            self._has_slot, self._ticket = True, acquired._ticket
 
-    def landed(self, failure: str) -> None:
-        """A call has ended; `failure` as in `Tower.tell`. For another one, ask `again`."""
+    def report(self, failure: str) -> None:
+        """A call has ended; `failure` as in `UpstreamLimiter.record_result`."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._limiter.tell(ticket, failure)
+            self._limiter.record_result(ticket, failure)
 
-    def again(self) -> bool:
-        """May one more call be made?"""
+    def renew(self) -> bool:
+        """Take a ticket for another call; False where none may be made."""
         self._ticket = self._limiter.enter_circuit()
         return self._ticket is not None

@@ -1,4 +1,4 @@
-"""The tower in a storm of flights that come, fail and are cancelled: no seat is lost or doubled."""
+"""The limiter under flights that arrive, fail and are cancelled: no slot is lost or doubled."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gateway.upstream.limiter import UpstreamLimiter
 from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
 
-SEATS, LINES = 4, 12
+SLOTS, QUEUED = 4, 12
 
 
 class Sky:
-    """Flights through one tower, and the most that were up at once."""
+    """Flights through one limiter, and the most that were in flight at once."""
 
     def __init__(self, chance: random.Random, queue_seconds: float = 0.01) -> None:
-        self.queue: FairQueue[asyncio.Future[bool]] = FairQueue(SEATS, LINES)
+        self.queue: FairQueue[asyncio.Future[bool]] = FairQueue(SLOTS, QUEUED)
         self.circuit = CircuitBreaker(failures=6, open_seconds=0.005)
         self.limiter = UpstreamLimiter(
             queue=self.queue,
             queue_seconds=queue_seconds,
             circuit=self.circuit,
-            rest_seconds=lambda: 0.0,
+            backoff_seconds=lambda: 0.0,
             metrics=Metrics("0"),
             log=EventLog(out=io.StringIO()),
         )
@@ -38,7 +38,7 @@ class Sky:
 
     async def fly(self, team: str) -> None:
         try:
-            permit = await self.limiter.clear(team)
+            permit = await self.limiter.acquire(team)
         except Refusal as refusal:
             self.codes.add(refusal.code)
             return
@@ -48,10 +48,10 @@ class Sky:
                 await self.pause()
                 await permit.reacquire()
             await self.call()
-            permit.landed(self.chance.choice(["", "", "upstream_failed"]))
-            if self.chance.random() < 0.3 and permit.again():
+            permit.report(self.chance.choice(["", "", "upstream_failed"]))
+            if self.chance.random() < 0.3 and permit.renew():
                 await self.call()
-                permit.landed("")
+                permit.report("")
         except Refusal as refusal:
             self.codes.add(refusal.code)
         finally:
@@ -84,12 +84,12 @@ async def storm(sky: Sky, flights: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_no_seat_is_lost_or_given_twice(seed: int) -> None:
+async def test_no_slot_is_lost_or_given_twice(seed: int) -> None:
     sky = Sky(random.Random(seed))
     await storm(sky, 400)
 
     assert sky.landed
-    assert sky.most_up <= SEATS
+    assert sky.most_up <= SLOTS
     assert (sky.limiter.slots_taken, sky.queue.waiting) == (0, 0)
     assert sky.codes <= {"overloaded"}
     async with asyncio.timeout(5):  # the circuit lets somebody through again
@@ -100,7 +100,7 @@ async def test_no_seat_is_lost_or_given_twice(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_a_tower_that_closes_sends_everybody_away_and_loses_no_seat(seed: int) -> None:
+async def test_a_limiter_that_closes_refuses_everybody_and_loses_no_slot(seed: int) -> None:
     sky = Sky(random.Random(seed), queue_seconds=60)
     storming = asyncio.create_task(storm(sky, 200))
     await asyncio.sleep(0.005)
@@ -110,5 +110,5 @@ async def test_a_tower_that_closes_sends_everybody_away_and_loses_no_seat(seed: 
 
     assert sky.limiter.slots_taken == sky.queue.waiting == 0
     with pytest.raises(Refusal) as refused:
-        await sky.limiter.clear("late")
+        await sky.limiter.acquire("late")
     assert refused.value.code == "shutting_down"

@@ -17,15 +17,15 @@ _ACCOUNT = (
 
 
 def refusal_of_answer(
-    status: int, body: bytes, retry_after_seconds: float | None = None, *, free: bool = True
+    status: int, body: bytes, retry_after_seconds: float | None = None, *, charged: bool = False
 ) -> Refusal:
     """The refusal for an upstream answer that is not a 200, its own error kept where it may be.
 
-    `free`: it was not charged for. Where it may have been, nobody is told to try again.
+    Where the answer may have been `charged`, the client is not told to try again.
     """
     if status in ACCOUNT_STATUSES:
         return Refusal("upstream_account", _ACCOUNT.format(f" ({status})"), source="upstream")
-    if status in (429, 503) and free:
+    if status in (429, 503) and not charged:
         told = _BUSY_SECONDS if retry_after_seconds is None else retry_after_seconds
         return Refusal(
             "upstream_busy",

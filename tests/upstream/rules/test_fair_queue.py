@@ -14,16 +14,16 @@ def queue(slots: int = 1, most_waiting: int = 10, *, lines: str = "") -> FairQue
     """All seats taken, and a line of each letter of `lines`: the team, then its number."""
     made = FairQueue[str](slots, most_waiting)
     for number in range(slots):
-        assert made.enter("busy", f"busy{number}").place is Place.SEAT
+        assert made.enter("busy", f"busy{number}").place is Place.SLOT
     for number, team in enumerate(lines):
-        assert made.enter(team, f"{team}{number}").place is Place.LINE
+        assert made.enter(team, f"{team}{number}").place is Place.QUEUED
     return made
 
 
 def order(made: FairQueue[str]) -> list[str]:
     """Who gets a seat, one after another."""
     found = []
-    while item := made.leave_seat():
+    while item := made.release_slot():
         found.append(item)
     return found
 
@@ -31,17 +31,21 @@ def order(made: FairQueue[str]) -> list[str]:
 def test_seats_are_taken_until_there_are_none() -> None:
     made = FairQueue[str](2, 10)
 
-    assert [made.enter("a", str(n)).place for n in range(3)] == [Place.SEAT, Place.SEAT, Place.LINE]
+    assert [made.enter("a", str(n)).place for n in range(3)] == [
+        Place.SLOT,
+        Place.SLOT,
+        Place.QUEUED,
+    ]
     assert (made.taken, made.waiting) == (2, 1)
 
 
-def test_teams_take_turns_however_long_their_lines() -> None:
+def test_teams_take_turns_however_long_their_queues() -> None:
     assert order(queue(lines="aaaabbc")) == ["a0", "b4", "c6", "a1", "b5", "a2", "a3"]
 
 
 def test_a_newcomer_is_next_after_the_teams_that_wait() -> None:
     made = queue(lines="aaaa")
-    assert made.leave_seat() == "a0"
+    assert made.release_slot() == "a0"
     made.enter("b", "b0")
 
     assert order(made) == ["a1", "b0", "a2", "a3"]
@@ -50,28 +54,28 @@ def test_a_newcomer_is_next_after_the_teams_that_wait() -> None:
 def test_a_full_queue_takes_no_more_of_who_fills_it() -> None:
     made = queue(most_waiting=3, lines="aaa")
 
-    assert made.enter("a", "a3") == Entered(Place.NONE)
+    assert made.enter("a", "a3") == Entered(Place.REFUSED)
     assert made.waiting == 3
 
 
 def test_a_full_queue_makes_room_for_another_team_at_the_end_of_the_longest_line() -> None:
     made = queue(most_waiting=4, lines="aaab")
 
-    assert made.enter("b", "b4") == Entered(Place.LINE, displaced="a2")
-    assert made.enter("b", "b5") == Entered(Place.NONE)  # theirs would be the longest
-    assert made.enter("c", "c5") == Entered(Place.LINE, displaced="a1")
+    assert made.enter("b", "b4") == Entered(Place.QUEUED, displaced="a2")
+    assert made.enter("b", "b5") == Entered(Place.REFUSED)  # theirs would be the longest
+    assert made.enter("c", "c5") == Entered(Place.QUEUED, displaced="a1")
     assert order(made) == ["a0", "b3", "c5", "b4"]
 
 
-def test_with_no_line_there_are_only_seats() -> None:
-    assert queue(most_waiting=0).enter("a", "a0") == Entered(Place.NONE)
+def test_with_no_line_there_are_only_slots() -> None:
+    assert queue(most_waiting=0).enter("a", "a0") == Entered(Place.REFUSED)
 
 
 def test_who_leaves_the_line_is_not_called() -> None:
     made = queue(lines="aab")
-    made.leave_line("a", "a0")
-    made.leave_line("b", "b2")
-    made.leave_line("b", "b2")  # gone already
+    made.leave_queue("a", "a0")
+    made.leave_queue("b", "b2")
+    made.leave_queue("b", "b2")  # gone already
 
     assert order(made) == ["a1"]
     assert made.waiting == 0
@@ -80,18 +84,18 @@ def test_who_leaves_the_line_is_not_called() -> None:
 def test_lines_that_are_closed_are_empty_and_seats_are_still_given_up() -> None:
     made = queue(lines="aab")
 
-    assert made.close_lines() == ["a0", "a1", "b2"]
+    assert made.clear() == ["a0", "a1", "b2"]
     assert made.waiting == 0
-    assert made.leave_seat() is None
+    assert made.release_slot() is None
     assert made.taken == 0
 
 
 def test_a_seat_that_nobody_waits_for_is_free() -> None:
     made = queue()
-    assert made.leave_seat() is None
+    assert made.release_slot() is None
     assert made.taken == 0
 
-    assert made.enter("a", "a0").place is Place.SEAT
+    assert made.enter("a", "a0").place is Place.SLOT
 
 
 @given(
@@ -107,18 +111,18 @@ def test_whatever_happens_nobody_is_lost_and_the_bounds_hold(
     for number, step in enumerate(steps):
         if step == "seat":
             if seated:
-                item = made.leave_seat()
+                item = made.release_slot()
                 waiting.discard(item) if item else None
                 seated -= item is None
         elif step == "line":
             if waiting:
                 item = min(waiting)
-                made.leave_line(item[0], item)
+                made.leave_queue(item[0], item)
                 waiting.discard(item)
         else:
             entered = made.enter(step, (step, number))
-            seated += entered.place is Place.SEAT
-            if entered.place is Place.LINE:
+            seated += entered.place is Place.SLOT
+            if entered.place is Place.QUEUED:
                 waiting.add((step, number))
             if entered.displaced:
                 waiting.remove(entered.displaced)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gateway.model.edit import ModelFacts
-from gateway.upstream.rules.model_catalogue import Listing, overridden, parse
+from gateway.upstream.rules.catalogue_parser import Listing, overridden, parse
 
 ABSENT_REFRESH_SECONDS = 60.0
 

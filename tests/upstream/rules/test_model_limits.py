@@ -6,7 +6,7 @@ import pytest
 
 from gateway.model.caller import Account, Limits
 from gateway.model.errors import Refusal
-from gateway.upstream.rules.model_catalogue import check_model_allowed
+from gateway.upstream.rules.model_limits import check_model_allowed
 
 
 def refused(*models: str) -> str:

@@ -1,0 +1,74 @@
+"""Reads the upstream's `GET /v1/models`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.model.edit import ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A parsed catalogue: each model's facts, and its item as the upstream sent it."""
+
+    facts: Mapping[str, ModelFacts]
+    items: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def largest_reference_limit(self) -> int | None:
+        """The most references that any model takes; None where one takes any number."""
+        caps = [f.max_reference_images for f in self.facts.values() if f.edit_supported]
+        return None if not caps or None in caps else max(cap for cap in caps if cap is not None)
+
+
+def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Listing:
+    """The models of a `GET /models` answer. Raises ValueError where it is not one."""
+    document = json.loads(body)
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, list):
+        raise ValueError("no list under `data`")
+    items = {
+        item["id"]: item
+        for item in data
+        if isinstance(item, dict) and isinstance(item.get("id"), str)
+    }
+    if not items:
+        raise ValueError("no model under `data`")
+    facts = {name: _facts(name, item) for name, item in items.items()}
+    for name, override in (overrides or {}).items():
+        facts[name] = overridden(facts.get(name, ModelFacts(name)), override)
+    return Listing(facts, items)
+
+
+def _facts(name: str, item: Mapping[str, Any]) -> ModelFacts:
+    edit = item.get("edit")
+    if not isinstance(edit, dict):
+        return ModelFacts(name, max_n=_count(item.get("max_n")))
+    supported = edit.get("supported")
+    return ModelFacts(
+        name,
+        edit_supported=supported if isinstance(supported, bool) else None,
+        max_reference_images=_count(edit.get("max_reference_images")),
+        max_n=_count(item.get("max_n")),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def overridden(facts: ModelFacts, override: ModelFacts) -> ModelFacts:
+    """Facts with every value that the settings give in place of the catalogue's."""
+    return ModelFacts(
+        facts.id,
+        _first(override.edit_supported, facts.edit_supported),
+        _first(override.max_reference_images, facts.max_reference_images),
+        _first(override.max_n, facts.max_n),
+    )
+
+
+def _first(ours: Any, theirs: Any) -> Any:
+    return theirs if ours is None else ours
