@@ -1,4 +1,4 @@
-"""The upstream's models: refreshed in the background, the last good copy never forgotten."""
+"""The upstream's models: refreshed in the background; the last good copy is kept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ABSENT_REFRESH_SECONDS = 60.0
 
 
 class Catalogue:
-    """What is known of the models, kept in memory.
+    """The facts of the models, in memory.
 
-    `fetch` gives the body of `GET /models` or raises; `keep` stores a good one for the next
-    start; `clock` gives monotonic seconds.
+    `fetch` returns the body of `GET /models` or raises; `keep` stores a valid one for the next
+    start; `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Catalogue:
         self.listing: Listing | None = None
 
     def load(self, body: bytes) -> None:
-        """Take a catalogue's body. Raises ValueError where it is none."""
+        """Use this catalogue. Raises ValueError if the body is not one."""
         self.listing = parse(body, self._overrides)
         self._body = body
         self._on_models(self.listing.items)
 
     async def refresh(self) -> bool:
-        """Fetch the catalogue, once at a time; False where it could not be had."""
+        """Fetch the catalogue, one fetch at a time. Returns False if that failed."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.ensure_future(self._refresh())
         return await asyncio.shield(self._refreshing)
@@ -69,17 +69,17 @@ class Catalogue:
             await asyncio.sleep(every_seconds if good else min(every_seconds, 5.0))
 
     def facts(self, model: str) -> ModelFacts | None:
-        """What is known now of a model; None where nothing is."""
+        """The facts of a model; None where none are known."""
         if self.listing and model in self.listing.facts:
             return self.listing.facts[model]
         override = self._overrides.get(model)
         return overridden(ModelFacts(model), override) if override else None
 
     async def exists(self, model: str) -> bool:
-        """Is the model there, as far as can be known?
+        """Does the model exist, as far as is known?
 
-        An absent one causes one refresh, at most one a minute. With no catalogue ever
-        loaded every model may exist.
+        An unknown model causes a refresh, at most once a minute. While no catalogue has been
+        loaded, every model may exist.
         """
         if self.listing is None:
             return True

@@ -1,15 +1,14 @@
-"""A circuit: after failures in a row nobody asks for a while, and then one at a time."""
+"""A circuit breaker: after consecutive failures no calls for a while, then one probe at a time."""
 
 from __future__ import annotations
 
 
 class CircuitBreaker:
-    """Closed, every call may go. `failures` in a row open it; 0 of them never do.
+    """Closed, every call may be made. `failures` in a row open the circuit; 0 disables it.
 
-    Open, one call may go every `open_seconds`, to find out: if it succeeds the circuit closes.
-    What was sent before it opened or closed says nothing new, and is not heard. A call that
-    takes long does not keep others from finding out. `now` is of any clock that only goes
-    forward.
+    Open, one call may be made every `open_seconds` as a probe; its success closes the circuit.
+    Results of calls that began before the circuit opened or closed are ignored. A slow probe does
+    not delay the next one. `now` comes from any monotonic clock.
     """
 
     def __init__(self, failures: int, open_seconds: float) -> None:
@@ -18,20 +17,20 @@ class CircuitBreaker:
         self._failures = 0
         self._era = 0
         self._next_probe: float | None = None
-        """When the next call may go; None while the circuit is closed."""
+        """When the next probe may be made; None while the circuit is closed."""
         self.why = ""
-        """What the last failure was, while the circuit is open."""
+        """The code of the last failure, while the circuit is open."""
 
     @property
     def is_open(self) -> bool:
         return self._next_probe is not None
 
     def wait_seconds(self, now: float) -> float:
-        """For how long no call may go; 0 where one may."""
+        """How long no call may be made; 0 if one may."""
         return 0.0 if self._next_probe is None else max(0.0, self._next_probe - now)
 
     def enter(self, now: float) -> int | None:
-        """A ticket for one call, to be handed in with how it went; None where none may go."""
+        """A ticket for one call, to report its result with; None where none may be made."""
         if self.wait_seconds(now) > 0:
             return None
         if self._next_probe is not None:
@@ -39,12 +38,12 @@ class CircuitBreaker:
         return self._era
 
     def leave(self, ticket: int, now: float) -> None:
-        """The call of this ticket was not made after all: another one may find out."""
+        """The call of this ticket was not made: another one may be the probe."""
         if self._next_probe is not None and ticket == self._era:
             self._next_probe = now
 
     def succeeded(self, ticket: int) -> bool:
-        """The upstream does answer. True where that closes the circuit."""
+        """The upstream answered. Returns True if that closes the circuit."""
         if ticket != self._era:
             return False
         self._failures = 0
@@ -55,7 +54,7 @@ class CircuitBreaker:
         return True
 
     def failed(self, ticket: int, now: float, why: str) -> bool:
-        """The upstream failed. True where that opens the circuit, which was closed."""
+        """The upstream failed. Returns True if that opens the closed circuit."""
         if ticket != self._era or not self._most_failures:
             return False
         self._failures += 1

@@ -1,4 +1,4 @@
-"""What the span of an upstream call says, in OpenTelemetry's words for calls to models (GenAI).
+"""The attributes of an upstream call's span, by OpenTelemetry's conventions for GenAI.
 
 Of the predefined operations `generate_content` is the one that covers pictures. Neither prompt nor
 pictures are part of it.
@@ -18,7 +18,7 @@ PORTS = {"https": 443, "http": 80}
 
 
 def facts_of_call(edit: Edit, provider: str, base_url: str) -> Mapping[str, str | int | None]:
-    """What is known when it is made; `provider` is the upstream's configured name."""
+    """Attributes known before the call; `provider` is the upstream's configured name."""
     address = urlsplit(base_url)
     return {
         "gen_ai.operation.name": OPERATION,
@@ -34,7 +34,7 @@ def facts_of_call(edit: Edit, provider: str, base_url: str) -> Mapping[str, str 
 
 
 def facts_of_settlement(settlement: Settlement | None) -> Mapping[str, str | int | float | None]:
-    """What is known when it has ended; nothing of a call that never left."""
+    """Attributes known after the call; none for a call that never left."""
     if settlement is None:
         return {}
     cost = settlement.cost_nanos

@@ -1,19 +1,19 @@
-"""Which of several keys of one upstream account a call goes out with."""
+"""Chooses the upstream key of a call, where an account has several."""
 
 from __future__ import annotations
 
 REFUSED_SECONDS = 60.0
-"""For how long others are preferred to a key that was refused (401, 403)."""
+"""How long other keys are preferred to a key that was refused (401, 403)."""
 BUSY_SECONDS = 1.0
-"""How long a key rests after a 429 that does not say."""
+"""How long a key rests after a 429 without `Retry-After`."""
 LONGEST_REST_SECONDS = 300.0
 
 
 class KeyRotation:
-    """Keys by their number, in turn; those that were told to wait are left alone that long.
+    """Keys by their number, in turn; a key that was asked to wait rests for that time.
 
-    A refused key is only used where all are: whether that is the account's trouble or has passed
-    can't be known without asking. `now` is of any clock that only goes forward.
+    A refused key is used only where all are refused: only a call shows whether the cause has
+    passed. `now` comes from any monotonic clock.
     """
 
     def __init__(self, count: int) -> None:
@@ -21,24 +21,24 @@ class KeyRotation:
         self._refused_until = [float("-inf")] * count
         self._last = count - 1
         self._all_well = True
-        """No key was ever told to wait, nor refused."""
+        """No key has ever been asked to wait, or refused."""
 
     def backoff_seconds(self, now: float) -> float:
-        """For how long no key may be used; 0 where one may."""
+        """How long no key may be used; 0 if one may."""
         if self._all_well:
             return 0.0
         return max(0.0, min(self._busy_until[key] for key in self._good(now)) - now)
 
     def has_good(self, now: float) -> bool:
-        """Is there a key that was not refused of late?"""
+        """Is there a key that was not refused recently?"""
         return self.refused(now) < len(self._refused_until)
 
     def refused(self, now: float) -> int:
-        """How many keys were refused of late."""
+        """The number of keys that were refused recently."""
         return sum(until > now for until in self._refused_until)
 
     def take(self, now: float) -> int:
-        """The key whose turn it is; of keys that all rest, the one that may be used first."""
+        """The key whose turn it is; if all rest, the one whose rest ends first."""
         count = len(self._busy_until)
         if self._all_well:
             self._last = (self._last + 1) % count
@@ -52,7 +52,7 @@ class KeyRotation:
         return self._last
 
     def record_answer(self, key: int, status: int, retry_after: float | None, now: float) -> None:
-        """Take in what the upstream said to this key; `retry_after` in seconds, if it said."""
+        """Record an answer to a call with this key; `retry_after` in seconds, if given."""
         self._all_well = self._all_well and status not in (401, 403, 429)
         if status == 429:
             rest = BUSY_SECONDS if retry_after is None else retry_after

@@ -1,4 +1,4 @@
-"""What an upstream call that brought no picture means for the client."""
+"""What the client is told of an upstream failure, or of a call that was not made."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _MOST_TOLD_CHARS = 300
 _BUSY_SECONDS = 5.0
 ACCOUNT_STATUSES = frozenset({401, 402, 403})
 _ACCOUNT = (
-    "The upstream refused the gateway's own account{}. Nothing is wrong with your request; tell "
-    "whoever runs the gateway to check the upstream key and credit."
+    "The upstream refused the gateway's own account{}. Nothing is wrong with your request; ask "
+    "the operator of the gateway to check the upstream key and credit."
 )
 
 
 def refusal_of_answer(
     status: int, body: bytes, retry_after_seconds: float | None = None, *, charged: bool = False
 ) -> Refusal:
-    """The refusal for an upstream answer that is not a 200, its own error kept where it may be.
+    """Of an answer that is not a 200; its own error is passed on where possible.
 
     Where the answer may have been `charged`, the client is not told to try again.
     """
@@ -55,7 +55,7 @@ def refusal_of_answer(
 
 
 def refusal_of_break(why: str) -> Refusal:
-    """The refusal for a call that left but brought no complete answer."""
+    """Of a call that left but brought no complete answer."""
     if why == "timeout":
         what, code = "did not answer in time", "upstream_timeout"
     elif why == "too_large":
@@ -73,10 +73,7 @@ def refusal_of_break(why: str) -> Refusal:
 
 
 def refusal_of_error_event(data: bytes) -> Refusal:
-    """The refusal for a stream that ended in an error event.
-
-    Whatever it says of itself: the call had been taken, and may have been charged.
-    """
+    """Of a stream that ended with an error event: the call was accepted and may be charged."""
     error = upstream_error(data)
     said = f" ({error.message[:_MOST_TOLD_CHARS].strip(' .')})" if error else ""
     return Refusal(
@@ -89,7 +86,7 @@ def refusal_of_error_event(data: bytes) -> Refusal:
 
 
 def refusal_of_unsent() -> Refusal:
-    """The refusal for a call that provably never left."""
+    """Of a call that provably never left."""
     return Refusal(
         "upstream_unreachable",
         "The upstream can't be reached; nothing was sent and nothing was charged. Try again "
@@ -100,7 +97,7 @@ def refusal_of_unsent() -> Refusal:
 
 
 def refusal_while_resting(seconds: float) -> Refusal:
-    """The refusal while the upstream has asked to be left alone for longer than can be waited."""
+    """While the upstream has asked for a longer wait than a call can take."""
     return Refusal(
         "upstream_busy",
         "The upstream has asked the gateway to wait; nothing was sent and nothing was charged. "
@@ -112,19 +109,19 @@ def refusal_while_resting(seconds: float) -> Refusal:
 
 
 def refusal_while_open(why: str, seconds: float) -> Refusal:
-    """The refusal while the circuit is open; `why` is the code of the last failure."""
+    """While the circuit is open; `why` is the code of the last failure."""
     if why == "upstream_account":
         return Refusal(why, _ACCOUNT.format(", time and again"), source="upstream")
     return Refusal(
         "overloaded",
-        "The upstream has failed several times in a row and is left alone for a moment; nothing "
-        "was sent and nothing was charged. Pictures that are stored are still served.",
+        "The upstream has failed several times in a row, so no calls are made for now; nothing "
+        "was sent and nothing was charged. Stored pictures are still served.",
         retry_after_seconds=seconds,
     )
 
 
 def refusal_while_closing() -> Refusal:
-    """The refusal of a call that had not begun when the gateway's time was up."""
+    """Of a call that had not begun when the gateway shut down."""
     return Refusal(
         "shutting_down",
         "The gateway is shutting down; nothing was sent and nothing was charged. Try again: "
@@ -134,7 +131,7 @@ def refusal_while_closing() -> Refusal:
 
 
 def refusal_of_full_queue() -> Refusal:
-    """The refusal where as many calls wait for the upstream as may."""
+    """Where the queue for the upstream is full."""
     return Refusal(
         "overloaded",
         "As many edits as the gateway takes are running or waiting already; nothing was charged. "
@@ -144,7 +141,7 @@ def refusal_of_full_queue() -> Refusal:
 
 
 def refusal_of_long_wait() -> Refusal:
-    """The refusal of a call whose turn did not come in time."""
+    """Of a call that waited too long in the queue."""
     return Refusal(
         "overloaded",
         "Too many edits are running to get to this one in time; nothing was charged. Try again "

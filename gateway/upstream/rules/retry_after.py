@@ -1,4 +1,4 @@
-"""`Retry-After`, in both of its forms and in the one that some providers add."""
+"""Reads `Retry-After` in both of its forms, and `retry-after-ms`, which some providers add."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?")
 
 
 def retry_after_seconds(headers: Mapping[str, str], now_unix: float) -> float | None:
-    """How long an answer says to wait, 0 or more; None where it does not say.
+    """How long an answer asks to wait, 0 or more; None where it does not.
 
-    `headers` have lower-case names. A date is reckoned from the answer's own `date`, for our
-    clock may differ from the upstream's.
+    `headers` have lower-case names. A date counts from the answer's own `date`, since the
+    clocks may differ.
     """
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _NUMBER.fullmatch(milliseconds):
