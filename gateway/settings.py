@@ -2,7 +2,7 @@
 
 The file is the one named, else `GATEWAY_CONFIG`, else `config/gateway.toml` if it is there.
 `GATEWAY_<SECTION>__<NAME>` overrides one value; only names with a double underscore are
-settings, for an orchestrator injects others (`GATEWAY_PORT=tcp://…`). This is the only
+settings, because orchestrators inject others (`GATEWAY_PORT=tcp://…`). This is the only
 module that reads the environment.
 """
 
@@ -75,7 +75,7 @@ def _secret(value: object) -> object:
     """`env:NAME`, `file:PATH`, or the secret itself; an unset variable is empty."""
     found = _resolved(value)
     if isinstance(found, str) and _PLACEHOLDER in found:
-        raise ValueError(f"still says {_PLACEHOLDER}, which everybody knows: put in your own")
+        raise ValueError(f"is still {_PLACEHOLDER}: set your own secret")
     return found
 
 
@@ -104,7 +104,7 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{name!r} is no time zone; give one such as Europe/Berlin") from None
+        raise ValueError(f"{name!r} is not a time zone such as Europe/Berlin") from None
     return name
 
 
@@ -154,8 +154,7 @@ class ServerSettings(SettingsSection):
                 ipaddress.ip_network(proxy)
             except ValueError:
                 raise ValueError(
-                    f"{proxy!r} is no address; name each proxy by its own, such as 10.0.0.5, or "
-                    "by a network such as 10.0.0.0/24"
+                    f"{proxy!r} is not an address such as 10.0.0.5 or a network such as 10.0.0.0/24"
                 ) from None
         return proxies
 
@@ -241,7 +240,7 @@ class StateSettings(SettingsSection):
 
 
 class RequestLimitSettings(SettingsSection):
-    """[limits]: what one request may bring, and what one answer may."""
+    """[limits]: maximum sizes of one request and one answer."""
 
     max_body_bytes: ByteSize = 300 * 10**6
     max_image_bytes: ByteSize = 50 * 10**6
@@ -274,7 +273,7 @@ class TracingSettings(SettingsSection):
 
 
 class WarningSettings(SettingsSection):
-    """[warnings]: at which parts of a budget to warn, and whom. Accounts may say otherwise."""
+    """[warnings]: budget thresholds and their webhook. Accounts may override both."""
 
     percents: Annotated[tuple[Percent, ...], BeforeValidator(_listed)] = (50, 80, 100)
     webhook_url: Secret = SecretStr("")
@@ -290,7 +289,7 @@ class WarningSettings(SettingsSection):
 
 
 class StatementSettings(SettingsSection):
-    """[statement]: what the upstream's statement calls its columns, for `ledger reconcile`."""
+    """[statement]: columns of the upstream's statement, for `ledger reconcile`."""
 
     request_id: str = "request_id"
     client_request_id: str = "client_request_id"
@@ -353,7 +352,7 @@ class ModelSettings(SettingsSection):
 
 
 class Settings(SettingsSection):
-    """Everything the gateway can be told."""
+    """All settings of the gateway."""
 
     server: ServerSettings = ServerSettings()
     upstream: UpstreamSettings = UpstreamSettings()
@@ -372,7 +371,7 @@ class Settings(SettingsSection):
     @field_validator("models", mode="before")
     @classmethod
     def _with_documented_prices(cls, value: object) -> object:
-        """What a file says of one model leaves the documented price of another standing."""
+        """Keep the documented prices of models that the file doesn't name."""
         return {**DOCUMENTED_PRICES, **value} if isinstance(value, dict) else value
 
     @property
@@ -405,7 +404,7 @@ def load(
 def used_file(
     file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Path | None:
-    """The settings file that counts: `file`, GATEWAY_CONFIG's, or the usual one if it is there."""
+    """The settings file: `file`, else GATEWAY_CONFIG's, else the default one if it exists."""
     if file:
         return file
     environ = os.environ if environment is None else environment

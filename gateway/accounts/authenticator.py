@@ -1,7 +1,7 @@
-"""Every key in memory: whose request is it, without asking the state.
+"""Authentication from memory: every key with its accounts, without a query per request.
 
-The state is polled for changes a few times a second, so that a revoked key or a lowered
-limit is in force within one; while it can't be read, known keys go on for a while.
+The state is polled for changes several times a second, so that a revoked key or a changed limit
+is in force within one second. While the state can't be read, known keys stay valid for a while.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.tables.account_rows import AccountRecord
-from gateway.accounts.tables.secrets import KeyringUpdate, SecretRecord, load_since
+from gateway.accounts.tables.secrets import AccountChanges, SecretRecord, load_changes
 from gateway.database.database import Database, Transaction
 from gateway.model.caller import ORGANISATION, Caller
 from gateway.model.errors import Refusal
@@ -21,7 +21,7 @@ from gateway.model.units import time_text
 
 
 class Problem(StrEnum):
-    """Why a key is not valid."""
+    """Reasons why a key is not valid."""
 
     UNKNOWN = "unknown"
     REVOKED = "revoked"
@@ -32,21 +32,19 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyProblem:
-    """A secret that opens nothing, and what to tell its holder."""
+    """A secret that is not valid, with the message for its holder."""
 
     problem: Problem
     message: str
 
 
-_UNKNOWN = KeyProblem(
-    Problem.UNKNOWN, "This API key is not known here: check it, or ask for a new one."
-)
+_UNKNOWN = KeyProblem(Problem.UNKNOWN, "This API key is unknown: check it, or ask for a new one.")
 
 
 class Authenticator:
-    """Keys by the hashes of their secrets, with the accounts above them.
+    """Keys by the hashes of their secrets, with their accounts.
 
-    `stale_seconds` is how long what was read last may be relied on.
+    After `stale_seconds` without a successful read, no key is accepted.
     """
 
     def __init__(self, stale_seconds: float) -> None:
@@ -60,18 +58,17 @@ class Authenticator:
 
     @property
     def key_count(self) -> int:
-        """How many keys it holds, those that no longer work included."""
+        """The number of keys in memory, including those that are no longer valid."""
         return len(self._hashes)
 
     def is_stale(self, now_ms: int) -> bool:
-        """Was the state last read too long ago to rely on, or never?"""
+        """Was the last successful read too long ago?"""
         return self.loaded_ms is None or now_ms - self.loaded_ms > self._stale_ms
 
     def authenticate(self, authorization: str, now_ms: int) -> Caller:
-        """Whose is this `Authorization` header? Raises Refusal.
+        """The caller of an `Authorization` header.
 
-        `invalid_api_key` says what is wrong with the key; `state_unavailable` that nothing
-        is known recently enough to tell.
+        Raises Refusal: `invalid_api_key`, or `state_unavailable` where the keys are stale.
         """
         scheme, _, secret = authorization.strip().partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
@@ -90,10 +87,9 @@ class Authenticator:
         return found
 
     def find(self, secret_hash: str, now_ms: int) -> Caller | KeyProblem:
-        """The caller whose secret has that hash, or why there is none.
+        """The caller whose secret has that hash, or the reason why there is none.
 
-        A plain look-up tells no secret by its timing: what is compared is a digest, and who
-        could learn some of its digits would know nothing of a secret that has it.
+        The timing of a plain look-up reveals no secret, because digests are compared.
         """
         secret = self._secrets.get(secret_hash)
         if secret is None:
@@ -102,13 +98,13 @@ class Authenticator:
         problem = self._problem_of(key, secret, now_ms)
         return problem or self._caller_of(secret.key_id, key)
 
-    def apply(self, update: KeyringUpdate, now_ms: int) -> None:
-        """Take in what was read of the state at `now_ms`."""
+    def apply(self, update: AccountChanges, now_ms: int) -> None:
+        """Apply what was read from the state at `now_ms`."""
         self.loaded_ms = max(now_ms, self.loaded_ms or 0)
         if update.whole:
             self._accounts, self._secrets, self._hashes = {}, {}, {}
         elif update.change <= self.change:
-            return  # nothing new, or overtaken by a read that began later
+            return  # no change, or a later read was applied first
         for account in update.accounts:
             self._accounts[account.id] = account
             if account.level == "key":
@@ -116,7 +112,7 @@ class Authenticator:
         for secret in update.secrets:
             self._secrets[secret.hash] = secret
             self._hashes[secret.key_id].append(secret.hash)
-        self._callers.clear()  # made again when next asked for
+        self._callers.clear()  # built again on the next request
         self.change = update.change
 
     def _forget_secrets(self, key_id: str) -> None:
@@ -138,7 +134,7 @@ class Authenticator:
             when = time_text(until_ms)
             return KeyProblem(
                 Problem.ROTATED_OUT,
-                f"{name} was given a new secret, and this one ended at {when}: use the new one.",
+                f"{name} has a new secret, and this one ended at {when}: use the new one.",
             )
         team = self._accounts[key.parent or ""]
         if team.ended_ms is not None:
@@ -170,11 +166,11 @@ class Authenticator:
 async def refresh(
     authenticator: Authenticator, database: Database, now_ms: Callable[[], int]
 ) -> None:
-    """Read what changed since the keyring was last read. Raises StateUnavailable."""
+    """Read the changes since the last read. Raises StateUnavailable."""
     began_ms = now_ms()
 
-    async def load(tx: Transaction) -> KeyringUpdate:
-        return await load_since(tx, authenticator.change)
+    async def load(tx: Transaction) -> AccountChanges:
+        return await load_changes(tx, authenticator.change)
 
     authenticator.apply(await database.read(load), began_ms)
 
@@ -186,10 +182,10 @@ async def keep_fresh(
     interval_seconds: float,
     on_error: Callable[[Exception], None],
 ) -> None:
-    """Refresh for ever; what goes wrong is told to `on_error`, and tried again."""
+    """Refresh periodically; errors are reported to `on_error`, and the next poll tries again."""
     while True:
         await asyncio.sleep(interval_seconds)
         try:
             await refresh(authenticator, database, now_ms)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next poll may mend it
+        except Exception as error:  # noqa: BLE001 - any error: the next poll may succeed
             on_error(error)

@@ -1,4 +1,4 @@
-"""Secrets of keys and admin tokens: made here, kept as digests only, recognised by hints."""
+"""Secrets of keys and admin tokens: generated, stored as digests only, shown as hints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import string
 from gateway.accounts.rules.errors import BadValue
 
 KEY_PREFIX = "sk-"
-TOKEN_PREFIX = "gwt-"  # noqa: S105 - how a token begins, not one
+TOKEN_PREFIX = "gwt-"  # noqa: S105 - a prefix, not a secret
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _SHORTEST = 7
 
@@ -25,26 +25,23 @@ def new_id(prefix: str) -> str:
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored and looked up in a secret's place: SHA-256, in hexadecimal.
+    """The stored form of a secret: SHA-256, in hexadecimal.
 
-    A slow hash guards what people choose and others can guess. These secrets are 256 random
-    bits, which no number of guesses finds, and every request pays for the hash.
+    A slow hash protects passwords that can be guessed. These secrets are 256 random bits, and
+    every request computes the hash.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def hint_of(secret: str) -> str:
-    """Enough of a secret to recognise it in a listing, too little to use it.
-
-    A short one (a demo's) shows its beginning alone.
-    """
+    """The first and last characters of a secret, for listings; of a short one, the first."""
     if len(secret) < 20:
         return f"{secret[:3]}…"
     return f"{secret[:7]}…{secret[-4:]}"
 
 
-def check_given(secret: str) -> str:
-    """A secret that the caller chose, fit for a header. Raises BadValue."""
+def check_secret(secret: str) -> str:
+    """Check that a given secret is valid in a header. Raises BadValue."""
     if len(secret) < _SHORTEST or not secret.isascii() or not secret.isprintable():
         raise BadValue(f"A secret has at least {_SHORTEST} visible ASCII characters.", "secret")
     if " " in secret:

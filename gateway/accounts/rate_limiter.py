@@ -1,4 +1,4 @@
-"""Who is waiting, and how fast requests come: the limits that hold before a body is read."""
+"""Limits that are checked before a body is read: requests in flight and requests per minute."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gateway.model.rate_status import RateStatus
 from gateway.model.units import time_text
 
 Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
-"""(account, minute, want, limit) → what was granted, and what is leased of it in all."""
+"""(account, minute, want, limit) → granted now, and leased in total."""
 
 
-class Waiting:
-    """A place of a waiting client, at each of its accounts, for as long as it is entered."""
+class InFlight:
+    """Counts one request in flight at each of its accounts while the context is entered."""
 
     def __init__(self, counts: dict[str, int], accounts: Sequence[str]) -> None:
         self._counts = counts
@@ -36,23 +36,23 @@ class Waiting:
 
 
 class RateLimiter:
-    """Counts waiting clients of this process and draws on the shared rate of all."""
+    """Counts this process's requests in flight, and takes requests from the shared rate."""
 
     def __init__(self, *, lease: Lease) -> None:
         self._lease = lease
         self._leases = RateLeases()
         self._waiting: dict[str, int] = {}
 
-    def waiting(self, caller: Caller) -> Waiting:
-        """Hold a place for one waiting client. Raises `rate_limit_exceeded` where none is left."""
+    def waiting(self, caller: Caller) -> InFlight:
+        """Count one request in flight. Raises `rate_limit_exceeded` at a limit."""
         for account in caller.accounts:
             limit = account.limits.max_in_flight
             if limit is not None and self._waiting.get(account.id, 0) >= limit:
                 raise _too_many_in_flight(account, limit)
-        return Waiting(self._waiting, [account.id for account in caller.accounts])
+        return InFlight(self._waiting, [account.id for account in caller.accounts])
 
     async def admit(self, caller: Caller, now_ms: int) -> RateStatus | None:
-        """Take one request off every rate it is under. Raises `rate_limit_exceeded`."""
+        """Take one request from the rate of every account. Raises `rate_limit_exceeded`."""
         accounts = {
             account.id: account
             for account in caller.accounts
@@ -78,7 +78,7 @@ class RateLimiter:
             try:
                 granted, leased = await self._lease(name, minute, want, limit)
             except StateUnavailable:
-                # Hits go on without the state; the limit is then held by each process alone.
+                # Without the state hits are still served; each process then limits by itself.
                 left = self._leases.remaining(name, limit, minute)
                 granted = min(want, left)
                 leased = limit - left + granted
@@ -88,8 +88,8 @@ class RateLimiter:
 def _too_many_in_flight(account: Account, limit: int) -> Refusal:
     return Refusal(
         "rate_limit_exceeded",
-        f"This {account.level} already has {limit} requests waiting, which is its limit; wait "
-        "for one to finish.",
+        f"This {account.level} already has {limit} requests in flight, its limit; wait for "
+        "one to finish.",
         facts={
             "level": account.level,
             "limit_name": "max_in_flight",
@@ -105,7 +105,7 @@ def _too_many_in_flight(account: Account, limit: int) -> Refusal:
 def _too_fast(account: Account, limit: int, resets_ms: int, reset_seconds: int) -> Refusal:
     return Refusal(
         "rate_limit_exceeded",
-        f"This {account.level} may make {limit} requests a minute and has made them; wait "
+        f"This {account.level} has made {limit} requests in this minute, its limit; wait "
         f"{reset_seconds} seconds.",
         facts={
             "level": account.level,

@@ -14,7 +14,7 @@ import click
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.organisation_file import OrganisationFile, parse_organisation_file
 from gateway.accounts.tables import apply as applying
-from gateway.accounts.tables.apply import Applied, Rehearsed, Step
+from gateway.accounts.tables.apply import Applied, DryRun, Step
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import NewKey
 from gateway.cli.options import json_option, reason_option, settings_option, yes_option
@@ -55,7 +55,7 @@ def apply(
     """
     wanted = _read(file)
     by = Author(f"apply:{getpass.getuser()}", now_ms(), reason)
-    steps = _rehearse(settings, wanted, by, prune)
+    steps = _plan(settings, wanted, by, prune)
     if not as_json:
         _print_plan(file, steps)
     made: Sequence[NewKey] = ()
@@ -82,7 +82,7 @@ def _read(file: Path) -> OrganisationFile:
         raise click.ClickException("\n".join(lines)) from None
 
 
-def _rehearse(
+def _plan(
     settings: Settings, wanted: OrganisationFile, by: Author, prune: bool
 ) -> tuple[Step, ...]:
     """The changes. They are made and rolled back, so that errors appear here."""
@@ -90,10 +90,10 @@ def _rehearse(
     try:
         change_state(
             settings,
-            lambda tx: applying.rehearse(tx, wanted, by, defaults=defaults, prune=prune),
+            lambda tx: applying.dry_run(tx, wanted, by, defaults=defaults, prune=prune),
         )
-    except Rehearsed as rehearsed:
-        return rehearsed.steps
+    except DryRun as done:
+        return done.steps
 
 
 def _apply(

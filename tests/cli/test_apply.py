@@ -152,7 +152,7 @@ def test_a_person_who_said_yes_is_not_asked(apply: Apply, tmp_path: Path) -> Non
                                           "Did you mean 'budget_usd'?"),
         ("[teams.design]\nbudget_usd = -5", "[teams.design] budget_usd takes an amount"),
         ("[teams.design", "not valid TOML"),
-        ("[teams.design]", "Nothing would bound"),
+        ("[teams.design]", "has no budget"),
     ],
 )  # fmt: skip
 def test_a_file_that_can_not_be_applied_is_told_why_and_nothing_is_written(

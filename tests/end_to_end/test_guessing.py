@@ -122,5 +122,5 @@ def test_guesses_at_the_token_of_the_metrics_are_told_apart_too(
 
 @pytest.mark.parametrize("proxy", ["*", "localhost", "10.0.0.5/8", "10.0.0", ""])
 def test_a_proxy_is_named_by_its_address_alone(proxy: str) -> None:
-    with pytest.raises(SettingsError, match="is no address"):
+    with pytest.raises(SettingsError, match="is not an address"):
         load(environment={}, overrides={"server": {"trusted_proxies": [proxy]}})

@@ -100,7 +100,7 @@ def test_the_state_s_url_may_stand_in_a_file_or_a_variable(
 )
 def test_a_secret_that_everybody_knows_is_refused(name: str, value: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("CHANGE-ME\n")
-    with pytest.raises(SettingsError, match="still says CHANGE-ME"):
+    with pytest.raises(SettingsError, match="is still CHANGE-ME"):
         load(Path("/dev/null"), environment={name: value.format(tmp_path)})
 
 

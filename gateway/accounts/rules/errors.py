@@ -1,12 +1,12 @@
-"""What an operation on accounts can refuse; each message says what to do about it."""
+"""Errors of operations on accounts; each message says what to do."""
 
 from __future__ import annotations
 
 
 class AccountError(Exception):
-    """An operation on the organisation, a team, a key or a token that can't be done.
+    """An operation on the organisation, a team, a key or a token is not possible.
 
-    `param` is the field that it is about, where it is about one.
+    `param` is the field that caused it, if any.
     """
 
     def __init__(self, message: str, param: str | None = None) -> None:
@@ -20,12 +20,12 @@ class NotFound(AccountError):
 
 
 class AlreadyExists(AccountError):
-    """The name or the secret is taken."""
+    """The name or the secret is in use."""
 
 
 class AccountEnded(AccountError):
-    """The team is archived, or the key or token revoked: it takes no more changes."""
+    """The team is archived, or the key or token revoked: it can't be changed."""
 
 
 class BadValue(AccountError):
-    """A value is not one that this field takes."""
+    """A value is not valid for its field."""

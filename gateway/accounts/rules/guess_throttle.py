@@ -1,4 +1,4 @@
-"""Who guesses at keys is slowed down: failed keys are counted by the address they come from."""
+"""A limit on guesses of keys: failed keys are counted by client address."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MOST_ADDRESSES = 10_000
 
 
 class GuessThrottle:
-    """Failed keys of the current minute, by address; bounded, the oldest addresses go first."""
+    """Failed keys of the current minute by address; at the bound, the oldest address is dropped."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def failed(self, address: str, now_ms: int) -> None:
-        """A key from this address was not valid. Raises `too_many_failures` where many were."""
+        """Count an invalid key from this address. Raises `too_many_failures` at the limit."""
         network = _network(address)
         started_ms, count = self._failures.pop(network, (now_ms, 0))
         if now_ms - started_ms >= WINDOW_MS:
@@ -31,7 +31,7 @@ class GuessThrottle:
             raise _stopped(started_ms, now_ms)
 
     def check(self, address: str, now_ms: int) -> None:
-        """Raises `too_many_failures` where another failure would; counts nothing."""
+        """Raises `too_many_failures` at the limit, without counting."""
         started_ms, count = self._failures.get(_network(address), (now_ms, 0))
         if count >= MOST_FAILURES and now_ms - started_ms < WINDOW_MS:
             raise _stopped(started_ms, now_ms)
@@ -48,10 +48,7 @@ def _stopped(started_ms: int, now_ms: int) -> Refusal:
 
 
 def _network(address: str) -> str:
-    """The address, or of IPv6 the /64 that one guesser may have the whole of.
-
-    What is no address, and so was made up, is all one.
-    """
+    """The address, or the /64 network of an IPv6 address; "" for anything else."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

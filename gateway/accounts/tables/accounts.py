@@ -1,7 +1,7 @@
-"""The accounts table: read, added to and changed, each change with its audit row.
+"""The table `accounts`: reads and changes, each change with its audit row.
 
-Every change goes the same way: take the change's number, read, decide, write, append to
-the audit. The number's lock makes that one after the other, over every process.
+Every change takes the change's number, reads, decides, writes, and appends to the audit. The lock
+of that number serialises changes over all processes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def team_in_use(tx: Transaction, name: str) -> AccountRecord:
     record = await account_by_id(tx, f"team:{name}")
     if record.ended_ms is not None:
         raise AccountEnded(
-            f"The team {name!r} is archived, and an archived team doesn't change.", "team"
+            f"The team {name!r} is archived: archived teams can't be changed.", "team"
         )
     return record
 
@@ -76,7 +76,7 @@ async def insert(tx: Transaction, new: AccountRecord, action: str, by: Author) -
 async def save(
     tx: Transaction, old: AccountRecord, new: AccountRecord, action: str, by: Author
 ) -> AccountRecord:
-    """Write what has changed of an account; where nothing has, nothing is written."""
+    """Write an account if it has changed."""
     if new == old:
         return old
     change = await next_change(tx)
@@ -90,7 +90,7 @@ async def save(
 
 
 async def mark_changed(tx: Transaction, record: AccountRecord) -> AccountRecord:
-    """Stamp an account with the coming change: something that belongs to it has changed."""
+    """Give an account the number of this change, as one of its secrets has changed."""
     change = await next_change(tx)
     await tx.fetch("UPDATE accounts SET change = $2 WHERE id = $1", record.id, change)
     return replace(record, change=change)

@@ -1,8 +1,8 @@
-"""Make the state match what a file declares, in one transaction, saying what was done.
+"""`gateway apply`: make the state match a file, in one transaction, and list the changes.
 
-Without `prune` the file changes what it names and leaves everything else alone. With it the
-file is the whole truth: teams and keys that it doesn't name end, and settings that it doesn't
-name become those of a new team or key. Of the organisation it is so where the file has it.
+Without `prune` only what the file names is changed. With it, teams and keys that the file doesn't
+name end, and settings that it doesn't name become those of a new team or key; the organisation's
+only where the file has that table.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Applied:
     made: tuple[NewKey, ...]
 
 
-class Rehearsed(Exception):
-    """Everything would go as `steps` say; raised to take it all back."""
+class DryRun(Exception):
+    """Raised to roll back a dry run, with the steps that it took."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        super().__init__("rehearsed")
+        super().__init__("dry run")
         self.steps = tuple(steps)
 
 
@@ -61,12 +61,12 @@ class PlanChanged(AccountError):
     """The state has changed since the plan was made; nothing was applied."""
 
 
-async def rehearse(
+async def dry_run(
     tx: Transaction, wanted: OrganisationFile, by: Author, *, defaults: Limits, prune: bool = False
 ) -> NoReturn:
-    """Apply it, and take everything back by raising Rehearsed. Else raises as `apply`."""
+    """Apply the file, then roll back by raising DryRun. Errors are those of `apply`."""
     applied = await apply(tx, wanted, by, defaults=defaults, prune=prune)
-    raise Rehearsed(applied.steps)
+    raise DryRun(applied.steps)
 
 
 async def apply(
@@ -85,8 +85,7 @@ async def apply(
     """
     await next_change(tx)
     work = _Work(tx, by, AccountSettings(limits=defaults), prune)
-    # A team may be bounded by the organisation's budget alone: what bounds comes first, and
-    # is taken away last.
+    # A team may rely on the organisation's budget: it is set first, and removed last.
     last = wanted.organisation is not None and wanted.organisation.get("budget_usd") is None
     if not last:
         await work.match_organisation(wanted.organisation)
@@ -97,12 +96,12 @@ async def apply(
     if last:
         await work.match_organisation(wanted.organisation)
     if planned is not None and tuple(planned) != tuple(work.steps):
-        raise PlanChanged("The state has changed since the plan was made: look at a new one.")
+        raise PlanChanged("The state has changed since the plan was made: run the command again.")
     return Applied(tuple(work.steps), tuple(work.made))
 
 
 class _Work:
-    """One run: what it does, and what it has done."""
+    """One run, with its steps so far."""
 
     def __init__(self, tx: Transaction, by: Author, new_team: AccountSettings, prune: bool) -> None:
         self._tx, self._by, self._new_team, self._prune = tx, by, new_team, prune
@@ -116,7 +115,7 @@ class _Work:
             old = await organisation.show_organisation(self._tx)
             edit = self._edit("organisation", AccountSettings(), given)
             new = await organisation.update_organisation(self._tx, edit, self._by)
-        self._note_change("organisation", old, new)
+        self._add_change("organisation", old, new)
 
     async def archive_others(self, named: Mapping[str, object]) -> None:
         for team in await teams.list_teams(self._tx, limit=EVERY):
@@ -135,7 +134,7 @@ class _Work:
                 self.steps.append(Step("create", f"team {name}", {}, _set_facts(made)))
             else:
                 new = await teams.update_team(self._tx, name, edit, self._by)
-                self._note_change(f"team {name}", old, new)
+                self._add_change(f"team {name}", old, new)
         await self._match_keys(name, wanted.keys)
 
     async def _match_keys(self, team: str, wanted: Mapping[str, GivenSettings]) -> None:
@@ -159,7 +158,7 @@ class _Work:
             self.steps.append(Step("create", subject, {}, _set_facts(made.key.account)))
         else:
             new = await keys.update_key(self._tx, old.id, edit, self._by)
-            self._note_change(subject, old.account, new.account)
+            self._add_change(subject, old.account, new.account)
 
     async def _team(self, name: str) -> AccountRecord | None:
         """The team of that name; None where there is none, or only an archived one."""
@@ -170,10 +169,10 @@ class _Work:
         return found if found.ended_ms is None else None
 
     def _edit(self, level: Level, fresh: AccountSettings, given: GivenSettings) -> Edit:
-        """What makes an account's settings those that the file says."""
+        """The change that gives an account the settings of the file."""
         return lambda settings: change_settings(fresh if self._prune else settings, level, given)
 
-    def _note_change(self, subject: str, old: AccountRecord, new: AccountRecord) -> None:
+    def _add_change(self, subject: str, old: AccountRecord, new: AccountRecord) -> None:
         before, after = old.facts(), new.facts()
         names = [name for name in after if before[name] != after[name]]
         if names:
@@ -188,13 +187,13 @@ class _Work:
 
 
 def _set_facts(record: AccountRecord) -> dict[str, object]:
-    """What is set of a new account."""
+    """The settings of a new account."""
     return {name: shown(name, value) for name, value in set_values(record.facts()).items()}
 
 
 @contextlib.contextmanager
 def _at(place: str) -> Iterator[None]:
-    """Says of a complaint which table it is about."""
+    """Prefix errors with the table that they are about."""
     try:
         yield
     except AccountError as error:

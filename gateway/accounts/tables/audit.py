@@ -1,7 +1,7 @@
-"""Who changed what, when and why: appended with every change, in its transaction.
+"""The audit: author, time, reason and values of every change, written in its transaction.
 
-The number of a change is its place in the audit and what pollers ask by. It comes from one
-counter, whose row stays locked until the commit: changes become visible in their order.
+Changes are numbered by one counter, whose row stays locked until the commit, so that they become
+visible in their order. Pollers read by that number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.database.database import Row, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who makes a change, when (unix milliseconds), and why if they say."""
+    """The author of a change, its time in unix milliseconds, and the reason if given."""
 
     actor: str
     now_ms: int
@@ -26,7 +26,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One change; `old` and `new` hold what differed, by the names that terms go by."""
+    """One change; `old` and `new` hold what differed, by the names of the settings."""
 
     id: int
     at_ms: int
@@ -39,9 +39,9 @@ class AuditRow:
 
 
 async def next_change(tx: Transaction) -> int:
-    """The number of the change that this transaction makes; nobody else changes meanwhile.
+    """The number of this transaction's change; locks out other changes until the commit.
 
-    Call it before reading what is to be changed. It stays the same until `append`.
+    Call it before reading the account to change. It stays the same until `append`.
     """
     rows = await tx.fetch(
         "UPDATE counters SET value = value WHERE name = 'changes' RETURNING value"
@@ -113,10 +113,7 @@ def _document(facts: Mapping[str, object], names: Sequence[str]) -> str:
 
 
 def shown(name: str, value: object) -> object:
-    """A term's value as it may be kept and printed.
-
-    A webhook's address is a secret in itself: its path is what lets one post to it.
-    """
+    """A setting's value without secrets: of a webhook's URL only scheme and host."""
     if name != "webhook_url" or not value:
         return value
     parts = urlsplit(str(value))

@@ -1,4 +1,4 @@
-"""Keys: made, changed, rotated, revoked. A secret is shown once and kept as a digest."""
+"""API keys: create, change, rotate, revoke. A secret is shown once and stored as a digest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gateway.accounts.credentials import (
     KEY_PREFIX,
-    check_given,
+    check_secret,
     hash_secret,
     hint_of,
     new_id,
@@ -32,10 +32,10 @@ from gateway.database.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as listings show it.
+    """A key as shown in listings.
 
-    `hint` is the beginning and end of its present secret; `rotated_until_ms` is until when
-    the one before it is, or was, valid.
+    `hint` is the beginning and end of its current secret; `rotated_until_ms` is the end of
+    validity of the previous one.
     """
 
     account: AccountRecord
@@ -58,7 +58,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key and its secret, this once."""
+    """A new key with its secret, which is shown only once."""
 
     key: KeyRecord
     secret: str
@@ -73,18 +73,18 @@ async def create_key(
     *,
     secret: str | None = None,
 ) -> NewKey:
-    """A new key of a team, with a secret of the caller's if one is given (a demo's).
+    """Create a key of a team; `secret` is generated unless given (the demo gives one).
 
     Raises NotFound and Ended for the team, AlreadyExists for the name or the secret, BadValue.
     """
     _check_name(name)
-    text = new_secret(KEY_PREFIX) if secret is None else check_given(secret)
+    text = new_secret(KEY_PREFIX) if secret is None else check_secret(secret)
     await next_change(tx)
     owner = await team_in_use(tx, team)
     await _check_free(tx, owner, name)
     complete = complete_settings(settings, "key")
     if complete.expires_ms is not None and complete.expires_ms <= by.now_ms:
-        raise BadValue("expires_at has passed already.", "expires_at")
+        raise BadValue("expires_at is in the past.", "expires_at")
     key_id = new_id("key_")
     new = AccountRecord(
         id=f"key:{key_id}", level="key", parent=owner.id, name=name, settings=complete
@@ -121,7 +121,7 @@ async def rotate_key(tx: Transaction, reference: str, by: Author, *, grace_ms: i
     Raises NotFound, Ended (also where its team is archived), BadValue.
     """
     if grace_ms < 0:
-        raise BadValue("A grace is 0 or more.", "grace")
+        raise BadValue("grace must be 0 or more.", "grace")
     await next_change(tx)
     old = await _key_in_use(tx, reference)
     await team_in_use(tx, old.team)
@@ -183,7 +183,7 @@ async def _key_in_use(tx: Transaction, reference: str) -> KeyRecord:
 
 
 async def _with_secrets(tx: Transaction, accounts: Sequence[AccountRecord]) -> Sequence[KeyRecord]:
-    """Those keys, which are in the order of their ids, with the hints of their secrets."""
+    """Keys with the hints of their secrets; the accounts are sorted by id."""
     ids = [account.id.removeprefix("key:") for account in accounts]
     rows = await tx.fetch(
         "SELECT key_id, hint, valid_until_ms FROM secrets WHERE key_id BETWEEN $1 AND $2 "
@@ -209,7 +209,7 @@ async def _check_free(tx: Transaction, team: AccountRecord, name: str) -> None:
     )
     if rows:
         raise AlreadyExists(
-            f"The team {team.name!r} has a key {name!r} already: rotate it, or revoke it first.",
+            f"The team {team.name!r} already has a key {name!r}: rotate it, or revoke it first.",
             "name",
         )
 
@@ -221,7 +221,7 @@ async def _add_secret(tx: Transaction, key_id: str, secret: str, now_ms: int) ->
         *(hash_secret(secret), key_id, hint_of(secret), now_ms),
     )
     if not added:
-        raise AlreadyExists("That secret is or was another key's: take another.", "secret")
+        raise AlreadyExists("That secret is or was another key's: choose another.", "secret")
 
 
 def _check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The organisation's own settings, and the pause of everybody's or a team's spending."""
+"""The organisation's settings, and pauses of spending, for all teams or one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.model.caller import ORGANISATION
 
 
 async def show_organisation(tx: Transaction) -> AccountRecord:
-    """The organisation: it is always there."""
+    """The organisation, which always exists."""
     return await account_by_id(tx, ORGANISATION)
 
 
@@ -32,12 +32,12 @@ async def update_organisation(tx: Transaction, edit: Edit, by: Author) -> Accoun
 
 
 async def pause(tx: Transaction, by: Author, team: str | None = None) -> AccountRecord:
-    """Stop paid calls of a team, or of everybody; hits go on. Raises NotFound, Ended."""
+    """Stop paid calls of a team, or of all. Raises NotFound, AccountEnded."""
     return await _set_paused(tx, by, team, paused=True)
 
 
 async def resume(tx: Transaction, by: Author, team: str | None = None) -> AccountRecord:
-    """Let paid calls go on again. Raises NotFound, Ended."""
+    """Allow paid calls again. Raises NotFound, AccountEnded."""
     return await _set_paused(tx, by, team, paused=False)
 
 
@@ -58,7 +58,7 @@ async def _check_teams_have_budgets(tx: Transaction) -> None:
     if rows:
         names = ", ".join(row["name"] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
         raise BadValue(
-            f"Without the organisation's budget nothing would bound these teams: {names}. "
-            "Give each a budget, or say that it is unlimited, first.",
+            f"These teams have no budget but the organisation's: {names}. Give each a budget, or "
+            "set unlimited, first.",
             "budget_usd",
         )

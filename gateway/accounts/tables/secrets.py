@@ -1,4 +1,4 @@
-"""What authentication needs to know of the state, whole or since a change."""
+"""The accounts and secrets that authentication keeps in memory: all, or those changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.database.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class SecretRecord:
-    """A secret's digest, whose it is, and until when, if another has taken its place."""
+    """A secret's digest and its key; `valid_until_ms` is set once it is replaced."""
 
     hash: str
     key_id: str
@@ -19,11 +19,10 @@ class SecretRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyringUpdate:
-    """The accounts that changed, and every secret of the keys among them.
+class AccountChanges:
+    """The accounts that changed, with every secret of the keys among them.
 
-    `change` is the number of the latest change it holds. `whole` says that it is
-    everything there is: what it doesn't name is no more.
+    `change` is the number of the latest change included. With `whole`, these are all accounts.
     """
 
     change: int
@@ -32,18 +31,18 @@ class KeyringUpdate:
     secrets: Sequence[SecretRecord] = ()
 
 
-async def load_since(tx: Transaction, change: int) -> KeyringUpdate:
-    """What changed after the change of that number; everything where it is 0.
+async def load_changes(tx: Transaction, change: int) -> AccountChanges:
+    """The changes after that number; all accounts where it is 0.
 
-    Where the state's own number is lower (a backup was restored), everything as well.
-    Costs one small SELECT when nothing changed.
+    Where the state's own number is lower (a backup was restored), all accounts as well. Costs one
+    small SELECT when nothing changed.
     """
     rows = await tx.fetch("SELECT value FROM counters WHERE name = 'changes'")
     latest = int(rows[0]["value"])
     if latest == change != 0:
-        return KeyringUpdate(latest, whole=False)
+        return AccountChanges(latest, whole=False)
     since = change if latest > change else 0
-    # A change of 0 is the organisation as it was laid out, which everything includes.
+    # Change 0 is the organisation as the migration created it.
     accounts = await tx.fetch(
         f"SELECT {COLUMNS} FROM accounts WHERE change > $1 OR $1 = CAST(0 AS BIGINT)", since
     )
@@ -52,7 +51,7 @@ async def load_since(tx: Transaction, change: int) -> KeyringUpdate:
         "JOIN secrets s ON s.key_id = SUBSTR(a.id, 5) WHERE a.level = 'key' AND a.change > $1",
         since,
     )
-    return KeyringUpdate(
+    return AccountChanges(
         change=latest,
         whole=since == 0,
         accounts=[record_of(row) for row in accounts],

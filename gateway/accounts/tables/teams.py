@@ -1,4 +1,4 @@
-"""Teams: made, changed, archived; never renamed, never deleted."""
+"""Teams: create, change, archive. A team is never renamed or deleted."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ async def _check_free(tx: Transaction, name: str) -> None:
         return
     if taken.ended_ms is not None:
         raise AlreadyExists(
-            f"The team {name!r} is archived, and its name stays its own: take another.", "name"
+            f"The team {name!r} is archived, and its name is not free: choose another.", "name"
         )
-    raise AlreadyExists(f"The team {name!r} is there already: update it instead.", "name")
+    raise AlreadyExists(f"The team {name!r} already exists: update it instead.", "name")
 
 
 async def _check_bounded(tx: Transaction, name: str, settings: AccountSettings) -> None:
@@ -109,8 +109,8 @@ async def _check_bounded(tx: Transaction, name: str, settings: AccountSettings) 
         return
     if (await _organisation_limits(tx)).budget_nanos is None:
         raise BadValue(
-            f"Nothing would bound what the team {name!r} spends: give it a budget "
-            "(budget_usd), or say that it is unlimited.",
+            f"The team {name!r} has no budget, and neither has the organisation: set budget_usd, "
+            "or unlimited.",
             "budget_usd",
         )
 

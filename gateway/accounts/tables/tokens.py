@@ -29,13 +29,13 @@ class TokenRecord:
 
     @property
     def team(self) -> str | None:
-        """The team that it is confined to, if it is."""
+        """The team of a team token."""
         return self.role.removeprefix("team:") if self.role.startswith("team:") else None
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token and its secret, this once."""
+    """A new token with its secret, which is shown only once."""
 
     token: TokenRecord
     secret: str
@@ -55,7 +55,7 @@ async def create_token(tx: Transaction, name: str, role: str, by: Author) -> New
         *(made.id, name, role, hash_secret(secret), made.hint, made.created_ms),
     )
     if not added:
-        raise AlreadyExists(f"There is a token {name!r} already: revoke it first.", "name")
+        raise AlreadyExists(f"There is already a token {name!r}: revoke it first.", "name")
     await append(tx, by, "token.create", f"token:{made.id}", {}, {"name": name, "role": role})
     return NewToken(made, secret)
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError, AlreadyExists, BadValue
 from gateway.accounts.rules.organisation_file import OrganisationFile, parse_organisation_file
-from gateway.accounts.tables.apply import Applied, PlanChanged, Rehearsed, Step, apply, rehearse
+from gateway.accounts.tables.apply import Applied, DryRun, PlanChanged, Step, apply, dry_run
 from gateway.accounts.tables.audit import list_audit
 from gateway.accounts.tables.keys import create_key, list_keys, revoke_key, show_key
 from gateway.accounts.tables.organisation import show_organisation
@@ -56,8 +56,8 @@ async def applied(database: Database, text: str, **more: Any) -> Applied:
 
 
 async def rehearsed(database: Database, text: str, **more: Any) -> tuple[Step, ...]:
-    with pytest.raises(Rehearsed) as caught:
-        await change(database, rehearse, read(text), BY, **{"defaults": NO_DEFAULTS, **more})
+    with pytest.raises(DryRun) as caught:
+        await change(database, dry_run, read(text), BY, **{"defaults": NO_DEFAULTS, **more})
     return caught.value.steps
 
 
@@ -192,7 +192,7 @@ async def test_all_of_it_or_nothing(database: Database) -> None:
     [
         ("[teams.design]\nbudget_usd = -1", r"\[teams.design\] budget_usd takes"),
         ("[teams.design]\nbudget_usd = nan", r"\[teams.design\] budget_usd takes"),
-        ("[teams.design]", r"\[teams.design\] Nothing would bound"),
+        ("[teams.design]", r"\[teams.design\] The team .design. has no budget"),
         ("[teams.'a b']\nunlimited = true", r"\[teams.a b\] A team's name"),
         ("[teams.d]\nunlimited = true\n[teams.d.keys.' x']", r"\[teams.d.keys. x\] A key's name"),
         ("[organisation]\nbudget_period = 'year'", r"\[organisation\] budget_period"),

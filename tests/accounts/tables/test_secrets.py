@@ -18,7 +18,7 @@ from gateway.accounts.rules.errors import AccountError
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import create_key, revoke_key, rotate_key, update_key
 from gateway.accounts.tables.organisation import pause, resume, update_organisation
-from gateway.accounts.tables.secrets import KeyringUpdate, load_since
+from gateway.accounts.tables.secrets import AccountChanges, load_changes
 from gateway.accounts.tables.teams import archive_team, create_team, update_team
 from gateway.database.database import Database, Row, StateUnavailable, Transaction, Value
 from gateway.database.migrate import migrate
@@ -156,12 +156,12 @@ async def test_asking_when_nothing_changed_costs_one_statement(database: Databas
     await team_with_key(database)
     authenticator = await loaded(database)
 
-    async def ask(tx: Transaction) -> tuple[KeyringUpdate, int]:
+    async def ask(tx: Transaction) -> tuple[AccountChanges, int]:
         counting = Counting(tx)
-        return await load_since(counting, authenticator.change), counting.statements
+        return await load_changes(counting, authenticator.change), counting.statements
 
     update, statements = await database.read(ask)
-    assert update == KeyringUpdate(authenticator.change, whole=False)
+    assert update == AccountChanges(authenticator.change, whole=False)
     assert statements == 1
 
 
@@ -169,7 +169,7 @@ async def test_only_what_changed_is_read_again(database: Database) -> None:
     await team_with_key(database)
     authenticator = await loaded(database)
     made = await change(database, create_key, "ops", "second", AccountSettings(), BY)
-    update = await look(database, load_since, authenticator.change)
+    update = await look(database, load_changes, authenticator.change)
     assert [account.id for account in update.accounts] == [made.key.account.id]
     assert [secret.hash for secret in update.secrets] == [hash_secret(made.secret)]
 
@@ -180,7 +180,7 @@ async def test_a_read_that_was_overtaken_takes_nothing_back(database: Database) 
     await change(
         database, update_key, made.key.id, lambda _: AccountSettings(Limits(max_in_flight=5)), BY
     )
-    slow = await look(database, load_since, authenticator.change)
+    slow = await look(database, load_changes, authenticator.change)
     await change(database, revoke_key, made.key.id, BY)
     await loaded(database, authenticator)
     authenticator.apply(slow, NOW)
