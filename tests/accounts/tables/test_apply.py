@@ -181,7 +181,7 @@ async def test_a_plan_that_no_longer_holds_is_not_carried_out(database: Database
 
 async def test_all_of_it_or_nothing(database: Database) -> None:
     text = FILE + '[teams.research.keys.late]\nexpires_at = "2001-01-01"'
-    with pytest.raises(BadValue, match=r"\[teams.research.keys.late\] expires_at has passed"):
+    with pytest.raises(BadValue, match=r"\[teams.research.keys.late\] expires_at is in the past"):
         await applied(database, text)
 
     assert await look(database, list_teams) == []
