@@ -26,7 +26,7 @@ from gateway.database.database import Database, Transaction
 from gateway.ledger.rules.budget import OverBudget
 from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 
 INTERVAL_SECONDS = 1.0
 KEPT_MS = 100 * 86_400_000
@@ -177,7 +177,9 @@ class BudgetMonitor:
             return await thresholds.claim(tx, claims, now_ms)
 
         for claimed in await self._database.write(claim, urgent=False):
-            self._metrics.warnings.labels(str(claimed.passed.percent), "passed").inc()
+            self._metrics.counter(families.WARNINGS).labels(
+                str(claimed.passed.percent), "passed"
+            ).inc()
             facts = facts_of(claimed.passed)
             del facts["level"]  # the log's own key; `account` says it too
-            self._log.warn("budget mark passed", id=claimed.id, webhook=claimed.posted, **facts)
+            self._log.warning("budget mark passed", id=claimed.id, webhook=claimed.posted, **facts)

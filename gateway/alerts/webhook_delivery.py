@@ -15,7 +15,7 @@ from gateway.alerts.webhook import TIMEOUT_SECONDS, Undelivered, Webhook
 from gateway.database.database import Database, Transaction
 from gateway.model.units import time_text
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 
 FIRST_WAIT_MS = 1_000
 CLOSE_SECONDS = 2.0
@@ -101,7 +101,7 @@ class WebhookDelivery:
             await self._postpone(url, due, error)
             return
         self._count(due, "delivered")
-        self._log.note("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
+        self._log.info("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
         now_ms = self._now_ms()
         await self._database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
 
@@ -110,7 +110,7 @@ class WebhookDelivery:
         wait_ms = next_wait_ms(due.attempt, self._first_wait_ms) if url else None
         again_ms = None if wait_ms is None else self._now_ms() + wait_ms
         self._count(due, "given_up" if again_ms is None else "failed")
-        self._log.warn(
+        self._log.warning(
             "webhook failed",
             id=due.id,
             host=_host(url),
@@ -121,7 +121,7 @@ class WebhookDelivery:
         await self._database.write(lambda tx: outbox.postpone(tx, due, again_ms))
 
     def _count(self, due: Due, result: str) -> None:
-        self._metrics.warnings.labels(str(due.passed.percent), result).inc()
+        self._metrics.counter(families.WARNINGS).labels(str(due.passed.percent), result).inc()
 
 
 def _host(url: str) -> str | None:

@@ -35,7 +35,7 @@ from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
 from gateway.server.exchange import Disconnected, Exchange
 from gateway.settings import Settings
-from gateway.telemetry.log import EventLog, quiet_servers
+from gateway.telemetry.log import EventLog, silence_library_logs
 from gateway.telemetry.metrics import take_worker_slot
 from gateway.telemetry.request_record import RequestRecord
 from gateway.upstream.rules.catalogue_parser import Listing
@@ -99,7 +99,7 @@ class Gateway:
             upload_seconds=server.upload_seconds,
             drain_bytes=DRAINED_BODIES * self.context.settings.limits.max_body_bytes,
         )
-        self.context.log.about(request_id=exchange.request_id)
+        self.context.log.bind(request_id=exchange.request_id)
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -111,7 +111,7 @@ class Gateway:
         except asyncio.CancelledError:
             await self._refuse(exchange, replace(SHUTTING_DOWN))
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.context.log.fault("a request crashed", error, path=scope["path"])
+            self.context.log.error("a request crashed", error, path=scope["path"])
             await self._refuse(exchange, INTERNAL)
 
     async def _refuse(
@@ -148,11 +148,11 @@ class Gateway:
         with spans.request(f"POST {path}", exchange.headers, facts) as span:
             trace = RequestRecord(exchange.request_id, route, spans, trace_id=spans.trace_id)
             if trace.trace_id:
-                self.context.log.about(trace_id=trace.trace_id)
+                self.context.log.bind(trace_id=trace.trace_id)
             await self._serve_image(exchange, trace)
-            span.note(trace.facts())
+            span.set_attributes(trace.facts())
             if trace.status >= 500:
-                span.failed(trace.code)
+                span.fail(trace.code)
 
     async def _serve_image(self, exchange: Exchange, trace: RequestRecord) -> None:
         self.parts.edits.recorder.begin(trace)
@@ -177,7 +177,7 @@ class Gateway:
             trace.refuse(told)
             await self._refuse(exchange, told, trace)
         except Exception as error:  # noqa: BLE001 - a client never sees a traceback
-            self.context.log.fault("a request crashed", error)
+            self.context.log.error("a request crashed", error)
             trace.refuse(INTERNAL)
             await self._refuse(exchange, INTERNAL, trace)
         finally:
@@ -341,12 +341,12 @@ def create_app(
 
     `metrics_folder` is where several such processes keep their metrics together.
     """
-    quiet_servers()
+    silence_library_logs()
     keep_large_blocks()  # of a worker's process, which no command has begun
     written = log
     if written is None:
         written = EventLog(format=settings.log.format, level=settings.log.level)
-        written.hear_libraries()
+        written.capture_library_logs()
     slot = take_worker_slot(metrics_folder) if metrics_folder else None
     return Gateway(build(settings, written, slot, clock))
 

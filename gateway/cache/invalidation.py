@@ -78,7 +78,7 @@ class Invalidation:
 
         news = await self._database.read(ask)
         for each in news.replaced:
-            await self._results.forget(each.key, each.at_ms)
+            await self._results.drop_local_copy(each.key, each.at_ms)
         self._heard = news.number
         return len(news.replaced)
 

@@ -62,7 +62,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
 
 
 def _note_death(settings: Settings, pid: int, status: int) -> None:
-    _log(settings).warn("a worker has ended and is replaced", pid=pid, exit_status=status)
+    _log(settings).warning("a worker has ended and is replaced", pid=pid, exit_status=status)
 
 
 def connection_limits_of(settings: Settings) -> ConnectionLimits:
@@ -107,7 +107,7 @@ def _warn_where_nobody_can_ask(settings: Settings) -> None:
 def _warn(settings: Settings, text: str) -> None:
     """For who reads the terminal; where lines are asked to be JSON, this is one too."""
     if settings.log.format == "json":
-        _log(settings).warn(" ".join(text.split()))
+        _log(settings).warning(" ".join(text.split()))
     else:
         click.echo(text, err=True)
 
@@ -130,7 +130,7 @@ async def _has_keys(tx: Transaction) -> bool:
 
 def _announce(settings: Settings, url: str) -> None:
     if settings.log.format == "json":
-        _log(settings).note(
+        _log(settings).info(
             f"the gateway serves at {url} until it is told to stop",
             upstream=settings.upstream.base_url,
             state=settings.state.printable_url,

@@ -97,7 +97,7 @@ class CallBudget:
             )
         if settled.overrun_nanos:
             self.metrics.record_overrun(**labels)
-            self.log.warn(
+            self.log.warning(
                 "a call cost more than its ceiling",
                 **labels,
                 cost_usd=usd(cost),

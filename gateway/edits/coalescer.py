@@ -173,9 +173,9 @@ class Coalescer:
     async def _run(self, request: EditRequest, span: Span) -> FlightResult:
         with self.spans.under(span):
             result = await self.buy(request)
-            span.note(span_facts(request, result))
+            span.set_attributes(span_facts(request, result))
             if isinstance(result, Failed):
-                span.failed(result.refusal.code)
+                span.fail(result.refusal.code)
         self._remember(request, result)
         return result
 

@@ -6,7 +6,7 @@ from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Bought, Failed, FlightResult
 from gateway.model.money import NANOS, usd
 from gateway.telemetry.request_record import stages_ms
-from gateway.telemetry.spans import Facts
+from gateway.telemetry.spans import SpanAttributes
 
 
 def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
@@ -26,7 +26,7 @@ def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
     }
 
 
-def span_facts(request: EditRequest, result: FlightResult) -> Facts:
+def span_facts(request: EditRequest, result: FlightResult) -> SpanAttributes:
     settled = result.settled if isinstance(result, Bought | Failed) else None
     return {
         "gateway.request_id": request.request_id,

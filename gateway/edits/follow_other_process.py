@@ -64,7 +64,7 @@ class Follower:
 
     def _take_over(self, request: EditRequest, own: LeaseTransaction, lease: Lease) -> None:
         own.ignored_ids.add(lease.id)
-        self.log.warn(
+        self.log.warning(
             "a flight is taken over from a process without a heartbeat",
             taken_over=lease.request_id,
             fingerprint=request.fingerprint.key,
@@ -82,7 +82,7 @@ class Follower:
                 return stored
             if stored and hidden and stored.entry.created_ms < lease.started_ms:
                 hidden = False  # this machine's copy of an older result hid the new one
-                await self.results.forget(key, lease.started_ms)
+                await self.results.drop_local_copy(key, lease.started_ms)
             elif last_look or clock() >= deadline:
                 return None
             else:  # the owner removes the lease if nothing could be stored

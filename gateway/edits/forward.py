@@ -21,7 +21,7 @@ from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.spans import Spans
 from gateway.upstream.call import Answer, Broken, Payload, Unsent
 from gateway.upstream.client import UpstreamClient
@@ -54,7 +54,9 @@ class Forwarder:
         self._upstream = upstream
         self._metrics = metrics
         for reason in get_args(RetryReason):
-            metrics.upstream_retries.labels(reason)  # at 0, or the first would be in no increase
+            metrics.counter(families.UPSTREAM_RETRIES).labels(
+                reason
+            )  # at 0, or the first would be in no increase
         self._log = log
         self._spans = spans
 
@@ -63,9 +65,9 @@ class Forwarder:
         facts = facts_of_call(order.edit, self._settings.name, self._settings.base_url)
         with self._spans.call(f"{OPERATION} {order.edit.model}", facts) as span:
             call = await self._try(order, permit)
-            span.note(facts_of_settlement(call.settlement))
+            span.set_attributes(facts_of_settlement(call.settlement))
             if isinstance(call, CallFailed):
-                span.failed(call.refusal.code)
+                span.fail(call.refusal.code)
         return call
 
     async def _try(self, order: EditRequest, permit: Permit) -> CallResult:
@@ -90,8 +92,8 @@ class Forwarder:
             )
             if wait is None or not permit.renew():
                 break
-            self._metrics.upstream_retries.labels(call.verdict.reason).inc()
-            self._log.note(
+            self._metrics.counter(families.UPSTREAM_RETRIES).labels(call.verdict.reason).inc()
+            self._log.info(
                 "a call is tried again",
                 reason=call.verdict.reason,
                 attempt=attempt,
@@ -101,7 +103,7 @@ class Forwarder:
 
     async def _attempt(self, order: EditRequest) -> CallResult:
         started, result = time.perf_counter(), "failed"
-        self._metrics.upstream_in_flight.inc()
+        self._metrics.gauge(families.UPSTREAM_IN_FLIGHT).inc()
         try:
             path, payload = _request(order)
             listener = order.broadcast if is_streaming(order.edit) else None
@@ -127,11 +129,11 @@ class Forwarder:
             verdict = retry_policy.verdict_of_broken(broken.why)
             return CallFailed(refusals.refusal_of_break(broken.why), settlement, verdict)
         except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
-            self._log.fault("a call crashed", error)
+            self._log.error("a call crashed", error)
             refusal = refusals.refusal_of_break("failed")
             return CallFailed(refusal, Settlement(cost_nanos=None), retry_policy.INTERNAL_ERROR)
         finally:
-            self._metrics.upstream_in_flight.dec()
+            self._metrics.gauge(families.UPSTREAM_IN_FLIGHT).dec()
             self._metrics.record_call(
                 model=order.edit.model, result=result, seconds=time.perf_counter() - started
             )
@@ -170,7 +172,7 @@ class Forwarder:
     def _refused(self, answer: Answer, settlement: Settlement) -> CallFailed:
         """An answer that is not a 200."""
         if answer.status in refusals.ACCOUNT_STATUSES:
-            self._metrics.account_refusals.inc()
+            self._metrics.counter(families.ACCOUNT_REFUSALS).inc()
         backoff = self._upstream.backoff_seconds
         verdict = retry_policy.verdict_of_answer(
             answer.status,

@@ -61,7 +61,7 @@ class Buyer:
             leader_only = refusal.code in LEADER_ONLY
             return Failed(refusal, FailureScope.LEADER if leader_only else FailureScope.SHARED)
         except Exception as error:  # noqa: BLE001 - followers wait for a result
-            self.log.fault("a flight crashed", error)
+            self.log.error("a flight crashed", error)
             return Failed(INTERNAL)
         finally:
             request.spool.close()

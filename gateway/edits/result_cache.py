@@ -43,7 +43,7 @@ class ResultCache:
         if why_not:
             shared = await asyncio.to_thread(make)
         else:
-            shared, kept = await self.results.keep(make)
+            shared, kept = await self.results.build_and_put(make)
             why_not = "" if kept else f"results-{self.results.failure or 'not-kept'}"
         if not why_not and request.directives.may_replace:
             self.invalidation.replaced(shared.entry.key, shared.entry.created_ms)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 
 Job = Callable[[], Awaitable[None]]
 
@@ -35,7 +35,9 @@ class BackgroundTasks:
 
     def start(self) -> None:
         for name, job in self._jobs.items():
-            self._metrics.failure.labels(f"background_{name}")  # exported as 0 until it crashes
+            self._metrics.counter(families.RECOVERED_FAILURES).labels(
+                f"background_{name}"
+            )  # exported as 0 until it crashes
             task = asyncio.create_task(_run(job), name=name)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
@@ -47,8 +49,10 @@ class BackgroundTasks:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._metrics.failure.labels(f"background_{task.get_name()}").inc()
-            self._log.fault("a background task crashed", error, task=task.get_name())
+            self._metrics.counter(families.RECOVERED_FAILURES).labels(
+                f"background_{task.get_name()}"
+            ).inc()
+            self._log.error("a background task crashed", error, task=task.get_name())
 
 
 async def _run(job: Job) -> None:

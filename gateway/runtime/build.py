@@ -124,7 +124,7 @@ def _upstream(context: Context) -> UpstreamParts:
         keep=stored.save,
         overrides=_model_overrides(context.settings),
         clock=time.monotonic,
-        on_failure=lambda text: log.warn("catalogue", detail=text),
+        on_failure=lambda text: log.warning("catalogue", detail=text),
         on_models=metrics.learn_models,
     )
     return UpstreamParts(client, limiter, catalogue, stored)
@@ -263,7 +263,7 @@ def _coalescer(context: Context, coalescing: CoalescingParts, buyer: Buyer) -> C
         client_wait_seconds=context.settings.server.client_wait_seconds,
         now_ms=context.clock,
         spans=context.spans,
-        on_unattended=lambda request, result: context.log.note(
+        on_unattended=lambda request, result: context.log.info(
             "a flight ended after its client had left", **log_facts(request, result)
         ),
     )

@@ -51,11 +51,11 @@ class GaugeCollector:
     def update_process(self) -> None:
         """Set the gauges of this process from memory."""
         metrics = self.context.metrics
-        metrics.flights.set(self.flights.in_flight)
-        metrics.followers.set(self.flights.followers)
-        metrics.usage_waiting.set(self.recorder.waiting)
-        metrics.usage_lag.set(self.recorder.lag_seconds)
-        metrics.state_up.set(self.readiness.state_up)
+        metrics.gauge(families.FLIGHTS).set(self.flights.in_flight)
+        metrics.gauge(families.FOLLOWERS).set(self.flights.followers)
+        metrics.gauge(families.USAGE_WAITING).set(self.recorder.waiting)
+        metrics.gauge(families.USAGE_LAG).set(self.recorder.lag_seconds)
+        metrics.gauge(families.STATE_UP).set(self.readiness.state_up)
 
     async def update_shared(self) -> None:
         """Ask the state, the results and the disks; a failure of one leaves the others."""
@@ -65,7 +65,9 @@ class GaugeCollector:
             "survey_disks": self._update_disks,
         }
         for name in rounds:
-            self.context.metrics.failure.labels(name)  # exported as 0 until it fails
+            self.context.metrics.counter(families.RECOVERED_FAILURES).labels(
+                name
+            )  # exported as 0 until it fails
         for name, update in rounds.items():
             try:
                 await update()
@@ -82,8 +84,8 @@ class GaugeCollector:
             return await budget_balances(tx, day, zone), await count_reservations(tx, rule)
 
         balances, counts = await self.context.database.read(read)
-        metrics.tell(families.RESERVATIONS_OPEN, {(): counts.open})
-        metrics.tell(families.RESERVATIONS_UNRESOLVED, {(): counts.unresolved})
+        metrics.set_shared(families.RESERVATIONS_OPEN, {(): counts.open})
+        metrics.set_shared(families.RESERVATIONS_UNRESOLVED, {(): counts.unresolved})
         _update_budgets(metrics, balances)
         starts: Gauges = {}
         ends: Gauges = {}
@@ -93,26 +95,30 @@ class GaugeCollector:
                 labels = _labels(metrics, balance)
                 starts[labels] = budget_window.starts_ms / 1000
                 ends[labels] = budget_window.resets_ms / 1000
-        metrics.tell(families.BUDGET_START, starts)
-        metrics.tell(families.BUDGET_END, ends)
+        metrics.set_shared(families.BUDGET_START, starts)
+        metrics.set_shared(families.BUDGET_END, ends)
 
     async def _update_results(self) -> None:
         metrics = self.context.metrics
         metrics.count_cache(self.results.counts())
-        stats = await self.results.stats_here()
-        metrics.tell(families.CACHE_ENTRIES, {(): stats.entries})
-        metrics.tell(families.CACHE_BYTES, {(): stats.bytes})
-        metrics.tell(families.CACHE_MAX_BYTES, {(): self.context.settings.cache.max_bytes})
+        stats = await self.results.local_stats()
+        metrics.set_shared(families.CACHE_ENTRIES, {(): stats.entries})
+        metrics.set_shared(families.CACHE_BYTES, {(): stats.bytes})
+        metrics.set_shared(families.CACHE_MAX_BYTES, {(): self.context.settings.cache.max_bytes})
         ages: Gauges = {}
         if stats.oldest_ms is not None:
             ages[()] = max(0, self.context.clock() - stats.oldest_ms) / 1000
-        metrics.tell(families.CACHE_AGE, ages)
+        metrics.set_shared(families.CACHE_AGE, ages)
 
     async def _update_disks(self) -> None:
         usages = await asyncio.to_thread(_disk_usages, self.context.settings)
         metrics = self.context.metrics
-        metrics.tell(families.DISK_FREE, {(name,): free for name, (free, _) in usages.items()})
-        metrics.tell(families.DISK_SIZE, {(name,): total for name, (_, total) in usages.items()})
+        metrics.set_shared(
+            families.DISK_FREE, {(name,): free for name, (free, _) in usages.items()}
+        )
+        metrics.set_shared(
+            families.DISK_SIZE, {(name,): total for name, (_, total) in usages.items()}
+        )
 
 
 def _update_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
@@ -125,9 +131,9 @@ def _update_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
         limits[labels] += balance.account.limits.budget_nanos or 0
         spent[labels] += balance.spent_nanos
         held[labels] += balance.held_nanos
-    metrics.tell(families.BUDGET_LIMIT, _dollars(limits))
-    metrics.tell(families.BUDGET_SPENT, _dollars(spent))
-    metrics.tell(families.BUDGET_HELD, _dollars(held))
+    metrics.set_shared(families.BUDGET_LIMIT, _dollars(limits))
+    metrics.set_shared(families.BUDGET_SPENT, _dollars(spent))
+    metrics.set_shared(families.BUDGET_HELD, _dollars(held))
 
 
 def _labels(metrics: Metrics, balance: Balance) -> Labels:

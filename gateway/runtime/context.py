@@ -9,7 +9,7 @@ from gateway.database.database import Database
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.spans import Spans
 
 
@@ -27,5 +27,5 @@ class Context:
 
     def on_failure(self, part: str, error: BaseException) -> None:
         """Count and log a failure that was recovered from."""
-        self.metrics.failure.labels(part).inc()
-        self.log.warn("failure", part=part, error=f"{type(error).__name__}: {error}")
+        self.metrics.counter(families.RECOVERED_FAILURES).labels(part).inc()
+        self.log.warning("failure", part=part, error=f"{type(error).__name__}: {error}")

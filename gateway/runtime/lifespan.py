@@ -27,12 +27,12 @@ async def running(parts: Container) -> AsyncIterator[None]:
     await _prepare(parts)
     background = BackgroundTasks(background_jobs(parts), context.metrics, context.log)
     background.start()
-    context.log.note("started", version=VERSION, pid=os.getpid())
+    context.log.info("started", version=VERSION, pid=os.getpid())
     try:
         yield
     finally:
         await _stop(parts, background)
-        context.log.note("stopped", pid=os.getpid())
+        context.log.info("stopped", pid=os.getpid())
 
 
 async def _prepare(parts: Container) -> None:
@@ -68,7 +68,9 @@ async def _stop(parts: Container, background: BackgroundTasks) -> None:
     await _announce_replaced(parts)
     await parts.budgets.monitor.close()
     if unfinished or unwritten:
-        context.log.warn("stopped with calls unfinished", flights=unfinished, unwritten=unwritten)
+        context.log.warning(
+            "stopped with calls unfinished", flights=unfinished, unwritten=unwritten
+        )
     if not (unsettled or unwritten):
         await parts.operation.maintenance.retire()
     await parts.upstream.client.close()

@@ -71,7 +71,7 @@ class StateMaintenance:
             self.context.on_failure("resolving", error)
             return
         if settled:
-            self.context.log.warn(
+            self.context.log.warning(
                 "reservations of a dead process settled",
                 count=len(settled),
                 reservations=[held.id for held in settled],

@@ -41,7 +41,7 @@ class GracefulShutdown:
         self._on_begin()
         self._until = time.monotonic() + self._seconds
         if self.busy:
-            self._log.note("draining", flights=self._in_flight(), at_most_seconds=self._seconds)
+            self._log.info("draining", flights=self._in_flight(), at_most_seconds=self._seconds)
 
     def hurry(self) -> None:
         """Nothing is waited for any longer."""

@@ -1,9 +1,8 @@
-"""The journal: one line per request, and what else is worth knowing. structlog's home.
+"""The log: one line per request, and events of the gateway. The one home of structlog.
 
-JSON where the output is a file or a pipe, readable on a terminal. Secrets, prompts and
-pictures are never given to it. What is written in the course of a request, or of work that it
-has begun, carries the request's id: a retry, a flight that goes on without its client, a
-settlement that is written late.
+JSON where the output is a file or a pipe, readable text on a terminal. Secrets, prompts and
+pictures are never passed to it. Every line written during a request, or by work that the request
+started (a retry, a flight whose client left, a late settlement), carries the request's id.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class EventLog:
-    """Where the gateway writes what it did."""
+    """Writes the events of the gateway as structured lines."""
 
     def __init__(self, *, format: str = "auto", level: str = "info", out: TextIO | None = None):
         stream = out or sys.stderr
         readable = format == "console" or (format == "auto" and stream.isatty())
         self._out = None if readable or LEVELS[level] > LEVELS["info"] else stream
-        """Where lines of requests go as JSON, past structlog's chain."""
+        """Request lines go here as JSON, without structlog's processors."""
         self._lines: list[str] = []
         last: Any = (
             structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -41,31 +40,23 @@ class EventLog:
                 structlog.contextvars.merge_contextvars,
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.dict_tracebacks
-                if not readable
-                else structlog.processors.format_exc_info,
+                structlog.processors.format_exc_info
+                if readable
+                else structlog.processors.dict_tracebacks,
                 last,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         )
 
-    def flush(self) -> None:
-        """Write the lines of requests that wait."""
-        lines, self._lines = self._lines, []
-        if self._out and lines:
-            self._out.write("".join(lines))
-            self._out.flush()
-
-    def about(self, **facts: str) -> None:
-        """What this task, and every one that it begins from now on, is about."""
+    def bind(self, **facts: str) -> None:
+        """Add facts to every later line of this task and of the tasks that it starts."""
         structlog.contextvars.bind_contextvars(**facts)
 
     def request(self, **facts: object) -> None:
-        """The one line of a request that ended.
+        """Write the line of a finished request; `facts` are its whole content.
 
-        `facts` say all of it. As JSON it is written without structlog's chain, which says the
-        same in several times the time, and together with those of requests that end in the same
-        turn of the event loop.
+        JSON lines bypass structlog, which takes several times as long for the same text. Lines of
+        requests that end in the same turn of the event loop are written together.
         """
         if self._out is None:
             self._log.info("request", **facts)
@@ -74,38 +65,45 @@ class EventLog:
         line = {**facts, "event": "request", "level": "info", "timestamp": now}
         self._lines.append(json.dumps(line) + "\n")
         if len(self._lines) > 1:
-            return  # the first of them has seen to it
+            return  # the first line has scheduled the flush
         try:
             asyncio.get_running_loop().call_soon(self.flush)
         except RuntimeError:
-            self.flush()  # nobody would call back
+            self.flush()  # no event loop runs here
 
-    def note(self, event: str, **facts: object) -> None:
+    def flush(self) -> None:
+        """Write the waiting lines of requests."""
+        lines, self._lines = self._lines, []
+        if self._out and lines:
+            self._out.write("".join(lines))
+            self._out.flush()
+
+    def info(self, event: str, **facts: object) -> None:
         self.flush()
         self._log.info(event, **facts)
 
-    def warn(self, event: str, **facts: object) -> None:
+    def warning(self, event: str, **facts: object) -> None:
         self.flush()
         self._log.warning(event, **facts)
 
-    def fault(self, event: str, error: BaseException, **facts: object) -> None:
-        """A fault of our own, with where it happened but without the values in hand."""
+    def error(self, event: str, error: BaseException, **facts: object) -> None:
+        """Write an unexpected error: its type and its stack, without its text or any values."""
         self.flush()
         self._log.error(event, **_facts_of(error), **facts)
 
-    def hear_libraries(self) -> None:
-        """Have what uvicorn and other libraries log, from warnings on, written here too.
+    def capture_library_logs(self) -> None:
+        """Write warnings and errors of uvicorn and other libraries here too.
 
-        It sets the logging of the whole process: for one of our own.
+        This sets up logging for the whole process: call it in a process of the gateway only.
         """
         root = logging.getLogger()
-        root.handlers = [_Hearing(self._log)]
+        root.handlers = [_LibraryHandler(self._log)]
         root.setLevel(logging.WARNING)
         logging.captureWarnings(True)
 
 
-class _Hearing(logging.Handler):
-    """Writes what comes by Python's own logging as lines of the journal."""
+class _LibraryHandler(logging.Handler):
+    """Writes records of Python's logging as lines of the log."""
 
     def __init__(self, log: Any) -> None:
         super().__init__()
@@ -128,10 +126,10 @@ def _facts_of(error: BaseException) -> dict[str, object]:
     return {"error": type(error).__name__, "where": where[-6:]}
 
 
-def quiet_servers() -> None:
-    """Libraries write logs of their own; ours already say it. To be called in each process.
+def silence_library_logs() -> None:
+    """Drop library logs that repeat the gateway's own; call it in each process.
 
-    python-multipart even writes a line for each body that is none, which is refused as such.
+    python-multipart even logs every malformed body, which the gateway refuses as such.
     """
     for name in ("uvicorn.access", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's one home: spans go to a collector by OTLP over HTTP, in batches, off the path."""
+"""Spans sent to a collector by OTLP over HTTP, in batches. The one home of OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.telemetry.spans import Facts, Span, Value
+from gateway.telemetry.spans import Span, SpanAttributes, Value
 
 TRACES_PATH = "/v1/traces"
 EXPORT_SECONDS = 5.0
-"""A stop takes so long where the collector is gone."""
+"""Time-out of an export: the longest delay of a stop if the collector is down."""
 LONGEST_STATE = 512
-"""Characters of a client's tracestate that go upstream, members whole: as many as W3C wants. With
-16,000 an upstream refuses the call, and so the edit of everybody who follows its flight."""
+"""Maximum length of a client's tracestate that is passed upstream, in whole members: W3C's minimum.
+With 16,000 characters an upstream refuses the call, and so fails every follower of the flight."""
 
 
 class OpenTelemetrySpans:
     """A `gateway.telemetry.spans.Spans`.
 
-    `endpoint` is a collector's URL, with or without the path of its traces. `sample_ratio` of the
-    traces that begin here are kept; of others, those that their clients keep.
+    `endpoint` is a collector's URL, with or without the path for traces. `sample_ratio` applies to
+    traces that start here; a client's own sampling decision is kept.
     """
 
     def __init__(
@@ -54,12 +54,14 @@ class OpenTelemetrySpans:
         self._context = TraceContextTextMapPropagator()
 
     @contextmanager
-    def request(self, name: str, headers: Mapping[str, str], facts: Facts) -> Iterator[Span]:
+    def request(
+        self, name: str, headers: Mapping[str, str], attributes: SpanAttributes
+    ) -> Iterator[Span]:
         span = self._tracer.start_span(
             name,
             context=self._context.extract(headers),
             kind=SpanKind.SERVER,
-            attributes=_known(facts),
+            attributes=_known(attributes),
         )
         with _in(span):
             yield _Span(span)
@@ -70,8 +72,8 @@ class OpenTelemetrySpans:
             yield None
 
     @contextmanager
-    def call(self, name: str, facts: Facts) -> Iterator[Span]:
-        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=_known(facts))
+    def call(self, name: str, attributes: SpanAttributes) -> Iterator[Span]:
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=_known(attributes))
         with _in(span):
             yield _Span(span)
 
@@ -81,7 +83,7 @@ class OpenTelemetrySpans:
     @contextmanager
     def under(self, flight: Span) -> Iterator[object]:
         if not isinstance(flight, _Span):
-            raise TypeError("not a span of this tracing")
+            raise TypeError("the span belongs to other tracing")
         with _in(flight.span):
             yield None
 
@@ -106,11 +108,11 @@ class _Span:
     def __init__(self, span: api.Span) -> None:
         self.span = span
 
-    def note(self, facts: Facts) -> None:
-        self.span.set_attributes(_known(facts))
+    def set_attributes(self, attributes: SpanAttributes) -> None:
+        self.span.set_attributes(_known(attributes))
 
-    def failed(self, why: str) -> None:
-        _fail(self.span, why)
+    def fail(self, reason: str) -> None:
+        _fail(self.span, reason)
 
     def link(self) -> None:
         here = api.get_current_span()
@@ -120,7 +122,7 @@ class _Span:
 
 @contextmanager
 def _in(span: api.Span) -> Iterator[None]:
-    """The task is in the span. What it fails with is named, but its text may hold anything."""
+    """Make the span current. A failure is recorded by code or type: its text may hold anything."""
     with api.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -131,13 +133,13 @@ def _in(span: api.Span) -> Iterator[None]:
             raise
 
 
-def _fail(span: api.Span, why: str) -> None:
-    span.set_attribute("error.type", why)
+def _fail(span: api.Span, reason: str) -> None:
+    span.set_attribute("error.type", reason)
     span.set_status(StatusCode.ERROR)
 
 
-def _known(facts: Facts) -> dict[str, Value]:
-    return {name: value for name, value in facts.items() if value is not None}
+def _known(attributes: SpanAttributes) -> dict[str, Value]:
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _with_path(endpoint: str) -> str:

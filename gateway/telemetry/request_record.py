@@ -14,7 +14,7 @@ from gateway.model.errors import Refusal
 from gateway.model.money import NANOS
 from gateway.model.outcome import Outcome
 from gateway.model.rate_status import RateStatus
-from gateway.telemetry.spans import NO_SPANS, Facts, Spans
+from gateway.telemetry.spans import NO_SPANS, SpanAttributes, Spans
 from gateway.wire.response_headers import CacheStatus
 
 Raised = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -109,7 +109,7 @@ class RequestRecord:
         """The client left before its answer. Proxies log this as 499."""
         self.code, self.status, self.outcome = "client_gone", 499, Outcome.REFUSED
 
-    def facts(self) -> Facts:
+    def facts(self) -> SpanAttributes:
         """The attributes of its span, without prompts, pictures and secrets."""
         cost = self.cost_nanos
         return {

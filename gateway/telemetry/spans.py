@@ -1,7 +1,7 @@
-"""What the gateway asks of tracing, and tracing that is off.
+"""What the gateway needs of tracing, and tracing that is off.
 
-A span is a stretch of work, below the one that the task is in. No prompt, picture or secret is
-given to one, nor the text of an error.
+A span covers a stretch of work, as a child of the task's current span. Spans carry no prompt,
+picture, secret or error text.
 """
 
 from __future__ import annotations
@@ -11,62 +11,60 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 Value = str | int | float | bool
-Facts = Mapping[str, Value | None]
-"""By their dotted names; what is None is left out."""
+SpanAttributes = Mapping[str, Value | None]
+"""Attributes by dotted name; None is left out."""
 
 
 class Span(Protocol):
     """One stretch of work."""
 
-    def note(self, facts: Facts) -> None:
-        """Add facts."""
-        ...
+    def set_attributes(self, attributes: SpanAttributes) -> None: ...
 
-    def failed(self, why: str) -> None:
-        """It went wrong; `why` is one of few words."""
+    def fail(self, reason: str) -> None:
+        """Mark the span as failed; `reason` is an error code or a type."""
         ...
 
     def link(self) -> None:
-        """Have this span and the one that the task is in name each other."""
+        """Link this span and the task's current span to each other."""
         ...
 
 
 class Spans(Protocol):
-    """Begins spans. An exception that goes through one makes it a failed one."""
+    """Starts spans. An exception that leaves a span marks it as failed."""
 
     def request(
-        self, name: str, headers: Mapping[str, str], facts: Facts
+        self, name: str, headers: Mapping[str, str], attributes: SpanAttributes
     ) -> AbstractContextManager[Span]:
-        """A request to us, below its client's span if its headers tell of one."""
+        """An incoming request, as a child of the client's span if its headers name one."""
         ...
 
     def stage(self, name: str) -> AbstractContextManager[object]:
-        """Some work of ours."""
+        """Internal work."""
         ...
 
-    def call(self, name: str, facts: Facts) -> AbstractContextManager[Span]:
-        """A call to somebody else."""
+    def call(self, name: str, attributes: SpanAttributes) -> AbstractContextManager[Span]:
+        """An outgoing call."""
         ...
 
     def flight(self, name: str) -> Span:
-        """Begin work that may outlive the span that it is begun in; `under` carries it out."""
+        """Start work that may outlive the current span; enter it with `under`."""
         ...
 
     def under(self, flight: Span) -> AbstractContextManager[object]:
-        """The task is in the flight from here on, and at the end the flight ends."""
+        """Make the flight the task's current span; leaving it ends the flight's span."""
         ...
 
     def outgoing(self) -> Mapping[str, str]:
-        """The headers that tell whom we call of the span that the task is in."""
+        """Headers that name the task's current span to a called server."""
         ...
 
     @property
     def trace_id(self) -> str:
-        """The id of the trace that the task is in, if that is kept; else empty."""
+        """The id of the task's trace if it is sampled; else empty."""
         ...
 
     def close(self) -> None:
-        """Send what waits to be sent; may take a while."""
+        """Send the waiting spans. Blocks."""
         ...
 
 
@@ -76,14 +74,14 @@ class NoSpans:
     trace_id = ""
 
     def request(
-        self, name: str, headers: Mapping[str, str], facts: Facts
+        self, name: str, headers: Mapping[str, str], attributes: SpanAttributes
     ) -> AbstractContextManager[Span]:
         return nullcontext(NO_SPAN)
 
     def stage(self, name: str) -> AbstractContextManager[object]:
         return _NOTHING
 
-    def call(self, name: str, facts: Facts) -> AbstractContextManager[Span]:
+    def call(self, name: str, attributes: SpanAttributes) -> AbstractContextManager[Span]:
         return nullcontext(NO_SPAN)
 
     def flight(self, name: str) -> Span:
@@ -100,10 +98,10 @@ class NoSpans:
 
 
 class _NoSpan:
-    def note(self, facts: Facts) -> None:
+    def set_attributes(self, attributes: SpanAttributes) -> None:
         return
 
-    def failed(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         return
 
     def link(self) -> None:

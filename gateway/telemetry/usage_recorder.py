@@ -1,7 +1,7 @@
-"""`record`: the last stage of every request, whatever came of it.
+"""`record`: the last stage of every request, whatever its outcome.
 
-The meters and the journal at once; usage rows in batches, off the request's path. A crash
-loses at most a batch of those, and never money: what was paid is in the ledger already.
+Metrics and the log are written at once, usage rows in batches off the request's path. A crash loses
+at most a batch of usage rows, and never money: payments are in the ledger already.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gateway.model.caller import Caller
 from gateway.model.money import usd
 from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.request_record import RequestRecord, stages_ms
 
 FLUSH_SECONDS = 0.1
@@ -29,14 +29,14 @@ MOST_WAITING = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A request as its usage row has it, or would have it now while it is `running`."""
+    """A request's usage row; while the request is `running`, as it would be now."""
 
     row: usage.UsageRow
     running: bool
 
 
 class UsageRecorder:
-    """Takes down how requests ended."""
+    """Records finished requests."""
 
     def __init__(
         self,
@@ -54,72 +54,72 @@ class UsageRecorder:
         self._now_ms = now_ms
         self._running: dict[str, RequestRecord] = {}
         self._waiting: dict[str, usage.UsageRow] = {}
-        """By request; a row waits until it is known to be written."""
+        """By request id; a row stays until its write has succeeded."""
 
-    def begin(self, trace: RequestRecord) -> None:
-        """A request that will be recorded when it has ended."""
-        self._running[trace.request_id] = trace
+    def begin(self, record: RequestRecord) -> None:
+        """Register a request that will be recorded once it has finished."""
+        self._running[record.request_id] = record
 
     def find(self, request_id: str, key_id: str) -> Recorded | None:
-        """A request of this key that is under way here, or whose row is not known to be written."""
-        trace, row = self._running.get(request_id), self._waiting.get(request_id)
-        if trace and trace.caller and trace.caller.key_id == key_id:
-            return Recorded(_row(trace, trace.caller, self._now_ms(), self._zone), running=True)
+        """A request of this key that runs in this process, or whose row is not yet written."""
+        record, row = self._running.get(request_id), self._waiting.get(request_id)
+        if record and record.caller and record.caller.key_id == key_id:
+            return Recorded(_row(record, record.caller, self._now_ms(), self._zone), running=True)
         return Recorded(row, running=False) if row and row.key_id == key_id else None
 
-    def record(self, trace: RequestRecord) -> None:
-        """One finished request. Never waits."""
-        self._running.pop(trace.request_id, None)
-        caller, seconds = trace.caller, trace.seconds
+    def record(self, record: RequestRecord) -> None:
+        """Record a finished request. Never blocks."""
+        self._running.pop(record.request_id, None)
+        caller, seconds = record.caller, record.seconds
         self._metrics.record_request(
-            request_id=trace.request_id,
-            route=trace.route,
-            model=trace.model,
+            request_id=record.request_id,
+            route=record.route,
+            model=record.model,
             team=caller.team if caller else "",
             key_id=caller.key_id if caller else "",
-            outcome=trace.outcome,
-            code=trace.code,
+            outcome=record.outcome,
+            code=record.code,
             seconds=seconds,
-            waited_seconds=trace.waited_seconds,
-            references=trace.references,
-            body_bytes=trace.body_bytes,
-            saved_nanos=trace.saved_nanos,
-            cause=trace.cause,
-            trace_id=trace.trace_id,
+            waited_seconds=record.waited_seconds,
+            references=record.references,
+            body_bytes=record.body_bytes,
+            saved_nanos=record.saved_nanos,
+            cause=record.cause,
+            trace_id=record.trace_id,
         )
-        self._log.request(**_line(trace, seconds))
+        self._log.request(**_line(record, seconds))
         if caller:
-            self._queue(trace, caller)
+            self._queue(record, caller)
 
-    def _queue(self, trace: RequestRecord, caller: Caller) -> None:
+    def _queue(self, record: RequestRecord, caller: Caller) -> None:
         if len(self._waiting) >= MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
-            self._metrics.failure.labels("usage_lost").inc()
-        row = _row(trace, caller, self._now_ms(), self._zone)
+            self._metrics.counter(families.RECOVERED_FAILURES).labels("usage_lost").inc()
+        row = _row(record, caller, self._now_ms(), self._zone)
         self._waiting[row.request_id] = row
 
     @property
     def waiting(self) -> int:
-        """How many rows are not written yet."""
+        """Number of rows not yet written."""
         return len(self._waiting)
 
     @property
     def lag_seconds(self) -> float:
-        """The age of the oldest row that is not written yet; 0 where there is none."""
+        """Age of the oldest row not yet written; 0 if there is none."""
         oldest = next(iter(self._waiting.values()), None)
         return max(0, self._now_ms() - oldest.at_ms) / 1000 if oldest else 0.0
 
     async def run(self) -> None:
-        """Write batches for ever."""
+        """Write batches until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> bool:
-        """Write what waits; False where the state could not be reached and it still waits.
+        """Write the waiting rows; False if the state is unavailable and they still wait.
 
-        What comes meanwhile is left to the next time: under steady traffic there would always be
-        a row or two more, and a batch of those costs as much as one of fifty.
+        Rows that arrive meanwhile are left to the next call: under steady traffic there is always
+        one more, and a batch of one costs as much as a batch of fifty.
         """
         left = len(self._waiting)
         while left > 0 and self._waiting:
@@ -128,14 +128,14 @@ class UsageRecorder:
             try:
                 await self._write(rows)
             except StateUnavailable:
-                self._metrics.failure.labels("usage").inc()
+                self._metrics.counter(families.RECOVERED_FAILURES).labels("usage").inc()
                 return False
             for row in rows:
                 self._waiting.pop(row.request_id, None)
         return True
 
     async def _write(self, rows: Sequence[usage.UsageRow]) -> None:
-        """Write a batch; a row that the state refuses is given up, and never holds up others."""
+        """Write a batch. A row that the state rejects is dropped and does not block the others."""
 
         async def write(tx: Transaction) -> int:
             return await usage.record(tx, rows, day_of(self._now_ms(), self._zone))
@@ -144,64 +144,64 @@ class UsageRecorder:
             await self._database.write(write, urgent=False)
         except StateUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one row holds, the others are sound
+        except Exception as error:  # noqa: BLE001 - one bad row must not block the others
             if len(rows) == 1:
-                self._metrics.failure.labels("usage_lost").inc()
-                self._log.fault("a usage row was refused", error, request_id=rows[0].request_id)
+                self._metrics.counter(families.RECOVERED_FAILURES).labels("usage_lost").inc()
+                self._log.error("a usage row was rejected", error, request_id=rows[0].request_id)
                 return
             middle = len(rows) // 2
             await self._write(rows[:middle])
             await self._write(rows[middle:])
 
 
-def _line(trace: RequestRecord, seconds: float) -> dict[str, object]:
-    caller = trace.caller
+def _line(record: RequestRecord, seconds: float) -> dict[str, object]:
+    caller = record.caller
     line: dict[str, object] = {
-        "request_id": trace.request_id,
-        "trace_id": trace.trace_id or None,
-        "route": trace.route,
-        "outcome": trace.outcome.value,
-        "status": trace.status,
-        "code": trace.code or None,
+        "request_id": record.request_id,
+        "trace_id": record.trace_id or None,
+        "route": record.route,
+        "outcome": record.outcome.value,
+        "status": record.status,
+        "code": record.code or None,
         "team": caller.team if caller else None,
         "key_id": caller.key_id if caller else None,
-        "model": trace.model or None,
-        "fingerprint": trace.fingerprint or None,
-        "references": trace.references or None,
-        "body_bytes": trace.body_bytes or None,
-        "cost_usd": None if trace.cost_nanos is None else usd(trace.cost_nanos),
-        "estimated": trace.estimated or None,
-        "saved_usd": usd(trace.saved_nanos) if trace.saved_nanos else None,
-        "upstream_request_id": trace.upstream_request_id or None,
+        "model": record.model or None,
+        "fingerprint": record.fingerprint or None,
+        "references": record.references or None,
+        "body_bytes": record.body_bytes or None,
+        "cost_usd": None if record.cost_nanos is None else usd(record.cost_nanos),
+        "estimated": record.estimated or None,
+        "saved_usd": usd(record.saved_nanos) if record.saved_nanos else None,
+        "upstream_request_id": record.upstream_request_id or None,
         "ms": round(seconds * 1000, 2),
-        "stages_ms": stages_ms(trace.stages),
+        "stages_ms": stages_ms(record.stages),
     }
     return {name: value for name, value in line.items() if value is not None}
 
 
-def _row(trace: RequestRecord, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.UsageRow:
+def _row(record: RequestRecord, caller: Caller, now_ms: int, zone: ZoneInfo) -> usage.UsageRow:
     return usage.UsageRow(
-        id=trace.request_id.replace("req_", "use_", 1),
+        id=record.request_id.replace("req_", "use_", 1),
         at_ms=now_ms,
         day=day_of(now_ms, zone),
-        request_id=trace.request_id,
+        request_id=record.request_id,
         team=caller.team,
         key_id=caller.key_id,
-        model=trace.model,
-        outcome=trace.outcome,
-        status=trace.status,
-        route=trace.route,
-        cause=cast(usage.Cause, trace.cause),
-        saved_nanos=trace.saved_nanos,
-        code=trace.code,
-        paid_by_team=trace.paid_by if trace.paid_by != caller.team else "",
+        model=record.model,
+        outcome=record.outcome,
+        status=record.status,
+        route=record.route,
+        cause=cast(usage.Cause, record.cause),
+        saved_nanos=record.saved_nanos,
+        code=record.code,
+        paid_by_team=record.paid_by if record.paid_by != caller.team else "",
         owner=caller.owner,
         cost_centre=caller.cost_centre,
         tags=caller.tags,
-        fingerprint=trace.fingerprint,
-        aside=trace.extra_digest,
-        uncacheable=trace.uncacheable,
-        asked=trace.asked,
-        took_us=round(trace.seconds * 1_000_000),
-        stages={name: round(spent * 1_000_000) for name, spent in trace.stages.items()},
+        fingerprint=record.fingerprint,
+        aside=record.extra_digest,
+        uncacheable=record.uncacheable,
+        asked=record.asked,
+        took_us=round(record.seconds * 1_000_000),
+        stages={name: round(spent * 1_000_000) for name, spent in record.stages.items()},
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from gateway.telemetry.log import EventLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, families
 from gateway.upstream.rules import refusals
 from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue, Place
@@ -109,7 +109,7 @@ class UpstreamLimiter:
         if entered.place is Place.REFUSED:
             raise refusals.refusal_of_full_queue()
         if entered.place is Place.SLOT:
-            self._metrics.queue_seconds.observe(0)
+            self._metrics.histogram(families.QUEUE_SECONDS).observe(0)
             return False
         started = time.perf_counter()
         try:
@@ -119,7 +119,7 @@ class UpstreamLimiter:
                 self.release_slot()
             raise
         finally:
-            self._metrics.queue_seconds.observe(time.perf_counter() - started)
+            self._metrics.histogram(families.QUEUE_SECONDS).observe(time.perf_counter() - started)
             if not turn.done():
                 self._queue.leave_queue(team, turn)
                 self._show_queue()
@@ -138,7 +138,7 @@ class UpstreamLimiter:
         self._show_queue()
 
     def _show_queue(self) -> None:
-        self._metrics.queue_waiting.set(self._queue.waiting)
+        self._metrics.gauge(families.QUEUE_WAITING).set(self._queue.waiting)
 
     # --- the circuit ------------------------------------------------------------------
 
@@ -156,11 +156,11 @@ class UpstreamLimiter:
     def record_result(self, ticket: int, failure: str) -> None:
         """Count a call for the circuit; `failure` is the upstream's code, or empty."""
         if failure and self._circuit.failed(ticket, time.monotonic(), failure):
-            self._metrics.circuit_opened.inc()
-            self._log.warn("the circuit opened: no calls are made for a while", why=failure)
+            self._metrics.counter(families.CIRCUIT_OPENED).inc()
+            self._log.warning("the circuit opened: no calls are made for a while", why=failure)
         elif not failure and self._circuit.succeeded(ticket):
-            self._log.note("the circuit closed: the upstream answers again")
-        self._metrics.circuit_open.set(self._circuit.is_open)
+            self._log.info("the circuit closed: the upstream answers again")
+        self._metrics.gauge(families.CIRCUIT_OPEN).set(self._circuit.is_open)
 
 
 class Permit:

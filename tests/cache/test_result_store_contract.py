@@ -37,7 +37,7 @@ class Bench:
             content = bytearray(await (await obstore.get_async(self.bucket, key)).bytes_async())
             content[-1] ^= 1
             await obstore.put_async(self.bucket, key, content)
-            await self.results.forget(key)
+            await self.results.drop_local_copy(key)
         else:
             for file in self.folder.glob("??/*.val"):
                 content = bytearray(file.read_bytes())
@@ -107,14 +107,14 @@ async def test_a_result_is_made_in_a_thread_and_kept(bench: Bench, body: bytes) 
         threads.add(threading.current_thread().name)
         return Stored(entry, body)
 
-    assert await bench.results.keep(make) == ((entry, body), True)
+    assert await bench.results.build_and_put(make) == ((entry, body), True)
     assert threading.current_thread().name not in threads
     assert await bench.results.get(entry.key) == (entry, body)
 
 
 async def test_a_result_is_made_where_no_store_works(unreachable: ResultStore) -> None:
     stored = Stored(entry_of(LARGE), LARGE)
-    assert await unreachable.keep(lambda: stored) == (stored, False)
+    assert await unreachable.build_and_put(lambda: stored) == (stored, False)
     assert unreachable.failure
 
 
@@ -123,7 +123,7 @@ async def test_what_goes_wrong_in_making_a_result_is_no_trouble_of_the_store(ben
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await bench.results.keep(make)
+        await bench.results.build_and_put(make)
     assert bench.results.failure is None
 
 
@@ -166,7 +166,7 @@ async def test_deleting_what_is_not_there_succeeds(bench: Bench) -> None:
 
 async def test_an_announced_refresh_does_not_drop_the_new_result(bench: Bench) -> None:
     await bench.results.put(entry_of(LARGE), LARGE)
-    assert await bench.results.forget("v1-00", older_than_ms=NOW_MS)
+    assert await bench.results.drop_local_copy("v1-00", older_than_ms=NOW_MS)
     assert await bench.results.get("v1-00")
 
 

@@ -22,7 +22,7 @@ LIBRARIES = """
 import logging, sys, warnings
 from gateway.telemetry.log import EventLog
 log = EventLog(format=sys.argv[1], level="info")
-log.hear_libraries()
+log.capture_library_logs()
 log = logging.getLogger("uvicorn.error")
 log.info("not worth it")
 log.warning("worth it: %s", 7)
@@ -157,7 +157,7 @@ async def test_requests_that_end_together_are_written_together_and_before_what_c
     assert Counted.writes == 1
 
     log.request(request_id="three")
-    log.note("later")
+    log.info("later")
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line.get("request_id", line["event"]) for line in lines] == [
         "one", "two", "three", "later"

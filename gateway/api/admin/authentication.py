@@ -74,7 +74,7 @@ class AdminAuthenticator:
 
     def _failed(self, exchange: Exchange) -> None:
         """Written without the token, which may be a right one of somewhere else."""
-        self._log.warn(
+        self._log.warning(
             "admin token refused", address=exchange.address, request_id=exchange.request_id
         )
         self._throttle.failed(exchange.address, self._now_ms())

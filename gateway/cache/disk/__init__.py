@@ -1,8 +1,8 @@
-"""Results on the local disk (`disk:PATH`): diskcache's one home.
+"""Results on the local disk (`disk:PATH`).
 
-`store` is the store itself; `access` runs its calls in threads (`lane`); `index` and `files`
-are the rows and the bodies, `opening` makes them; `reading` decides whether an entry may be
-served; `upkeep` keeps the bounds.
+`store` is the store itself. `index` holds the rows and `body_files` the bodies; `index_access` runs
+work on them in threads. `entry_reader` decides whether an entry may be served, `eviction` which
+entries make room, `maintenance` does the rest in the background.
 """
 
 from gateway.cache.disk.store import DiskStore

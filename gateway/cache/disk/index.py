@@ -1,13 +1,13 @@
-"""The index of the disk's results: rows of a diskcache, and the files that they name.
+"""The index of results on disk: one connection to the SQLite file in the folder.
 
-diskcache gives the tables, their counters and a connection per thread. Its own reads and
-writes are not used: a read that keeps access times takes a write lock, a write keeps its
-bound only roughly, and neither says why it failed. Here a read only reads, and a write is
-one short transaction. A body is written before its row and removed after it: a crash leaves
-a file that no row names, never a row without its whole file.
+The gateway owns this index. Its tables have the form that diskcache 5 gave them, since folders of
+version 0.1 were written through diskcache: such a folder is opened as it is. ARCHITECTURE.md says
+why diskcache itself is not used.
 
-A header lies in the column `tag`, so that listing headers reads no bodies. Every method
-blocks, and raises sqlite3.Error or OSError.
+A read takes no write lock, and a write is one short transaction. A body is written before its row
+and removed after it: a crash leaves a file without a row, never a row without its whole file. The
+entry is in the column `tag`, so listing entries reads no bodies. Every method blocks, and raises
+sqlite3.Error or OSError.
 """
 
 from __future__ import annotations
@@ -15,40 +15,56 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import diskcache
-
-from gateway.cache.disk.files import BodyFiles, Written
+from gateway.cache.disk.body_files import BodyFiles
 from gateway.cache.disk.generation_counters import GenerationCounters
+from gateway.cache.rules.entry import encode
+from gateway.model.entry import Entry
 
-INLINE_BELOW_BYTES = 16_384
-"""Smaller bodies lie in the index: measured, a file's read is as fast from here on."""
 INDEX = "cache.db"
-MARKS = "marks"
-_SETTINGS: Mapping[str, object] = {
-    "eviction_policy": "none",
-    "cull_limit": 0,
-    "statistics": 0,
-    "disk_min_file_size": INLINE_BELOW_BYTES,
-    "sqlite_auto_vacuum": 2,
-    "sqlite_cache_size": -1024,
-    "sqlite_journal_size_limit": 16_777_216,
-    "sqlite_mmap_size": 0,  # a mapped index that someone truncates would kill the process
-    "sqlite_synchronous": 1,
-    "sqlite_trusted_schema": 0,
-}
-_INDEXES = (
-    "CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time)",
-    "CREATE INDEX IF NOT EXISTS Cache_store_time ON Cache (store_time)",
-    "CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL",
+GENERATIONS = "marks"
+_PRAGMAS = """
+PRAGMA auto_vacuum = 2;
+PRAGMA journal_mode = WAL;
+PRAGMA journal_size_limit = 16777216;
+PRAGMA synchronous = 1;
+PRAGMA cache_size = -1024;
+PRAGMA trusted_schema = 0;
+PRAGMA mmap_size = 0;
+"""
+"""No memory map: truncating a mapped file kills the processes that map it."""
+_TABLES = """
+CREATE TABLE IF NOT EXISTS Settings (key TEXT NOT NULL UNIQUE, value);
+INSERT OR IGNORE INTO Settings VALUES ('count', 0), ('size', 0);
+CREATE TABLE IF NOT EXISTS Cache (
+    rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL,
+    access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0,
+    mode INTEGER DEFAULT 0, filename TEXT, value BLOB
+);
+CREATE UNIQUE INDEX IF NOT EXISTS Cache_key_raw ON Cache (key, raw);
+CREATE INDEX IF NOT EXISTS Cache_expire_time ON Cache (expire_time);
+CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time);
+CREATE INDEX IF NOT EXISTS Cache_store_time ON Cache (store_time);
+CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL;
+CREATE TRIGGER IF NOT EXISTS Settings_count_insert AFTER INSERT ON Cache
+BEGIN UPDATE Settings SET value = value + 1 WHERE key = 'count'; END;
+CREATE TRIGGER IF NOT EXISTS Settings_count_delete AFTER DELETE ON Cache
+BEGIN UPDATE Settings SET value = value - 1 WHERE key = 'count'; END;
+CREATE TRIGGER IF NOT EXISTS Settings_size_insert AFTER INSERT ON Cache
+BEGIN UPDATE Settings SET value = value + NEW.size WHERE key = 'size'; END;
+CREATE TRIGGER IF NOT EXISTS Settings_size_update AFTER UPDATE ON Cache
+BEGIN UPDATE Settings SET value = value + NEW.size - OLD.size WHERE key = 'size'; END;
+CREATE TRIGGER IF NOT EXISTS Settings_size_delete AFTER DELETE ON Cache
+BEGIN UPDATE Settings SET value = value - OLD.size WHERE key = 'size'; END;
+"""
+_SELECT = (
+    "SELECT rowid, CAST(key AS BLOB), CAST(tag AS BLOB), CAST(mode AS INTEGER),"
+    " CAST(filename AS BLOB), size + ifnull(length(value), 0) + ifnull(length(tag), 0)"
 )
-_COLUMNS = (
-    "rowid, CAST(key AS BLOB), CAST(tag AS BLOB), CAST(mode AS INTEGER), CAST(filename AS BLOB)"
-)
-"""As bytes: of a damaged row, text may be no text, and could not be read at all."""
+"""Text as bytes: a damaged row may hold invalid UTF-8, which could not be read as text."""
 _UPSERT = """
 INSERT INTO Cache (key, raw, store_time, expire_time, access_time, tag, size, mode, filename, value)
 VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -57,208 +73,179 @@ ON CONFLICT (key, raw) DO UPDATE SET
     access_time = excluded.access_time, tag = excluded.tag, size = excluded.size,
     mode = excluded.mode, filename = excluded.filename, value = excluded.value
 """
-_DELETE_SAME = """
+_DELETE_UNCHANGED = """
 DELETE FROM Cache
 WHERE rowid = ? AND CAST(filename AS BLOB) IS ? AND CAST(tag AS BLOB) IS ?
 """
 
 
-class Row(NamedTuple):
-    """An entry as the index has it: nothing in it is to be trusted before it is decoded."""
+class IndexRow(NamedTuple):
+    """A row as the index holds it: untrusted until it is decoded."""
 
     rowid: int
     key: object
     header: object
     mode: object
     filename: object
+    bytes: int
     value: object = None
 
 
-class Moments(NamedTuple):
-    """When an entry was stored, runs out, and was last used, in unix seconds."""
-
-    stored: float
-    expires: float
-    used: float
-
-
 class Index:
-    """One process's way into a folder of results, which any number of processes may share."""
+    """A connection to the index of a folder, for one thread at a time."""
 
     def __init__(self, folder: Path, busy_seconds: float) -> None:
-        """Raises sqlite3.DatabaseError where the index can't be read."""
+        """Raises sqlite3.DatabaseError if the index is unreadable."""
         self._file = folder / INDEX
-        # SQLite gives its log the permissions of the database's own file. One that is there
-        # is never opened: to close it would drop the locks of this process's connections.
+        # SQLite gives its log the permissions of the database file. An existing file is not
+        # opened here: closing it would drop the locks of this process's other connections.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._file.chmod(0o600)
-        self._cache = diskcache.Cache(
-            str(folder), timeout=busy_seconds, disk=BodyFiles, **_SETTINGS
+        self.files = BodyFiles(folder)
+        self.generations = GenerationCounters(folder / GENERATIONS)
+        self._connection = sqlite3.connect(
+            self._file, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
-        self.files: BodyFiles = self._cache.disk
-        for statement in _INDEXES:
-            self._sql(statement)
-        self._page_bytes = self._pragma("page_size")
-        self._identity = self._file.stat().st_ino
-        self.marks = GenerationCounters(folder / MARKS)
+        self._sql = self._connection.execute
+        try:
+            self._connection.executescript(_PRAGMAS)
+            if not self._sql(
+                "SELECT 1 FROM sqlite_master WHERE name = 'Cache_filename'"
+            ).fetchone():
+                self._connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+            self._page_bytes = self._pragma("page_size")
+            self._inode = self._file.stat().st_ino
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def in_place(self) -> bool:
-        """Is this still the folder's index? Not after someone deleted or replaced it."""
+        """Is this still the folder's index? False once the file was deleted or replaced."""
         try:
-            return self._file.stat().st_ino == self._identity
+            return self._file.stat().st_ino == self._inode
         except FileNotFoundError:
             return False
 
-    def find(self, key: str) -> Row | None:
-        rows = self._sql(
-            f"SELECT {_COLUMNS}, CAST(value AS BLOB) FROM Cache WHERE key = ? AND raw = 1",  # noqa: S608
-            (key,),
-        ).fetchall()
-        return Row(*rows[0]) if rows else None
+    @property
+    def in_transaction(self) -> bool:
+        """True if a transaction could not be rolled back: the connection is to be closed."""
+        return self._connection.in_transaction
 
-    def after(self, rowid: int, limit: int) -> list[Row]:
-        """The next rows, in the order of their ids, without bodies."""
-        select = f"SELECT {_COLUMNS} FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
-        return [Row(*row) for row in self._sql(select, (rowid, limit))]
+    def find(self, key: str) -> IndexRow | None:
+        select = f"{_SELECT}, CAST(value AS BLOB) FROM Cache WHERE key = ? AND raw = 1"
+        row = self._sql(select, (key,)).fetchone()
+        return IndexRow(*row) if row else None
 
-    def insert(self, key: str, header: bytes, written: Written, moments: Moments) -> None:
-        """Keep a body that has been written under its key, in place of any other."""
+    def list_after(self, rowid: int, limit: int) -> list[IndexRow]:
+        """The next rows in the order of their ids, without bodies."""
+        return self._rows("WHERE rowid > ? ORDER BY rowid LIMIT ?", rowid, limit)
+
+    def expired(self, now: float, limit: int) -> list[IndexRow]:
+        return self._rows("WHERE expire_time <= ? ORDER BY expire_time LIMIT ?", now, limit)
+
+    def least_recently_used(self, limit: int) -> list[IndexRow]:
+        return self._rows("ORDER BY access_time LIMIT ?", limit)
+
+    def insert(self, entry: Entry, body: bytes, used: float) -> None:
+        """Store a result, in place of any under its key; `used` is the time of last use."""
+        header = encode(entry).encode("ascii")
+        times = (entry.created_ms / 1000, entry.expires_ms / 1000, used)
+        location = self.files.write(body)
         try:
-            with self._transaction() as sql:
-                old = sql(
-                    "SELECT CAST(filename AS BLOB) FROM Cache WHERE key = ? AND raw = 1", (key,)
+            with self._transaction():
+                old = self._sql(
+                    "SELECT CAST(filename AS BLOB) FROM Cache WHERE key = ? AND raw = 1",
+                    (entry.key,),
                 ).fetchall()
-                sql(_UPSERT, (key, *moments, header, *written))
+                self._sql(_UPSERT, (entry.key, *times, header, *location))
         except BaseException:
-            self._unlink([written.filename])
+            self._unlink([location.filename])
             raise
         if old:
-            self.marks.change(key.encode())
+            self.generations.change(entry.key.encode())
         self._unlink(filename for (filename,) in old)
 
-    def remove(self, rows: Sequence[Row]) -> int:
-        """Delete rows, unless they hold something else by now; how many were deleted."""
-        gone: list[Row] = []
-        with self._transaction() as sql:
+    def remove(self, rows: Iterable[IndexRow]) -> list[IndexRow]:
+        """Delete the rows that are unchanged since they were read; returns those deleted."""
+        removed: list[IndexRow] = []
+        with self._transaction():
             for row in rows:
-                if sql(_DELETE_SAME, (row.rowid, row.filename, row.header)).rowcount:
-                    gone.append(row)
-        for row in gone:
+                if self._sql(_DELETE_UNCHANGED, (row.rowid, row.filename, row.header)).rowcount:
+                    removed.append(row)
+        for row in removed:
             if isinstance(row.key, bytes):
-                self.marks.change(row.key)
-        self._unlink(row.filename for row in gone)
-        return len(gone)
+                self.generations.change(row.key)
+        self._unlink(row.filename for row in removed)
+        return removed
 
-    def touch(self, used: Iterable[tuple[str, float]]) -> None:
-        """Note when entries were last used, in unix seconds."""
+    def record_uses(self, uses: Iterable[tuple[str, float]]) -> None:
+        """Write times of last use, in unix seconds."""
         update = "UPDATE Cache SET access_time = ?2 WHERE key = ?1 AND raw = 1 AND access_time < ?2"
-        with self._transaction() as sql:
-            for key, moment in used:
-                sql(update, (key, moment))
-
-    def expire(self, now: float, limit: int) -> int:
-        """Delete up to `limit` entries that have run out; how many those were."""
-        select = (
-            "SELECT rowid, CAST(filename AS BLOB), 0 FROM Cache"
-            " WHERE expire_time <= ? ORDER BY expire_time LIMIT ?"
-        )
-        return self._drop(select, (now, limit), 1)
-
-    def evict(self, needed_bytes: int, limit: int) -> int:
-        """Delete what was used least recently until `needed_bytes` are free, or `limit` are."""
-        select = (
-            "SELECT rowid, CAST(filename AS BLOB),"
-            " size + ifnull(length(value), 0) + ifnull(length(tag), 0)"
-            " FROM Cache ORDER BY access_time LIMIT ?"
-        )
-        return self._drop(select, (limit,), needed_bytes)
+        with self._transaction():
+            for use in uses:
+                self._sql(update, use)
 
     def used_bytes(self) -> int:
-        """Bytes of the bodies' files and of the index's pages in use."""
-        return self._setting("size") + self._index_bytes()
+        """Bytes of the body files and of the used pages of the index."""
+        pages = self._pragma("page_count") - self._pragma("freelist_count")
+        return self._total("size") + pages * self._page_bytes
 
     def count(self) -> int:
-        return self._setting("count")
+        return self._total("count")
 
     def oldest(self) -> float | None:
-        """When the oldest entry was stored, in unix seconds."""
+        """Storage time of the oldest entry, in unix seconds."""
         oldest = self._sql("SELECT min(store_time) FROM Cache").fetchone()[0]
         return oldest if isinstance(oldest, float) else None
 
     def shrink(self, pages: int) -> bool:
-        """Give so many unused pages of the index back to the file system, if it has them."""
+        """Return unused pages to the file system; False if there are fewer than `pages`."""
         spare = self._pragma("freelist_count") >= pages
         if spare:
-            # A plain execute steps this pragma once, and each step frees one page.
-            self._cache._con.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
+            # `execute` steps this pragma once, and each step frees one page.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
         return spare
 
-    def sweep(self, folder: str, unix_seconds: float) -> int:
-        """Remove a sub-folder's files from before a moment that no row names; how many."""
+    def remove_orphans(self, folder: str, unix_seconds: float) -> int:
+        """Remove files of a sub-folder that were written before then and have no row."""
         known = "SELECT 1 FROM Cache WHERE filename = ?"
         old = self.files.older_than(folder, unix_seconds)
-        orphans = [name for name in old if not self._sql(known, (name,)).fetchall()]
+        orphans = [name for name in old if not self._sql(known, (name,)).fetchone()]
         self._unlink(orphans)
         return len(orphans)
 
     def close(self) -> None:
-        """Close the calling thread's connection."""
-        self._cache.close()
+        self._connection.close()
 
-    def _drop(self, select: str, values: tuple[object, ...], needed_bytes: int) -> int:
-        gone: list[tuple[int, object]] = []
-        freed = 0
-        with self._transaction() as sql:
-            for rowid, filename, size in sql(select, values).fetchall():
-                if freed >= needed_bytes:
-                    break
-                sql("DELETE FROM Cache WHERE rowid = ?", (rowid,))
-                gone.append((rowid, filename))
-                freed += size
-        self._unlink(filename for _, filename in gone)
-        return len(gone)
+    def _rows(self, condition: str, *values: float) -> list[IndexRow]:
+        return [IndexRow(*row) for row in self._sql(f"{_SELECT} FROM Cache {condition}", values)]
 
     def _unlink(self, filenames: Iterable[object]) -> None:
-        """Files of rows that are gone; one that can't be removed now is left to the sweep."""
+        """Remove body files; a file that cannot be removed now becomes an orphan."""
         for filename in filenames:
             with contextlib.suppress(OSError):
                 self.files.remove(filename)
 
-    def _setting(self, key: str) -> int:
-        rows = self._sql("SELECT value FROM Settings WHERE key = ?", (key,)).fetchall()
-        if not rows or not isinstance(rows[0][0], int):
+    def _total(self, key: str) -> int:
+        row: Sequence[object] | None = self._sql(
+            "SELECT value FROM Settings WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None or not isinstance(row[0], int):
             raise sqlite3.DataError(f"the index has lost its {key}")
-        return int(rows[0][0])
-
-    def _index_bytes(self) -> int:
-        used_pages = self._pragma("page_count") - self._pragma("freelist_count")
-        return used_pages * self._page_bytes
+        return row[0]
 
     def _pragma(self, name: str) -> int:
         return int(self._sql(f"PRAGMA {name}").fetchone()[0])
 
-    def _sql(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Run on this thread's connection; diskcache has no public name for it."""
-        cursor: sqlite3.Cursor = self._cache._sql(statement, values)
-        return cursor
-
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """One write transaction. diskcache's own loses why a transaction failed."""
+    def _transaction(self) -> Iterator[None]:
         self._sql("BEGIN IMMEDIATE")
         try:
-            yield self._sql
+            yield
             self._sql("COMMIT")
         except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        """SQLite may have done it already, where the disk is full; closing does it too."""
-        try:
-            if self._cache._con.in_transaction:
+            if self._connection.in_transaction:  # SQLite itself rolls back on a full disk
                 self._sql("ROLLBACK")
-        except sqlite3.Error:
-            self._cache.close()
+            raise

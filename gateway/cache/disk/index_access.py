@@ -1,114 +1,112 @@
-"""The way to the index: opened when first needed, used in threads, opened anew when lost."""
+"""Access to the index: runs work in threads with time-outs, and replaces a lost index."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sqlite3
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from gateway.cache.disk.bounded_executor import BoundedExecutor
+from gateway.cache.disk.generation_counters import GenerationCounters
 from gateway.cache.disk.index import Index
 from gateway.cache.disk.opening import is_corrupt, open_index, set_aside
-from gateway.cache.result_store import StoreFailure
+from gateway.cache.result_store import StoreError, StoreFailure
 
 Result = TypeVar("Result")
 Work = Callable[[Index], Result]
 
 READERS = 4
 WRITERS = 1
-"""SQLite has one writer at a time anyway; waiting in line is quicker than its busy retries."""
+"""SQLite has one writer at a time: waiting in line is quicker than its busy retries."""
+CLOSE_SECONDS = 2.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class DiskStoreError(Exception):
-    """The store could not do what it was asked; `failure` says why."""
-
-    def __init__(self, failure: StoreFailure, reason: object) -> None:
-        super().__init__(str(reason))
-        self.failure = failure
-
-
 class IndexAccess:
-    """Runs work on the index, each piece with a time-out. Every method raises StoreFault."""
+    """Runs work on a folder's index. `read` and `write` raise StoreError."""
 
-    def __init__(self, folder: Path, timeout_seconds: float, damaged: Callable[[], None]) -> None:
-        """`damaged` is called for an index that had to be given up."""
+    def __init__(self, folder: Path, timeout_seconds: float, on_damage: Callable[[], None]) -> None:
+        """`on_damage` is called once for an index that was set aside."""
         self._folder = folder
         self._timeout_seconds = timeout_seconds
-        self._damaged = damaged
+        self._on_damage = on_damage
         self._readers = BoundedExecutor("results-read", READERS)
         self._writers = BoundedExecutor("results-write", WRITERS)
-        self._opening = threading.Lock()
-        self._index: Index | None = None
-        self._thread = threading.local()
+        self._idle: list[Index] = []
+        self._epoch = 0
+        """Connections taken in an earlier epoch are closed when they come back."""
+        self._generations: GenerationCounters | None = None
 
     async def read(self, work: Work[Result], patience: float = 1) -> Result:
         """Run work that takes no write lock, for at most `patience` time-outs."""
         return await self._run(self._readers, work, patience)
 
     async def write(self, work: Work[Result], patience: float = 1) -> Result:
-        """Run work that writes; one piece at a time, in the order asked for."""
+        """Run work that writes; one piece at a time, in the order of the calls."""
         return await self._run(self._writers, work, patience)
 
-    def mark_of(self, key: str) -> bytes:
-        """The mark of a key now, at once; empty where it is not known."""
-        return self._index.marks.read(key) if self._index else b""
+    def generation_of(self, key: str) -> bytes:
+        """The generation of a key, without blocking; empty if it is unknown."""
+        return self._generations.read(key) if self._generations else b""
 
-    async def renew(self) -> None:
-        """Let go of an index that was deleted or replaced under our feet."""
-        index = self._index
-        if index is not None and not await self.read(lambda _: index.in_place):
-            self._index = None
+    async def close_replaced(self) -> None:
+        """Close connections to an index that was deleted, or replaced by another process."""
+        if not await self.read(lambda index: index.in_place):
+            self._close_idle()
 
     async def close(self) -> None:
-        await self._readers.close(self._leave)
-        await self._writers.close(self._leave)
+        self._readers.close()
+        with contextlib.suppress(OSError):  # closed already, or the disk hangs
+            await self._writers.run(self._close_idle, CLOSE_SECONDS)
+        self._writers.close()
 
-    async def _run(self, lane: BoundedExecutor, work: Work[Result], patience: float) -> Result:
+    async def _run(self, threads: BoundedExecutor, work: Work[Result], patience: float) -> Result:
         try:
-            return await lane.run(partial(self._in_thread, work), self._timeout_seconds * patience)
+            timeout_seconds = self._timeout_seconds * patience
+            return await threads.run(partial(self._with_index, work), timeout_seconds)
         except (sqlite3.Error, OSError) as error:
-            raise DiskStoreError(failure_of(error), error) from error
+            raise StoreError(failure_of(error), error) from error
 
-    def _in_thread(self, work: Work[Result]) -> Result:
-        index = self._index or self._open()
-        if getattr(self._thread, "index", index) is not index:
-            self._thread.index.close()
-        self._thread.index = index
+    def _with_index(self, work: Work[Result]) -> Result:
+        epoch, index = self._epoch, self._take()
         try:
             return work(index)
         except sqlite3.DatabaseError as error:
             if is_corrupt(error):
-                self._give_up(index)
+                self._close_idle()
+                if set_aside(self._folder, index):
+                    self._on_damage()
             raise
+        finally:
+            if epoch == self._epoch and not index.in_transaction:
+                self._idle.append(index)
+            else:
+                index.close()
 
-    def _open(self) -> Index:
-        with self._opening:
-            if self._index is None:
-                self._index, was_damaged = open_index(self._folder, self._timeout_seconds / 2)
-                if was_damaged:
-                    self._damaged()
-            return self._index
+    def _take(self) -> Index:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            index, was_damaged = open_index(self._folder, self._timeout_seconds / 2)
+            self._generations = index.generations
+            if was_damaged:
+                self._on_damage()
+            return index
 
-    def _give_up(self, index: Index) -> None:
-        with self._opening:
-            if self._index is index:
-                set_aside(self._folder, index)
-                self._index = None
-                self._damaged()
-
-    def _leave(self) -> None:
-        if hasattr(self._thread, "index"):
-            self._thread.index.close()
+    def _close_idle(self) -> None:
+        self._epoch += 1
+        idle, self._idle = self._idle, []
+        for index in idle:
+            index.close()
 
 
 def failure_of(error: sqlite3.Error | OSError) -> StoreFailure:
-    """What a failure is called in metrics."""
+    """The failure that metrics count for an error."""
     if isinstance(error, TimeoutError):
         return StoreFailure.TIMEOUT
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Opening a folder's index, and putting a damaged one aside: by one process at a time."""
+"""Opening a folder's index, and setting a damaged one aside; by one process at a time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.cache.disk.files import make_private_folder
+from gateway.cache.disk.body_files import make_private_folder
 from gateway.cache.disk.index import INDEX, Index
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def open_index(folder: Path, busy_seconds: float) -> tuple[Index, bool]:
-    """The folder's index, made where there is none, or made anew where it is damaged.
+    """A connection to the folder's index, which is created if missing, replaced if damaged.
 
-    True where it was damaged: it is renamed, and the files that it knew will be swept.
+    True if it was damaged: it is renamed, and its body files become orphans.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     make_private_folder(folder)
-    with _alone(folder):
+    with _locked(folder):
         try:
             return Index(folder, busy_seconds), False
         except sqlite3.DatabaseError as error:
@@ -32,11 +32,13 @@ def open_index(folder: Path, busy_seconds: float) -> tuple[Index, bool]:
         return Index(folder, busy_seconds), True
 
 
-def set_aside(folder: Path, index: Index) -> None:
-    """Take a damaged index out of use, unless another process has done so already."""
-    with _alone(folder):
-        if index.in_place:
-            _rename(folder)
+def set_aside(folder: Path, index: Index) -> bool:
+    """Rename a damaged index; False if another thread or process has done so already."""
+    with _locked(folder):
+        if not index.in_place:
+            return False
+        _rename(folder)
+        return True
 
 
 def _rename(folder: Path) -> None:
@@ -46,13 +48,13 @@ def _rename(folder: Path) -> None:
 
 
 def is_corrupt(error: BaseException) -> bool:
-    """Does SQLite say that the index itself is damaged?"""
+    """Does SQLite report that the index itself is damaged?"""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: opening and setting aside are done by one process at a time."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, between threads and processes."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

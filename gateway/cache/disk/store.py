@@ -1,8 +1,7 @@
-"""Results on the local disk, for any number of processes of one machine.
+"""Results on the local disk, shared by any number of processes of one machine.
 
-The event loop never waits for the disk: calls run in threads, each with a time-out, and what
-did not work is a miss. A hit only reads; when entries were last used is gathered in memory
-and written in batches, some seconds late.
+The event loop never waits for the disk: work runs in threads, each call with a time-out, and a
+failed read is a miss. A hit only reads; times of last use are written in batches, seconds later.
 """
 
 from __future__ import annotations
@@ -10,38 +9,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from gateway.cache.disk.index import Index, Moments, Row
-from gateway.cache.disk.index_access import DiskStoreError, IndexAccess, Work
-from gateway.cache.disk.maintenance import BATCH, Maintenance
-from gateway.cache.disk.memory import MemoryCache
-from gateway.cache.disk.read_entry import Damage, Seen, entry_of, look
+from gateway.cache.disk.entry_reader import VerifiedFiles, decode_row, read_result
+from gateway.cache.disk.eviction import BATCH, Eviction
+from gateway.cache.disk.index import Index, IndexRow
+from gateway.cache.disk.index_access import IndexAccess, Work
+from gateway.cache.disk.maintenance import Maintenance
+from gateway.cache.disk.memory_cache import MemoryCache
 from gateway.cache.result_store import (
     Counts,
     Matches,
     Progress,
+    StoreCounter,
     Stored,
+    StoreError,
     StoreFailure,
     StoreStats,
-    StoreUnavailable,
-    Tally,
     Verified,
+    or_unavailable,
 )
 from gateway.cache.rules.entry import DamagedEntry, encode, may_serve
 from gateway.model.entry import Entry
 
-Result = TypeVar("Result")
-
 LISTED = 500
 CHECKED = 16
 PATIENCE = 15
-"""A step of a listing, purge or check may take so many time-outs."""
+"""Time-outs allowed to one step of a listing, purge or check."""
 INDEX_BYTES = 131_072
-"""Room for an index that knows one entry."""
+"""Room for an index with one entry."""
 
 
 def _now_ms() -> int:
@@ -49,7 +47,7 @@ def _now_ms() -> int:
 
 
 class DiskStore:
-    """The store that `disk:PATH` names: a `cache.result_store.ResultStore`."""
+    """The store of `disk:PATH`: a `cache.result_store.ResultStore`."""
 
     def __init__(
         self,
@@ -59,25 +57,21 @@ class DiskStore:
         now_ms: Callable[[], int] = _now_ms,
         memory_bytes: int = 0,
     ) -> None:
-        """Touches nothing yet; keeps up to `memory_bytes` of what is asked for often in memory.
-
-        Raises ValueError for a path that diskcache would change.
-        """
-        if "$" in str(folder):
-            raise ValueError(f"the results' folder {folder} may not have a $ in its name")
+        """Touches nothing yet. Up to `memory_bytes` of frequent results are kept in memory."""
         self._max_bytes = max_bytes
         self._now_ms = now_ms
-        self._tally = Tally()
-        self._seen = Seen()
-        path = Path(folder).absolute()
-        self._access = IndexAccess(path, timeout_seconds, partial(self._tally.count, "damaged"))
-        self._upkeep = Maintenance(self._access, self._tally, max_bytes, now_ms)
-        self._hot = MemoryCache(memory_bytes)
+        self._counter = StoreCounter()
+        self._verified = VerifiedFiles()
+        count_damaged = partial(self._counter.count, "damaged")
+        self._access = IndexAccess(Path(folder).absolute(), timeout_seconds, count_damaged)
+        self._eviction = Eviction(self._counter, max_bytes, now_ms)
+        self._maintenance = Maintenance(self._access, self._eviction, self._counter, now_ms)
+        self._memory = MemoryCache(memory_bytes)
         self._task: asyncio.Task[None] | None = None
         self._renewals = set[asyncio.Task[Stored | None]]()
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._upkeep.run(), name="upkeep of results")
+        self._task = asyncio.create_task(self._maintenance.run(), name="maintenance of results")
 
     async def close(self) -> None:
         for renewal in self._renewals:
@@ -85,183 +79,165 @@ class DiskStore:
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._attempt("upkeep", self._access.write(self._upkeep.flush), None)
+        write_uses = self._access.write(self._eviction.write_uses)
+        await self._counter.attempt("maintenance", write_uses, None)
         await self._access.close()
 
-    async def tend(self) -> None:
-        """One round of upkeep and one sweep, now; otherwise they run in the background."""
-        await self._upkeep.round()
-        await self._upkeep.sweep()
+    async def maintain(self) -> None:
+        """Run one round of maintenance and one sweep now, instead of in the background."""
+        await self._maintenance.round()
+        await self._maintenance.sweep()
 
     async def get(self, key: str) -> Stored | None:
-        mark, now_ms = self._access.mark_of(key), self._now_ms()
-        hot = self._hot.find(key, mark)
-        if hot and may_serve(hot.entry, now_ms):
-            if self._hot.is_due(key):
-                self._renewals.add(renewal := asyncio.create_task(self._read(key, mark, now_ms)))
+        generation, now_ms = self._access.generation_of(key), self._now_ms()
+        found = self._memory.find(key, generation)
+        if found and may_serve(found.entry, now_ms):
+            if self._memory.should_renew(key):
+                renewal = asyncio.create_task(self._read(key, generation, now_ms))
+                self._renewals.add(renewal)
                 renewal.add_done_callback(self._renewals.discard)
-            return hot
-        return await self._read(key, mark, now_ms)
+            return found
+        return await self._read(key, generation, now_ms)
 
-    async def _read(self, key: str, mark: bytes, now_ms: int) -> Stored | None:
-        reading: Work[Stored | Damage | None] = partial(
-            look, seen=self._seen, key=key, now_ms=now_ms
+    async def _read(self, key: str, generation: bytes, now_ms: int) -> Stored | None:
+        reading: Work[Stored | IndexRow | None] = partial(
+            read_result, verified=self._verified, key=key, now_ms=now_ms
         )
-        found = await self._attempt("get", self._access.read(reading), None)
-        if isinstance(found, Damage):
-            await self._attempt("delete", self._discard([found.row]), None)
+        found = await self._counter.attempt("get", self._access.read(reading), None)
+        if isinstance(found, IndexRow):
+            await self._counter.attempt("delete", self._delete_damaged([found]), None)
             return None
         if found:
-            self._upkeep.used(key)
-            self._hot.note(key, mark, found)
+            self._maintenance.record_use(key)
+            self._memory.add_read(key, generation, found)
         return found
 
     async def put(self, entry: Entry, body: bytes) -> bool:
-        writing = partial(self._write, stored=Stored(entry, body))
-        return await self._attempt("put", self._access.write(writing), False)
+        return await self._attempt_write("put", partial(self._write, stored=Stored(entry, body)))
 
-    async def keep(self, make: Callable[[], Stored]) -> tuple[Stored, bool]:
-        made: list[Stored] = []
+    async def build_and_put(self, build: Callable[[], Stored]) -> tuple[Stored, bool]:
+        built: list[Stored] = []
 
         def write(index: Index) -> bool:
-            made.append(make())
-            return self._write(index, made[0])
+            built.append(build())
+            return self._write(index, built[0])
 
-        kept = await self._attempt("put", self._access.write(write), False)
-        return made[0] if made else await asyncio.to_thread(make), kept
+        stored = await self._attempt_write("put", write)
+        return built[0] if built else await asyncio.to_thread(build), stored
 
     async def delete(self, key: str) -> bool:
-        return await self._attempt("delete", self._access.write(partial(_delete, key=key)), False)
+        return await self._attempt_write("delete", partial(_delete, key=key, older_than_ms=None))
 
-    async def forget(self, key: str, older_than_ms: int | None = None) -> bool:
-        forgetting = partial(_forget, key=key, older_than_ms=older_than_ms)
-        return await self._attempt("delete", self._access.write(forgetting), False)
+    async def drop_local_copy(self, key: str, older_than_ms: int | None = None) -> bool:
+        deleting = partial(_delete, key=key, older_than_ms=older_than_ms)
+        return await self._attempt_write("delete", deleting)
 
     async def entries(self) -> AsyncIterator[Entry]:
         async for rows in self._batches(LISTED):
             for row in rows:
                 with contextlib.suppress(DamagedEntry):  # a get or a check deletes it
-                    yield entry_of(row)
+                    yield decode_row(row)
 
     async def purge(self, matches: Matches) -> int:
         purged = 0
         async for rows in self._batches(LISTED):
             sorting = partial(_sort, rows=rows, matches=matches)
-            matching, damaged = await self._ask(self._access.read(sorting, PATIENCE))
-            await self._ask(self._discard(damaged))
+            matching, damaged = await or_unavailable(self._access.read(sorting, PATIENCE))
+            await or_unavailable(self._delete_damaged(damaged))
             for start in range(0, len(matching), BATCH):
                 removing = partial(Index.remove, rows=matching[start : start + BATCH])
-                purged += await self._ask(self._access.write(removing, PATIENCE))
+                purged += len(await or_unavailable(self._access.write(removing, PATIENCE)))
         return purged
 
     async def verify(self, progress: Progress) -> Verified:
         total = (await self.stats()).entries
         checked = damaged = 0
         async for rows in self._batches(CHECKED):
-            found = await self._ask(self._access.read(partial(_check, rows=rows), PATIENCE))
-            damaged += await self._ask(self._discard(found))
+            checking = partial(_find_damaged, rows=rows)
+            found = await or_unavailable(self._access.read(checking, PATIENCE))
+            damaged += await or_unavailable(self._delete_damaged(found))
             checked += len(rows)
             progress(checked, max(total, checked))
         return Verified(checked, damaged)
 
     async def stats(self) -> StoreStats:
-        return await self._ask(self._access.read(_stats, PATIENCE))
+        return await or_unavailable(self._access.read(_stats, PATIENCE))
 
-    async def stats_here(self) -> StoreStats:
+    async def local_stats(self) -> StoreStats:
         return await self.stats()
 
     def counts(self) -> Counts:
-        return self._tally.counts()
+        return self._counter.counts()
 
     @property
     def failure(self) -> StoreFailure | None:
-        return self._tally.failure
+        return self._counter.failure
+
+    async def _attempt_write(self, operation: str, work: Work[bool]) -> bool:
+        return await self._counter.attempt(operation, self._access.write(work), False)
 
     def _write(self, index: Index, stored: Stored) -> bool:
         entry, body = stored
-        header = encode(entry).encode("ascii")
-        size = len(header) + len(body)
+        size = len(encode(entry)) + len(body)
         if size + INDEX_BYTES > self._max_bytes:
-            raise DiskStoreError(StoreFailure.TOO_LARGE, f"{size} bytes are more than it may hold")
-        self._upkeep.make_room(index, size)
-        moments = Moments(entry.created_ms / 1000, entry.expires_ms / 1000, self._now_ms() / 1000)
-        index.insert(entry.key, header, index.files.store(body, False), moments)
-        self._upkeep.make_room(index, 0)  # the index has grown, and others write as well
+            raise StoreError(StoreFailure.TOO_LARGE, f"{size} bytes exceed the store's limit")
+        self._eviction.make_room(index, size)
+        index.insert(entry, body, self._now_ms() / 1000)
+        self._eviction.make_room(index)  # the index has grown, and other processes write too
         return True
 
-    async def _discard(self, rows: list[Row]) -> int:
-        """Delete damaged rows; how many of them were still there."""
+    async def _delete_damaged(self, rows: list[IndexRow]) -> int:
+        """Delete damaged rows and return how many still existed."""
         if not rows:
             return 0
-        removed = await self._access.write(partial(Index.remove, rows=rows))
-        self._tally.count("damaged", removed)
+        removed = len(await self._access.write(partial(Index.remove, rows=rows)))
+        self._counter.count("damaged", removed)
         return removed
 
-    async def _batches(self, limit: int) -> AsyncIterator[list[Row]]:
+    async def _batches(self, limit: int) -> AsyncIterator[list[IndexRow]]:
         last = 0
         while True:
-            following = partial(Index.after, rowid=last, limit=limit)
-            rows = await self._ask(self._access.read(following, PATIENCE))
+            following = partial(Index.list_after, rowid=last, limit=limit)
+            rows = await or_unavailable(self._access.read(following, PATIENCE))
             if not rows:
                 return
             yield rows
             last = rows[-1].rowid
 
-    async def _attempt(self, act: str, call: Awaitable[Result], otherwise: Result) -> Result:
-        """What a call gives, or `otherwise` where it fails, which is counted."""
-        try:
-            result = await call
-        except DiskStoreError as fault:
-            self._tally.failed(act, fault.failure)
-            return otherwise
-        self._tally.worked(act)
-        return result
 
-    async def _ask(self, call: Awaitable[Result]) -> Result:
-        try:
-            return await call
-        except DiskStoreError as fault:
-            raise StoreUnavailable(f"the results on disk: {fault.failure}, {fault}") from fault
-
-
-def _delete(index: Index, key: str) -> bool:
+def _delete(index: Index, key: str, older_than_ms: int | None) -> bool:
+    """Delete the entry of a key, unless it was created at `older_than_ms` or later."""
     while row := index.find(key):
+        with contextlib.suppress(DamagedEntry):
+            if older_than_ms is not None and decode_row(row).created_ms >= older_than_ms:
+                break
         index.remove([row])
     return True
 
 
-def _forget(index: Index, key: str, older_than_ms: int | None) -> bool:
-    row = index.find(key)
-    if row is None:
-        return True
-    with contextlib.suppress(DamagedEntry):
-        if older_than_ms is not None and entry_of(row).created_ms >= older_than_ms:
-            return True
-    return index.remove([row]) == 1 or _forget(index, key, older_than_ms)
-
-
-def _sort(index: Index, rows: list[Row], matches: Matches) -> tuple[list[Row], list[Row]]:
-    """Those that match, and those that are damaged."""
-    matching: list[Row] = []
-    damaged: list[Row] = []
+def _sort(
+    index: Index, rows: list[IndexRow], matches: Matches
+) -> tuple[list[IndexRow], list[IndexRow]]:
+    """The matching rows, and the damaged ones."""
+    matching: list[IndexRow] = []
+    damaged: list[IndexRow] = []
     for row in rows:
         try:
-            if matches(entry_of(row)):
+            if matches(decode_row(row)):
                 matching.append(row)
         except DamagedEntry:
             damaged.append(row)
     return matching, damaged
 
 
-def _check(index: Index, rows: list[Row]) -> list[Row]:
-    """The rows whose entries are damaged, every body read."""
+def _find_damaged(index: Index, rows: list[IndexRow]) -> list[IndexRow]:
+    """The rows whose entries are damaged; reads every body."""
     keys = (str(row.key, "utf-8", "replace") for row in rows if isinstance(row.key, bytes))
-    found = (look(index, None, key, now_ms=0) for key in keys)
-    return [damage.row for damage in found if isinstance(damage, Damage)]
+    found = (read_result(index, None, key, now_ms=0) for key in keys)
+    return [row for row in found if isinstance(row, IndexRow)]
 
 
 def _stats(index: Index) -> StoreStats:
     oldest = index.oldest()
-    return StoreStats(
-        index.count(), index.used_bytes(), None if oldest is None else int(oldest * 1000)
-    )
+    oldest_ms = None if oldest is None else int(oldest * 1000)
+    return StoreStats(index.count(), index.used_bytes(), oldest_ms)

@@ -1,29 +1,19 @@
-"""Names in labels, bounded: a gateway that lives for years must not grow a series a name."""
+"""Bounded label values: the number of series does not grow without limit."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 OTHER = "other"
 
 
 class BoundedLabels:
-    """The names of one kind that are told apart: at most so many, every other one is `other`."""
+    """Label values of one kind: at most `most` names, every other name is `other`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._known: set[str] = set()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._known
-
-    def learn(self, names: Iterable[str]) -> None:
-        """These exist: they may stand in labels, while there is room."""
-        for name in names:
-            self.known(name)
-
     def known(self, name: str) -> str:
-        """The label's value for a name that exists: itself while there is room."""
+        """The label of a name that exists: the name itself while there is room."""
         if name in self._known:
             return name
         if not name or name == OTHER or len(self._known) >= self._most:
@@ -32,5 +22,5 @@ class BoundedLabels:
         return name
 
     def if_known(self, name: str) -> str:
-        """The label's value for a name that need not exist: it takes nobody's place."""
+        """The label of a name that may not exist; it takes up no room."""
         return name if name in self._known else OTHER

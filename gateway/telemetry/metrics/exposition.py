@@ -1,4 +1,4 @@
-"""Making meters of families, and showing them as Prometheus reads them."""
+"""The instruments of all families, and their exposition in Prometheus's formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 
-from gateway.telemetry.metrics.families import Family
+from gateway.telemetry.metrics.families import FAMILIES, Family
 from gateway.telemetry.metrics.shared_gauges import SharedGauges
 from gateway.telemetry.metrics.worker_slots import SlotFiles, WorkerSlot
 
@@ -26,8 +26,9 @@ OPENMETRICS = "application/openmetrics-text"
 
 
 class _Remembering(MetricWrapperBase):
-    """Finds a series again by its labels as they are given; the library makes texts of them
-    and takes a lock first, every time.
+    """Finds a series by its labels in one look-up.
+
+    The library converts every label to text and takes a lock first.
     """
 
     def labels(self, *values: object, **named: object) -> Self:
@@ -52,52 +53,47 @@ class _Histogram(_Remembering, Histogram):
 
 
 class Exposition:
-    """The meters of one process, and what is shown: with a `seat`, those of all workers.
+    """The instruments of one process; with a `slot`, the values of all workers are exposed.
 
-    A process that serves alone also shows itself (memory, CPU, open files, collections), and
-    exemplars; prometheus-client can do neither for several.
+    Without a slot, the process's own metrics (memory, CPU, open files, collections) and
+    exemplars are exposed too; prometheus-client supports neither for several processes.
     """
 
-    def __init__(self, seat: WorkerSlot | None) -> None:
+    def __init__(self, slot: WorkerSlot | None) -> None:
         disable_created_metrics()  # they double the series, and Prometheus does not read them
-        self._seat = seat  # held for as long as this process serves
-        self._own = CollectorRegistry()
-        self._shown = CollectorRegistry() if seat else self._own
-        self.told = SharedGauges()
-        self._shown.register(self.told)
-        if seat:
-            self._shown.register(SlotFiles(seat.folder))
+        self._slot = slot  # its lock is held as long as this process serves
+        own = CollectorRegistry()
+        self._exposed = CollectorRegistry() if slot else own
+        self.shared = SharedGauges()
+        self._exposed.register(self.shared)
+        if slot:
+            self._exposed.register(SlotFiles(slot.folder))
         else:
-            ProcessCollector(registry=self._own)
-            PlatformCollector(registry=self._own)
-            GCCollector(registry=self._own)
-
-    def counter(self, family: Family) -> Counter:
-        return _Counter(family.name, family.meaning, family.labels, registry=self._own)
-
-    def gauge(self, family: Family) -> Gauge:
-        """A gauge of this process's own; what is told has no such gauge."""
-        mode = family.merging
-        if mode is None:
-            raise ValueError(f"{family.name} is told")
-        return Gauge(
-            family.name, family.meaning, family.labels, registry=self._own, multiprocess_mode=mode
-        )
-
-    def histogram(self, family: Family) -> Histogram:
-        return _Histogram(
-            family.name,
-            family.meaning,
-            family.labels,
-            buckets=family.buckets,
-            registry=self._own,
-        )
+            ProcessCollector(registry=own)
+            PlatformCollector(registry=own)
+            GCCollector(registry=own)
+        self.counters = {row: _counter(row, own) for row in FAMILIES if row.kind == "counter"}
+        self.histograms = {row: _histogram(row, own) for row in FAMILIES if row.kind == "histogram"}
+        self.gauges = {row: _gauge(row, own) for row in FAMILIES if row.merging}
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """The metrics in the form that the `Accept` header asks for, and its content type.
+        """The metrics in the format that the `Accept` header asks for, and its content type.
 
         Exemplars are part of OpenMetrics only.
         """
-        # The library's own reading of the header raises on some of what can stand in it.
+        # The library's own parsing of the header raises on some values.
         encode, content_type = choose_encoder(OPENMETRICS if OPENMETRICS in accept else "")
-        return encode(self._shown), content_type
+        return encode(self._exposed), content_type
+
+
+def _counter(row: Family, registry: CollectorRegistry) -> Counter:
+    return _Counter(row.name, row.meaning, row.labels, registry=registry)
+
+
+def _histogram(row: Family, registry: CollectorRegistry) -> Histogram:
+    return _Histogram(row.name, row.meaning, row.labels, buckets=row.buckets, registry=registry)
+
+
+def _gauge(row: Family, registry: CollectorRegistry) -> Gauge:
+    mode = row.merging or "livesum"
+    return Gauge(row.name, row.meaning, row.labels, registry=registry, multiprocess_mode=mode)

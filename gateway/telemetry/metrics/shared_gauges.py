@@ -1,7 +1,7 @@
-"""Gauges that are read of what all processes share, and told as they were last read.
+"""Gauges read from what all processes share, exposed as last read.
 
-They belong to no process: whichever is asked answers for all. What is gone from one reading to
-the next (a team that was archived) is gone from the metrics as well.
+They belong to no process: any of them answers for all. A series that is absent from a reading (an
+archived team) disappears from the metrics.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from prometheus_client.registry import Collector
 from gateway.telemetry.metrics.families import Family
 
 Series = Mapping[tuple[str, ...], float]
-"""Values by those of the labels, in the family's order."""
+"""Values by label values, in the family's order of labels."""
 
 
 class SharedGauges(Collector):
-    """The last reading of each family; one that was never read has no series."""
+    """The last reading of each family; a family that was never read has no series."""
 
     def __init__(self) -> None:
-        self._series: dict[str, tuple[Family, Series]] = {}
+        self._series: dict[Family, Series] = {}
 
-    def tell(self, family: Family, series: Series) -> None:
-        """From now on these are the family's series, and no others."""
-        self._series = {**self._series, family.name: (family, series)}
+    def set(self, family: Family, series: Series) -> None:
+        """Replace all series of a family."""
+        self._series = {**self._series, family: series}
 
     def collect(self) -> Iterator[Metric]:
-        for family, series in self._series.values():
+        for family, series in self._series.items():
             gauge = GaugeMetricFamily(family.name, family.meaning, labels=family.labels)
             for labels, value in series.items():
                 gauge.add_metric(labels, value)

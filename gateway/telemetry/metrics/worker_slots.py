@@ -1,10 +1,9 @@
 """Metrics of several worker processes, in one folder that lives as long as their parent.
 
-prometheus-client's multiprocess mode keeps a process's values in files that every other process
-can read. Here they go by a *seat* instead of a process id: a worker takes the lowest seat that
-is free and goes on with the counters that it finds there, so that a worker that dies loses none
-of them and a thousand that come after it add no file. A seat is a locked file: the system itself
-frees it, however its process ended.
+In prometheus-client's multiprocess mode, each process keeps its values in files that the others
+read. Here a file belongs to a *slot* instead of a process id: a worker takes the lowest free slot
+and continues the counters it finds there, so a worker that dies loses none, and its successors add
+no files. A slot is a locked file: the system frees it, however its process ended.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 PREFIX, PARENT = "gateway-metrics-", "parent.lock"
-LIBRARYS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus-client is told of the folder; there is no other way to tell it."""
+LIBRARY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus-client takes the folder from this variable only."""
 
 
 @contextmanager
 def shared_folder(workers: int) -> Iterator[str]:
-    """A fresh folder (0700) for the metrics of several workers; empty text for a single one."""
+    """A new folder (0700) for the metrics of several workers; empty text for a single one."""
     if workers == 1:
         yield ""
         return
-    _sweep(Path(tempfile.gettempdir()))
+    _remove_abandoned(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     with (folder / "new").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -48,12 +47,12 @@ def shared_folder(workers: int) -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(place: Path) -> None:
-    """Folders that no process uses any more; what is another user's is not ours to touch.
+def _remove_abandoned(parent: Path) -> None:
+    """Remove this user's folders that no process uses.
 
-    Anybody may lay something under such a name into the place, which is open to all.
+    The parent is open to all users: an entry of that name may be anything.
     """
-    for file in place.glob(f"{PREFIX}*/{PARENT}"):
+    for file in parent.glob(f"{PREFIX}*/{PARENT}"):
         ours = file.parent.lstat().st_uid == os.geteuid() and file.is_file()
         if ours and not any(_is_locked(lock) for lock in file.parent.glob("*.lock")):
             shutil.rmtree(file.parent, ignore_errors=True)
@@ -61,29 +60,29 @@ def _sweep(place: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSlot:
-    """A worker's place in the folder, its own until it ends. `lock` is held open for that."""
+    """A worker's slot in the folder. `lock` stays open until the process ends."""
 
     folder: Path
     number: int
     lock: IO[bytes]
 
     def labels(self) -> Iterator[Mapping[str, str]]:
-        """The labels of every value that any worker has kept so far."""
-        for file in _files(self.folder):
+        """The labels of every value that any worker has stored so far."""
+        for file in _value_files(self.folder):
             for key, *_ in MmapedDict.read_all_values_from_file(str(file)):
                 yield json.loads(key)[2]
 
 
 def take_worker_slot(folder: str) -> WorkerSlot:
-    """Take a seat, and have every meter that this process makes from now on kept there."""
+    """Take a slot, and store there every metric that this process creates from now on."""
     path = Path(folder)
-    with _door(path, fcntl.LOCK_EX):
-        seat = next(seat for number in count() if (seat := _try(path, number)))
-        for left in path.glob(f"gauge_*_{seat.number}.db"):
-            left.unlink()  # of who sat here before: what it had in hand went with it
-    os.environ[LIBRARYS_VARIABLE] = folder
-    values.ValueClass = values.MultiProcessValue(lambda: seat.number)
-    return seat
+    with _slots_locked(path, fcntl.LOCK_EX):
+        slot = next(slot for number in count() if (slot := _try(path, number)))
+        for left in path.glob(f"gauge_*_{slot.number}.db"):
+            left.unlink()  # gauges of a dead predecessor no longer hold
+    os.environ[LIBRARY_VARIABLE] = folder
+    values.ValueClass = values.MultiProcessValue(lambda: slot.number)
+    return slot
 
 
 def _try(folder: Path, number: int) -> WorkerSlot | None:
@@ -97,16 +96,16 @@ def _try(folder: Path, number: int) -> WorkerSlot | None:
 
 
 class SlotFiles(Collector):
-    """The values of all workers: counters of those that are gone too, gauges of the living."""
+    """The values of all workers: counters of dead workers included, gauges of live ones only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        with _door(self._folder, fcntl.LOCK_SH):  # nobody takes a seat while they are counted
+        with _slots_locked(self._folder, fcntl.LOCK_SH):
             files = [
                 str(file)
-                for file in _files(self._folder)
+                for file in _value_files(self._folder)
                 if not file.name.startswith("gauge_") or self._is_taken(file)
             ]
             found = MultiProcessCollector.merge(files)
@@ -125,18 +124,18 @@ def _is_locked(file: Path) -> bool:
     return False
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files of values; one that is only just being made has none, and can't be read."""
+def _value_files(folder: Path) -> list[Path]:
+    """The files of values, without those that are just being created: they are unreadable."""
     return [file for file in sorted(folder.glob("*.db")) if file.stat().st_size]
 
 
 def _lock_of(folder: Path, number: int) -> Path:
-    return folder / f"seat_{number}.lock"
+    return folder / f"slot_{number}.lock"
 
 
 @contextmanager
-def _door(folder: Path, kind: int) -> Iterator[None]:
-    """Seats are taken by one process at a time, and not while somebody counts who sits."""
-    with (folder / "door.lock").open("ab") as door:
-        fcntl.flock(door, kind)
+def _slots_locked(folder: Path, kind: int) -> Iterator[None]:
+    """Slots are taken by one process at a time, and not while values are collected."""
+    with (folder / "slots.lock").open("ab") as lock:
+        fcntl.flock(lock, kind)
         yield

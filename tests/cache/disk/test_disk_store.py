@@ -230,7 +230,7 @@ async def test_a_folder_deleted_under_a_running_store_is_made_anew(
     await results.put(entry_of(LARGE), LARGE)
     shutil.rmtree(folder)
     assert await results.get("v1-00") is None
-    await results.tend()
+    await results.maintain()
     assert await results.put(entry_of(LARGE), LARGE)
     assert await results.get("v1-00")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -264,7 +264,7 @@ async def test_a_process_killed_while_it_stores_leaves_whole_results_only(
     assert verified.checked > 6
     assert verified.damaged == 0
     clock.now_ms = int(time.time() * 1000) + 1_000_000
-    await results.tend()
+    await results.maintain()
     assert len(files_in(folder)) == verified.checked
     assert (await results.stats()).entries == verified.checked
 
@@ -279,10 +279,10 @@ async def test_an_orphan_is_swept_once_it_can_be_no_put_under_way(
     stranger = file.with_name("notes.txt")
     stranger.touch()
     clock.now_ms = int(time.time() * 1000) + 60_000
-    await results.tend()
+    await results.maintain()
     assert orphan.exists()
     clock.now_ms += 900_000
-    await results.tend()
+    await results.maintain()
     assert not orphan.exists()
     assert file.exists()
     assert stranger.exists()
@@ -353,7 +353,7 @@ async def test_a_hit_needs_no_write_lock_and_a_put_that_does_gives_up(
 
 
 async def test_calls_that_hang_cost_a_time_out_each_and_then_nothing() -> None:
-    lane = BoundedExecutor("test", 2)
+    executor = BoundedExecutor("test", 2)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -362,19 +362,19 @@ async def test_calls_that_hang_cost_a_time_out_each_and_then_nothing() -> None:
 
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            await lane.run(hang, 0.05)
+            await executor.run(hang, 0.05)
     before = time.monotonic()
     with pytest.raises(TimeoutError):
-        await lane.run(lambda: None, 5)
+        await executor.run(lambda: None, 5)
     assert time.monotonic() - before < 1
     release.set()
     while True:
         try:
-            assert await lane.run(lambda: 7, 5) == 7
+            assert await executor.run(lambda: 7, 5) == 7
             break
         except TimeoutError:
             await asyncio.sleep(0.01)
-    await lane.close(lambda: None)
+    executor.close()
 
 
 # --- bounds -------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ async def test_what_has_expired_is_removed(
     kept = entry_of(body, "v1-kept", expires_ms=NOW_MS + 2 * DAY_MS)
     await results.put(kept, body)
     clock.now_ms += DAY_MS
-    await results.tend()
+    await results.maintain()
     assert [entry async for entry in results.entries()] == [kept]
     assert len(files_in(folder)) == (1 if body is LARGE else 0)
     assert results.counts().expired == 100
@@ -476,7 +476,7 @@ async def test_a_result_larger_than_the_store_is_refused_and_nothing_evicted(
     huge = bytes(700_000)
     stored = Stored(entry_of(huge, "v1-huge"), huge)
     assert not await results.put(*stored)
-    assert await results.keep(lambda: stored) == (stored, False)
+    assert await results.build_and_put(lambda: stored) == (stored, False)
     assert results.counts().failures == {StoreFailure.TOO_LARGE: 2}
     assert results.failure is None
     assert await results.get("v1-00")
@@ -489,7 +489,7 @@ async def test_a_lowered_bound_holds_after_the_first_round_of_upkeep(
     for number in range(20):
         await results.put(entry_of(LARGE, f"v1-{number}"), LARGE)
     lowered = DiskStore(folder, 700_000, now_ms=clock)
-    await lowered.tend()
+    await lowered.maintain()
     assert (await lowered.stats()).bytes <= 700_000
     await lowered.close()
 
@@ -500,7 +500,7 @@ async def test_a_purged_index_gives_its_pages_back(folder: Path, results: DiskSt
         await results.put(entry_of(body, f"v1-{number}"), body)
     before = used_on_disk(folder)
     await results.purge(lambda entry: True)
-    await results.tend()
+    await results.maintain()
     await results.close()
     assert used_on_disk(folder) < before / 2
 
@@ -586,13 +586,40 @@ async def test_a_local_copy_older_than_a_refresh_elsewhere_is_dropped(
     results: DiskStore,
 ) -> None:
     await results.put(entry_of(LARGE), LARGE)
-    assert await results.forget("v1-00", older_than_ms=NOW_MS + 1)
+    assert await results.drop_local_copy("v1-00", older_than_ms=NOW_MS + 1)
     assert await results.get("v1-00") is None
 
 
-def test_a_folder_whose_name_diskcache_would_change_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\$"):
-        DiskStore("/var/$HOME/cache", MAX_BYTES)
+async def test_a_folder_of_version_0_1_is_read_as_it_is(folder: Path, results: DiskStore) -> None:
+    """It was made by diskcache, with the settings that version 0.1 gave it."""
+    file = "ab/" + "0" * 30 + ".val"
+    with diskcache.Cache(str(folder), eviction_policy="none", cull_limit=0) as old:
+        for key, body in (("v1-small", SMALL), ("v1-large", b"")):
+            old.set(key, body, tag=encode(entry_of(body or LARGE, key)).encode())
+    (folder / "ab").mkdir()
+    (folder / file).write_bytes(LARGE)
+    execute(
+        folder,
+        "UPDATE Cache SET mode = 2, size = ?, value = NULL, filename = ? WHERE key = 'v1-large'",
+        len(LARGE),
+        file,
+    )
+    for key, body in (("v1-small", SMALL), ("v1-large", LARGE)):
+        stored = await results.get(key)
+        assert stored
+        assert stored.body == body
+    assert (await results.stats()).entries == 2
+    assert await results.put(entry_of(LARGE, "v1-new"), LARGE)
+    assert await results.purge(lambda entry: entry.key != "v1-new") == 2
+    assert (await results.stats()).entries == 1
+    assert len(files_in(folder)) == 1
+
+
+async def test_a_folder_is_used_under_its_exact_name(tmp_path: Path) -> None:
+    results = DiskStore(tmp_path / "$HOME", MAX_BYTES)
+    assert await results.put(entry_of(LARGE, expires_ms=9**15), LARGE)
+    assert len(files_in(tmp_path / "$HOME")) == 1
+    await results.close()
 
 
 async def test_a_closed_store_misses_and_can_be_closed_again(

@@ -117,9 +117,9 @@ async def test_a_refresh_reaches_another_machine_once_it_forgets_its_copy(
         await b.get("v1-00")
         fresh = entry_of(LARGE[::-1], created_ms=NOW_MS + 1_000)
         await a.put(fresh, LARGE[::-1])
-        assert await b.forget("v1-00", older_than_ms=fresh.created_ms)
+        assert await b.drop_local_copy("v1-00", older_than_ms=fresh.created_ms)
         assert await b.get("v1-00") == (fresh, LARGE[::-1])
-        assert await a.forget("v1-00", older_than_ms=fresh.created_ms)
+        assert await a.drop_local_copy("v1-00", older_than_ms=fresh.created_ms)
         assert await a.get("v1-00") == (fresh, LARGE[::-1])
 
 
@@ -164,7 +164,7 @@ async def test_a_fetch_under_way_does_not_bring_back_what_is_forgotten(tmp_path:
         served.may_answer.clear()
         getting = asyncio.create_task(a.get("v1-00"))
         await served.asked.wait()
-        await a.forget("v1-00")
+        await a.drop_local_copy("v1-00")
         served.may_answer.set()
         await getting
         await a.get("v1-00")

@@ -25,15 +25,15 @@ from tests.support.waiting import until
 
 WORKER = """
 import os, sys
-from gateway.telemetry.metrics import Metrics, take_worker_slot
-seat = take_worker_slot(sys.argv[1])
-metrics = Metrics("0", seat)
-metrics.requests.labels("edits", "m", sys.argv[2], "hit").inc()
-metrics.flights.set(1)
-metrics.state_up.set(int(sys.argv[3]))
-metrics.request_seconds.labels("edits", "hit").observe(0.2)
+from gateway.telemetry.metrics import Metrics, families, take_worker_slot
+slot = take_worker_slot(sys.argv[1])
+metrics = Metrics("0", slot)
+metrics.counter(families.REQUESTS).labels("edits", "m", sys.argv[2], "hit").inc()
+metrics.gauge(families.FLIGHTS).set(1)
+metrics.gauge(families.STATE_UP).set(int(sys.argv[3]))
+metrics.histogram(families.REQUEST_SECONDS).labels("edits", "hit").observe(0.2)
 body, _ = metrics.exposition()
-print(seat.number, flush=True)
+print(slot.number, flush=True)
 if sys.stdin.read() == "show":
     print(metrics.exposition()[0].decode(), flush=True)
 os._exit(1)  # as abruptly as by a kill
@@ -41,7 +41,7 @@ os._exit(1)  # as abruptly as by a kill
 
 
 class Worker:
-    """A process that has a seat, counts one request and one flight, and then waits."""
+    """A process that has a slot, counts one request and one flight, and then waits."""
 
     def __init__(self, folder: str, team: str = "design", state_up: int = 1) -> None:
         self.process = subprocess.Popen(
@@ -49,7 +49,7 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def seat(self) -> int:
+    def slot(self) -> int:
         assert self.process.stdout
         return int(self.process.stdout.readline())
 
@@ -63,11 +63,11 @@ def test_a_worker_goes_on_counting_where_a_dead_one_stopped() -> None:
     with shared_folder(2) as folder:
         for _ in range(6):
             worker = Worker(folder)
-            assert worker.seat() == 0
+            assert worker.slot() == 0
             worker.end()
         files = sorted(file.name for file in Path(folder).iterdir())
         last = Worker(folder)
-        last.seat()
+        last.slot()
         shown = last.end("show")
 
         assert total(shown, "gateway_requests_total") == 7
@@ -79,7 +79,7 @@ def test_a_worker_goes_on_counting_where_a_dead_one_stopped() -> None:
 def test_workers_that_come_at_once_sit_apart_and_any_tells_of_all() -> None:
     with shared_folder(4) as folder:
         workers = [Worker(folder, state_up=int(number != 1)) for number in range(4)]
-        assert sorted(worker.seat() for worker in workers) == [0, 1, 2, 3]
+        assert sorted(worker.slot() for worker in workers) == [0, 1, 2, 3]
         shown = workers[0].end("show")
         assert total(shown, "gateway_requests_total") == 4
         assert total(shown, "gateway_flights") == 4
@@ -100,10 +100,10 @@ def test_a_worker_tells_those_names_apart_that_stand_in_the_folder() -> None:
         for start in range(0, 250, 50):
             script = (
                 "import os, sys\nfrom gateway.telemetry.metrics import Metrics, take_worker_slot\n"
-                "meters = Meters('0', take_seat(sys.argv[1]))\n"
+                "metrics = Metrics('0', take_worker_slot(sys.argv[1]))\n"
                 f"for n in range({start}, {start + 50}):\n"
-                "    meters.record_overrun(team=f't{n}', model='m')\n"
-                "print(meters.exposition()[0].decode())\nos._exit(1)"
+                "    metrics.record_overrun(team=f't{n}', model='m')\n"
+                "print(metrics.exposition()[0].decode())\nos._exit(1)"
             )
             done = subprocess.run(
                 [sys.executable, "-c", script, folder], capture_output=True, text=True, timeout=60

@@ -1,4 +1,4 @@
-"""Calls to the bucket: each with a time-out, each failure named, rests while it is down."""
+"""Calls to a bucket: each with a time-out, each failure named, paused while the bucket is down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from gateway.cache.result_store import StoreFailure
+from gateway.cache.result_store import StoreError, StoreFailure
 from gateway.cache.rules.entry import MAX_HEADER_BYTES, DamagedEntry, body_offset, unpack_head
 from gateway.model.entry import Entry
 
@@ -21,48 +21,40 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 SLOWEST_BYTES_PER_SECOND = 8_000_000
-"""A body's transfer may take its time-out and, beyond that, as long as this rate needs."""
-FAILURES_BEFORE_REST = 5
-REST_SECONDS = 5.0
+"""A transfer may take its time-out plus the time that this rate needs."""
+FAILURES_BEFORE_PAUSE = 5
+PAUSE_SECONDS = 5.0
 HEAD_BYTES = 4_096
 LISTED = 16
 
 
-class BucketError(Exception):
-    """The bucket could not do what it was asked; `failure` says why."""
+class Bucket:
+    """The objects of a bucket by name. Methods raise StoreError.
 
-    def __init__(self, failure: StoreFailure, reason: object) -> None:
-        super().__init__(str(reason))
-        self.failure = failure
-
-
-class Objects:
-    """A bucket's objects by name. Methods raise BucketFault.
-
-    After some failures in a row nothing is asked for a few seconds: while a bucket is down,
-    requests shall not wait for a time-out each.
+    After several failures in a row, calls fail at once for a few seconds: while a bucket is down,
+    requests must not wait for a time-out each.
     """
 
-    def __init__(self, bucket: ObjectStore, timeout_seconds: float, max_bytes: int) -> None:
-        self._bucket = bucket
+    def __init__(self, store: ObjectStore, timeout_seconds: float, max_bytes: int) -> None:
+        self._store = store
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
         self._failures = 0
-        self._rests_until = 0.0
+        self._paused_until = 0.0
 
     async def read(self, name: str) -> Bytes | None:
-        """A whole object, None where there is none. Raises DamagedEntry where it is too large."""
+        """A whole object, None if it does not exist. Raises DamagedEntry if it is too large."""
         try:
-            found = await self._call(lambda: obstore.get_async(self._bucket, name))
+            found = await self._call(lambda: obstore.get_async(self._store, name))
             size = found.meta["size"]
             if size > self._max_bytes:
-                raise DamagedEntry(f"{size} bytes are more than any entry has")
+                raise DamagedEntry(f"{size} bytes exceed the size of any entry")
             return await self._call(found.bytes_async, size)
         except FileNotFoundError:
             return None
 
     async def read_entry(self, name: str, size: int) -> Entry | None:
-        """The entry of an object of `size` bytes, its body left alone. Raises DamagedEntry."""
+        """The entry of an object of `size` bytes, without its body. Raises DamagedEntry."""
         try:
             start = await self._read_start(name, min(size, HEAD_BYTES))
             offset = body_offset(start)
@@ -73,34 +65,34 @@ class Objects:
         return unpack_head(start)
 
     async def write(self, name: str, content: bytes) -> None:
-        """Put an object, whole or not at all: one request, no parts that could be left over."""
+        """Put an object in one request, so that no parts are ever left over."""
         try:
             await self._call(
-                lambda: obstore.put_async(self._bucket, name, content, use_multipart=False),
+                lambda: obstore.put_async(self._store, name, content, use_multipart=False),
                 len(content),
             )
         except FileNotFoundError as error:
-            raise BucketError(StoreFailure.UNREACHABLE, "there is no such bucket") from error
+            raise StoreError(StoreFailure.UNREACHABLE, "the bucket does not exist") from error
 
     async def remove(self, names: Sequence[str]) -> None:
-        """Delete objects; one that is not there is no failure."""
+        """Delete objects; a missing one is no failure."""
         if not names:
             return
         try:
-            await self._call(lambda: obstore.delete_async(self._bucket, names))
+            await self._call(lambda: obstore.delete_async(self._store, names))
         except FileNotFoundError:
-            if len(names) > 1:  # some stores stop there
+            if len(names) > 1:  # some stores stop at the first missing one
                 for name in names:
                     await self.remove([name])
 
     async def listing(self) -> AsyncIterator[Sequence[ObjectMeta]]:
-        """Every object, a few at a time."""
-        pages = obstore.list(self._bucket, chunk_size=LISTED)
+        """Every object, in pages."""
+        pages = obstore.list(self._store, chunk_size=LISTED)
         while True:
             try:
-                page = await self._call(lambda: _next(pages), rests=False)
+                page = await self._call(lambda: _next(pages), pausing=False)
             except FileNotFoundError as error:
-                raise BucketError(StoreFailure.UNREACHABLE, "there is no such bucket") from error
+                raise StoreError(StoreFailure.UNREACHABLE, "the bucket does not exist") from error
             if page is None:
                 return
             yield page
@@ -110,17 +102,17 @@ class Objects:
             raise DamagedEntry("the object is empty")
         return bytes(
             await self._call(
-                lambda: obstore.get_range_async(self._bucket, name, start=0, end=size),
-                rests=False,
+                lambda: obstore.get_range_async(self._store, name, start=0, end=size),
+                pausing=False,
             )
         )
 
     async def _call(
-        self, call: Callable[[], Awaitable[Result]], size: int = 0, *, rests: bool = True
+        self, call: Callable[[], Awaitable[Result]], size: int = 0, *, pausing: bool = True
     ) -> Result:
-        """Raises FileNotFoundError as it comes: that is an answer."""
-        if rests and time.monotonic() < self._rests_until:
-            raise BucketError(StoreFailure.UNREACHABLE, "it was down a moment ago")
+        """Passes on FileNotFoundError: the bucket has answered."""
+        if pausing and time.monotonic() < self._paused_until:
+            raise StoreError(StoreFailure.UNREACHABLE, "the bucket was down moments ago")
         try:
             async with asyncio.timeout(self._timeout_seconds + size / SLOWEST_BYTES_PER_SECOND):
                 result = await call()
@@ -128,15 +120,15 @@ class Objects:
             self._failures = 0
             raise
         except (BaseError, OSError) as error:
-            self._note_failure()
-            raise BucketError(_failure_of(error), error) from error
+            self._count_failure()
+            raise StoreError(_failure_of(error), error) from error
         self._failures = 0
         return result
 
-    def _note_failure(self) -> None:
+    def _count_failure(self) -> None:
         self._failures += 1
-        if self._failures >= FAILURES_BEFORE_REST:
-            self._rests_until = time.monotonic() + REST_SECONDS
+        if self._failures >= FAILURES_BEFORE_PAUSE:
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
 
 
 async def _next(pages: AsyncIterator[Sequence[ObjectMeta]]) -> Sequence[ObjectMeta] | None:

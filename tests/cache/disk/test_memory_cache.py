@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cache.disk import DiskStore
 from gateway.cache.disk.index_access import IndexAccess
-from gateway.cache.disk.memory import LARGEST_SHARE, REMEMBERED_KEYS, MemoryCache
+from gateway.cache.disk.memory_cache import LARGEST_SHARE, REMEMBERED_KEYS, MemoryCache
 from gateway.cache.result_store import Stored
 from tests.support.results import DAY_MS, LARGE, NOW_MS, Clock, entry_of, run
 
@@ -29,7 +29,7 @@ async def main(folder, act):
     elif act == "delete":
         assert await results.delete({KEY!r})
     elif act == "forget":
-        assert await results.forget({KEY!r})
+        assert await results.drop_local_copy({KEY!r})
     else:
         assert await results.purge(lambda entry: True) == 1
     await results.close()
@@ -105,7 +105,7 @@ async def test_what_is_asked_for_all_the_time_is_renewed_and_nobody_waits_for_it
     results: DiskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight at once, over several times of what is kept: one read of the disk for each."""
-    monkeypatch.setattr(results, "_hot", MemoryCache(1_000_000, kept_seconds=0.4))
+    monkeypatch.setattr(results, "_memory", MemoryCache(1_000_000, kept_seconds=0.4))
     await heat(results)
     reads, read = 0, IndexAccess.read
 
@@ -176,7 +176,7 @@ def stored(key: str, size: int) -> Stored:
 async def kept(hot: MemoryCache, key: str, size: int) -> bool:
     """Note it twice, as read from the disk; is it in memory then?"""
     for _ in range(2):
-        hot.note(key, b"mark", stored(key, size))
+        hot.add_read(key, b"mark", stored(key, size))
     return hot.find(key, b"mark") is not None
 
 
@@ -209,23 +209,23 @@ async def test_what_is_kept_is_let_go_of_by_itself() -> None:
 
 async def test_a_renewal_is_asked_for_once_and_not_before_half_its_time() -> None:
     hot = MemoryCache(max_bytes=1000, kept_seconds=30)
-    assert not hot.is_due("a")
+    assert not hot.should_renew("a")
     assert await kept(hot, "a", 10)
-    assert not hot.is_due("a")
+    assert not hot.should_renew("a")
 
     hot = MemoryCache(max_bytes=1000, kept_seconds=0.2)
     assert await kept(hot, "a", 10)
     await asyncio.sleep(0.11)
-    assert [hot.is_due("a") for _ in range(3)] == [True, False, False]
+    assert [hot.should_renew("a") for _ in range(3)] == [True, False, False]
     assert await kept(hot, "a", 10)
-    assert not hot.is_due("a")
+    assert not hot.should_renew("a")
 
 
 async def test_keys_asked_for_once_are_not_remembered_for_ever() -> None:
     hot = MemoryCache(max_bytes=1000)
-    hot.note("first", b"mark", stored("first", 10))
+    hot.add_read("first", b"mark", stored("first", 10))
     for number in range(REMEMBERED_KEYS):
-        hot.note(f"{number}", b"mark", stored("x", 10))
+        hot.add_read(f"{number}", b"mark", stored("x", 10))
 
-    hot.note("first", b"mark", stored("first", 10))
+    hot.add_read("first", b"mark", stored("first", 10))
     assert hot.find("first", b"mark") is None
