@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.api.admin import PATHS, AdminApi
 from gateway.api.admin import PREFIX as ADMIN
-from gateway.api.openapi import document
+from gateway.api.openapi.document import document
 from gateway.api.response_headers import refusal_headers, reply_headers, stream_headers
 from gateway.coalescing.single_flight import ClientGone
 from gateway.database.clock import Clock
@@ -28,7 +28,7 @@ from gateway.edits.purchase import INTERNAL
 from gateway.edits.request_reply import Incoming, Reply
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
-from gateway.queries.key_status import standing
+from gateway.queries.key_status import key_status
 from gateway.runtime.build import build
 from gateway.runtime.container import Container
 from gateway.runtime.lifespan import running
@@ -249,29 +249,28 @@ class Gateway:
         context = self.context
         caller = await self.parts.edits.pipeline.caller_asking(exchange.headers, exchange.address)
         zone = context.settings.zone
-        await _answer_json(
-            exchange,
-            await standing(caller, database=context.database, zone=zone, now_ms=context.clock()),
+        status = await key_status(
+            caller, database=context.database, zone=zone, now_ms=context.clock()
         )
+        await _answer_json(exchange, status.document())
 
     async def _request(self, exchange: Exchange, parameters: Mapping[str, str]) -> None:
         caller = await self.parts.edits.pipeline.caller_asking(exchange.headers, exchange.address)
-        await _answer_json(
-            exchange, await self.parts.edits.request_status.answer(parameters["id"], caller)
-        )
+        status = await self.parts.edits.request_status.read(parameters["id"], caller)
+        await _answer_json(exchange, status.document())
 
     # --- administration ---------------------------------------------------------------
 
     def _admin_path(self, path: str) -> Endpoint:
-        async def answer(exchange: Exchange, parameters: Mapping[str, str]) -> None:
-            status, document = await self._admin.answer(path, exchange, parameters)
+        async def handle(exchange: Exchange, parameters: Mapping[str, str]) -> None:
+            status, answer = await self._admin.answer(path, exchange, parameters)
             # It may hold a secret, or be out of date in a moment.
-            await _answer_json(exchange, document, status, {"cache-control": "no-store"})
+            await _answer_json(exchange, answer.document(), status, {"cache-control": "no-store"})
 
-        return answer
+        return handle
 
     async def _admin_nothing(self, exchange: Exchange, _: Mapping[str, str]) -> None:
-        await self._admin.nothing(exchange)
+        await self._admin.not_found(exchange)
 
     # --- operating --------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from gateway.cli.options import json_option, reason_option, settings_option, yes
 from gateway.cli.output import change_text, confirm, print_json, value_text
 from gateway.cli.state_access import change_state
 from gateway.database.clock import now_ms
-from gateway.queries.serializers import key_facts
+from gateway.queries.models.accounts import key_view
 from gateway.settings import Settings
 
 _MARKS = {"create": "+", "change": "~", "revoke": "-", "archive": "-"}
@@ -165,5 +165,5 @@ def _print_json(steps: Sequence[Step], made: Sequence[NewKey], *, applied: bool)
         }
         for step in steps
     ]
-    keys = [{**key_facts(each.key), "secret": each.secret} for each in made]
+    keys = [key_view(each.key, each.secret).row() for each in made]
     print_json({"applied": applied and bool(steps), "changes": changes, "keys": keys})

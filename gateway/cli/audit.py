@@ -8,7 +8,8 @@ from gateway.accounts.tables.audit import AuditRow, list_audit
 from gateway.cli.options import json_option, moment_of, settings_option
 from gateway.cli.output import change_text, print_rows
 from gateway.cli.state_access import read_state
-from gateway.queries.serializers import Facts, audit_facts
+from gateway.queries.models.accounts import ChangeView
+from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
 
 MOST_ROWS = 100_000
@@ -25,12 +26,12 @@ def audit(settings: Settings, as_json: bool, since: str | None, subject: str | N
     rows = read_state(
         settings, lambda tx: list_audit(tx, since_ms=since_ms, subject=subject, limit=MOST_ROWS)
     )
-    shown = [audit_facts(row) if as_json else _line(row) for row in rows]
+    shown = [ChangeView.of(row).row() if as_json else _line(row) for row in rows]
     print_rows(shown, as_json=as_json, empty="No change yet.")
 
 
-def _line(row: AuditRow) -> Facts:
+def _line(row: AuditRow) -> Json:
     """A row with one text of all changed values instead of two documents."""
-    facts = audit_facts(row)
+    facts = ChangeView.of(row).row()
     named = {name: facts[name] for name in ("at", "actor", "action", "subject")}
     return {**named, "change": change_text(row.old, row.new), "reason": row.reason}

@@ -22,9 +22,8 @@ from gateway.cli.output import print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import author, with_database
 from gateway.database.clock import now_ms
 from gateway.database.database import Database
-from gateway.ledger.tables.reports import Reuse
-from gateway.queries.cache import SHOWN_ENTRIES, Holdings, Housekeeper, Selected
-from gateway.queries.serializers import entry_facts, reuse_facts
+from gateway.queries.cache_admin import SHOWN_ENTRIES, CacheAdmin, SelectedEntries
+from gateway.queries.models.cache import CacheStatisticsView, EntryView, ReuseView
 from gateway.runtime.engines import open_results
 from gateway.settings import Settings
 from gateway.uploads.reader import digest
@@ -52,32 +51,32 @@ def cache() -> None:
 def stats(settings: Settings, as_json: bool, team: str | None) -> None:
     """Show what is stored, how often it was used in 30 days, and the savings."""
     with working("reading the results"):
-        held = _with_results(settings, lambda keeper: keeper.holdings(now_ms(), team=team))
+        found = _with_results(settings, lambda cache: cache.statistics(now_ms(), team=team))
     if as_json:
-        print_json({"url": settings.cache.url, **held.facts()})
+        print_json({"url": settings.cache.url, **found.row()})
     else:
-        _print_holdings(settings.cache.url, held)
+        _print_statistics(settings.cache.url, found)
 
 
-def _print_holdings(url: str, held: Holdings) -> None:
-    facts = held.facts()
-    of = f" of {size_text(held.max_bytes)}" if held.max_bytes else ""
-    since = f", the oldest from {facts['oldest_at']}" if facts["oldest_at"] else ""
-    click.echo(f"{url}: {held.stats.entries:,} entries, {size_text(held.stats.bytes)}{of}{since}.")
+def _print_statistics(url: str, found: CacheStatisticsView) -> None:
+    of = f" of {size_text(found.max_bytes)}" if found.max_bytes else ""
+    since = f", the oldest from {found.oldest_at}" if found.oldest_at else ""
+    click.echo(f"{url}: {found.entries:,} entries, {size_text(found.bytes)}{of}{since}.")
     click.echo(
-        f"From {held.from_day} to {held.to_day}: {held.answered:,} answers, {held.usage.hits:,} of "
-        f"them hits ({held.hit_share:.1%}) and {held.usage.coalesced:,} that joined a call in "
-        f"flight; ${facts['saved_usd']} saved."
+        f"From {found.from_day} to {found.to_day}: {found.answered:,} answers, {found.hits:,} of "
+        f"them hits ({found.hit_share:.1%}) and {found.coalesced:,} that joined a call in "
+        f"flight; ${found.saved_usd} saved."
     )
-    _print_reuse("Used most:", held.by_use)
-    if [each.fingerprint for each in held.by_saving] != [each.fingerprint for each in held.by_use]:
-        _print_reuse("Saved most:", held.by_saving)
+    _print_reuse("Used most:", found.top_by_use)
+    most_saved = [each.fingerprint for each in found.top_by_saving]
+    if most_saved != [each.fingerprint for each in found.top_by_use]:
+        _print_reuse("Saved most:", found.top_by_saving)
 
 
-def _print_reuse(title: str, reused: Sequence[Reuse]) -> None:
+def _print_reuse(title: str, reused: Sequence[ReuseView]) -> None:
     if reused:
         click.echo(f"\n{title}")
-        print_rows([reuse_facts(each) for each in reused], columns=REUSE_COLUMNS)
+        print_rows([each.row() for each in reused], columns=REUSE_COLUMNS)
 
 
 # --- purge ----------------------------------------------------------------------------
@@ -134,7 +133,7 @@ def purge(
         _confirm(selected)
     purged = _purge(settings, selected, reason)
     if as_json:
-        print_json({"dry_run": False, **selected.facts(), "purged": purged})
+        print_json(selected.purge_view(dry_run=False, purged=purged).row())
     else:
         click.echo(f"{purged:,} entries purged.")
 
@@ -143,34 +142,32 @@ def _made_before_ms(age: str | None) -> int | None:
     return None if age is None else max(0, now_ms() - milliseconds_of(age, "--older-than"))
 
 
-def _select(settings: Settings, wanted: Selection) -> Selected:
-    async def select(keeper: Housekeeper) -> Selected:
-        key_id = None if wanted.key_id is None else await keeper.key_id(wanted.key_id)
-        return await keeper.select(replace(wanted, key_id=key_id), report)
+def _select(settings: Settings, wanted: Selection) -> SelectedEntries:
+    async def select(cache: CacheAdmin) -> SelectedEntries:
+        key_id = None if wanted.key_id is None else await cache.key_id(wanted.key_id)
+        return await cache.select(replace(wanted, key_id=key_id), report)
 
     with progress_bar("looking") as report:
         return _with_results(settings, select)
 
 
-def _purge(settings: Settings, selected: Selected, reason: str) -> int:
+def _purge(settings: Settings, selected: SelectedEntries, reason: str) -> int:
     with progress_bar("purging") as report:
-        return _with_results(
-            settings, lambda keeper: keeper.purge(selected, author(reason), report)
-        )
+        return _with_results(settings, lambda cache: cache.purge(selected, author(reason), report))
 
 
-def _print_selected(selected: Selected, as_json: bool) -> None:
+def _print_selected(selected: SelectedEntries, as_json: bool) -> None:
     if as_json:
-        print_json({"dry_run": True, **selected.facts(), "purged": 0})
+        print_json(selected.purge_view(dry_run=True, purged=0).row())
         return
     click.echo(f"{_in_words(selected)} would be deleted.")
     if selected.entries:
         if selected.entries > SHOWN_ENTRIES:
             click.echo(f"The first {SHOWN_ENTRIES} of them:")
-        print_rows([entry_facts(entry) for entry in selected.first], columns=ENTRY_COLUMNS)
+        print_rows([EntryView.of(entry).row() for entry in selected.first], columns=ENTRY_COLUMNS)
 
 
-def _confirm(selected: Selected) -> None:
+def _confirm(selected: SelectedEntries) -> None:
     try:
         click.confirm(
             f"{_in_words(selected)} will be deleted; the next request for each buys it again. "
@@ -182,7 +179,7 @@ def _confirm(selected: Selected) -> None:
         raise click.ClickException("nothing was purged; --yes purges without a prompt") from None
 
 
-def _in_words(selected: Selected) -> str:
+def _in_words(selected: SelectedEntries) -> str:
     return f"{selected.entries:,} entries with {size_text(selected.bytes)} of pictures"
 
 
@@ -198,7 +195,7 @@ def verify(settings: Settings, as_json: bool) -> None:
     Exits with status 1 if any was damaged.
     """
     with progress_bar("checking") as report:
-        found = _with_results(settings, lambda keeper: keeper.verify(report))
+        found = _with_results(settings, lambda cache: cache.verify(report))
     if as_json:
         print_json({"checked": found.checked, "damaged": found.damaged})
     elif found.damaged:
@@ -212,13 +209,13 @@ def verify(settings: Settings, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _with_results(settings: Settings, work: Callable[[Housekeeper], Awaitable[Result]]) -> Result:
+def _with_results(settings: Settings, work: Callable[[CacheAdmin], Awaitable[Result]]) -> Result:
     """Run `work` on the state and the results, and close both."""
 
     async def run(database: Database) -> Result:
         results = open_results(settings)
         try:
-            return await work(Housekeeper(settings, database, results))
+            return await work(CacheAdmin(settings, database, results))
         finally:
             await results.close()
 

@@ -18,7 +18,7 @@ from gateway.cli.options import (
 from gateway.cli.output import print_record, print_rows, print_secret
 from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
-from gateway.queries.serializers import key_facts
+from gateway.queries.models.accounts import key_view
 from gateway.settings import Settings
 
 KEY_COLUMNS = (
@@ -48,7 +48,7 @@ def create_key(
         settings,
         lambda tx: accounts.create_key(tx, team, name, edit(AccountSettings()), author(reason)),
     )
-    print_secret(key_facts(made.key), made.secret, as_json, "key")
+    print_secret(key_view(made.key).row(), made.secret, as_json, "key")
 
 
 @keys.command("update")
@@ -61,7 +61,7 @@ def update_key(settings: Settings, as_json: bool, key: str, reason: str, **optio
     """Change a key's limits. KEY is its id, or TEAM/NAME."""
     edit = edit_of("key", options)
     record = change_state(settings, lambda tx: accounts.update_key(tx, key, edit, author(reason)))
-    print_record(key_facts(record), as_json)
+    print_record(key_view(record).row(), as_json)
 
 
 @keys.command("list")
@@ -73,7 +73,7 @@ def list_keys(settings: Settings, as_json: bool, team: str | None, revoked: bool
     """List keys, without their secrets."""
     found = read_state(settings, lambda tx: accounts.list_keys(tx, team=team, revoked=revoked))
     print_rows(
-        [key_facts(record) for record in found],
+        [key_view(record).row() for record in found],
         as_json=as_json,
         columns=KEY_COLUMNS,
         empty="No key yet: gateway keys create --team T --name N",
@@ -104,4 +104,4 @@ def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, reason: 
     made = change_state(
         settings, lambda tx: accounts.rotate_key(tx, key, author(reason), grace_ms=grace_ms)
     )
-    print_secret(key_facts(made.key), made.secret, as_json, "key")
+    print_secret(key_view(made.key).row(), made.secret, as_json, "key")

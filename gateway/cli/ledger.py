@@ -26,11 +26,7 @@ from gateway.ledger.tables import corrections, reports, verify
 from gateway.ledger.tables.corrections import Corrected
 from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.model.money import nanos_of, usd
-from gateway.queries.serializers import (
-    corrected_facts,
-    ledger_facts,
-    verification_facts,
-)
+from gateway.queries.models.ledger import CorrectionView, LedgerRowView, VerificationView
 from gateway.settings import Settings
 
 PAGE_ROWS = 10_000
@@ -65,7 +61,7 @@ def verify_ledger(settings: Settings, as_json: bool) -> None:
     """
     with working("adding up the ledger"):
         found = read_state(settings, verify.verify)
-    facts = verification_facts(found)
+    facts = VerificationView.of(found).row()
     if as_json:
         print_json(facts)
     else:
@@ -118,7 +114,7 @@ def correct_ledger(
     except (corrections.UnknownRequest, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        print_json(corrected_facts(corrected))
+        print_json(CorrectionView.of(corrected).row())
         return
     click.echo(_correction_text(corrected))
     if corrected.booked_in:
@@ -186,7 +182,7 @@ def _pages(
             return await read(tx, first, last, team=team, after=after, limit=PAGE_ROWS)
 
         rows = read_state(settings, page)
-        yield [ledger_facts(row) for row in rows]
+        yield [LedgerRowView.of(row).row() for row in rows]
         if len(rows) < PAGE_ROWS:
             return
         after = reports.cursor(rows[-1])

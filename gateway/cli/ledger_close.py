@@ -12,7 +12,7 @@ from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.ledger.tables import close_month
 from gateway.ledger.tables.close_month import Closing
-from gateway.queries.serializers import closing_facts
+from gateway.queries.models.ledger import ClosedMonthView
 from gateway.settings import Settings
 
 CLOSING_COLUMNS = (
@@ -53,7 +53,9 @@ def close(
     if listed or period is None:
         if not listed:
             raise click.UsageError("give a month, such as 2026-11, or --list")
-        rows = [closing_facts(each) for each in read_state(settings, close_month.closings)]
+        rows = [
+            ClosedMonthView.of(each).row() for each in read_state(settings, close_month.closings)
+        ]
         print_rows(
             rows,
             as_csv=as_csv,
@@ -65,7 +67,7 @@ def close(
     by = author(reason, clock_of(settings))
     closed = _close(settings, period, by, with_estimates)
     if as_json or as_csv:
-        facts = closing_facts(closed)
+        facts = ClosedMonthView.of(closed).row()
         print_json(facts) if as_json else print_rows([facts], as_csv=True, columns=CLOSING_COLUMNS)
         return
     _print_closed(closed, already=closed.closed_ms != by.now_ms)
@@ -91,7 +93,7 @@ def _close(settings: Settings, period: str, by: Author, with_estimates: bool) ->
 
 
 def _print_closed(closed: Closing, *, already: bool) -> None:
-    facts = closing_facts(closed)
+    facts = ClosedMonthView.of(closed).row()
     status = (
         f"was already closed, at {facts['closed_at']} by {closed.closed_by}"
         if already

@@ -24,7 +24,7 @@ from gateway.ledger.focus_export import COLUMNS, NUMBERS, Issuer, focus_rows
 from gateway.ledger.tables.close_month import closings
 from gateway.ledger.tables.closed_days import closed_through
 from gateway.ledger.tables.reports import every_row
-from gateway.queries.serializers import ledger_facts
+from gateway.queries.models.ledger import LedgerRowView
 from gateway.settings import Settings
 
 Form = Literal["csv", "json", "focus"]
@@ -113,7 +113,7 @@ async def _zone(tx: Transaction, days: DateRange, settings: Settings) -> tzinfo:
 
 async def _ledger(tx: Transaction, days: DateRange) -> AsyncIterator[Facts]:
     async for row in every_row(tx, days.first_day, days.last_day):
-        yield ledger_facts(row)
+        yield LedgerRowView.of(row).row()
 
 
 async def _write_csv(

@@ -28,7 +28,7 @@ from gateway.ledger.rules.statement_matching import BilledPeriod
 from gateway.ledger.tables import reconcile as reconciling
 from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
-from gateway.queries.serializers import comparison_facts
+from gateway.queries.models.statements import comparison_row
 from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
 
@@ -114,9 +114,9 @@ def reconcile(
         print_json(
             {
                 "applied": applied,
-                **comparison_facts(plan),
+                **comparison_row(plan),
                 "rows": rows_of(plan),
-                "after": comparison_facts(after),
+                "after": comparison_row(after),
             }
         )
     elif as_csv:

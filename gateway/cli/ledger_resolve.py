@@ -15,7 +15,7 @@ from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations
 from gateway.ledger.tables.ledger_rows import OpenReservation
 from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
-from gateway.queries.serializers import held_facts, resolved_facts, unresolved_facts
+from gateway.queries.models.ledger import HeldView, ReservationView, ResolutionView
 from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
 
@@ -46,15 +46,18 @@ def resolve_ledger(settings: Settings, as_json: bool, dry_run: bool, reason: str
     left = [each for each in found if each.held.id not in done]
     if as_json:
         facts = [
-            {**unresolved_facts(each, abandoned=False), "why": _why_not(rule, each)}
+            {
+                **ReservationView.of_unresolved(each, abandoned=False).row(),
+                "why": _why_not(rule, each),
+            }
             for each in left
         ]
-        print_json({"dry_run": dry_run, **resolved_facts(settled), "left": facts})
+        print_json({"dry_run": dry_run, **ResolutionView.of_settled(settled).row(), "left": facts})
         return
     _print_resolved(settled, dry_run)
     if left:
         click.echo(f"\n{len(left)} are not abandoned:")
-        shown = [{**held_facts(each.held), "why": _why_not(rule, each)} for each in left]
+        shown = [{**HeldView.of(each.held).row(), "why": _why_not(rule, each)} for each in left]
         print_rows(shown, columns=HELD_COLUMNS)
 
 
@@ -89,7 +92,7 @@ def _print_resolved(settled: Sequence[OpenReservation], dry_run: bool) -> None:
     if not settled:
         click.echo("Nothing is abandoned.")
         return
-    total = resolved_facts(settled)["booked_usd"]
+    total = ResolutionView.of_settled(settled).booked_usd
     verb = "would be settled" if dry_run else "settled"
     click.echo(f"{len(settled)} abandoned reservations {verb} at ${total}, estimated:")
-    print_rows([held_facts(held) for held in settled], columns=HELD_COLUMNS[:-1])
+    print_rows([HeldView.of(held).row() for held in settled], columns=HELD_COLUMNS[:-1])

@@ -11,6 +11,7 @@ from gateway.cli.options import json_option, reason_option, settings_option, tea
 from gateway.cli.output import print_record
 from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
+from gateway.queries.models.accounts import account_view
 from gateway.settings import Settings
 
 
@@ -38,7 +39,7 @@ def update_organisation(settings: Settings, as_json: bool, reason: str, **option
     record = change_state(
         settings, lambda tx: accounts.update_organisation(tx, edit, author(reason))
     )
-    print_record(record.facts(), as_json)
+    print_record(account_view(record).row(), as_json)
 
 
 @click.command()

@@ -10,7 +10,8 @@ import click
 from gateway.cli.output import print_rows
 from gateway.ledger.tables.statement_comparison import Comparison
 from gateway.model.money import usd
-from gateway.queries.serializers import adjustment_facts, comparison_facts, finding_facts, when
+from gateway.queries.models.read_model import time_or_none
+from gateway.queries.models.statements import adjustment_row, comparison_row, finding_row
 
 SHOWN_ROWS = 50
 COLUMNS = (
@@ -21,15 +22,15 @@ SHOWN_COLUMNS = ("what", "at", "request", "team", "booked_usd", "billed_usd", "d
 
 
 def rows_of(plan: Comparison) -> list[dict[str, object]]:
-    found = [finding_facts(each, plan.payers) for each in plan.matching.findings]
-    return found + [adjustment_facts(line, plan.payers) for line in plan.adjustments.values()]
+    found = [finding_row(each, plan.payers) for each in plan.matching.findings]
+    return found + [adjustment_row(line, plan.payers) for line in plan.adjustments.values()]
 
 
 def print_plan(file: Path, plan: Comparison, *, err: bool = False) -> None:
     statement = plan.statement
     span = ""
     if statement.first_ms is not None:
-        span = f", from {when(statement.first_ms)} to {when(statement.last_ms)}"
+        span = f", from {time_or_none(statement.first_ms)} to {time_or_none(statement.last_ms)}"
     click.echo(
         f"{file}: {statement.lines} lines of {len(statement.calls)} calls, "
         f"${usd(statement.total_nanos)}{span}.",
@@ -77,7 +78,7 @@ def print_done(after: Comparison, *, applied: bool, dry_run: bool) -> None:
         click.echo("Booked.")
     elif after.changes and dry_run:
         click.echo("Not booked: this was a dry run.")
-    facts = comparison_facts(after)
+    facts = comparison_row(after)
     click.echo(f"\n  statement                       ${facts['statement_usd']}")
     if after.elsewhere_nanos:
         click.echo(f"  - what is of other days         ${facts['of_other_days_usd']}")

@@ -12,7 +12,7 @@ from gateway.cli.options import json_option, reason_option, settings_option
 from gateway.cli.output import print_record, print_rows
 from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
-from gateway.queries.serializers import team_facts
+from gateway.queries.models.accounts import account_view
 from gateway.settings import Settings
 
 TEAM_COLUMNS = (
@@ -38,7 +38,7 @@ def create_team(settings: Settings, as_json: bool, name: str, reason: str, **opt
     record = change_state(
         settings, lambda tx: accounts.create_team(tx, name, edit(defaults), author(reason))
     )
-    print_record(team_facts(record), as_json)
+    print_record(account_view(record).row(), as_json)
 
 
 @teams.command("update")
@@ -51,7 +51,7 @@ def update_team(settings: Settings, as_json: bool, name: str, reason: str, **opt
     """Change a team's limits; `none` removes one. In force within a second."""
     edit = edit_of("team", options)
     record = change_state(settings, lambda tx: accounts.update_team(tx, name, edit, author(reason)))
-    print_record(team_facts(record), as_json)
+    print_record(account_view(record).row(), as_json)
 
 
 @teams.command("list")
@@ -62,7 +62,7 @@ def list_teams(settings: Settings, as_json: bool, archived: bool) -> None:
     """List teams."""
     found = read_state(settings, lambda tx: accounts.list_teams(tx, archived=archived))
     print_rows(
-        [team_facts(record) for record in found],
+        [account_view(record).row() for record in found],
         as_json=as_json,
         columns=TEAM_COLUMNS,
         empty="No team yet: gateway teams create NAME --budget-usd 50",

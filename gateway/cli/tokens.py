@@ -8,7 +8,7 @@ from gateway.accounts.tables import tokens as accounts
 from gateway.cli.options import json_option, reason_option, settings_option
 from gateway.cli.output import print_rows, print_secret
 from gateway.cli.state_access import author, change_state, read_state
-from gateway.queries.serializers import token_facts
+from gateway.queries.models.accounts import TokenView
 from gateway.settings import Settings
 
 
@@ -26,7 +26,7 @@ def tokens() -> None:
 def create_token(settings: Settings, as_json: bool, name: str, role: str, reason: str) -> None:
     """Create an admin token. Its secret is shown only once."""
     made = change_state(settings, lambda tx: accounts.create_token(tx, name, role, author(reason)))
-    print_secret(token_facts(made.token), made.secret, as_json, "token")
+    print_secret(TokenView.of(made.token).row(), made.secret, as_json, "token")
 
 
 @tokens.command("list")
@@ -36,7 +36,9 @@ def create_token(settings: Settings, as_json: bool, name: str, role: str, reason
 def list_tokens(settings: Settings, as_json: bool, revoked: bool) -> None:
     """List admin tokens."""
     found = read_state(settings, lambda tx: accounts.list_tokens(tx, revoked=revoked))
-    print_rows([token_facts(token) for token in found], as_json=as_json, empty="No token yet.")
+    print_rows(
+        [TokenView.of(token).row() for token in found], as_json=as_json, empty="No token yet."
+    )
 
 
 @tokens.command("revoke")

@@ -23,7 +23,7 @@ from gateway.cli.state_access import read_state
 from gateway.database.database import Transaction
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Borrowing, UsageLine
-from gateway.queries.serializers import borrowing_facts, usage_facts
+from gateway.queries.models.usage import BorrowingView, UsageLineView
 from gateway.settings import Settings
 
 MOST_KEYS = 1_000_000
@@ -87,8 +87,8 @@ def usage(
                 "to": days.last_day,
                 "timezone": settings.server.timezone,
                 "team": team,
-                "data": [{**usage_facts(line), **_named(line, names)} for line in lines],
-                "total": usage_facts(total),
+                "data": [{**UsageLineView.of(line).row(), **_named(line, names)} for line in lines],
+                "total": UsageLineView.of(total).row(),
             }
         )
         return
@@ -110,7 +110,7 @@ def _print_paid_by(
     async def read(tx: Transaction) -> Sequence[Borrowing]:
         return await reports.paid_by_others(tx, days.first_day, days.last_day, team=team)
 
-    rows = [borrowing_facts(each) for each in read_state(settings, read)]
+    rows = [BorrowingView.of(each).row() for each in read_state(settings, read)]
     print_rows(
         rows,
         as_csv=as_csv,
@@ -131,7 +131,7 @@ def _named(line: UsageLine, names: Mapping[str, str]) -> dict[str, object]:
 
 def _flat(line: UsageLine) -> dict[str, object]:
     """A line with a column for each outcome and each cause."""
-    facts: dict[str, Any] = usage_facts(line)
+    facts: dict[str, Any] = UsageLineView.of(line).row()
     outcomes, saved = facts["outcomes"], facts["saved_usd_by_cause"]
     return {
         **{name: facts[name] for name in USAGE_COLUMNS if name in facts},

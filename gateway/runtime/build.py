@@ -34,7 +34,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.edit import ModelFacts
 from gateway.pricing.rules.quote import PriceCeilings
-from gateway.queries.request import RequestStatus
+from gateway.queries.request_status import RequestStatus
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.container import (
     BudgetParts,

@@ -14,7 +14,7 @@ from gateway.coalescing.single_flight import SingleFlight
 from gateway.edits.flight_result import FlightResult
 from gateway.edits.pipeline import Pipeline
 from gateway.ledger.budget_service import BudgetService
-from gateway.queries.request import RequestStatus
+from gateway.queries.request_status import RequestStatus
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.context import Context
 from gateway.runtime.maintenance import StateMaintenance

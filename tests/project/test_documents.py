@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.api.openapi import document
+from gateway.api.openapi.document import document
 from gateway.model.errors import KINDS
 from gateway.settings import Settings
 from tests.support.documents import DOCS, PAGES, metrics_page

@@ -14,7 +14,7 @@ from gateway.accounts.rules.limits import LIMITS, Limit
 from gateway.api.openapi.document import document
 from gateway.cli import main
 from gateway.model.caller import LEVELS, Level, Limits
-from gateway.queries.key_status import SHOWN_WITH_USE
+from gateway.queries.models.key_status import SHOWN_WITH_USE
 from gateway.settings import Settings, setting_names
 
 LIMIT = pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.name)
@@ -67,8 +67,9 @@ def test_a_limit_is_a_field_of_the_admin_api(limit: Limit) -> None:
 
 @LIMIT
 def test_a_limit_is_shown_to_the_holder_of_a_key(limit: Limit) -> None:
-    schema = DOCUMENT["components"]["schemas"]["Standing"]["properties"]
-    shown = {*schema, *schema["levels"]["items"]["properties"], *SHOWN_WITH_USE}
+    schemas = DOCUMENT["components"]["schemas"]
+    status, level = schemas["KeyStatus"]["properties"], schemas["Level"]["properties"]
+    shown = {*status, *level, *SHOWN_WITH_USE}
     assert limit.name in shown
 
 

@@ -1,6 +1,6 @@
-"""`/admin/v1`: the organisation, its teams, keys and books, as JSON over HTTP.
+"""`/admin/v1`: the organisation, its teams, keys, ledger and cache, as JSON over HTTP.
 
-`routes` is the table of what there is, `access` the table of who may do it, `door` the way in.
+`routes` is the table of routes, `inputs` what they take, `endpoint` handles a request.
 """
 
 from gateway.api.admin.endpoint import PREFIX, AdminApi

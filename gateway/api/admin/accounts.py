@@ -1,88 +1,73 @@
-"""The organisation, its teams, and the pause of everybody's or a team's spending."""
+"""The organisation and its teams, and the pause of spending."""
 
 from __future__ import annotations
 
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import organisation, teams
 from gateway.accounts.tables.account_rows import AccountRecord
-from gateway.api.admin.pagination import listing, page_of
+from gateway.api.admin.inputs import Body, NewTeamBody, PauseBody, Query, SettingsBody, TeamsQuery
+from gateway.api.admin.pagination import page_of
 from gateway.api.admin.permissions import check_own
-from gateway.api.admin.request_input import AdminRequest, check_names
+from gateway.api.admin.request_input import AdminRequest
 from gateway.database.database import Transaction
-from gateway.queries.serializers import Facts, team_facts, without_secrets
+from gateway.queries.models.accounts import account_view
+from gateway.queries.models.read_model import ReadModel
+
+AnyRequest = AdminRequest[Query, Body]
+SettingsRequest = AdminRequest[Query, SettingsBody]
 
 
-async def show_organisation(tx: Transaction, asked: AdminRequest) -> Facts:
-    return _organisation(asked, await organisation.show_organisation(tx))
+async def show_organisation(tx: Transaction, request: AnyRequest) -> ReadModel:
+    return _view(request, await organisation.show_organisation(tx))
 
 
-async def update_organisation(tx: Transaction, asked: AdminRequest) -> Facts:
-    def edit(terms: AccountSettings) -> AccountSettings:
-        return change_settings(terms, "organisation", asked.document)
+async def update_organisation(tx: Transaction, request: SettingsRequest) -> ReadModel:
+    def edit(old: AccountSettings) -> AccountSettings:
+        return change_settings(old, "organisation", request.body.given())
 
-    return _organisation(asked, await organisation.update_organisation(tx, edit, asked.by))
+    return _view(request, await organisation.update_organisation(tx, edit, request.by))
 
 
-async def list_teams(tx: Transaction, asked: AdminRequest) -> Facts:
-    page = page_of(asked.query)
+async def list_teams(tx: Transaction, request: AdminRequest[TeamsQuery, Body]) -> ReadModel:
+    query = request.query
     found = await teams.list_teams(
         tx,
-        archived=asked.flag("archived"),
-        after=f"team:{page.after}" if page.after else "",
-        limit=page.fetch,
+        archived=query.archived,
+        after=f"team:{query.after}" if query.after else "",
+        limit=query.fetch,
     )
-    return listing(found, page, lambda team: _team(asked, team), lambda team: team.name)
+    return page_of(found, query, lambda team: _view(request, team), lambda team: team.name)
 
 
-async def create_team(tx: Transaction, asked: AdminRequest) -> Facts:
-    name = asked.text("name")
-    defaults = AccountSettings(limits=asked.settings.new_team)
-    terms = change_settings(defaults, "team", asked.rest("name"))
-    return _team(asked, await teams.create_team(tx, name, terms, asked.by))
+async def create_team(tx: Transaction, request: AdminRequest[Query, NewTeamBody]) -> ReadModel:
+    defaults = AccountSettings(limits=request.settings.new_team)
+    settings = change_settings(defaults, "team", request.body.given())
+    return _view(request, await teams.create_team(tx, request.body.name, settings, request.by))
 
 
-async def show_team(tx: Transaction, asked: AdminRequest) -> Facts:
-    check_own(asked.confined_to, asked.path["name"])
-    return _team(asked, await teams.show_team(tx, asked.path["name"]))
+async def show_team(tx: Transaction, request: AnyRequest) -> ReadModel:
+    check_own(request.team, request.path["name"])
+    return _view(request, await teams.show_team(tx, request.path["name"]))
 
 
-async def update_team(tx: Transaction, asked: AdminRequest) -> Facts:
-    def edit(terms: AccountSettings) -> AccountSettings:
-        return change_settings(terms, "team", asked.document)
+async def update_team(tx: Transaction, request: SettingsRequest) -> ReadModel:
+    def edit(old: AccountSettings) -> AccountSettings:
+        return change_settings(old, "team", request.body.given())
 
-    return _team(asked, await teams.update_team(tx, asked.path["name"], edit, asked.by))
-
-
-async def archive_team(tx: Transaction, asked: AdminRequest) -> Facts:
-    check_names(asked.document, (), "field")
-    return _team(asked, await teams.archive_team(tx, asked.path["name"], asked.by))
+    return _view(request, await teams.update_team(tx, request.path["name"], edit, request.by))
 
 
-async def pause(tx: Transaction, asked: AdminRequest) -> Facts:
-    return _either(asked, await organisation.pause(tx, asked.by, _team_named(asked)))
+async def archive_team(tx: Transaction, request: AnyRequest) -> ReadModel:
+    return _view(request, await teams.archive_team(tx, request.path["name"], request.by))
 
 
-async def resume(tx: Transaction, asked: AdminRequest) -> Facts:
-    return _either(asked, await organisation.resume(tx, asked.by, _team_named(asked)))
+async def pause(tx: Transaction, request: AdminRequest[Query, PauseBody]) -> ReadModel:
+    return _view(request, await organisation.pause(tx, request.by, request.body.team))
 
 
-def _team_named(asked: AdminRequest) -> str | None:
-    """The team that a pause is about; None where it is about everybody."""
-    check_names(asked.document, ("team",), "field")
-    return asked.text("team") if asked.document.get("team") is not None else None
+async def resume(tx: Transaction, request: AdminRequest[Query, PauseBody]) -> ReadModel:
+    return _view(request, await organisation.resume(tx, request.by, request.body.team))
 
 
-def _either(asked: AdminRequest, record: AccountRecord) -> Facts:
-    return _team(asked, record) if record.level == "team" else _organisation(asked, record)
-
-
-def _organisation(asked: AdminRequest, record: AccountRecord) -> Facts:
-    return {"object": "organisation", **_visible(asked, record.facts())}
-
-
-def _team(asked: AdminRequest, record: AccountRecord) -> Facts:
-    return {"object": "team", **_visible(asked, team_facts(record))}
-
-
-def _visible(asked: AdminRequest, facts: Facts) -> Facts:
-    return facts if asked.sees_secrets else without_secrets(facts)
+def _view(request: AnyRequest, record: AccountRecord) -> ReadModel:
+    return account_view(record, secrets=request.sees_secrets)

@@ -1,4 +1,4 @@
-"""Who holds the token that was sent. Guessing at tokens is slowed down, and is in the journal."""
+"""Authentication of admin tokens. Wrong tokens are logged, and guessing is slowed down."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from collections.abc import Callable
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.accounts.tables.tokens import TokenRecord, find_token
-from gateway.api.admin.permissions import ROOT, Holder, holder_of
+from gateway.api.admin.permissions import ROOT, TokenHolder, holder_of
 from gateway.database.database import Database, Transaction
 from gateway.model.errors import Refusal
 from gateway.server.exchange import Exchange
 from gateway.telemetry.log import EventLog
 
-MOST_REMEMBERED = 1_000
+MOST_ACCEPTED = 1_000
 
 
 class AdminAuthenticator:
-    """Knows the root token, and asks the state for every other.
+    """Compares with the root token, and looks up every other token in the state.
 
-    Where many wrong tokens came from an address, none from there is looked at until the minute
-    is over, not even the root token: who guesses would else be told of the right one at once.
-    A token that has opened before from that address goes on, so that a guesser behind a proxy
-    does not lock out those who work behind it.
+    After too many wrong tokens, an address is refused until the minute ends, also with the right
+    token, so that a guesser does not learn it. A token that was accepted from that address
+    before stays accepted: a guesser behind a proxy does not lock out others behind it.
     """
 
     def __init__(
@@ -35,13 +34,13 @@ class AdminAuthenticator:
         self._log = log
         self._now_ms = now_ms
         self._throttle = GuessThrottle()
-        self._opened: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._accepted: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    async def enter(self, exchange: Exchange) -> Holder:
-        """The holder of its token.
+    async def authenticate(self, exchange: Exchange) -> TokenHolder:
+        """The holder of the token that was sent.
 
-        Raises `not_found` where there is no admin API, `invalid_api_key`, `too_many_failures`,
-        and StateUnavailable.
+        Raises `not_found` where the admin API is switched off, `invalid_api_key`,
+        `too_many_failures`, and StateUnavailable.
         """
         if not self._root:
             raise Refusal(
@@ -50,22 +49,22 @@ class AdminAuthenticator:
                 "GATEWAY_ADMIN_TOKEN (or [admin] token) and restart the gateway.",
             )
         sent = _token_sent(exchange)
-        coming = (exchange.address, hash_secret(sent))
-        if coming not in self._opened:
+        sender = (exchange.address, hash_secret(sent))
+        if sender not in self._accepted:
             self._throttle.check(exchange.address, self._now_ms())
         holder = ROOT if _same(sent, self._root) else await self._find(hash_secret(sent))
         if holder is None:
-            self._opened.pop(coming, None)
+            self._accepted.pop(sender, None)
             self._failed(exchange)
             raise Refusal(
                 "invalid_api_key",
-                "This is no admin token, or it was revoked, or its team is archived. An API key "
-                "of a team opens /v1, not /admin/v1.",
+                "This is no valid admin token: it is unknown or revoked, or its team is archived. "
+                "API keys of teams are for /v1, not for /admin/v1.",
             )
-        self._remember(coming)
+        self._remember(sender)
         return holder
 
-    async def _find(self, secret_hash: str) -> Holder | None:
+    async def _find(self, secret_hash: str) -> TokenHolder | None:
         async def find(tx: Transaction) -> TokenRecord | None:
             return await find_token(tx, secret_hash)
 
@@ -73,17 +72,17 @@ class AdminAuthenticator:
         return holder_of(token) if token else None
 
     def _failed(self, exchange: Exchange) -> None:
-        """Written without the token, which may be a right one of somewhere else."""
+        """Logs without the token, which may be valid elsewhere."""
         self._log.warning(
             "admin token refused", address=exchange.address, request_id=exchange.request_id
         )
         self._throttle.failed(exchange.address, self._now_ms())
 
-    def _remember(self, coming: tuple[str, str]) -> None:
-        self._opened[coming] = None
-        self._opened.move_to_end(coming)
-        if len(self._opened) > MOST_REMEMBERED:
-            self._opened.popitem(last=False)
+    def _remember(self, sender: tuple[str, str]) -> None:
+        self._accepted[sender] = None
+        self._accepted.move_to_end(sender)
+        if len(self._accepted) > MOST_ACCEPTED:
+            self._accepted.popitem(last=False)
 
 
 def _token_sent(exchange: Exchange) -> str:
@@ -97,8 +96,5 @@ def _token_sent(exchange: Exchange) -> str:
 
 
 def _same(sent: str, root: str) -> bool:
-    """Is it the root token? Takes as long wherever the two differ.
-
-    Two empty texts would be the same: whoever calls has made sure that neither is empty.
-    """
+    """Is it the root token, compared in constant time? Neither may be empty."""
     return hmac.compare_digest(sent.encode("latin-1"), root.encode())

@@ -1,7 +1,7 @@
-"""Long work that is asked for over HTTP, where nobody should wait for minutes.
+"""Long work that is started over HTTP: a request waits for a while, then gets the progress.
 
-Who asks waits for a while, then is told how far it is; the work goes on. Who asks for the same
-again waits on, and gets what came of it, also when it has ended in between.
+The work goes on. The same request waits on, and gets the result, also where the work has ended
+in between.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Work = Callable[[Progress], Coroutine[Any, Any, Result]]
 
 PATIENCE_SECONDS = 25.0
 KEPT_SECONDS = 600.0
-"""How long what came of it is kept for somebody who was told to ask again."""
+"""How long a result is kept for a client that was told to repeat its request."""
 
 
 @dataclass
 class BackgroundJob(Generic[Result]):
-    """Work under way: `done` of `total`; 0 of 0 where it has not said yet."""
+    """Running work: `done` of `total`; 0 of 0 before its first report."""
 
     task: asyncio.Task[Result]
     done: int = 0
@@ -32,31 +32,31 @@ class BackgroundJob(Generic[Result]):
 
     @property
     def result(self) -> Result | None:
-        """What came of it, None while it goes on. Raises what the work raised."""
+        """The result; None while the work goes on. Raises what the work raised."""
         return self.task.result() if self.task.done() else None
 
 
 class BackgroundJobs:
-    """The chores of one process, by name: one of a name at a time."""
+    """The jobs of one process, by name: one of a name at a time."""
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
         self._jobs: dict[Hashable, BackgroundJob[Any]] = {}
 
     async def wait(self, name: Hashable, work: Work[Result]) -> BackgroundJob[Result]:
-        """The chore of that name, begun unless it is under way, once it ended or patience did."""
+        """Start the job unless it runs already; returns it when it ended or patience did."""
         self._drop_old()
-        chore = self._jobs.get(name)
-        if chore is None:
-            chore = self._jobs[name] = _begin(work)
-        await asyncio.wait({chore.task}, timeout=self._patience_seconds)
-        if chore.task.done() and self._jobs.get(name) is chore:
+        job = self._jobs.get(name)
+        if job is None:
+            job = self._jobs[name] = _start(work)
+        await asyncio.wait({job.task}, timeout=self._patience_seconds)
+        if job.task.done() and self._jobs.get(name) is job:
             del self._jobs[name]
-        return chore
+        return job
 
     async def close(self) -> None:
-        """Break off what is under way."""
-        tasks = [chore.task for chore in self._jobs.values()]
+        """Cancel the running jobs."""
+        tasks = [job.task for job in self._jobs.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -64,20 +64,20 @@ class BackgroundJobs:
 
     def _drop_old(self) -> None:
         now = asyncio.get_running_loop().time()
-        for name, chore in list(self._jobs.items()):
-            if chore.ended is not None and now - chore.ended > KEPT_SECONDS:
+        for name, job in list(self._jobs.items()):
+            if job.ended is not None and now - job.ended > KEPT_SECONDS:
                 del self._jobs[name]
 
 
-def _begin(work: Work[Result]) -> BackgroundJob[Result]:
+def _start(work: Work[Result]) -> BackgroundJob[Result]:
     def progress(done: int, total: int) -> None:
-        chore.done, chore.total = done, total
+        job.done, job.total = done, total
 
-    def ended(task: asyncio.Task[Result]) -> None:
-        chore.ended = asyncio.get_running_loop().time()
+    def on_end(task: asyncio.Task[Result]) -> None:
+        job.ended = asyncio.get_running_loop().time()
         if not task.cancelled():
-            task.exception()  # seen here: nobody may come back to ask
+            task.exception()  # retrieved here, because nobody may come back for the result
 
-    chore = BackgroundJob(asyncio.create_task(work(progress), name="chore of the admin API"))
-    chore.task.add_done_callback(ended)
-    return chore
+    job = BackgroundJob(asyncio.create_task(work(progress), name="admin API job"))
+    job.task.add_done_callback(on_end)
+    return job

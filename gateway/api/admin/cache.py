@@ -1,189 +1,110 @@
-"""The results: what is held, a purge, and a check of every digest.
+"""The stored results: statistics, purges, and a check of every digest.
 
-They lie outside the state, so that these routes are no transactions. Each answers within half a
-minute; where that was not enough, `complete` is false, the work goes on in this process, and
-asking the same again waits on.
+The results lie outside the state, so these routes are no transactions. Each answers within half
+a minute. Where the work takes longer, `complete` is false, the work goes on in this process, and
+the same request waits on.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable
-from typing import Any
-
-from gateway.api.admin.background_jobs import BackgroundJob, BackgroundJobs
-from gateway.api.admin.permissions import check_own
-from gateway.api.admin.request_input import AdminRequest, check_names
+from gateway.api.admin.background_jobs import BackgroundJobs
+from gateway.api.admin.inputs import Body, PurgeBody, Query, TeamQuery
+from gateway.api.admin.permissions import check_own, team_of
+from gateway.api.admin.request_input import AdminRequest
 from gateway.cache.result_store import Progress, Verified
 from gateway.cache.rules.purge_selection import Selection
 from gateway.model.errors import Refusal
-from gateway.model.units import seconds_of
-from gateway.queries.cache import Holdings, Housekeeper, Selected
-from gateway.queries.serializers import Facts
+from gateway.queries.cache_admin import CacheAdmin, SelectedEntries
+from gateway.queries.models.cache import (
+    CacheStatisticsView,
+    CacheVerificationView,
+    CacheView,
+    UnfinishedCacheVerificationView,
+    UnfinishedCacheView,
+    UnfinishedPurgeView,
+)
+from gateway.queries.models.read_model import ReadModel
 
-NARROWING = ("fingerprint", "team", "key", "model", "older_than", "containing")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+FILTERS = ("fingerprint", "team", "key", "model", "older_than", "containing")
 
 
 class CacheHandlers:
-    """Answers what is asked of `/admin/v1/cache`. Raises Refusal, ResultsUnavailable."""
+    """Handles `/admin/v1/cache`. Raises Refusal, StoreUnavailable."""
 
-    def __init__(self, housekeeper: Housekeeper) -> None:
-        self._housekeeper = housekeeper
+    def __init__(self, cache: CacheAdmin) -> None:
+        self._cache = cache
         self._jobs = BackgroundJobs()
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel the running jobs."""
         await self._jobs.close()
 
-    async def stats(self, asked: AdminRequest) -> Facts:
-        team = asked.query.get("team", asked.confined_to)
-        if team is not None:
-            check_own(asked.confined_to, team)
+    async def statistics(self, request: AdminRequest[TeamQuery, Body]) -> ReadModel:
+        team = team_of(request.team, request.query.team)
 
-        async def look(_: Progress) -> Holdings:
-            return await self._housekeeper.holdings(asked.by.now_ms, team=team, counted=True)
+        async def work(_: Progress) -> CacheStatisticsView:
+            return await self._cache.statistics(request.by.now_ms, team=team, counts=True)
 
-        chore = await self._jobs.wait(("stats", team), look)
-        held = chore.result
-        return {"object": "cache", **_how_far(chore), **(held.facts() if held else {})}
+        job = await self._jobs.wait(("statistics", team), work)
+        if (found := job.result) is None:
+            return UnfinishedCacheView(done=job.done, total=job.total)
+        return CacheView.of(found)
 
-    async def purge(self, asked: AdminRequest) -> Facts:
-        check_names(asked.document, (*NARROWING, "all", "dry_run"), "field")
-        selection = await self._selection(asked)
-        # By what was asked, not by the selection: an age is another moment every time.
-        asked_for = tuple(str(asked.document.get(name)) for name in NARROWING)
-        name = (asked.confined_to, *asked_for)
-        if _flag(asked, "dry_run"):
-            return await self._selected(("select", *name), selection)
+    async def purge(self, request: AdminRequest[Query, PurgeBody]) -> ReadModel:
+        dry_run = bool(request.body.dry_run)
+        selection = await self._selection(request)
+        # Named by the filters, not by the selection: an age is another moment every time.
+        filters = tuple(str(getattr(request.body, name)) for name in FILTERS)
 
-        async def clear(progress: Progress) -> tuple[Selected, int]:
-            selected = await self._housekeeper.select(selection, progress)
-            return selected, await self._housekeeper.purge(selected, asked.by, progress)
+        async def work(progress: Progress) -> tuple[SelectedEntries, int]:
+            selected = await self._cache.select(selection, progress)
+            if dry_run:
+                return selected, 0
+            return selected, await self._cache.purge(selected, request.by, progress)
 
-        chore = await self._jobs.wait(("purge", *name), clear)
-        ended = chore.result
-        return {
-            "object": "purge",
-            "dry_run": False,
-            **_how_far(chore),
-            "selection": selection.facts(),
-            **(ended[0].facts() if ended else {}),
-            "purged": ended[1] if ended else None,
-        }
+        job = await self._jobs.wait(("purge", dry_run, request.team, *filters), work)
+        if (ended := job.result) is None:
+            return UnfinishedPurgeView(
+                done=job.done,
+                total=job.total,
+                dry_run=dry_run,
+                selection=selection.facts(),
+                purged=0 if dry_run else None,
+            )
+        selected, purged = ended
+        return selected.purge_view(dry_run=dry_run, purged=purged)
 
-    async def _selected(self, name: Hashable, selection: Selection) -> Facts:
-        async def look(progress: Progress) -> Selected:
-            return await self._housekeeper.select(selection, progress)
+    async def verify(self, _: AdminRequest[Query, Body]) -> ReadModel:
+        async def work(progress: Progress) -> Verified:
+            return await self._cache.verify(progress)
 
-        chore = await self._jobs.wait(name, look)
-        selected = chore.result
-        return {
-            "object": "purge",
-            "dry_run": True,
-            **_how_far(chore),
-            "selection": selection.facts(),
-            **(selected.facts() if selected else {}),
-            "purged": 0,
-        }
+        job = await self._jobs.wait("verify", work)
+        if (found := job.result) is None:
+            return UnfinishedCacheVerificationView(done=job.done, total=job.total, checked=job.done)
+        return CacheVerificationView.of(found)
 
-    async def verify(self, asked: AdminRequest) -> Facts:
-        check_names(asked.document, (), "field")
-
-        async def check(progress: Progress) -> Verified:
-            return await self._housekeeper.verify(progress)
-
-        chore = await self._jobs.wait("verify", check)
-        found = chore.result
-        return {
-            "object": "cache_verification",
-            **_how_far(chore),
-            "checked": found.checked if found else chore.done,
-            "damaged": found.damaged if found else None,
-        }
-
-    async def _selection(self, asked: AdminRequest) -> Selection:
-        """What a purge is about. Raises `missing_field` where nothing says so, not even `all`."""
-        given = [asked.document.get(name) is not None for name in NARROWING]
-        everything = _flag(asked, "all")
-        if not any(given) and not everything:
+    async def _selection(self, request: AdminRequest[Query, PurgeBody]) -> Selection:
+        """The results to purge. Raises `missing_field` without a filter and without `all`."""
+        body = request.body
+        if not body.everything and all(getattr(body, name) is None for name in FILTERS):
             raise Refusal(
                 "missing_field",
-                f"Say what is to be purged: {', '.join(NARROWING)}, or all: true.",
+                f"Name the results to purge: {', '.join(FILTERS)}, or all: true.",
                 param="all",
             )
+        age_ms = None if body.older_than is None else int(body.older_than * 1000)
         return Selection(
-            fingerprint=_text(asked, "fingerprint"),
-            team=_team(asked),
-            key_id=await self._key_id(asked),
-            model=_text(asked, "model"),
-            made_before_ms=_made_before_ms(asked),
-            picture=_picture(asked),
+            fingerprint=body.fingerprint,
+            team=team_of(request.team, body.team),
+            key_id=await self._key_id(request),
+            model=body.model,
+            made_before_ms=None if age_ms is None else request.by.now_ms - age_ms,
+            picture=body.containing,
         )
 
-    async def _key_id(self, asked: AdminRequest) -> str | None:
-        key = _text(asked, "key")
+    async def _key_id(self, request: AdminRequest[Query, PurgeBody]) -> str | None:
+        key = request.body.key
         if key is None or "/" not in key:
             return key
-        check_own(asked.confined_to, key.partition("/")[0])
-        return await self._housekeeper.key_id(key)
-
-
-def _how_far(chore: BackgroundJob[Any]) -> Facts:
-    """Is it whole? Where it isn't, how much of it has been looked at."""
-    if chore.task.done():
-        return {"complete": True}
-    return {"complete": False, "done": chore.done, "total": chore.total}
-
-
-def _team(asked: AdminRequest) -> str | None:
-    team = _text(asked, "team")
-    team = asked.confined_to if team is None else team
-    if team is not None:
-        check_own(asked.confined_to, team)
-    return team
-
-
-def _text(asked: AdminRequest, name: str) -> str | None:
-    """A field that may be left out, but not be empty: nothing is easily meant as all."""
-    if asked.document.get(name) is None:
-        return None
-    text = asked.text(name)
-    if not text:
-        raise Refusal("invalid_field", f"{name} is empty; leave it out.", param=name)
-    return text
-
-
-def _flag(asked: AdminRequest, name: str) -> bool:
-    value = asked.document.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise Refusal("invalid_field", f"{name} is true or false.", param=name)
-    return bool(value)
-
-
-def _made_before_ms(asked: AdminRequest) -> int | None:
-    """Seconds, or text such as `30d`, back from now."""
-    value = asked.document.get("older_than")
-    if value is None:
-        return None
-    try:
-        seconds = float(str(seconds_of(value)))
-    except ValueError:
-        seconds = -1.0
-    if isinstance(value, bool) or not 0 <= seconds <= asked.by.now_ms / 1000:
-        raise Refusal(
-            "invalid_field", 'older_than is an age: seconds, or text such as "30d".', "older_than"
-        )
-    return asked.by.now_ms - int(seconds * 1000)
-
-
-def _picture(asked: AdminRequest) -> str | None:
-    digest = _text(asked, "containing")
-    if digest is not None and not _DIGEST.fullmatch(digest):
-        raise Refusal(
-            "invalid_field",
-            "containing takes the BLAKE3 hash of the picture's bytes, 64 hexadecimal digits (what "
-            "b3sum prints). `gateway cache purge --containing FILE` takes the file itself.",
-            param="containing",
-        )
-    return digest
+        check_own(request.team, key.partition("/")[0])
+        return await self._cache.key_id(key)

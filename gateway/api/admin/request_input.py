@@ -1,17 +1,18 @@
-"""What was asked: the query and the JSON document of a request, checked name by name."""
+"""Parsing of a request to `/admin/v1`: its query and its JSON body, with errors as refusals."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from types import MappingProxyType
-from typing import NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
-from gateway.accounts.rules.field_types import is_text
+from pydantic import BaseModel, ValidationError
+
 from gateway.accounts.tables.audit import Author
+from gateway.api.admin.inputs import Body, Query
 from gateway.model.errors import Refusal
 from gateway.model.suggestions import did_you_mean
 from gateway.settings import Settings
@@ -19,96 +20,61 @@ from gateway.settings import Settings
 MOST_BODY_BYTES = 2**20
 MOST_PARAMETERS = 100
 
-Document = Mapping[str, object]
 Value = TypeVar("Value")
+Input = TypeVar("Input", bound=BaseModel)
+QueryT = TypeVar("QueryT", bound=Query, covariant=True)
+BodyT = TypeVar("BodyT", bound=Body, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class AdminRequest:
-    """A request that may go on.
+class AdminRequest(Generic[QueryT, BodyT]):
+    """A permitted and parsed request.
 
-    `path`, `query` and `document` are what it names, `by` is whoever asks, and `confined_to`
-    the team outside which nothing may be read or changed. `sees_secrets` is for whoever sets
-    them: what is a secret in itself is shown to nobody else.
+    `by` is its author, and `team` the only team that it may read or change, for a token of a
+    team. `sees_secrets`: the answer may hold the terms that are secret in themselves.
     """
 
     path: Mapping[str, str]
-    query: Mapping[str, str]
-    document: Document
+    query: QueryT
+    body: BodyT
     by: Author
     settings: Settings
-    confined_to: str | None = None
+    team: str | None = None
     sees_secrets: bool = False
 
-    def flag(self, name: str) -> bool:
-        """A query parameter that is true or false; false where it is left out."""
-        text = self.query.get(name, "false").lower()
-        if text not in ("true", "false"):
-            raise Refusal("invalid_field", f"{name} is true or false.", param=name)
-        return text == "true"
 
-    def needed(self, name: str) -> object:
-        """A field of the document. Raises `missing_field`."""
-        if self.document.get(name) is None:
-            raise Refusal("missing_field", f"Give {name} in the JSON body.", param=name)
-        return self.document[name]
-
-    def text(self, name: str) -> str:
-        """A field of the document that is one line. Raises `missing_field`, `invalid_field`."""
-        value = self.needed(name)
-        if not isinstance(value, str) or not is_text(value):
-            raise Refusal("invalid_field", f"{name} takes one line of text.", param=name)
-        return value
-
-    def rest(self, *taken: str) -> Document:
-        """The document without those fields: the terms of an account."""
-        return {name: value for name, value in self.document.items() if name not in taken}
-
-
-def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Raises `invalid_field` for a name that isn't known, naming the nearest that is."""
-    names = sorted(known)
-    for name in given:
-        if name not in names:
-            message = f"This route has no {what} {name!r}. {did_you_mean(name, names)}"
-            raise Refusal("invalid_field", message, name)
-
-
-def query_of(text: str, known: Iterable[str]) -> Mapping[str, str]:
-    """The query's parameters, each a line of text given once. Raises Refusal."""
+def query_of(text: str, model: type[Query]) -> Query:
+    """The query's parameters, each given once. Raises `invalid_field`, `duplicate_field`."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise Refusal(
             "invalid_field", f"The query has more than {MOST_PARAMETERS} parameters."
         ) from None
-    check_names((name for name, _ in pairs), known, "query parameter")
-    query = dict(_once(pairs))
-    for name, value in query.items():
-        if not is_text(value):
-            raise Refusal("invalid_field", f"{name} takes one line of text.", param=name)
-    return query
+    return _parsed(model, dict(_once(pairs)), "query parameter")
 
 
-async def document_of(chunks: AsyncIterator[bytes]) -> Document:
-    """The JSON object of a body, numbers with a fraction as Decimal; no body is `{}`.
+async def body_of(chunks: AsyncIterator[bytes], model: type[Body]) -> Body:
+    """The JSON body; an empty one is `{}`.
 
-    Raises `body_too_large`, `invalid_json`, `duplicate_field`.
+    Raises `body_too_large`, `invalid_json`, `duplicate_field`, `missing_field`, `invalid_field`.
     """
     body = bytearray()
     async for chunk in chunks:
         body += chunk
         if len(body) > MOST_BODY_BYTES:
             raise Refusal("body_too_large", f"A body here has at most {MOST_BODY_BYTES:,} bytes.")
-    if not body:
-        return MappingProxyType({})
-    return _parsed(bytes(body))
+    return _parsed(model, _document(bytes(body)) if body else {}, "field")
 
 
-def _parsed(body: bytes) -> Document:
+def _document(body: bytes) -> dict[str, Any]:
+    """A JSON object, with numbers that have a fraction as Decimal."""
     try:
         document = json.loads(
-            body, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_object
+            body,
+            parse_float=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=lambda pairs: dict(_once(pairs)),
         )
     except (ValueError, RecursionError, ArithmeticError):
         raise Refusal(
@@ -118,11 +84,7 @@ def _parsed(body: bytes) -> Document:
         ) from None
     if not isinstance(document, dict):
         raise Refusal("invalid_json", "The body is JSON, but no object: send {…}.")
-    return MappingProxyType(document)
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    return dict(_once(pairs))
+    return document
 
 
 def _once(pairs: list[tuple[str, Value]]) -> list[tuple[str, Value]]:
@@ -134,5 +96,27 @@ def _once(pairs: list[tuple[str, Value]]) -> list[tuple[str, Value]]:
     return pairs
 
 
-def _no_constant(text: str) -> NoReturn:
+def _refuse_constant(text: str) -> NoReturn:
+    """NaN and the infinities, which are no JSON."""
     raise ValueError(text)
+
+
+def _parsed(model: type[Input], given: Mapping[str, Any], what: str) -> Input:
+    """The model of what is given. Raises `missing_field`, `invalid_field`, naming the first."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    unknown = [each for each in errors if each["type"] == "extra_forbidden"]
+    first = (unknown or errors)[0]
+    name = str(first["loc"][0])
+    if unknown:
+        raise Refusal("invalid_field", _unknown(name, model, what), name)
+    if first["type"] == "missing":
+        raise Refusal("missing_field", f"Give {name} in the JSON body.", name)
+    raise Refusal("invalid_field", f"{name} {first.get('ctx', {}).get('error')}", name)
+
+
+def _unknown(name: str, model: type[BaseModel], what: str) -> str:
+    known = sorted(each.alias or own for own, each in model.model_fields.items())
+    return f"This route has no {what} {name!r}. {did_you_mean(name, known)}"

@@ -1,7 +1,7 @@
-"""The routes of `/admin/v1`: what answers each, and the query parameters that it takes.
+"""The routes of `/admin/v1`, one row each: handler, roles, inputs, answer, and description.
 
-Who may use them is in `access`. A `Route` is one transaction: a read for GET, else a write with
-its row of the audit. A `CacheRoute` is about the results, which lie outside the state.
+A `Route` is one transaction: a read for GET, else a write with its row of the audit. A
+`CacheRoute` works on the results, which lie outside the state.
 """
 
 from __future__ import annotations
@@ -9,71 +9,150 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from gateway.api.admin import accounts, keys, ledger, pagination, tokens
+from gateway.api.admin import accounts, keys, ledger, tokens
+from gateway.api.admin import inputs as take
 from gateway.api.admin.cache import CacheHandlers
-from gateway.api.admin.request_input import AdminRequest
-from gateway.database.database import Transaction
-from gateway.queries.serializers import Facts
+from gateway.api.admin.inputs import Body, Query, with_settings
+from gateway.api.admin.pagination import Page
+from gateway.api.admin.permissions import Role
+from gateway.queries.models import accounts as views
+from gateway.queries.models import cache as cache_views
+from gateway.queries.models import ledger as ledger_views
+from gateway.queries.models.read_model import ReadModel
+from gateway.queries.models.usage import UsageView
 
-Handler = Callable[[Transaction, AdminRequest], Awaitable[Facts]]
-"""Answers with what is shown. Raises Refusal, AccountError."""
+Roles = tuple[Role, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """One method of one path; `status` is that of success."""
+class AdminRoute:
+    """One method of one path.
 
-    handler: Handler
-    query: tuple[str, ...] = ()
+    `name` and `summary` describe it, `codes` are its refusals besides those that any route may
+    have. `status` is that of success.
+    """
+
+    name: str
+    summary: str
+    handler: Callable[..., Awaitable[ReadModel]]
+    answer: Any
+    roles: Roles
+    query: type[Query] = Query
+    body: type[Body] = Body
+    codes: tuple[str, ...] = ()
     status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
-class CacheRoute:
-    """The same, answered by what keeps the results."""
-
-    handler: Callable[[CacheHandlers, AdminRequest], Awaitable[Facts]]
-    query: tuple[str, ...] = ()
-    status: int = 200
+class StateRoute(AdminRoute):
+    """`handler(transaction, request)` reads or changes the state. Raises Refusal, AccountError."""
 
 
-_PAGES = pagination.NAMES
-_DAYS = ("from", "to", "team")
-_WHY = ("reason",)
-"""A DELETE seldom has a body, so its reason may stand in the query."""
+@dataclass(frozen=True, slots=True)
+class CacheRoute(AdminRoute):
+    """`handler(cache handlers, request)` works on the results."""
+
+
+_ADMIN: Roles = (Role.ADMIN,)
+_FINANCE: Roles = (Role.ADMIN, Role.FINANCE)
+_TEAM: Roles = (Role.ADMIN, Role.TEAM)
+_ALL: Roles = (Role.ADMIN, Role.FINANCE, Role.TEAM)
+_MISSING, _UNKNOWN = ("missing_field",), ("not_found",)
+_BOTH = (*_MISSING, *_UNKNOWN)
 
 # fmt: off
-ROUTES: Mapping[str, Route | CacheRoute] = MappingProxyType({
-    "GET /organisation":        Route(accounts.show_organisation),
-    "PATCH /organisation":      Route(accounts.update_organisation),
-    "GET /teams":               Route(accounts.list_teams, (*_PAGES, "archived")),
-    "POST /teams":              Route(accounts.create_team, status=201),
-    "GET /teams/{name}":        Route(accounts.show_team),
-    "PATCH /teams/{name}":      Route(accounts.update_team),
-    "DELETE /teams/{name}":     Route(accounts.archive_team, _WHY),
-    "GET /keys":                Route(keys.list_keys, (*_PAGES, "team", "revoked")),
-    "POST /keys":               Route(keys.create_key, status=201),
-    "GET /keys/{id}":           Route(keys.show_key),
-    "PATCH /keys/{id}":         Route(keys.update_key),
-    "DELETE /keys/{id}":        Route(keys.revoke_key, _WHY),
-    "POST /keys/{id}/rotate":   Route(keys.rotate_key),
-    "GET /tokens":              Route(tokens.list_tokens, (*_PAGES, "revoked")),
-    "POST /tokens":             Route(tokens.create_token, status=201),
-    "DELETE /tokens/{id}":      Route(tokens.revoke_token, _WHY),
-    "POST /pause":              Route(accounts.pause),
-    "POST /resume":             Route(accounts.resume),
-    "GET /audit":               Route(tokens.list_audit, (*_PAGES, "since", "subject")),
-    "GET /usage":               Route(ledger.usage, (*_DAYS, "by")),
-    "GET /ledger":              Route(ledger.ledger, (*_DAYS, *_PAGES)),
-    "GET /ledger/verify":       Route(ledger.verify),
-    "GET /ledger/unresolved":   Route(ledger.unresolved, _PAGES),
-    "GET /ledger/closings":     Route(ledger.closings, _PAGES),
-    "POST /ledger/resolve":     Route(ledger.resolve),
-    "POST /ledger/corrections": Route(ledger.correct),
-    "GET /cache":               CacheRoute(CacheHandlers.stats, ("team",)),
-    "POST /cache/purge":        CacheRoute(CacheHandlers.purge),
-    "POST /cache/verify":       CacheRoute(CacheHandlers.verify),
+ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
+    "GET /organisation": StateRoute(
+        "showOrganisation", "The organisation", accounts.show_organisation,
+        views.OrganisationView, _FINANCE),
+    "PATCH /organisation": StateRoute(
+        "updateOrganisation", "Change its terms", accounts.update_organisation,
+        views.OrganisationView, _ADMIN, body=with_settings(take.SettingsBody, "organisation")),
+    "GET /teams": StateRoute(
+        "listTeams", "The teams", accounts.list_teams,
+        Page[views.TeamView], _FINANCE, take.TeamsQuery),
+    "POST /teams": StateRoute(
+        "createTeam", "A new team", accounts.create_team,
+        views.TeamView, _ADMIN, body=with_settings(take.NewTeamBody, "team"), codes=_MISSING,
+        status=201),
+    "GET /teams/{name}": StateRoute(
+        "showTeam", "A team", accounts.show_team, views.TeamView, _ALL, codes=_UNKNOWN),
+    "PATCH /teams/{name}": StateRoute(
+        "updateTeam", "Change its terms", accounts.update_team,
+        views.TeamView, _ADMIN, body=with_settings(take.SettingsBody, "team"), codes=_UNKNOWN),
+    "DELETE /teams/{name}": StateRoute(
+        "archiveTeam", "Archive a team", accounts.archive_team,
+        views.TeamView, _ADMIN, take.ReasonQuery, codes=_UNKNOWN),
+    "GET /keys": StateRoute(
+        "listKeys", "The keys", keys.list_keys,
+        Page[views.KeyView], _ALL, take.KeysQuery, codes=_UNKNOWN),
+    "POST /keys": StateRoute(
+        "createKey", "A new key", keys.create_key,
+        views.NewKeyView, _TEAM, body=with_settings(take.NewKeyBody, "key"), codes=_BOTH,
+        status=201),
+    "GET /keys/{id}": StateRoute(
+        "showKey", "A key", keys.show_key, views.KeyView, _ALL, codes=_UNKNOWN),
+    "PATCH /keys/{id}": StateRoute(
+        "updateKey", "Change its terms", keys.update_key,
+        views.KeyView, _TEAM, body=with_settings(take.SettingsBody, "key"), codes=_UNKNOWN),
+    "DELETE /keys/{id}": StateRoute(
+        "revokeKey", "Revoke a key", keys.revoke_key,
+        views.KeyView, _TEAM, take.ReasonQuery, codes=_UNKNOWN),
+    "POST /keys/{id}/rotate": StateRoute(
+        "rotateKey", "Give it a new secret", keys.rotate_key,
+        views.NewKeyView, _TEAM, body=take.RotationBody, codes=_UNKNOWN),
+    "GET /tokens": StateRoute(
+        "listTokens", "The admin tokens", tokens.list_tokens,
+        Page[views.TokenView], _FINANCE, take.TokensQuery),
+    "POST /tokens": StateRoute(
+        "createToken", "A new admin token", tokens.create_token,
+        views.NewTokenView, _ADMIN, body=take.NewTokenBody, codes=_BOTH, status=201),
+    "DELETE /tokens/{id}": StateRoute(
+        "revokeToken", "Revoke an admin token", tokens.revoke_token,
+        views.TokenView, _ADMIN, take.ReasonQuery, codes=_UNKNOWN),
+    "POST /pause": StateRoute(
+        "pause", "Stop the purchases of a team, or all", accounts.pause,
+        views.OrganisationView | views.TeamView, _ADMIN, body=take.PauseBody, codes=_UNKNOWN),
+    "POST /resume": StateRoute(
+        "resume", "Allow purchases again", accounts.resume,
+        views.OrganisationView | views.TeamView, _ADMIN, body=take.PauseBody, codes=_UNKNOWN),
+    "GET /audit": StateRoute(
+        "listChanges", "Who changed what, when and why", tokens.list_audit,
+        Page[views.ChangeView], _FINANCE, take.AuditQuery),
+    "GET /usage": StateRoute(
+        "showUsage", "Requests and money, grouped", ledger.usage,
+        UsageView, _ALL, take.UsageQuery, codes=_UNKNOWN),
+    "GET /ledger": StateRoute(
+        "listLedger", "Every upstream call", ledger.ledger,
+        Page[ledger_views.LedgerRowView], _ALL, take.LedgerQuery, codes=_UNKNOWN),
+    "GET /ledger/verify": StateRoute(
+        "verifyLedger", "Compare balances and reports with the ledger", ledger.verify,
+        ledger_views.VerificationView, _FINANCE),
+    "GET /ledger/unresolved": StateRoute(
+        "listUnresolved", "The open reservations", ledger.unresolved,
+        Page[ledger_views.ReservationView], _FINANCE, take.PageQuery),
+    "GET /ledger/closings": StateRoute(
+        "listClosedMonths", "The closed months", ledger.closings,
+        Page[ledger_views.ClosedMonthView], _FINANCE, take.PageQuery),
+    "POST /ledger/resolve": StateRoute(
+        "resolveLedger", "Settle the reservations of dead processes", ledger.resolve,
+        ledger_views.ResolutionView, _ADMIN),
+    "POST /ledger/corrections": StateRoute(
+        "correctLedger", "Correct the cost of a request", ledger.correct,
+        ledger_views.CorrectionView, _FINANCE, body=take.CorrectionBody, codes=_BOTH),
+    "GET /cache": CacheRoute(
+        "showCache", "What is stored, and what it saved", CacheHandlers.statistics,
+        cache_views.CacheView | cache_views.UnfinishedCacheView, _ALL, take.TeamQuery,
+        codes=_UNKNOWN),
+    "POST /cache/purge": CacheRoute(
+        "purgeCache", "Delete stored results", CacheHandlers.purge,
+        cache_views.PurgeView | cache_views.UnfinishedPurgeView, _TEAM, body=take.PurgeBody,
+        codes=_BOTH),
+    "POST /cache/verify": CacheRoute(
+        "verifyCache", "Check the digest of every stored result", CacheHandlers.verify,
+        cache_views.CacheVerificationView | cache_views.UnfinishedCacheVerificationView, _ADMIN),
 })
 # fmt: on
 
@@ -87,4 +166,4 @@ def _by_path() -> Mapping[str, tuple[str, ...]]:
 
 
 PATHS = _by_path()
-"""Every path below `/admin/v1`, with the methods that it takes."""
+"""Every path below `/admin/v1`, with its methods."""

@@ -1,64 +1,48 @@
-"""Admin tokens, and the audit of what was changed with them and otherwise."""
+"""Admin tokens, and the audit of changes."""
 
 from __future__ import annotations
 
-from gateway.accounts.rules.field_types import parse_time
 from gateway.accounts.tables import audit, tokens
-from gateway.accounts.tables.audit import AuditRow
-from gateway.accounts.tables.tokens import TokenRecord
-from gateway.api.admin.pagination import listing, page_of
-from gateway.api.admin.request_input import AdminRequest, check_names
+from gateway.api.admin.inputs import AuditQuery, Body, NewTokenBody, Query, TokensQuery
+from gateway.api.admin.pagination import page_of
+from gateway.api.admin.request_input import AdminRequest
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
-from gateway.queries.serializers import Facts, audit_facts, token_facts
+from gateway.queries.models.accounts import ChangeView, NewTokenView, TokenView
+from gateway.queries.models.read_model import ReadModel
 
 
-async def list_tokens(tx: Transaction, asked: AdminRequest) -> Facts:
-    page = page_of(asked.query)
-    every = await tokens.list_tokens(tx, revoked=asked.flag("revoked"))
-    found = sorted(every, key=lambda token: token.id)
-    return listing(
-        [token for token in found if token.id > page.after][: page.fetch],
-        page,
-        _token,
-        lambda token: token.id,
-    )
+async def list_tokens(tx: Transaction, request: AdminRequest[TokensQuery, Body]) -> ReadModel:
+    query = request.query
+    every = await tokens.list_tokens(tx, revoked=query.revoked)
+    found = sorted((token for token in every if token.id > query.after), key=lambda token: token.id)
+    return page_of(found, query, TokenView.of, lambda token: token.id)
 
 
-async def create_token(tx: Transaction, asked: AdminRequest) -> Facts:
-    check_names(asked.document, ("name", "role"), "field")
-    made = await tokens.create_token(tx, asked.text("name"), asked.text("role"), asked.by)
-    return {**_token(made.token), "secret": made.secret}
+async def create_token(tx: Transaction, request: AdminRequest[Query, NewTokenBody]) -> ReadModel:
+    made = await tokens.create_token(tx, request.body.name, request.body.role, request.by)
+    return NewTokenView.of({**TokenView.of(made.token).document(), "secret": made.secret})
 
 
-async def revoke_token(tx: Transaction, asked: AdminRequest) -> Facts:
-    check_names(asked.document, (), "field")
-    return _token(await tokens.revoke_token(tx, asked.path["id"], asked.by))
+async def revoke_token(tx: Transaction, request: AdminRequest[Query, Body]) -> ReadModel:
+    return TokenView.of(await tokens.revoke_token(tx, request.path["id"], request.by))
 
 
-async def list_audit(tx: Transaction, asked: AdminRequest) -> Facts:
-    page = page_of(asked.query)
+async def list_audit(tx: Transaction, request: AdminRequest[AuditQuery, Body]) -> ReadModel:
+    query = request.query
     found = await audit.list_audit(
         tx,
-        since_ms=parse_time("since", asked.query.get("since")) or 0,
-        after=_number(page.after),
-        subject=asked.query.get("subject"),
-        limit=page.fetch,
+        since_ms=query.since,
+        after=_number(query.after),
+        subject=query.subject,
+        limit=query.fetch,
     )
-    return listing(found, page, _change, lambda row: str(row.id))
+    return page_of(found, query, ChangeView.of, lambda row: str(row.id))
 
 
 def _number(after: str) -> int:
     if not after:
         return 0
     if not after.isascii() or not after.isdigit() or len(after) > 18:
-        raise Refusal("invalid_field", "after is what the last page gave as next.", param="after")
+        raise Refusal("invalid_field", "after takes the `next` of the last page.", param="after")
     return int(after)
-
-
-def _token(token: TokenRecord) -> Facts:
-    return {"object": "token", **token_facts(token)}
-
-
-def _change(row: AuditRow) -> Facts:
-    return {"object": "change", "id": row.id, **audit_facts(row)}

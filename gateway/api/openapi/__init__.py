@@ -1,5 +1,1 @@
-"""`/openapi.json`: what is served, described from the tables that serve it."""
-
-from gateway.api.openapi.document import document
-
-__all__ = ["document"]
+"""`/openapi.json`, described from the tables and models that serve it."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gateway.api.openapi import admin, admin_answers, answers, images, read_routes
+from gateway.api.openapi import admin, images, read_routes
+from gateway.api.openapi.components import SCHEMAS
 from gateway.api.openapi.refusals import HEADERS
-from gateway.api.openapi.shapes import Operation, Schema
+from gateway.api.openapi.schemas import Operation, Schema
 from gateway.model.errors import KINDS
 from gateway.runtime.engines import VERSION
 from gateway.settings import Settings
@@ -29,10 +30,12 @@ def document(settings: Settings) -> Mapping[str, object]:
         max_body_bytes=limits.max_body_bytes, max_image_bytes=limits.max_image_bytes
     )
     shared = SharedSchemas()
+    read, read_schemas = read_routes.operations()
+    administration, admin_schemas = admin.operations() if administered else ({}, {})
     served: dict[str, Mapping[str, Operation]] = {
         **images.operations(bounds),
-        **read_routes.OPERATIONS,
-        **(admin.operations() if administered else {}),
+        **read,
+        **administration,
     }
     return {
         "openapi": "3.1.0",
@@ -46,7 +49,7 @@ def document(settings: Settings) -> Mapping[str, object]:
             "securitySchemes": {**_SCHEMES, **(_ADMIN if administered else {})},
             "headers": HEADERS,
             "responses": shared.responses,
-            "schemas": {**answers.SCHEMAS, **(admin_answers.SCHEMAS if administered else {})},
+            "schemas": {**SCHEMAS, **read_schemas, **admin_schemas},
         },
         "x-refusals": {
             code: {"status": kind.status, "type": kind.type, "retry": kind.retry.value}

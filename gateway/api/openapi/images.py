@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.api.openapi.refusals import MONEY, OF_A_PICTURES_ERROR, RATES, headers, refusals
-from gateway.api.openapi.shapes import TEXT, Operation, Schema, listed, ref, told
+from gateway.api.openapi.schemas import TEXT, Operation, Schema, array, described, ref
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.events import CONTENT_TYPE
 from gateway.wire.fields import LONGEST_MODEL, MOST_IMAGES
@@ -115,7 +115,7 @@ def _object(bounds: UploadLimits, properties: Mapping[str, Schema], others: Sche
         "properties": dict(properties),
         "propertyNames": _FIELD_NAME,
         "maxProperties": bounds.max_fields,
-        "additionalProperties": told(others, _PASSED_ON),
+        "additionalProperties": described(others, _PASSED_ON),
     }
 
 
@@ -144,9 +144,9 @@ def _edit_form(bounds: UploadLimits) -> Schema:
     form = _form(
         bounds,
         {
-            "image": told(picture, "A reference image: the bytes of a PNG, JPEG or WebP."),
-            "image[]": told({**listed(picture), "minItems": 1}, "Several, in their order."),
-            "mask": told(picture, "A PNG whose transparent parts are edited."),
+            "image": described(picture, "A reference image: the bytes of a PNG, JPEG or WebP."),
+            "image[]": described({**array(picture), "minItems": 1}, "Several, in their order."),
+            "mask": described(picture, "A PNG whose transparent parts are edited."),
         },
     )
     return {**form, "anyOf": [{"required": ["image"]}, {"required": ["image[]"]}]}
@@ -163,7 +163,7 @@ def _edit_document(bounds: UploadLimits) -> Schema:
         "required": ["image_url"],
         "properties": {"image_url": url},
     }
-    document = _document(bounds, {"images": {**listed(picture), "minItems": 1}, "mask": picture})
+    document = _document(bounds, {"images": {**array(picture), "minItems": 1}, "mask": picture})
     return {**document, "required": [*_REQUIRED, "images"]}
 
 

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
+from gateway.api.health import HealthView, ReadinessView
 from gateway.api.openapi.refusals import Response, answered, headers, refusals
-from gateway.api.openapi.shapes import ANYTHING, TEXT, Operation, Schema, ref
+from gateway.api.openapi.schemas import (
+    ANYTHING,
+    TEXT,
+    Operation,
+    Schema,
+    answer_schemas,
+    path_parameters,
+    ref,
+)
+from gateway.queries.models.key_status import KeyStatusView
+from gateway.queries.models.request_status import RequestView
 
 _KEYED = ("invalid_api_key", "too_many_failures", "rate_limit_exceeded", "state_unavailable")
 _OF_MODELS = (*_KEYED, "upstream_unreachable")
 
-OPERATIONS: Mapping[str, Mapping[str, Operation]]
+
+@dataclass(frozen=True, slots=True)
+class ReadRoute:
+    """A GET. `answer` is a read model or a schema; `security` names the schemes, "" is none."""
+
+    name: str
+    summary: str
+    answer: Any = None
+    codes: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
+    tag: str = "operating"
+    responses: Mapping[str, Response] = field(default_factory=dict)
 
 
-def _operation(
-    name: str,
-    summary: str,
-    answers: Mapping[str, Response],
-    codes: Iterable[str] = (),
-    *,
-    parameter: str = "",
-    security: Iterable[str] = (),
-    tag: str = "key",
-) -> Mapping[str, Operation]:
-    """A GET; `security` names the schemes of which one is needed."""
-    operation: Operation = {
-        "operationId": name,
-        "summary": summary,
-        "tags": [tag],
-        "security": [{scheme: []} if scheme else {} for scheme in security],
-        "responses": {**answers, **refusals(codes)},
-    }
-    if parameter:
-        operation["parameters"] = [path_parameter(parameter)]
-    return {"get": operation}
-
-
-def path_parameter(name: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _ok(description: str, schema: str) -> Mapping[str, Response]:
-    return {"200": answered(description, ref(schema))}
-
-
-_EXPOSED: Response = {
+_METRICS: Response = {
     "description": "The metrics, for Prometheus.",
     "headers": headers(["X-Request-Id"]),
     "content": {
@@ -52,63 +46,57 @@ _EXPOSED: Response = {
         "application/openmetrics-text": {"schema": TEXT},
     },
 }
+_NOT_READY = answered(
+    "It is draining, or has as many connections open as it can.",
+    {"anyOf": [ref("Readiness"), ref("Error")]},
+)
 
-OPERATIONS = {
-    "/v1/models": _operation(
-        "listModels",
-        "The models that the key may use",
-        _ok("The models.", "Models"),
-        _OF_MODELS,
-        security=["key"],
-        tag="models",
-    ),
-    "/v1/models/{model}": _operation(
-        "showModel",
-        "One model that the key may use",
-        _ok("The model.", "Model"),
-        (*_OF_MODELS, "model_not_found"),
-        parameter="model",
-        security=["key"],
-        tag="models",
-    ),
-    "/v1/key": _operation(
-        "showStanding",
-        "The key's limits, what is spent, held and left of them, and until when",
-        _ok("How the key stands.", "Standing"),
-        _KEYED,
-        security=["key"],
-    ),
-    "/v1/requests/{id}": _operation(
-        "showRequest",
-        "What became of a request that this key has made, and is it safe to retry",
-        _ok("What became of it.", "Request"),
-        (*_KEYED, "not_found"),
-        parameter="id",
-        security=["key"],
-    ),
-    "/healthz": _operation(
-        "showHealth", "The process lives", _ok("It does.", "Health"), tag="operating"
-    ),
-    "/readyz": _operation(
-        "showReadiness",
-        "The gateway takes requests",
-        {
-            "200": answered("It does.", ref("Readiness")),
-            "503": answered("It ends, or has as many connections open as it can.", {
-                "anyOf": [ref("Readiness"), ref("Error")],
-            }),
-        },
-        tag="operating",
-    ),
-    "/metrics": _operation(
-        "showMetrics",
-        "What the gateway counts of itself",
-        {"200": _EXPOSED},
-        ("permission_denied", "too_many_failures"),
-        security=["metrics", ""],
-        tag="operating",
-    ),
-    "/openapi.json": _operation(
-        "showDescription", "This document", {"200": answered("It.", ANYTHING)}, tag="operating"
-    ),
-}  # fmt: skip
+# fmt: off
+READ_ROUTES: Mapping[str, ReadRoute] = MappingProxyType({
+    "/v1/models": ReadRoute(
+        "listModels", "The models that the key may use", ref("Models"), _OF_MODELS,
+        ("key",), "models"),
+    "/v1/models/{model}": ReadRoute(
+        "showModel", "One model that the key may use", ref("Model"),
+        (*_OF_MODELS, "model_not_found"), ("key",), "models"),
+    "/v1/key": ReadRoute(
+        "showStanding", "The key's limits, what is used and left of each, and until when",
+        KeyStatusView, _KEYED, ("key",), "key"),
+    "/v1/requests/{id}": ReadRoute(
+        "showRequest", "The status of a request of this key, and whether a retry is safe",
+        RequestView, (*_KEYED, "not_found"), ("key",), "key"),
+    "/healthz": ReadRoute("showHealth", "The process is alive", HealthView),
+    "/readyz": ReadRoute(
+        "showReadiness", "The gateway takes requests", ReadinessView,
+        responses={"503": _NOT_READY}),
+    "/metrics": ReadRoute(
+        "showMetrics", "The gateway's metrics",
+        codes=("permission_denied", "too_many_failures"), security=("metrics", ""),
+        responses={"200": _METRICS}),
+    "/openapi.json": ReadRoute("showDescription", "This document", ANYTHING),
+})
+# fmt: on
+
+
+def operations() -> tuple[Mapping[str, Mapping[str, Operation]], Schema]:
+    """By path and method, and the schemas that their answers use."""
+    views = {path: row.answer for path, row in READ_ROUTES.items() if isinstance(row.answer, type)}
+    answers, components = answer_schemas(views)
+    return {
+        path: {"get": _operation(path, row, answers.get(path, row.answer))}
+        for path, row in READ_ROUTES.items()
+    }, components
+
+
+def _operation(path: str, row: ReadRoute, answer: Schema | None) -> Operation:
+    good = {} if answer is None else {"200": answered("The answer.", answer)}
+    operation: Operation = {
+        "operationId": row.name,
+        "summary": row.summary,
+        "tags": [row.tag],
+        "security": [{scheme: []} if scheme else {} for scheme in row.security],
+        "responses": {**good, **row.responses, **refusals(row.codes)},
+    }
+    if parameters := path_parameters(path):
+        operation["parameters"] = parameters
+    return operation

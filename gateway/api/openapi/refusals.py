@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from gateway.api.openapi.shapes import TEXT, Schema, one_of, ref
+from gateway.api.openapi.schemas import TEXT, Schema, one_of, ref
 from gateway.model.errors import KINDS, Retry
 from gateway.wire.response_headers import CACHE_WORDS
 

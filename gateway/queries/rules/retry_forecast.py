@@ -1,7 +1,7 @@
-"""What the same request would meet if it were sent again now, and whether that is safe.
+"""A forecast: what the same request would get if it were sent again now, and whether that is safe.
 
-Safe means that what may have been charged already is not paid for a second time. Which
-lease blocks a purchase is decided by the same rule as for a real one: `blocking_lease`.
+Safe means that nothing which may have been charged is paid for a second time. A purchase is
+forecast by the rule that also decides it: `blocking_lease`.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from gateway.model.errors import KINDS, Retry
 from gateway.wire.cache_directives import Directives
 
 
-class Would(StrEnum):
-    """What it would meet."""
+class RetryOutcome(StrEnum):
+    """What the same request would get."""
 
     HIT = "hit"
-    """The picture is stored."""
+    """The stored picture."""
     JOIN = "join"
-    """Its flight, or another of the same edit, is in the air, or has just landed elsewhere."""
+    """A flight of the same edit that is running, or has just ended in another process."""
     SAME_ANSWER = "same_answer"
-    """What this request brought is kept for whoever was told to ask again."""
+    """This request's own answer, kept because its client was told to retry."""
     SAME_ERROR = "same_error"
-    """A failure that is remembered is given instead of a call."""
+    """A remembered failure instead of a call."""
     REFUSED = "refused"
-    """It is refused for what it asks, or for a limit, until one of them is changed."""
+    """A refusal, until the request or a limit is changed."""
     BUY = "buy"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryForecast:
-    """`seconds` is for how long the same error is given."""
+    """`seconds` is how long the same error is given."""
 
-    would: Would
+    outcome: RetryOutcome
     safe: bool
     seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class FlightEnded:
-    """A request as it ended, or stands.
+class EndedRequest:
+    """A request as it ended, or as it is now.
 
-    `code` is that of its refusal; `fingerprint` None where it never came to be known what it asks
-    for. `paid` where something was charged for it, or may be: what is held counts.
+    `code` is that of its refusal; `fingerprint` None where it was refused before its edit was
+    known. `paid`: something was charged for it, is held, or may still be charged.
     """
 
     code: str
@@ -60,12 +60,12 @@ class FlightEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What there is of the same edit now.
+class Obtainable:
+    """What exists of the same edit now.
 
-    `in_flight` and `kept`: this process was asked to wait, and told its client to ask again; it
-    still flies, or has landed and is kept for that. `silent` are leases whose process is gone;
-    those of `owner_id`, this one, are known from `in_flight`.
+    `in_flight` and `kept`: a flight of this process that the request would join, and a result
+    that this process keeps for it. `silent` are leases whose process is gone; those of
+    `owner_id`, this process, are covered by `in_flight`.
     """
 
     stored: Entry | None = None
@@ -76,46 +76,50 @@ class Surroundings:
     kept: bool = False
 
 
-def outlook(ended: FlightEnded, around: Surroundings, now_ms: int) -> RetryForecast:
-    """What the same request would meet now, in the order in which it would meet it."""
-    if around.kept:
-        return RetryForecast(Would.SAME_ANSWER, safe=True)
-    if ended.fingerprint and (found := _found(ended.fingerprint, ended.directives, around, now_ms)):
+def forecast_retry(ended: EndedRequest, obtainable: Obtainable, now_ms: int) -> RetryForecast:
+    """What the same request would get now, checked in the order of the pipeline."""
+    if obtainable.kept:
+        return RetryForecast(RetryOutcome.SAME_ANSWER, safe=True)
+    if ended.fingerprint and (
+        found := _without_buying(ended.fingerprint, ended.directives, obtainable, now_ms)
+    ):
         return found
     if _is_refused_again(ended.code):
-        return RetryForecast(Would.REFUSED, safe=True)
-    return RetryForecast(Would.BUY, safe=not ended.paid)
+        return RetryForecast(RetryOutcome.REFUSED, safe=True)
+    return RetryForecast(RetryOutcome.BUY, safe=not ended.paid)
 
 
-def _found(
-    fingerprint: Fingerprint, directives: Directives, around: Surroundings, now_ms: int
+def _without_buying(
+    fingerprint: Fingerprint, directives: Directives, obtainable: Obtainable, now_ms: int
 ) -> RetryForecast | None:
-    """What there is instead of a purchase; None where there is nothing."""
+    """What the request would get instead of a purchase; None where it would buy."""
     looks = directives.may_look and not fingerprint.uncacheable
-    age = directives.max_age_seconds
-    if looks and around.stored and may_serve(around.stored, now_ms, age):
-        return RetryForecast(Would.HIT, safe=True)
+    max_age = directives.max_age_seconds
+    if looks and obtainable.stored and may_serve(obtainable.stored, now_ms, max_age):
+        return RetryForecast(RetryOutcome.HIT, safe=True)
     if directives.only_if_cached:
-        return RetryForecast(Would.REFUSED, safe=True)
-    if around.in_flight:
-        return RetryForecast(Would.JOIN, safe=True)
+        return RetryForecast(RetryOutcome.REFUSED, safe=True)
+    if obtainable.in_flight:
+        return RetryForecast(RetryOutcome.JOIN, safe=True)
     coalescing_key = CoalescingKey.of(fingerprint, directives)
-    leases = [lease for lease in around.leases if lease.key in coalescing_key.watched_keys]
-    in_way = blocking_lease(
-        coalescing_key, leases, owner_id=around.owner_id, ignored_ids=around.silent, now_ms=now_ms
+    blocking = blocking_lease(
+        coalescing_key,
+        [lease for lease in obtainable.leases if lease.key in coalescing_key.watched_keys],
+        owner_id=obtainable.owner_id,
+        ignored_ids=obtainable.silent,
+        now_ms=now_ms,
     )
-    if in_way is None:
+    if blocking is None:
         return None
-    lease, status = in_way
+    lease, status = blocking
     if status is LeaseStatus.FAILED:
-        return RetryForecast(
-            Would.SAME_ERROR, safe=True, seconds=-(-(lease.until_ms - now_ms) // 1000)
-        )
-    return RetryForecast(Would.JOIN, safe=True)
+        seconds = -(-(lease.until_ms - now_ms) // 1000)
+        return RetryForecast(RetryOutcome.SAME_ERROR, safe=True, seconds=seconds)
+    return RetryForecast(RetryOutcome.JOIN, safe=True)
 
 
 def _is_refused_again(code: str) -> bool:
-    """Does the refusal lie in the request or in a limit, rather than in the moment?"""
+    """Does the refusal depend on the request or on a limit, and not on the moment?"""
     kind = KINDS.get(code)
     if kind is None or kind.retry is not Retry.NO or code in _OF_THE_MOMENT:
         return False

@@ -1,6 +1,6 @@
-"""What became of one request, by its id: what was recorded of it, booked for it, or is still held.
+"""One request in the state, by its id: its usage row, its booked calls, its open reservations.
 
-Only for the key that made it: of another's request there is nothing to be found.
+Only for the key that made it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gateway.coalescing.rules.joining import FRESH
 from gateway.coalescing.rules.lease import Lease
-from gateway.coalescing.tables import leases as flights
+from gateway.coalescing.tables import leases
 from gateway.database.database import Transaction
 from gateway.ledger.tables.corrections import BookedCall, booked_of_request
 from gateway.ledger.tables.ledger_rows import LedgerRow, OpenReservation
@@ -22,12 +22,11 @@ from gateway.ledger.tables.usage import UsageRow, find
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class RequestHistory:
     """What the state knows of a request.
 
-    `row` is None until its batch is written, and where a crash lost that; `booked` are its
-    upstream calls, `held` those that are not resolved yet. `leases` are those of its edit, by
-    whichever request.
+    `row` is None until its batch is written, and where a crash lost it; `booked` are its
+    upstream calls, `held` its open reservations. `leases` are all leases of its edit.
     """
 
     row: UsageRow | None
@@ -37,7 +36,7 @@ class Remains:
 
     @property
     def about(self) -> UsageRow | LedgerRow | OpenReservation | None:
-        """What says what it was about; None where the state knows nothing of it."""
+        """A row that names its edit; None where the state knows nothing of the request."""
         if self.row:
             return self.row
         if self.booked:
@@ -46,7 +45,7 @@ class Remains:
 
     @property
     def cost_nanos(self) -> int:
-        """What is booked for it by now, corrections and estimates included."""
+        """The cost booked so far, corrections and estimates included."""
         return sum(each.cost_nanos for each in self.booked)
 
     @property
@@ -55,26 +54,26 @@ class Remains:
 
     @property
     def estimated(self) -> bool:
-        """Is some of its cost still a ceiling instead of what was charged?"""
+        """Is part of its cost a ceiling instead of the charge?"""
         return any(each.estimate for each in self.booked)
 
     @property
     def upstream_request_id(self) -> str:
-        """The upstream's id of its last call that has one."""
+        """The upstream's id of the last call that has one."""
         rows = [row for each in self.booked for row in (each.call, *each.corrections)]
         return next((row.upstream_request_id for row in rows[::-1] if row.upstream_request_id), "")
 
 
-async def remains_of(
+async def history_of(
     tx: Transaction, request_id: str, key_id: str, fingerprint: str = ""
-) -> Remains:
-    """Everything of a request; `fingerprint` where it is known of a row not written yet."""
+) -> RequestHistory:
+    """Everything of a request; `fingerprint` comes from a row that is not written yet, if any."""
     row = await find(tx, request_id, key_id)
     booked = await booked_of_request(tx, request_id)
-    remains = Remains(
+    history = RequestHistory(
         row,
         [each for each in booked if each.call.key_id == key_id],
         await unresolved_of_request(tx, request_id, key_id),
     )
-    key = fingerprint or (remains.about.fingerprint if remains.about else "")
-    return replace(remains, leases=await flights.read(tx, [key, FRESH + key])) if key else remains
+    key = fingerprint or (history.about.fingerprint if history.about else "")
+    return replace(history, leases=await leases.read(tx, [key, FRESH + key])) if key else history

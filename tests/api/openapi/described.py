@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from gateway.api.openapi import document
+from gateway.api.openapi.document import document
 from gateway.settings import load
 
 OF_NO_OPERATION = ("method_not_allowed", "not_found")

@@ -14,11 +14,11 @@ from gateway.model.edit import Fingerprint
 from gateway.model.entry import Entry
 from gateway.model.errors import KINDS, Retry
 from gateway.queries.rules.retry_forecast import (
-    FlightEnded,
+    EndedRequest,
+    Obtainable,
     RetryForecast,
-    Surroundings,
-    Would,
-    outlook,
+    RetryOutcome,
+    forecast_retry,
 )
 from gateway.wire.cache_directives import Directives
 
@@ -33,80 +33,83 @@ FINISHED = replace(IN_FLIGHT, ended_ms=NOW - 10, until_ms=NOW + 5_000)
 FAILED = replace(IN_FLIGHT, ended_ms=NOW - 10, until_ms=NOW + 1_001, failure=BROKE)
 DENIED = replace(FAILED, failure=NO)
 
-STORED = Surroundings(stored=ENTRY)
-UP = Surroundings(leases=[IN_FLIGHT])
-FRESH_UP = Surroundings(leases=[replace(IN_FLIGHT, key=FRESH + "k")])
-NOTHING = Surroundings()
-DONE = FlightEnded("", EDIT, PLAIN, paid=True)
+STORED = Obtainable(stored=ENTRY)
+UP = Obtainable(leases=[IN_FLIGHT])
+FRESH_UP = Obtainable(leases=[replace(IN_FLIGHT, key=FRESH + "k")])
+NOTHING = Obtainable()
+DONE = EndedRequest("", EDIT, PLAIN, paid=True)
 FREE = replace(DONE, paid=False)
-NOT_YET = FlightEnded("invalid_image", None, PLAIN, paid=False)
+NOT_YET = EndedRequest("invalid_image", None, PLAIN, paid=False)
 ALONE = replace(DONE, fingerprint=Fingerprint("k", "generations-off", "a"))
 
 
 @pytest.mark.parametrize(
-    ("ended", "around", "would", "safe"),
+    ("ended", "obtainable", "would", "safe"),
     [
-        (DONE, STORED, Would.HIT, True),
-        (DONE, UP, Would.JOIN, True),
-        (DONE, FRESH_UP, Would.JOIN, True),
-        (DONE, Surroundings(leases=[FINISHED]), Would.JOIN, True),
-        (DONE, Surroundings(in_flight=True), Would.JOIN, True),
-        (DONE, Surroundings(leases=[IN_FLIGHT], silent=["r1"]), Would.BUY, False),
-        (DONE, Surroundings(leases=[FINISHED], owner_id="p1"), Would.BUY, False),
-        (DONE, NOTHING, Would.BUY, False),
-        (FREE, NOTHING, Would.BUY, True),
-        (DONE, Surroundings(kept=True), Would.SAME_ANSWER, True),
-        (replace(DONE, code="upstream_failed"), NOTHING, Would.BUY, False),
-        (replace(FREE, code="upstream_busy"), NOTHING, Would.BUY, True),
-        (replace(FREE, code="client_gone"), NOTHING, Would.BUY, True),
+        (DONE, STORED, RetryOutcome.HIT, True),
+        (DONE, UP, RetryOutcome.JOIN, True),
+        (DONE, FRESH_UP, RetryOutcome.JOIN, True),
+        (DONE, Obtainable(leases=[FINISHED]), RetryOutcome.JOIN, True),
+        (DONE, Obtainable(in_flight=True), RetryOutcome.JOIN, True),
+        (DONE, Obtainable(leases=[IN_FLIGHT], silent=["r1"]), RetryOutcome.BUY, False),
+        (DONE, Obtainable(leases=[FINISHED], owner_id="p1"), RetryOutcome.BUY, False),
+        (DONE, NOTHING, RetryOutcome.BUY, False),
+        (FREE, NOTHING, RetryOutcome.BUY, True),
+        (DONE, Obtainable(kept=True), RetryOutcome.SAME_ANSWER, True),
+        (replace(DONE, code="upstream_failed"), NOTHING, RetryOutcome.BUY, False),
+        (replace(FREE, code="upstream_busy"), NOTHING, RetryOutcome.BUY, True),
+        (replace(FREE, code="client_gone"), NOTHING, RetryOutcome.BUY, True),
         # What was asked of the cache is asked of it again.
-        (replace(DONE, directives=NO_CACHE), STORED, Would.BUY, False),
-        (replace(DONE, directives=NO_CACHE), UP, Would.BUY, False),
-        (replace(DONE, directives=NO_CACHE), FRESH_UP, Would.JOIN, True),
-        (replace(DONE, directives=NO_CACHE), Surroundings(leases=[FAILED]), Would.BUY, False),
-        (replace(DONE, directives=NO_STORE), STORED, Would.BUY, False),
-        (replace(DONE, directives=NO_STORE), UP, Would.BUY, False),
-        (replace(DONE, directives=NO_STORE), Surroundings(leases=[DENIED]), Would.BUY, False),
-        (replace(DONE, directives=Directives(max_age_seconds=9)), STORED, Would.BUY, False),
-        (replace(DONE, directives=Directives(max_age_seconds=10)), STORED, Would.HIT, True),
-        (replace(FREE, directives=Directives(only_if_cached=True)), UP, Would.REFUSED, True),
-        (replace(FREE, directives=Directives(only_if_cached=True)), STORED, Would.HIT, True),
+        (replace(DONE, directives=NO_CACHE), STORED, RetryOutcome.BUY, False),
+        (replace(DONE, directives=NO_CACHE), UP, RetryOutcome.BUY, False),
+        (replace(DONE, directives=NO_CACHE), FRESH_UP, RetryOutcome.JOIN, True),
+        (replace(DONE, directives=NO_CACHE), Obtainable(leases=[FAILED]), RetryOutcome.BUY, False),
+        (replace(DONE, directives=NO_STORE), STORED, RetryOutcome.BUY, False),
+        (replace(DONE, directives=NO_STORE), UP, RetryOutcome.BUY, False),
+        (replace(DONE, directives=NO_STORE), Obtainable(leases=[DENIED]), RetryOutcome.BUY, False),
+        (replace(DONE, directives=Directives(max_age_seconds=9)), STORED, RetryOutcome.BUY, False),
+        (replace(DONE, directives=Directives(max_age_seconds=10)), STORED, RetryOutcome.HIT, True),
+        (replace(FREE, directives=Directives(only_if_cached=True)), UP, RetryOutcome.REFUSED, True),
+        (replace(FREE, directives=Directives(only_if_cached=True)), STORED, RetryOutcome.HIT, True),
         # What may not be stored is nobody else's.
-        (ALONE, STORED, Would.BUY, False),
-        (ALONE, UP, Would.BUY, False),
-        (ALONE, Surroundings(in_flight=True), Would.JOIN, True),
+        (ALONE, STORED, RetryOutcome.BUY, False),
+        (ALONE, UP, RetryOutcome.BUY, False),
+        (ALONE, Obtainable(in_flight=True), RetryOutcome.JOIN, True),
         # Refusals.
-        (NOT_YET, NOTHING, Would.REFUSED, True),
-        (replace(NOT_YET, code="rate_limit_exceeded"), NOTHING, Would.BUY, True),
-        (replace(NOT_YET, code="upload_timeout"), NOTHING, Would.BUY, True),
-        (replace(FREE, code="insufficient_quota"), NOTHING, Would.REFUSED, True),
-        (replace(FREE, code="insufficient_quota"), STORED, Would.HIT, True),
-        (replace(FREE, code="budget_held"), NOTHING, Would.BUY, True),
+        (NOT_YET, NOTHING, RetryOutcome.REFUSED, True),
+        (replace(NOT_YET, code="rate_limit_exceeded"), NOTHING, RetryOutcome.BUY, True),
+        (replace(NOT_YET, code="upload_timeout"), NOTHING, RetryOutcome.BUY, True),
+        (replace(FREE, code="insufficient_quota"), NOTHING, RetryOutcome.REFUSED, True),
+        (replace(FREE, code="insufficient_quota"), STORED, RetryOutcome.HIT, True),
+        (replace(FREE, code="budget_held"), NOTHING, RetryOutcome.BUY, True),
     ],
 )
 def test_the_same_request_meets(
-    ended: FlightEnded, around: Surroundings, would: Would, safe: bool
+    ended: EndedRequest, obtainable: Obtainable, would: RetryOutcome, safe: bool
 ) -> None:
-    assert outlook(ended, around, NOW) == RetryForecast(would, safe)
+    assert forecast_retry(ended, obtainable, NOW) == RetryForecast(would, safe)
 
 
 @pytest.mark.parametrize("directives", [PLAIN, NO_STORE])
 def test_a_remembered_failure_says_for_how_many_seconds(directives: Directives) -> None:
     ended = replace(DONE, code="upstream_failed", directives=directives)
-    found = outlook(ended, Surroundings(leases=[FAILED]), NOW)
-    assert found == RetryForecast(Would.SAME_ERROR, safe=True, seconds=2)
-    assert outlook(ended, Surroundings(leases=[FAILED]), FAILED.until_ms).would is Would.BUY
+    found = forecast_retry(ended, Obtainable(leases=[FAILED]), NOW)
+    assert found == RetryForecast(RetryOutcome.SAME_ERROR, safe=True, seconds=2)
+    assert (
+        forecast_retry(ended, Obtainable(leases=[FAILED]), FAILED.until_ms).outcome
+        is RetryOutcome.BUY
+    )
 
 
 def test_a_refusal_is_remembered_for_who_sends_the_same_beside_alone() -> None:
-    around = Surroundings(leases=[DENIED])
+    obtainable = Obtainable(leases=[DENIED])
     other = replace(DONE, fingerprint=Fingerprint("k", extra_digest="b"))
-    assert outlook(DONE, around, NOW).would is Would.SAME_ERROR
-    assert outlook(other, around, NOW).would is Would.BUY
+    assert forecast_retry(DONE, obtainable, NOW).outcome is RetryOutcome.SAME_ERROR
+    assert forecast_retry(other, obtainable, NOW).outcome is RetryOutcome.BUY
 
 
 def test_an_entry_that_has_expired_is_no_hit() -> None:
-    assert outlook(DONE, STORED, ENTRY.expires_ms).would is Would.BUY
+    assert forecast_retry(DONE, STORED, ENTRY.expires_ms).outcome is RetryOutcome.BUY
 
 
 DIRECTIVES = st.builds(
@@ -125,14 +128,14 @@ LEASES = st.builds(
     FAILURES,
 )
 ENDED = st.builds(
-    FlightEnded,
+    EndedRequest,
     st.sampled_from(["", "client_gone", *KINDS]),
     st.none() | st.builds(Fingerprint, st.just("k"), st.none() | st.just("why"), st.just("a")),
     DIRECTIVES,
     st.booleans(),
 )
 AROUND = st.builds(
-    Surroundings,
+    Obtainable,
     st.none() | st.just(ENTRY),
     st.lists(LEASES, max_size=2),
     st.sets(st.sampled_from(["r1", "r2"])),
@@ -144,24 +147,24 @@ AROUND = st.builds(
 
 @given(ENDED, AROUND)
 def test_only_a_purchase_of_what_may_be_paid_for_already_is_not_safe(
-    ended: FlightEnded, around: Surroundings
+    ended: EndedRequest, obtainable: Obtainable
 ) -> None:
-    found = outlook(ended, around, NOW)
-    assert found.safe is not (found.would is Would.BUY and ended.paid)
-    assert (found.seconds is not None) == (found.would is Would.SAME_ERROR)
+    found = forecast_retry(ended, obtainable, NOW)
+    assert found.safe is not (found.outcome is RetryOutcome.BUY and ended.paid)
+    assert (found.seconds is not None) == (found.outcome is RetryOutcome.SAME_ERROR)
     assert found.seconds is None or found.seconds > 0
 
 
 @given(ENDED, AROUND)
 def test_what_never_asked_for_an_edit_meets_nothing_of_it(
-    ended: FlightEnded, around: Surroundings
+    ended: EndedRequest, obtainable: Obtainable
 ) -> None:
-    nowhere = replace(around, kept=False)
-    found = outlook(replace(ended, fingerprint=None), nowhere, NOW).would
-    assert found in (Would.REFUSED, Would.BUY)
+    nowhere = replace(obtainable, kept=False)
+    found = forecast_retry(replace(ended, fingerprint=None), nowhere, NOW).outcome
+    assert found in (RetryOutcome.REFUSED, RetryOutcome.BUY)
 
 
 @given(st.sampled_from(sorted(KINDS)))
 def test_what_may_be_tried_again_is_never_said_to_be_refused_again(code: str) -> None:
-    found = outlook(replace(NOT_YET, code=code), NOTHING, NOW).would
-    assert found is Would.BUY or KINDS[code].retry is Retry.NO
+    found = forecast_retry(replace(NOT_YET, code=code), NOTHING, NOW).outcome
+    assert found is RetryOutcome.BUY or KINDS[code].retry is Retry.NO

@@ -9,19 +9,19 @@ from gateway.coalescing.rules.lease import Lease
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database
 from gateway.ledger.tables import corrections, unresolved_reservations, usage
-from gateway.queries.tables.request_history import Remains, remains_of
+from gateway.queries.tables.request_history import RequestHistory, history_of
 from tests.ledger.tables.test_usage import record, row
 from tests.support.funds import CALLER, CENT, NOW_MS, Till, caller
 
 OTHER = caller(key_id="k2")
 
 
-async def remains(database: Database, key_id: str = "k1", fingerprint: str = "") -> Remains:
-    return await database.read(lambda tx: remains_of(tx, "req-1", key_id, fingerprint))
+async def history(database: Database, key_id: str = "k1", fingerprint: str = "") -> RequestHistory:
+    return await database.read(lambda tx: history_of(tx, "req-1", key_id, fingerprint))
 
 
 async def test_a_request_that_nobody_knows_leaves_nothing(database: Database) -> None:
-    assert await remains(database) == Remains(None, [], [])
+    assert await history(database) == RequestHistory(None, [], [])
 
 
 async def test_what_is_held_is_told_with_the_heartbeat_of_its_process(database: Database) -> None:
@@ -30,7 +30,7 @@ async def test_what_is_held_is_told_with_the_heartbeat_of_its_process(database: 
     owner = unresolved_reservations.Owner("process-1", "here", 7, NOW_MS)
     await database.write(lambda tx: unresolved_reservations.beat(tx, owner, NOW_MS + 5))
 
-    found = await remains(database)
+    found = await history(database)
     assert (found.held_nanos, found.cost_nanos, found.row) == (CENT, 0, None)
     assert [each.heartbeat_ms for each in found.held] == [NOW_MS + 5]
     assert found.about
@@ -42,7 +42,7 @@ async def test_a_settled_call_is_booked_and_no_longer_held(database: Database) -
     await till.reserve("r1", request_id="req-1")
     await till.settle("r1", CENT)
 
-    found = await remains(database)
+    found = await history(database)
     assert (found.held_nanos, found.cost_nanos, found.estimated) == (0, CENT, False)
     assert found.upstream_request_id == "up-r1"
 
@@ -53,10 +53,10 @@ async def test_an_estimate_is_one_until_it_is_corrected_and_then_costs_that(
     till = await Till(database).open()
     await till.reserve("r1", request_id="req-1")
     await till.settle("r1", None)
-    estimated = await remains(database)
+    estimated = await history(database)
     by = Author("root", NOW_MS, "the bill")
     await database.write(lambda tx: corrections.correct(tx, "req-1", CENT // 4, by))
-    corrected = await remains(database)
+    corrected = await history(database)
 
     assert (estimated.cost_nanos, estimated.estimated) == (CENT, True)
     assert (corrected.cost_nanos, corrected.estimated) == (CENT // 4, False)
@@ -68,7 +68,7 @@ async def test_a_voided_call_leaves_nothing(database: Database) -> None:
     await till.reserve("r1", request_id="req-1")
     await till.void("r1")
 
-    assert (await remains(database)).about is None
+    assert (await history(database)).about is None
 
 
 async def test_another_key_even_of_the_team_finds_none_of_it(database: Database) -> None:
@@ -78,8 +78,8 @@ async def test_another_key_even_of_the_team_finds_none_of_it(database: Database)
     await till.settle("r1")
     await record(database, [row(1)])
 
-    assert (await remains(database)).about
-    assert await remains(database, "k2") == Remains(None, [], [])
+    assert (await history(database)).about
+    assert await history(database, "k2") == RequestHistory(None, [], [])
 
 
 async def test_the_leases_of_its_edit_are_found_by_whatever_names_it(database: Database) -> None:
@@ -89,10 +89,10 @@ async def test_the_leases_of_its_edit_are_found_by_whatever_names_it(database: D
     fresh = replace(lease, key="fresh:fp", id="r8")
     await database.write(lambda tx: leases.claim(tx, fresh))
 
-    assert {each.id for each in (await remains(database, fingerprint="fp")).leases} == {"r8", "r9"}
-    assert (await remains(database)).leases == ()
+    assert {each.id for each in (await history(database, fingerprint="fp")).leases} == {"r8", "r9"}
+    assert (await history(database)).leases == ()
     await till.reserve("r1", request_id="req-1")
-    assert {each.id for each in (await remains(database)).leases} == {"r8", "r9"}
+    assert {each.id for each in (await history(database)).leases} == {"r8", "r9"}
     await till.void("r1")
     await database.write(lambda tx: usage.record(tx, [row(1, fingerprint="fp")]))
-    assert {each.id for each in (await remains(database)).leases} == {"r8", "r9"}
+    assert {each.id for each in (await history(database)).leases} == {"r8", "r9"}

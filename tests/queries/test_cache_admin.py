@@ -1,4 +1,4 @@
-"""Keeping house: on a real disk, in a real bucket with machines before it, and in the state."""
+"""Statistics, purges and checks on a real disk, in a real bucket, and in the state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
 from gateway.ledger.tables import usage
 from gateway.model.outcome import Outcome
-from gateway.queries.cache import Housekeeper, Selected
+from gateway.model.units import time_text
+from gateway.queries.cache_admin import CacheAdmin, SelectedEntries
 from gateway.settings import Settings, load
 from tests.support.buckets import make_bucket, s3_server, url_of
 from tests.support.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, entry_of
@@ -61,8 +62,8 @@ async def results(tmp_path: Path) -> AsyncIterator[ResultStore]:
 
 
 @pytest.fixture
-def keeper(settings: Settings, database: Database, results: ResultStore) -> Housekeeper:
-    return Housekeeper(settings, database, results)
+def cache(settings: Settings, database: Database, results: ResultStore) -> CacheAdmin:
+    return CacheAdmin(settings, database, results)
 
 
 async def put(results: ResultStore, key: str, body: bytes = LARGE, **facts: Any) -> None:
@@ -73,8 +74,8 @@ async def held(results: ResultStore) -> set[str]:
     return {entry.key async for entry in results.entries()}
 
 
-async def purge(keeper: Housekeeper, selection: Selection) -> int:
-    return await keeper.purge(await keeper.select(selection, ignored), BY, ignored)
+async def purge(cache: CacheAdmin, selection: Selection) -> int:
+    return await cache.purge(await cache.select(selection, ignored), BY, ignored)
 
 
 async def audited(database: Database) -> list[AuditRow]:
@@ -92,24 +93,24 @@ async def announced(database: Database) -> dict[str, int]:
 
 
 async def test_a_purge_takes_what_fits_every_filter_and_leaves_the_rest(
-    keeper: Housekeeper, results: ResultStore
+    cache: CacheAdmin, results: ResultStore
 ) -> None:
     await put(results, "v1-1", team="design", model="m1")
     await put(results, "v1-2", team="design", model="m2")
     await put(results, "v1-3", team="sales", model="m1")
 
-    assert await purge(keeper, Selection(team="design", model="m1")) == 1
+    assert await purge(cache, Selection(team="design", model="m1")) == 1
     assert await held(results) == {"v1-2", "v1-3"}
 
 
 async def test_what_is_selected_is_counted_shown_in_part_and_left(
-    keeper: Housekeeper, results: ResultStore
+    cache: CacheAdmin, results: ResultStore
 ) -> None:
     for number in range(30):
         await put(results, f"v1-{number:02}", SMALL, team="design" if number else "sales")
     steps: list[tuple[int, int]] = []
 
-    selected = await keeper.select(
+    selected = await cache.select(
         Selection(team="design"), lambda done, total: steps.append((done, total))
     )
     assert (selected.entries, selected.bytes) == (29, 29 * len(SMALL))
@@ -119,11 +120,11 @@ async def test_what_is_selected_is_counted_shown_in_part_and_left(
 
 
 async def test_a_purge_is_in_the_audit_with_who_what_and_how_much(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", team="design")
     await put(results, "v1-2", team="sales")
-    await purge(keeper, Selection(team="design", made_before_ms=NOW_MS + 1000))
+    await purge(cache, Selection(team="design", made_before_ms=NOW_MS + 1000))
 
     (row,) = await audited(database)
     assert (row.actor, row.action, row.subject) == ("cli:ann", "cache.purge", "cache")
@@ -137,30 +138,30 @@ async def test_a_purge_is_in_the_audit_with_who_what_and_how_much(
 
 
 async def test_nothing_goes_where_the_audit_can_not_be_written(
-    keeper: Housekeeper, results: ResultStore, database: Database, tmp_path: Path
+    cache: CacheAdmin, results: ResultStore, database: Database, tmp_path: Path
 ) -> None:
     await put(results, "v1-1")
     with sqlite3.connect(tmp_path / "gateway.db") as state:
         state.execute("ALTER TABLE audit RENAME TO elsewhere")
 
     with pytest.raises(StateUnavailable):
-        await purge(keeper, Selection())
+        await purge(cache, Selection())
     assert await held(results) == {"v1-1"}
 
 
 async def test_every_purged_result_is_announced_and_no_newer_one_is_meant(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", created_ms=NOW_MS)
     await put(results, "v1-2", created_ms=NOW_MS - DAY_MS)
     await put(results, "v1-3", team="sales")
-    await purge(keeper, Selection(team="design"))
+    await purge(cache, Selection(team="design"))
 
     assert await announced(database) == {"v1-1": NOW_MS + 1, "v1-2": NOW_MS - DAY_MS + 1}
 
 
 async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_landed(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     def landed(key: str, started_ms: int, **facts: Any) -> Lease:
         return Lease(
@@ -187,7 +188,7 @@ async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_
         await put(results, f"v1-{number}")
     await put(results, "v1-4", team="sales")
 
-    await purge(keeper, Selection(team="design"))
+    await purge(cache, Selection(team="design"))
     keys_of = [lease.key for lease in (gone, fresh, *kept)]
     left = await database.read(lambda tx: leases.read(tx, keys_of))
     assert {lease.key for lease in left} == {lease.key for lease in kept}
@@ -204,7 +205,7 @@ async def test_nobody_is_left_waiting_for_a_picture_that_was_purged_once_it_had_
     ],
 )
 async def test_a_fingerprint_that_the_rest_of_a_purge_does_not_fit_is_left_alone(
-    keeper: Housekeeper, results: ResultStore, database: Database, narrowing: dict[str, Any]
+    cache: CacheAdmin, results: ResultStore, database: Database, narrowing: dict[str, Any]
 ) -> None:
     lease = Lease("v1-1", "res-1", "own-1", "req-1", NOW_MS - 9, NOW_MS + 60_000, ended_ms=NOW_MS)
 
@@ -215,28 +216,28 @@ async def test_a_fingerprint_that_the_rest_of_a_purge_does_not_fit_is_left_alone
     await database.write(fly)
     await put(results, "v1-1", team="blue")
 
-    assert await purge(keeper, Selection(fingerprint="v1-1", **narrowing)) == 0
+    assert await purge(cache, Selection(fingerprint="v1-1", **narrowing)) == 0
     assert await held(results) == {"v1-1"}
     assert await announced(database) == {}, "no other machine drops its copy"
     assert await database.read(lambda tx: leases.read(tx, ["v1-1"])), "nor is its flight undone"
 
 
 async def test_a_fingerprint_and_its_team_are_announced_as_what_was_found(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", team="blue", created_ms=NOW_MS)
 
-    assert await purge(keeper, Selection(fingerprint="v1-1", team="blue")) == 1
+    assert await purge(cache, Selection(fingerprint="v1-1", team="blue")) == 1
     assert await announced(database) == {"v1-1": NOW_MS + 1}
 
 
 async def test_thousands_are_announced_in_portions(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     for number in range(1200):
         await put(results, f"v1-{number:04}", SMALL)
 
-    assert await purge(keeper, Selection()) == 1200
+    assert await purge(cache, Selection()) == 1200
     assert len(await announced(database)) == 1200
 
 
@@ -245,9 +246,9 @@ async def test_a_purge_that_breaks_off_is_in_the_audit(
 ) -> None:
     (tmp_path / "file").touch()
     results = DiskStore(tmp_path / "file" / "cache", MAX_BYTES)
-    keeper = Housekeeper(settings, database, results)
+    cache = CacheAdmin(settings, database, results)
     with pytest.raises(StoreUnavailable):
-        await keeper.purge(Selected(Selection(), 3, 300, ()), BY, ignored)
+        await cache.purge(SelectedEntries(Selection(), 3, 300, ()), BY, ignored)
     await results.close()
 
     (row,) = await audited(database)
@@ -255,7 +256,7 @@ async def test_a_purge_that_breaks_off_is_in_the_audit(
 
 
 async def test_a_key_is_named_by_its_id_or_by_its_team_and_name(
-    keeper: Housekeeper, database: Database
+    cache: CacheAdmin, database: Database
 ) -> None:
     by = Author("test", NOW_MS)
     await database.write(
@@ -265,10 +266,10 @@ async def test_a_key_is_named_by_its_id_or_by_its_team_and_name(
         lambda tx: keys.create_key(tx, "design", "figma", AccountSettings(), by)
     )
 
-    assert await keeper.key_id("design/figma") == made.key.id
-    assert await keeper.key_id("key_of_long_ago") == "key_of_long_ago"
+    assert await cache.key_id("design/figma") == made.key.id
+    assert await cache.key_id("key_of_long_ago") == "key_of_long_ago"
     with pytest.raises(NotFound):
-        await keeper.key_id("design/nothing")
+        await cache.key_id("design/nothing")
 
 
 # --- a bucket with two machines -------------------------------------------------------
@@ -313,7 +314,7 @@ async def test_a_purge_reaches_the_copies_of_other_machines(
     await put(here, "v1-2", team="sales")
     assert await there.get("v1-1"), "this fills the other machine's disk"
 
-    assert await purge(Housekeeper(settings, database, here), Selection(team="design")) == 1
+    assert await purge(CacheAdmin(settings, database, here), Selection(team="design")) == 1
     await listening(database, there).hear()
     assert await here.get("v1-1") is None
     assert await there.get("v1-1") is None
@@ -329,7 +330,7 @@ async def test_a_fingerprint_is_purged_from_a_machine_that_alone_still_has_it(
     await here.delete("v1-1")  # as a lifecycle rule of the bucket does
     assert await there.get("v1-1"), "its own copy"
 
-    await purge(Housekeeper(settings, database, here), Selection(fingerprint="v1-1"))
+    await purge(CacheAdmin(settings, database, here), Selection(fingerprint="v1-1"))
     await listening(database, there).hear()
     assert await there.get("v1-1") is None
 
@@ -341,7 +342,7 @@ async def test_another_team_does_not_reach_the_copy_of_a_machine_by_its_fingerpr
     await put(there, "v1-1", team="blue")
     await there.get("v1-1")
 
-    await purge(Housekeeper(settings, database, here), Selection(fingerprint="v1-1", team="red"))
+    await purge(CacheAdmin(settings, database, here), Selection(fingerprint="v1-1", team="red"))
     await listening(database, there).hear()
     await here.delete("v1-1")  # so that only a copy can still be there
     assert await there.get("v1-1"), "its own copy"
@@ -358,7 +359,7 @@ async def test_what_has_gone_is_announced_though_the_purge_breaks_off(
     here = BucketStore(bucket_url, broken, 10, Clock())
 
     with pytest.raises(StoreUnavailable):
-        await purge(Housekeeper(settings, database, here), Selection())
+        await purge(CacheAdmin(settings, database, here), Selection())
     await here.close()
     await listening(database, there).hear()
     assert await there.get("v1-1") is None
@@ -383,7 +384,7 @@ async def use(database: Database, *rows: tuple[Outcome, str, str]) -> None:
 
 
 async def test_holdings_say_what_is_stored_and_what_it_was_worth(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", created_ms=NOW_MS - DAY_MS)
     await put(results, "v1-2")
@@ -396,7 +397,7 @@ async def test_holdings_say_what_is_stored_and_what_it_was_worth(
         (Outcome.REFUSED, "design", ""),
     )
 
-    facts = (await keeper.holdings(NOW_MS)).facts()
+    facts = (await cache.statistics(NOW_MS)).row()
     assert facts["entries"] == 2
     assert facts["max_bytes"] == 20 * 10**9
     assert facts["oldest_at"] == "2027-01-14T08:00:00Z"
@@ -412,7 +413,7 @@ async def test_holdings_say_what_is_stored_and_what_it_was_worth(
 
 
 async def test_a_teams_holdings_are_what_it_paid_for_and_what_it_used(
-    keeper: Housekeeper, results: ResultStore, database: Database
+    cache: CacheAdmin, results: ResultStore, database: Database
 ) -> None:
     await put(results, "v1-1", team="design")
     await put(results, "v1-2", SMALL, team="sales", created_ms=NOW_MS - 5)
@@ -424,17 +425,17 @@ async def test_a_teams_holdings_are_what_it_paid_for_and_what_it_used(
         (Outcome.HIT, "sales", "v1-2"),
     )
 
-    held = await keeper.holdings(NOW_MS, team="sales", counted=True)
-    assert (held.stats.entries, held.stats.bytes) == (2, 2 * len(SMALL))
-    assert held.stats.oldest_ms == NOW_MS - 5
-    assert (held.answered, held.usage.hits) == (2, 1)
-    assert [reuse.fingerprint for reuse in held.by_use] == ["v1-2"]
+    held = await cache.statistics(NOW_MS, team="sales", counts=True)
+    assert (held.entries, held.bytes) == (2, 2 * len(SMALL))
+    assert held.oldest_at == time_text(NOW_MS - 5)
+    assert (held.answered, held.hits) == (2, 1)
+    assert [reuse.fingerprint for reuse in held.top_by_use] == ["v1-2"]
     assert held.max_bytes is None
     assert held.counts is None
 
 
-async def test_an_empty_store_has_no_share_and_no_oldest_entry(keeper: Housekeeper) -> None:
-    facts = (await keeper.holdings(NOW_MS)).facts()
+async def test_an_empty_store_has_no_share_and_no_oldest_entry(cache: CacheAdmin) -> None:
+    facts = (await cache.statistics(NOW_MS)).row()
     assert (facts["entries"], facts["oldest_at"], facts["hit_share"]) == (0, None, 0.0)
     assert facts["saved_usd"] == "0"
 
@@ -443,16 +444,16 @@ async def test_an_empty_store_has_no_share_and_no_oldest_entry(keeper: Housekeep
 
 
 async def test_a_damaged_entry_is_found_deleted_and_counted(
-    keeper: Housekeeper, results: ResultStore, tmp_path: Path
+    cache: CacheAdmin, results: ResultStore, tmp_path: Path
 ) -> None:
     for number in range(5):
         await put(results, f"v1-{number}")
     damaged = next((tmp_path / "cache").glob("??/*.val"))
     damaged.write_bytes(b"x" * damaged.stat().st_size)
 
-    found = await keeper.verify(ignored)
+    found = await cache.verify(ignored)
     assert (found.checked, found.damaged) == (5, 1)
-    assert (await keeper.verify(ignored)).damaged == 0
+    assert (await cache.verify(ignored)).damaged == 0
     assert len(await held(results)) == 4
 
 
@@ -465,6 +466,6 @@ async def test_an_index_that_had_to_be_given_up_does_not_pass_for_a_sound_one(
     (tmp_path / "cache" / "cache.db").write_bytes(b"no database at all, and long enough" * 100)
 
     store = DiskStore(tmp_path / "cache", MAX_BYTES)
-    found = await Housekeeper(settings, database, store).verify(ignored)
+    found = await CacheAdmin(settings, database, store).verify(ignored)
     await store.close()
     assert found.damaged == 1

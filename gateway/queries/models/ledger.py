@@ -1,0 +1,168 @@
+"""The ledger, its reservations, its closed months and its verification as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import not_
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator
+
+from gateway.ledger.tables.ledger_rows import OpenReservation
+from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
+from gateway.queries.models.read_model import (
+    Count,
+    Day,
+    Json,
+    Moment,
+    Money,
+    ReadModel,
+    Texts,
+    read,
+)
+
+
+def _text_or_none(value: str) -> str | None:
+    return value or None
+
+
+class LedgerRowView(ReadModel):
+    """A row of the ledger. A correction's cost and images are differences."""
+
+    object: Literal["ledger_row"] = "ledger_row"
+    id: str
+    kind: Literal["call", "correction", "adjustment"]
+    corrects: str | None
+    at: Moment = read("at_ms")
+    day: Day
+    request_id: str
+    upstream_request_id: str
+    credential: str
+    team: str
+    key: str = read("key_id")
+    model: str
+    route: str
+    fingerprint: str
+    reference_images: Count
+    body_bytes: Count
+    answer_bytes: Count
+    status: Count | None
+    n: Count
+    images: int
+    cost_usd: Money = read("cost_nanos")
+    estimated: bool
+    owner: str
+    cost_centre: str
+    tags: Texts
+    late_for: Day | None
+
+
+class ClosedMonthView(ReadModel):
+    """A closed month. What it holds is null until it is added up."""
+
+    object: Literal["closed_month"] = "closed_month"
+    period: str
+    from_day: Day = read("first_day", name="from")
+    to_day: Day = read("last_day", name="to")
+    timezone: str
+    closed_at: Moment = read("closed_ms")
+    closed_by: str
+    ledger_rows: Count | None = read("contents", "ledger_rows", default=None)
+    spent_usd: Money | None = read("contents", "spent_nanos", default=None)
+    corrections_usd: Money | None = read("contents", "corrections_nanos", default=None)
+    saved_usd: Money | None = read("contents", "saved_nanos", default=None)
+    estimated_calls: Count
+    digest: str | None = read("contents", "digest", default=None)
+
+
+class DifferenceView(ReadModel):
+    """A balance or a sum that differs from the rows below it, both in their own unit."""
+
+    what: str
+    account: str
+    day: str
+    booked: int
+    proven: int
+
+
+class VerificationView(ReadModel):
+    """The balances and reports compared with the ledger's rows."""
+
+    object: Literal["verification"] = "verification"
+    agrees: Annotated[bool, BeforeValidator(not_)] = read("differences")
+    differences: list[DifferenceView]
+    spent_usd: Money = read("spent_nanos")
+    held_usd: Money = read("held_nanos")
+    estimated_usd: Money = read("estimated_nanos")
+    estimated_calls: Count
+    ledger_rows: Count
+    open_reservations: Count
+    closed_through: str | None
+    requests_from: str | None
+
+
+class HeldView(ReadModel):
+    """Money held for a call that is neither settled nor voided."""
+
+    id: str
+    made_at: Moment = read("made_ms")
+    day: Day
+    request_id: str
+    team: str
+    key: str = read("key_id")
+    model: str
+    held_usd: Money = read("ceiling_nanos")
+    images: Count
+
+
+class _Reservation(ReadModel):
+    object: Literal["reservation"] = "reservation"
+
+
+class ReservationView(HeldView, _Reservation):
+    """An open reservation. `abandoned`: its process is gone, and it can be resolved."""
+
+    heartbeat_at: Moment | None
+    abandoned: bool
+
+    @classmethod
+    def of_unresolved(cls, unresolved: UnresolvedReservation, *, abandoned: bool) -> Self:
+        held = HeldView.of(unresolved.held).model_dump()
+        return cls.of({**held, "heartbeat_at": unresolved.heartbeat_ms, "abandoned": abandoned})
+
+
+class ResolutionView(ReadModel):
+    """The abandoned reservations that were settled at their ceilings."""
+
+    object: Literal["resolution"] = "resolution"
+    resolved: Count
+    booked_usd: Money
+    reservations: list[HeldView]
+    has_more: bool = False
+
+    def row(self) -> Json:
+        return self.model_dump(exclude={"object", "has_more"})
+
+    @classmethod
+    def of_settled(cls, settled: Sequence[OpenReservation], *, has_more: bool = False) -> Self:
+        total_nanos = sum(held.ceiling_nanos for held in settled)
+        return cls.of(
+            {
+                "resolved": len(settled),
+                "booked_usd": total_nanos,
+                "reservations": settled,
+                "has_more": has_more,
+            }
+        )
+
+
+class CorrectionView(ReadModel):
+    """The cost of a request's calls before and after its correction."""
+
+    object: Literal["correction"] = "correction"
+    request_id: str
+    before_usd: Money = read("before_nanos")
+    cost_usd: Money = read("after_nanos")
+    corrections: Count
+    held_usd: Money = read("held_nanos")
+    booked_in: Annotated[str | None, BeforeValidator(_text_or_none)]

@@ -1,0 +1,56 @@
+"""The status of a request as JSON: the answer of `GET /v1/requests/{id}`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.model.edit import Route
+from gateway.model.outcome import Outcome
+from gateway.queries.models.read_model import Count, Moment, Money, ReadModel
+from gateway.queries.rules.retry_forecast import RetryOutcome
+
+
+class RetryView(ReadModel):
+    """What the same request would get now. `safe`: nothing is paid for twice."""
+
+    safe: bool
+    would: RetryOutcome
+    seconds: Annotated[Count | None, Field(description="For how long, with `same_error`.")]
+    message: str
+
+
+class RequestView(ReadModel):
+    """A request of this key. Null is not known, or not known yet."""
+
+    object: Literal["request"] = "request"
+    id: str
+    state: Annotated[
+        Literal["running", "lost", "ended"],
+        Field(
+            description="`running` while its upstream call is in flight, even if its client has "
+            "left. `lost`: its process died; what is held for it will be booked in full, as an "
+            "estimate."
+        ),
+    ]
+    at: Annotated[Moment | None, Field(description="When it was answered.")]
+    route: Route | None
+    model: str | None
+    fingerprint: str | None
+    outcome: Outcome | None
+    status: Count | None
+    code: str | None
+    ms: float | None
+    stages_ms: dict[str, float]
+    charged: bool | None
+    cost_usd: Money | None
+    estimated: Annotated[
+        bool, Field(description="The cost is the reserved amount, until it is corrected.")
+    ]
+    held_usd: Money
+    saved_usd: Money
+    upstream_request_id: str | None
+    stored: Annotated[bool, Field(description="Its picture is stored: the same edit is free.")]
+    stored_until: Moment | None
+    retry: RetryView
