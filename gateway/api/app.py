@@ -21,7 +21,6 @@ from gateway.api.admin import PATHS, AdminApi
 from gateway.api.admin import PREFIX as ADMIN
 from gateway.api.openapi.document import document
 from gateway.api.response_headers import refusal_headers, reply_headers, stream_headers
-from gateway.coalescing.single_flight import ClientGone
 from gateway.database.clock import Clock
 from gateway.database.ids import new_id
 from gateway.edits.purchase import INTERNAL
@@ -33,7 +32,8 @@ from gateway.runtime.build import build
 from gateway.runtime.container import Container
 from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
-from gateway.server.exchange import Disconnected, Exchange
+from gateway.server.disconnect import ClientDisconnected
+from gateway.server.exchange import Exchange
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog, silence_library_logs
 from gateway.telemetry.metrics import take_worker_slot
@@ -106,7 +106,7 @@ class Gateway:
             await self._refuse(exchange, _of_framework(error, scope), more=error.headers or {})
         except Refusal as refusal:
             await self._refuse(exchange, refusal)
-        except (Disconnected, ClientGone):
+        except ClientDisconnected:
             return  # nobody is left to be told
         except asyncio.CancelledError:
             await self._refuse(exchange, replace(SHUTTING_DOWN))
@@ -122,7 +122,7 @@ class Gateway:
         more: Mapping[str, str] | None = None,
     ) -> None:
         body = refusal.body or json.dumps(refusal.envelope()).encode()
-        if exchange.begun:
+        if exchange.started:
             # Left unfinished after this, so that the client sees that something is missing.
             await exchange.send(error_event(body))
         if exchange.answered:
@@ -157,20 +157,20 @@ class Gateway:
     async def _serve_image(self, exchange: Exchange, trace: RequestRecord) -> None:
         self.parts.edits.recorder.begin(trace)
         try:
-            if self.parts.operation.shutdown.under_way:
+            if self.parts.operation.shutdown.in_progress:
                 raise replace(SHUTTING_DOWN)
             await self.parts.edits.pipeline.serve(self._incoming(exchange, trace), trace)
         except Refusal as refusal:
             trace.refuse(refusal)
             self._say_what_is_left(trace)
             await self._refuse(exchange, refusal, trace)
-        except (Disconnected, ClientGone):
+        except ClientDisconnected:
             trace.client_left()
         except asyncio.CancelledError:
             # The server has to end and waits no longer for those who wait. The flight is not
             # theirs: it ends when the upstream's connections are closed, and is booked then.
-            exchange.hurry()
-            if exchange.answered and not exchange.begun:
+            exchange.shorten_drain()
+            if exchange.answered and not exchange.started:
                 trace.client_left()  # before it has taken the whole of its answer
                 return
             told = replace(CUT_SHORT if trace.fingerprint else SHUTTING_DOWN)
@@ -189,7 +189,7 @@ class Gateway:
 
         async def answer(reply: Reply) -> None:
             self._say_what_is_left(trace)
-            if exchange.begun:
+            if exchange.started:
                 await exchange.finish(reply.body)
             else:
                 await exchange.answer(reply.status, reply_headers(reply, trace), reply.body)
@@ -199,7 +199,7 @@ class Gateway:
             headers=exchange.headers,
             address=exchange.address,
             chunks=exchange.chunks,
-            gone=exchange.gone,
+            gone=exchange.wait_for_disconnect,
             begin=begin,
             send=exchange.send,
             answer=answer,
@@ -278,7 +278,7 @@ class Gateway:
         await _answer_json(exchange, {"status": "ok"})
 
     async def _readyz(self, exchange: Exchange, _: Mapping[str, str]) -> None:
-        if self.parts.operation.shutdown.under_way:
+        if self.parts.operation.shutdown.in_progress:
             await _answer_json(exchange, {"status": "draining"}, status=503)
             return
         degraded = self.parts.operation.readiness.degraded()

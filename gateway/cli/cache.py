@@ -26,7 +26,7 @@ from gateway.queries.cache_admin import SHOWN_ENTRIES, CacheAdmin, SelectedEntri
 from gateway.queries.models.cache import CacheStatisticsView, EntryView, ReuseView
 from gateway.runtime.engines import open_results
 from gateway.settings import Settings
-from gateway.uploads.reader import digest
+from gateway.uploads.uploaded_file import digest
 
 Result = TypeVar("Result")
 

@@ -20,7 +20,7 @@ from gateway.database.migrate import SchemaTooNew, migrate
 from gateway.model.entry import Entry
 from gateway.runtime.engines import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError, used_file
-from gateway.uploads.reader import digest
+from gateway.uploads.uploaded_file import digest
 from gateway.upstream.client import CatalogueUnavailable
 from gateway.upstream.rules.catalogue_parser import parse
 

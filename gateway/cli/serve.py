@@ -51,7 +51,7 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
         started = serve_app(
             functools.partial(create_app, settings, metrics_folder=metrics_folder),
             listener,
-            door=connection_limits_of(settings),
+            limits=connection_limits_of(settings),
             workers=server.workers,
             trusted_proxies=server.trusted_proxies,
             on_started=lambda: announce(url),

@@ -17,10 +17,6 @@ from gateway.telemetry.spans import NO_SPAN, Span
 Result = TypeVar("Result")
 
 
-class ClientGone(Exception):
-    """The client left while it waited; its flight goes on."""
-
-
 @dataclass(eq=False)
 class Flight(Generic[Result]):
     """One flight in progress. `task` gives its result and never raises a refusal."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.coalescing.broadcast import Broadcast
-from gateway.coalescing.single_flight import ClientGone, Flight
+from gateway.coalescing.single_flight import Flight
+from gateway.server.disconnect import ClientDisconnected
 from gateway.wire.events import HEARTBEAT
 
 Result = TypeVar("Result")
@@ -38,7 +39,7 @@ class StreamSubscriber:
     async def follow(
         self, flight: Flight[Result], led: bool, gone: Callable[[], Awaitable[None]]
     ) -> Result:
-        """Send events until the flight ends, and return its result. Raises ClientGone."""
+        """Send events until the flight ends, and return its result. Raises ClientDisconnected."""
         wakeup = asyncio.Event()
         leaving = asyncio.ensure_future(gone())
 
@@ -77,7 +78,7 @@ class StreamSubscriber:
             if flight.task.done():
                 return flight.task.result()
             if leaving.done():
-                raise ClientGone
+                raise ClientDisconnected
             if not await self._woken(wakeup):
                 await self._begin_once(led, broadcast)
                 await self.send(HEARTBEAT)

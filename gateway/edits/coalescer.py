@@ -14,12 +14,13 @@ from typing import NamedTuple
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
 from gateway.coalescing.rules.joining import CoalescingKey
 from gateway.coalescing.rules.retry_memory import Name, RetryMemory
-from gateway.coalescing.single_flight import ClientGone, Flight, SingleFlight
+from gateway.coalescing.single_flight import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_facts import is_stored, span_facts
 from gateway.edits.flight_result import Bought, Failed, FailureScope, FlightResult
 from gateway.model.errors import Refusal
+from gateway.server.disconnect import ClientDisconnected
 from gateway.telemetry.spans import NO_SPANS, Span, Spans
 
 Buy = Callable[[EditRequest], Awaitable[FlightResult]]
@@ -73,8 +74,8 @@ class Coalescer:
     ) -> JoinResult:
         """Wait for the result of a flight.
 
-        Raises `still_running` after `client_wait_seconds`, except for a `stream`, and ClientGone
-        if the client leaves first. The flight goes on in both cases.
+        Raises `still_running` after `client_wait_seconds`, except for a `stream`, and
+        ClientDisconnected if the client leaves first. The flight goes on in both cases.
         """
         deadline = asyncio.get_running_loop().time() + self.client_wait_seconds
         again = request.directives.retry or self.retries.was_promised(
@@ -195,7 +196,7 @@ class Coalescer:
         if flight.task.done():
             return flight.task.result()
         if leaving.done() and not leaving.cancelled():
-            raise ClientGone
+            raise ClientDisconnected
         self.retries.promise(_name_of(request), self.now_ms())
         raise Refusal(
             "still_running",

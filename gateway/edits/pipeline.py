@@ -29,9 +29,13 @@ from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal
 from gateway.telemetry.request_record import RequestRecord
 from gateway.uploads.reader import read_edit
-from gateway.uploads.rules import declared_headers
-from gateway.uploads.rules.upload_limits import UploadLimits
-from gateway.uploads.spool import Room, Spool
+from gateway.uploads.rules.upload_limits import (
+    UploadLimits,
+    check_content_encoding,
+    check_content_type,
+    check_declared_size,
+)
+from gateway.uploads.spool import Spool, SpoolMemory
 from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules import model_limits
 from gateway.wire import cache_directives
@@ -59,7 +63,7 @@ class Pipeline:
     cache: ResultCache
     coalescer: Coalescer
     limits: UploadLimits
-    room: Room
+    spool_memory: SpoolMemory
     spool_folder: str | None
     scope: FingerprintScope
     digest: Callable[[bytes], str]
@@ -75,7 +79,7 @@ class Pipeline:
         caller = self.authenticate(incoming, record)
         admitted = await self.admit(caller, incoming, record)
         with self.rates.waiting(caller):
-            with Spool(self.room, self.spool_folder) as spool:
+            with Spool(self.spool_memory, self.spool_folder) as spool:
                 edit = await self.read(admitted, incoming, spool, record)
                 fingerprint = self.fingerprint(edit, admitted, record)
                 request = EditRequest(
@@ -129,11 +133,9 @@ class Pipeline:
             record.asked = directives.text
             cache_directives.check_bypass(directives, caller)
             content_type = headers.get("content-type", "")
-            declared_headers.check_content_type(incoming.route, content_type)
-            declared_headers.check_content_encoding(headers.get("content-encoding", ""))
-            declared_headers.check_declared_size(
-                headers.get("content-length", ""), self.limits.max_body_bytes
-            )
+            check_content_type(incoming.route, content_type)
+            check_content_encoding(headers.get("content-encoding", ""))
+            check_declared_size(headers.get("content-length", ""), self.limits.max_body_bytes)
             record.pace = await self.rates.admit(caller, self.now_ms())
         return Admitted(caller, directives, content_type)
 
@@ -149,9 +151,9 @@ class Pipeline:
                 incoming.chunks(),
                 admitted.content_type,
                 route=incoming.route,
-                bounds=self.limits,
+                limits=self.limits,
                 spool=spool,
-                gatekeeper=EarlyChecks(caller, self.catalogue, incoming.route),
+                checks=EarlyChecks(caller, self.catalogue, incoming.route),
             )
             if not await self.catalogue.exists(edit.model):
                 raise Refusal(
@@ -217,7 +219,7 @@ class Pipeline:
     ) -> JoinResult:
         """Leads the flight of this edit, or follows it.
 
-        Raises `still_running` and ClientGone; the flight goes on in both cases.
+        Raises `still_running` and ClientDisconnected; the flight goes on in both cases.
         """
         stream = self._stream(request, incoming) if is_streaming(request.edit) else None
         with record.stage("join"):

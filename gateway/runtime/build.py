@@ -57,14 +57,14 @@ from gateway.runtime.engines import (
 from gateway.runtime.maintenance import StateMaintenance
 from gateway.runtime.readiness import Readiness
 from gateway.runtime.stored_catalogue import StoredCatalogue
-from gateway.server.shutdown import GracefulShutdown
+from gateway.server.graceful_shutdown import GracefulShutdown
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, WorkerSlot
 from gateway.telemetry.usage_recorder import UsageRecorder
-from gateway.uploads.reader import digest
 from gateway.uploads.rules.upload_limits import UploadLimits
-from gateway.uploads.spool import Room
+from gateway.uploads.spool import SpoolMemory
+from gateway.uploads.uploaded_file import digest
 from gateway.upstream.limiter import UpstreamLimiter
 from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules.circuit_breaker import CircuitBreaker
@@ -289,7 +289,7 @@ def _pipeline(
             max_image_bytes=limits.max_image_bytes,
             max_pixels=limits.max_image_pixels,
         ),
-        room=Room(server.spool_bytes),
+        spool_memory=SpoolMemory(server.spool_bytes),
         spool_folder=server.spool_folder or None,
         scope=FingerprintScope(
             settings.cache.scope, settings.upstream.name, settings.cache.generations

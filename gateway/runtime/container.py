@@ -20,7 +20,7 @@ from gateway.runtime.context import Context
 from gateway.runtime.maintenance import StateMaintenance
 from gateway.runtime.readiness import Readiness
 from gateway.runtime.stored_catalogue import StoredCatalogue
-from gateway.server.shutdown import GracefulShutdown
+from gateway.server.graceful_shutdown import GracefulShutdown
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import UpstreamLimiter

@@ -1,27 +1,27 @@
-"""The HTTP server: uvicorn's one home, and what it asks of a connection."""
+"""The HTTP edge: uvicorn, its connection limits, exchanges, graceful shutdown, workers."""
 
 from gateway.server.listen import (
     LOGGING,
-    Meant,
     PortTaken,
-    configured,
+    UnfinishedAnswerFilter,
     listen,
     raise_file_limit,
     serve,
+    server_config,
 )
-from gateway.server.protocol.connection import Configured, ConnectionLimits
-from gateway.server.uvicorn_server import Drain, GatewayServer
+from gateway.server.protocol.connection import ServerConfig
+from gateway.server.protocol.connection_limits import ConnectionLimits
+from gateway.server.uvicorn_server import GatewayServer
 
 __all__ = [
     "LOGGING",
-    "Configured",
     "ConnectionLimits",
-    "Drain",
     "GatewayServer",
-    "Meant",
     "PortTaken",
-    "configured",
+    "ServerConfig",
+    "UnfinishedAnswerFilter",
     "listen",
     "raise_file_limit",
     "serve",
+    "server_config",
 ]

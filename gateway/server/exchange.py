@@ -1,13 +1,12 @@
-"""One HTTP exchange: a body read within bounds of time, an answer that every client sees.
+"""One HTTP exchange: a body read within time limits, and an answer that every client receives.
 
-A refusal may come while the client still uploads. Closing at once would show many clients
-a broken connection instead of the answer, so the rest is read and dropped, within bounds,
-before the last byte goes out. Where `100 Continue` was asked for and not given yet, nothing
-is read at all: the first `receive()` would send it.
+A request may be refused while its client still uploads. Closing at once would show many clients
+a broken connection instead of the answer, so the rest is read and dropped, within limits, before
+the last byte is sent. A client that waits for `100 Continue` sends nothing; then nothing is read,
+since the first `receive()` would send the `100`.
 
-An answer may also come in pieces. ASGI has no word for breaking one off: it is left
-unfinished, upon which the server closes the connection without the last chunk, and every
-client sees that something is missing.
+An answer may also be sent in pieces. ASGI cannot abort one: it is left unfinished, the server
+closes the connection without the last chunk, and every client detects the truncation.
 """
 
 from __future__ import annotations
@@ -20,16 +19,13 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.types import Receive, Scope, Send
 
 from gateway.model.errors import Refusal
+from gateway.server.disconnect import ClientDisconnected
 
 PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 DRAIN_SECONDS = 15.0
-HURRIED_DRAIN_SECONDS = 1.0
+SHORT_DRAIN_SECONDS = 1.0
 TAKE_SECONDS = 120.0
-"""How long a client may take nothing of an answer in pieces."""
-
-
-class Disconnected(Exception):
-    """The client left before its request was whole, or before it had its answer."""
+"""How long a client may accept nothing of an answer in pieces."""
 
 
 class Exchange:
@@ -54,11 +50,11 @@ class Exchange:
         self._drain_bytes = drain_bytes
         self._take_seconds = take_seconds
         self._drain_seconds = DRAIN_SECONDS
-        self._body_begun = False
+        self._body_started = False
         self._body_ended = False
         self.answered = False
-        self.begun = False
-        """An answer in pieces has begun."""
+        self.started = False
+        """An answer in pieces has been started."""
 
     @functools.cached_property
     def headers(self) -> Mapping[str, str]:
@@ -74,7 +70,7 @@ class Exchange:
 
     @property
     def query(self) -> str:
-        """The query as it came, still encoded, without its question mark."""
+        """The query string, still encoded, without its question mark."""
         return bytes(self._scope["query_string"]).decode("latin-1")
 
     @property
@@ -83,14 +79,14 @@ class Exchange:
         return client[0] if client else ""
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises `upload_timeout`, or Disconnected."""
-        self._body_begun = True
+        """The body as it arrives. Raises `upload_timeout`, or ClientDisconnected."""
+        self._body_started = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._upload_seconds
         while not self._body_ended:
-            patience = min(self._stall_seconds, deadline - loop.time())
+            limit = min(self._stall_seconds, deadline - loop.time())
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(limit):
                     message = await self._receive()
             except TimeoutError:
                 raise Refusal(
@@ -100,25 +96,25 @@ class Exchange:
                 ) from None
             if message["type"] == "http.disconnect":
                 self._body_ended = True
-                raise Disconnected
+                raise ClientDisconnected
             self._body_ended = not message.get("more_body", False)
             if chunk := message.get("body", b""):
                 yield chunk
 
-    async def gone(self) -> None:
-        """Returns when the client has left; to be called only once the body is read."""
+    async def wait_for_disconnect(self) -> None:
+        """Return when the client has left. Call it only after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    def hurry(self) -> None:
-        """There is little time left: of a body that is refused only what comes at once is read."""
-        self._drain_seconds = HURRIED_DRAIN_SECONDS
+    def shorten_drain(self) -> None:
+        """Read little of a refused body, as the server shuts down."""
+        self._drain_seconds = SHORT_DRAIN_SECONDS
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send the whole answer; where the body was not read to its end, drain and close.
+        """Send the whole answer; if the body was not read completely, drain and close.
 
-        Raises ValueError, and has sent nothing, where a header can't be one. Returns when the
-        client has taken all but the last of it.
+        Raises ValueError, with nothing sent, for an invalid header. Returns when the client has
+        accepted all but the end.
         """
         raw = [*_raw(headers), (b"content-length", str(len(body)).encode())]
         self.answered = True
@@ -129,35 +125,32 @@ class Exchange:
         if self._scope["method"] == "HEAD":
             body = b""
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        if unread and (self._body_begun or "expect" not in self.headers):
+        if unread and (self._body_started or "expect" not in self.headers):
             await self._drain()
         await self._send({"type": "http.response.body", "body": b""})
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Begin an answer in pieces; only once the body is read to its end.
+        """Start an answer in pieces. Call it only after the body was read.
 
-        Whoever begins one calls `finish`, or leaves it unfinished to break it off.
+        End it by `finish`, or leave it unfinished to abort it.
         """
         raw = _raw(headers)
-        self.answered = self.begun = True
+        self.answered = self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def send(self, piece: bytes) -> None:
-        """Send a piece. Raises Disconnected where the client has long taken nothing.
+        """Send a piece. Raises ClientDisconnected if the client accepts nothing for too long.
 
-        Nothing is raised where it has left: that is for `gone` to say.
+        Does not raise if it has left: see `wait_for_disconnect`.
         """
         try:
             async with asyncio.timeout(self._take_seconds):
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         except TimeoutError:
-            raise Disconnected from None
+            raise ClientDisconnected from None
 
     async def finish(self, last: bytes) -> None:
-        """End an answer in pieces with its last one, so that the client knows it has them all.
-
-        Returns when the client has taken all but the last of it.
-        """
+        """Send the last piece, and the end by which the client knows that it has them all."""
         await self.send(last)
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -178,8 +171,8 @@ class Exchange:
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Headers as they are sent. Raises ValueError for what can't stand in one."""
+    """Encode headers. Raises ValueError for control characters in one."""
     if not PRINTABLE.fullmatch("".join(headers.values())):
         name = next(name for name, value in headers.items() if not PRINTABLE.fullmatch(value))
-        raise ValueError(f"what the header {name} is to say can't be sent")
+        raise ValueError(f"the header {name} contains characters that can't be sent")
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,0 +1,1 @@
+"""Request bodies: multipart and JSON parsing, the spool of uploaded bytes, picture checks."""

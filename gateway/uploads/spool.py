@@ -1,4 +1,4 @@
-"""The bytes of one request's files: in memory while few, then in a file without a name."""
+"""The spool: the uploaded bytes of one request, in memory or in an unnamed temporary file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gateway.model.errors import Refusal
 BLOCK_BYTES = 1 << 20
 CHUNK_BYTES = 256 * 1024
 SMALL_BYTES = 16 * 1024
-"""A smaller piece is copied to its neighbours: an object for each would weigh more than it."""
+"""Smaller pieces are joined: an object for each would take more memory than its bytes."""
 _VECTORS = 512
-"""So many pieces are written at once; systems take 1,024."""
+"""Pieces per write; systems allow 1,024."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Piece = bytes | bytearray | memoryview
 
 
-class Room:
-    """Memory that the spools of a process share; beyond it they write to files."""
+class SpoolMemory:
+    """The memory that the spools of a process share; beyond it they spill to files."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -33,20 +33,19 @@ class Room:
 
 
 class Spool:
-    """Append-only bytes of one request; written by one task, read by any once it is whole.
+    """The append-only bytes of one request, written by one task and then read by any number.
 
-    `append` never does I/O: a writer awaits `spill` whenever `full` says so. Pieces are kept as
-    they come, not copied: what they lie in must not change. The file has no name, so nothing
-    is left behind however the process ends. Several may hold a spool: `share` once for each
-    further holder, and the last `close` frees it.
+    `append` does no I/O: the writer awaits `spill` whenever `full` is true. Pieces are kept, not
+    copied: their buffers must not change. The file has no name, so no exit of the process leaves
+    it behind. A spool may have several holders: `share` adds one, and the last `close` frees it.
     """
 
-    def __init__(self, room: Room | None = None, folder: str | None = None) -> None:
-        self._room = room or Room(4 << 20)
+    def __init__(self, memory: SpoolMemory | None = None, folder: str | None = None) -> None:
+        self._memory = memory or SpoolMemory(4 << 20)
         self._folder = folder
         self._pieces: list[Piece] = []
         self._starts: list[int] = []
-        """Where each piece begins, behind what is in the file."""
+        """The offset of each piece, counted from the end of the file."""
         self._tail_bytes = 0
         self._file: IO[bytes] | None = None
         self._file_bytes = 0
@@ -57,7 +56,7 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """One holder less: whoever shares it goes on."""
+        """Remove one holder; others keep the spool."""
         self.close()
 
     @property
@@ -67,22 +66,22 @@ class Spool:
 
     @property
     def in_memory(self) -> int:
-        """Bytes that lie in memory."""
+        """Bytes held in memory."""
         return self._tail_bytes
 
     @property
     def full(self) -> bool:
-        """Is more in memory than should be?"""
-        room = self._room
-        worth_writing = BLOCK_BYTES if self._file_bytes else min(BLOCK_BYTES, room.max_bytes)
-        return self._tail_bytes >= worth_writing and room.taken_bytes >= room.max_bytes
+        """True if the writer must spill."""
+        memory = self._memory
+        worth_writing = BLOCK_BYTES if self._file_bytes else min(BLOCK_BYTES, memory.max_bytes)
+        return self._tail_bytes >= worth_writing and memory.taken_bytes >= memory.max_bytes
 
     @property
     def closed(self) -> bool:
         return self._holders <= 0
 
     def append(self, piece: bytes | memoryview) -> None:
-        """Keep some more bytes. Raises ValueError once closed."""
+        """Append bytes. Raises ValueError once closed."""
         if self.closed:
             raise ValueError("this spool is closed")
         size = len(piece)
@@ -94,48 +93,40 @@ class Spool:
         else:
             self._add(bytearray(piece))
         self._tail_bytes += size
-        self._room.taken_bytes += size
+        self._memory.taken_bytes += size
 
     def _add(self, piece: Piece) -> None:
         self._pieces.append(piece)
         self._starts.append(self._tail_bytes)
 
     async def spill(self) -> None:
-        """Write what is in memory to the file, off the loop. Raises `storage_full`."""
+        """Write the bytes in memory to the file, off the loop. Raises `storage_full`."""
         size = self._tail_bytes
         await asyncio.to_thread(self._write, self._pieces)
         if not self.closed:
             self._file_bytes += size
-            self._let_go()
+            self._free_memory()
 
-    def _let_go(self) -> None:
-        self._room.taken_bytes -= self._tail_bytes
+    def _free_memory(self) -> None:
+        self._memory.taken_bytes -= self._tail_bytes
         self._pieces, self._starts, self._tail_bytes = [], [], 0
 
     def read(self, offset: int, size: int) -> bytes:
-        """At most `size` bytes from `offset` on; blocks where they lie in the file."""
+        """At most `size` bytes from `offset` on; blocks if they are in the file."""
         if self.closed:
             raise ValueError("this spool is closed")
         in_file = max(0, min(size, self._file_bytes - offset))
         data = self._read_file(offset, in_file) if in_file else b""
         start = max(0, offset - self._file_bytes)
-        return data + self._read_tail(start, size - in_file)
-
-    def _read_tail(self, start: int, size: int) -> bytes:
-        """At most `size` bytes of what is in memory, from `start` on."""
-        end = min(start + size, self._tail_bytes)
-        parts: list[Piece] = []
-        at = bisect.bisect_right(self._starts, start) - 1
-        while start < end:
-            begins = self._starts[at]
-            part = memoryview(self._pieces[at])[start - begins : end - begins]
-            parts.append(part)
-            start += len(part)
-            at += 1
-        return b"".join(parts)
+        end = start + size - in_file
+        views = []
+        while start < end and (view := self._view(start, end - start)):
+            views.append(view)
+            start += len(view)
+        return b"".join([data, *views])
 
     def _view(self, start: int, size: int) -> memoryview:
-        """At most `size` bytes of a piece in memory, from `start` on."""
+        """At most `size` bytes of one piece in memory, from `start` on."""
         if self.closed:
             raise ValueError("this spool is closed")
         at = bisect.bisect_right(self._starts, start) - 1
@@ -147,10 +138,7 @@ class Spool:
     async def chunks(
         self, offset: int, size: int, chunk_bytes: int = BLOCK_BYTES
     ) -> AsyncGenerator[bytes | memoryview, None]:
-        """The bytes of a range, in order; what lies in the file is read off the loop.
-
-        What lies in memory comes as it lies there, and is no copy.
-        """
+        """The bytes of a range, in order: read from the file off the loop, from memory uncopied."""
         end = offset + size
         while offset < end:
             wanted = min(chunk_bytes, end - offset)
@@ -165,20 +153,20 @@ class Spool:
             yield chunk
 
     def share(self) -> None:
-        """One more holder, who will call `close` too."""
+        """Add a holder, which must call `close` too."""
         if self.closed:
             raise ValueError("this spool is closed")
         self._holders += 1
 
     def close(self) -> None:
-        """One holder less; the last one frees memory and file. Never blocks."""
+        """Remove a holder; the last one frees memory and file. Never blocks."""
         self._holders -= 1
         if self.closed:
-            self._let_go()
+            self._free_memory()
             self._release()
 
     def _release(self) -> None:
-        """Close the file, unless a thread is at it: then that thread does on its way out."""
+        """Close the file, or leave that to the thread that is using it."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -192,10 +180,10 @@ class Spool:
             with self._lock:
                 self._write_all(pieces)
         except OSError as error:
-            room = "has no room left" if error.errno in _FULL else "could not be written to"
+            why = "has no room left" if error.errno in _FULL else "could not be written to"
             raise Refusal(
                 "storage_full",
-                f"The gateway's folder for uploads {room}. Try again later, or send fewer or "
+                f"The gateway's folder for uploads {why}. Try again later, or send fewer or "
                 "smaller images.",
                 retry_after_seconds=10,
             ) from error
@@ -207,7 +195,7 @@ class Spool:
         if self._file is None:
             if self._folder is not None:
                 os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            # Closed by whoever releases the spool, which may be another thread.
+            # Closed by `_release`, possibly in another thread.
             self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
         left, offset = list(pieces), self._file_bytes
         while left:
@@ -227,7 +215,7 @@ class Spool:
                 while len(pieces) < size:
                     piece = os.pread(self._file.fileno(), size - len(pieces), offset + len(pieces))
                     if not piece:
-                        raise EOFError("the spool's file is shorter than what was written")
+                        raise EOFError("the spool's file is shorter than its contents")
                     pieces += piece
                 return bytes(pieces)
         finally:

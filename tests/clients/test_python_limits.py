@@ -109,7 +109,7 @@ def test_a_gateway_that_shuts_down_is_tried_again(
         shutdown = gateway.app.parts.operation.shutdown
         shutdown.begin()
         told = edit(gateway, pictures, new_prompt(), max_retries=0)
-        back = threading.Timer(1.0, lambda: setattr(shutdown, "under_way", False))
+        back = threading.Timer(1.0, lambda: setattr(shutdown, "in_progress", False))
         back.start()
         seen = edit(gateway, pictures, new_prompt(), max_retries=1)
         back.join()

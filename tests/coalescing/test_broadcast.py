@@ -8,8 +8,9 @@ import json
 import pytest
 
 from gateway.coalescing.broadcast import MOST_BYTES, MOST_EVENTS, Broadcast
-from gateway.coalescing.single_flight import ClientGone, Flight, SingleFlight
+from gateway.coalescing.single_flight import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
+from gateway.server.disconnect import ClientDisconnected
 from gateway.wire.events import HEARTBEAT, Event
 
 
@@ -158,7 +159,7 @@ async def test_a_client_that_leaves_ends_its_own_waiting_alone() -> None:
     staying = stayer.hears(air.flight, led=False)
     await settle()
     leaver.left.set()
-    with pytest.raises(ClientGone):
+    with pytest.raises(ClientDisconnected):
         await leaving
 
     assert not air.flight.task.done()

@@ -18,8 +18,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.server import ConnectionLimits, Meant, configured, listen
-from gateway.server.exchange import Disconnected, Exchange
+from gateway.server import ConnectionLimits, UnfinishedAnswerFilter, listen, server_config
+from gateway.server.disconnect import ClientDisconnected
+from gateway.server.exchange import Exchange
 from gateway.wire.events import CONTENT_TYPE
 from tests.support.serving import PHOTOGRAPH
 
@@ -52,7 +53,7 @@ class Pieces:
                 await exchange.send(EVENT)
             else:
                 await exchange.finish(EVENT)
-        except Disconnected:
+        except ClientDisconnected:
             self.disconnected = True
         finally:
             self.ended.set()
@@ -63,7 +64,7 @@ def pieces() -> Iterator[Pieces]:
     app = Pieces()
     listener = listen("127.0.0.1", 0)
     app.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(configured(app, ConnectionLimits(), lifespan=False))
+    server = uvicorn.Server(server_config(app, ConnectionLimits(), lifespan=False))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     yield app
@@ -134,8 +135,8 @@ def test_a_client_that_takes_nothing_is_given_up(pieces: Pieces) -> None:
 def test_an_answer_left_unfinished_is_no_line_in_the_log(tmp_path: Path) -> None:
     said = logging.makeLogRecord({"msg": "ASGI callable returned without completing response."})
     other = logging.makeLogRecord({"msg": "Exception in ASGI application\n"})
-    assert not Meant().filter(said)
-    assert Meant().filter(other)
+    assert not UnfinishedAnswerFilter().filter(said)
+    assert UnfinishedAnswerFilter().filter(other)
 
     script = tmp_path / "serve.py"
     script.write_text(
@@ -145,7 +146,7 @@ def test_an_answer_left_unfinished_is_no_line_in_the_log(tmp_path: Path) -> None
         "    logging.getLogger('uvicorn.error').error('returned without completing response.')\n"
         "    logging.getLogger('uvicorn.error').error('something else')\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "serve(lambda: app, listen('127.0.0.1', 0), door=Door(), workers=1,\n"
+        "serve(lambda: app, listen('127.0.0.1', 0), limits=ConnectionLimits(), workers=1,\n"
         "      trusted_proxies=[], on_started=lambda: None)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30)

@@ -26,7 +26,7 @@ async def app(scope, receive, send):
 listener = listen("127.0.0.1", 0)
 started = lambda: print(listener.getsockname()[1], flush=True)
 serve(
-    lambda: app, listener, door=ConnectionLimits(), workers=1,
+    lambda: app, listener, limits=ConnectionLimits(), workers=1,
     trusted_proxies=(), on_started=started,
 )
 """

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gateway.emulator import EmulatorServer
-from gateway.server import ConnectionLimits, configured, listen
+from gateway.server import ConnectionLimits, listen, server_config
 from gateway.server.exchange import Exchange
 from tests.support.serving import (
     KEY,
@@ -95,7 +95,7 @@ def served(**bounds: Any) -> Iterator[App]:
     listener = listen("127.0.0.1", 0)
     app.port = listener.getsockname()[1]
     app.server = uvicorn.Server(
-        configured(app, ConnectionLimits(**bounds), lifespan=False, close_seconds=1)
+        server_config(app, ConnectionLimits(**bounds), lifespan=False, close_seconds=1)
     )
     thread = threading.Thread(target=app.server.run, args=([listener],))
     thread.start()
@@ -258,11 +258,11 @@ def test_a_connection_beyond_the_cap_is_told_so_and_closed() -> None:
 def test_the_cap_is_below_the_limit_of_open_files_which_is_raised() -> None:
     script = (
         "import resource\n"
-        "from gateway.server import ConnectionLimits, configured, raise_file_limit\n"
+        "from gateway.server import ConnectionLimits, server_config, raise_file_limit\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))\n"
-        "print(configured(print, Door()).door.max_connections)\n"
+        "print(server_config(print, ConnectionLimits()).connection_limits.max_connections)\n"
         "raise_file_limit()\n"
-        "print(configured(print, Door()).door.max_connections)\n"
+        "print(server_config(print, ConnectionLimits()).connection_limits.max_connections)\n"
         "print(*resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

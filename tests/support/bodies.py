@@ -80,7 +80,7 @@ def usual(*images: bytes, **fields: str) -> list[FormPart]:
 
 @dataclass
 class EarlyChecks:
-    """A gatekeeper that lets everything in and remembers what it was told."""
+    """Checks that accept everything and record their calls."""
 
     heard: list[tuple[str, object]] = field(default_factory=list)
 
@@ -105,7 +105,7 @@ def read(
     content_type: str | None = None,
     *,
     route: Route = "edits",
-    bounds: UploadLimits | None = None,
+    limits: UploadLimits | None = None,
     gate: Any = None,
     sizes: Sequence[int] = (65_536,),
     spool: Spool | None = None,
@@ -116,9 +116,9 @@ def read(
             arriving(body, sizes),
             form_type() if content_type is None else content_type,
             route=route,
-            bounds=bounds or UploadLimits(),
+            limits=limits or UploadLimits(),
             spool=spool or Spool(),
-            gatekeeper=gate or EarlyChecks(),
+            checks=gate or EarlyChecks(),
         )
     )
 

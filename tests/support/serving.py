@@ -28,7 +28,7 @@ from gateway.database.database import Operation
 from gateway.database.migrate import migrate
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
 from gateway.runtime.engines import open_database
-from gateway.server import Configured, GatewayServer, configured, listen
+from gateway.server import GatewayServer, ServerConfig, listen, server_config
 from gateway.settings import Settings, load
 from gateway.telemetry.log import EventLog
 from tests.api.openapi.described import check_described
@@ -172,7 +172,7 @@ def serving(settings: Settings, clock: Clock | None = None) -> Iterator[Running]
     app = create_app(settings, EventLog(format="json", level="debug", out=log), clock=clock)
     listener = listen(settings.server.host, settings.server.port)
     proxies = settings.server.trusted_proxies
-    server = _Server(configured(app, connection_limits_of(settings), trusted_proxies=proxies))
+    server = _Server(server_config(app, connection_limits_of(settings), trusted_proxies=proxies))
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway")
     thread.start()
     try:
@@ -186,7 +186,7 @@ def serving(settings: Settings, clock: Clock | None = None) -> Iterator[Running]
 
 
 class _Server(GatewayServer):
-    def __init__(self, config: Configured) -> None:
+    def __init__(self, config: ServerConfig) -> None:
         super().__init__(config)
         self.up = threading.Event()
 

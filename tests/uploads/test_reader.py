@@ -18,9 +18,10 @@ from hypothesis import event, given, settings
 from gateway.cache.rules.fingerprint import fingerprint
 from gateway.model.edit import Edit
 from gateway.model.errors import Refusal
-from gateway.uploads.reader import digest, read_edit
+from gateway.uploads.reader import read_edit
 from gateway.uploads.rules.upload_limits import UploadLimits
-from gateway.uploads.spool import Room, Spool
+from gateway.uploads.spool import Spool, SpoolMemory
+from gateway.uploads.uploaded_file import digest
 from gateway.wire.multipart_writer import encode
 from tests.support.bodies import (
     BOUNDARY,
@@ -71,14 +72,14 @@ def test_an_edit_is_read_whole_and_in_order() -> None:
 
 async def test_a_large_upload_goes_through_the_file_unharmed(tmp_path: Path) -> None:
     images = [png(os.urandom(3 << 20)), png(os.urandom(100)), png(os.urandom(2 << 20))]
-    spool = Spool(Room(1 << 20), str(tmp_path))
+    spool = Spool(SpoolMemory(1 << 20), str(tmp_path))
     edit = await read_edit(
         arriving(form(usual(*images)), (65_536, 1_000_000)),
         form_type(),
         route="edits",
-        bounds=UploadLimits(),
+        limits=UploadLimits(),
         spool=spool,
-        gatekeeper=EarlyChecks(),
+        checks=EarlyChecks(),
     )
     kept = [hashlib.sha256(spool.read(u.offset, u.size)).digest() for u in edit.uploads]
     assert kept == [hashlib.sha256(image).digest() for image in images]
@@ -88,15 +89,15 @@ async def test_a_large_upload_goes_through_the_file_unharmed(tmp_path: Path) -> 
 
 async def test_a_large_data_url_goes_through_the_file_unharmed(tmp_path: Path) -> None:
     images = [png(os.urandom(2 << 20)), png(os.urandom(1 << 20))]
-    spool = Spool(Room(1 << 20), str(tmp_path))
+    spool = Spool(SpoolMemory(1 << 20), str(tmp_path))
     body = document(model="m", prompt="p", images=[{"image_url": data_url(i)} for i in images])
     edit = await read_edit(
         arriving(body, (65_536, 1_000_000)),
         "application/json",
         route="edits",
-        bounds=UploadLimits(),
+        limits=UploadLimits(),
         spool=spool,
-        gatekeeper=EarlyChecks(),
+        checks=EarlyChecks(),
     )
     assert [u.digest for u in edit.uploads] == [digest(image) for image in images]
     kept = [spool.read(u.offset, u.size) for u in edit.uploads]
@@ -180,7 +181,7 @@ def test_a_generation_may_be_a_form_too() -> None:
 def test_what_follows_the_closing_boundary_is_ignored_but_counted() -> None:
     body = form(usual()) + b"\r\nepilogue" * 100
     assert read(body).body_bytes == len(body)
-    assert refused(body, bounds=UploadLimits(max_body_bytes=len(body) - 1)).code == "body_too_large"
+    assert refused(body, limits=UploadLimits(max_body_bytes=len(body) - 1)).code == "body_too_large"
 
 
 # --- what is refused ----------------------------------------------------------------------
@@ -268,7 +269,7 @@ def test_an_address_or_file_id_is_refused(name: str, value: str) -> None:
         (GIF, "a GIF"),
         (b"", "empty"),
         (b"hello", "text"),
-        (b"\x01" * 100, "no known kind"),
+        (b"\x01" * 100, "format is unknown"),
         (b"<svg xmlns='x'>" + b" " * 90, "an SVG"),
     ],
 )
@@ -297,9 +298,9 @@ def test_a_file_that_is_no_picture_is_refused_by_its_first_bytes() -> None:
         endless(),
         form_type(),
         route="edits",
-        bounds=UploadLimits(),
+        limits=UploadLimits(),
         spool=Spool(),
-        gatekeeper=EarlyChecks(),
+        checks=EarlyChecks(),
     )
     with pytest.raises(Refusal, match="invalid_image"):
         driven(reading)
@@ -319,7 +320,7 @@ def test_a_huge_jpeg_behind_long_metadata_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "code"),
+    ("limits", "code"),
     [
         (UploadLimits(max_body_bytes=5_000), "body_too_large"),
         (UploadLimits(max_image_bytes=9_999), "image_too_large"),
@@ -330,10 +331,10 @@ def test_a_huge_jpeg_behind_long_metadata_is_refused(tmp_path: Path) -> None:
         (UploadLimits(max_header_bytes=60), "invalid_multipart"),
     ],
 )
-def test_every_bound_holds(bounds: UploadLimits, code: str) -> None:
+def test_every_bound_holds(limits: UploadLimits, code: str) -> None:
     body = form(usual(png(bytes(10_000)), style="x" * 100, long_name="v"))
     assert read(body).model
-    assert refused(body, bounds=bounds).code == code
+    assert refused(body, limits=limits).code == code
 
 
 def test_a_hundred_thousand_empty_parts_are_refused_at_once() -> None:
@@ -484,16 +485,16 @@ def read_or_refused(body: bytes, content_type: str, **options: Any) -> Edit | Re
 def check_that_it_is_an_edit_or_a_refusal(
     body: bytes, content_type: str, sizes: list[int], route: Any
 ) -> None:
-    bounds = UploadLimits(
+    limits = UploadLimits(
         max_body_bytes=100_000, max_image_bytes=8_000, max_parts=6, max_field_bytes=200
     )
-    came = read_or_refused(body, content_type, route=route, sizes=sizes, bounds=bounds)
+    came = read_or_refused(body, content_type, route=route, sizes=sizes, limits=limits)
     event(type(came).__name__)
     if isinstance(came, Refusal):
         assert 400 <= came.status < 500
         return
     assert came.model
-    assert address(came) == address(read(body, content_type, route=route, bounds=bounds))
+    assert address(came) == address(read(body, content_type, route=route, limits=limits))
     encoded = encode(came, BOUNDARY)
     assert encoded.content_length > 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model.errors import Refusal
-from gateway.uploads.spool import Room, Spool
+from gateway.uploads.spool import Spool, SpoolMemory
 
 
 def pattern(size: int) -> bytes:
@@ -31,7 +31,7 @@ async def filled(spool: Spool, data: bytes, step: int = 1_000) -> Spool:
 @pytest.mark.parametrize("memory_bytes", [100, 5_000, 1_000_000])
 async def test_every_range_reads_back_wherever_it_lies(memory_bytes: int, tmp_path: Path) -> None:
     data = pattern(12_345)
-    spool = await filled(Spool(Room(memory_bytes), str(tmp_path)), data)
+    spool = await filled(Spool(SpoolMemory(memory_bytes), str(tmp_path)), data)
     for offset, size in [(0, 12_345), (4_999, 3), (0, 0), (12_000, 999), (3_000, 9_000)]:
         assert spool.read(offset, size) == data[offset : offset + size]
         size = min(size, len(data) - offset)
@@ -52,7 +52,7 @@ async def test_a_range_beyond_the_end_is_an_error_and_no_short_body() -> None:
 async def test_a_large_body_leaves_no_name_behind_and_frees_its_file(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     before = len(os.listdir("/proc/self/fd"))
-    spool = await filled(Spool(Room(1_000), str(folder)), pattern(10_000))
+    spool = await filled(Spool(SpoolMemory(1_000), str(folder)), pattern(10_000))
     assert len(os.listdir("/proc/self/fd")) == before + 1
     assert list(folder.iterdir()) == []
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -62,13 +62,13 @@ async def test_a_large_body_leaves_no_name_behind_and_frees_its_file(tmp_path: P
 
 async def test_a_small_body_never_touches_the_disk(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
-    spool = await filled(Spool(Room(20_000), str(folder)), pattern(10_000))
+    spool = await filled(Spool(SpoolMemory(20_000), str(folder)), pattern(10_000))
     assert not folder.exists()
     spool.close()
 
 
 async def test_memory_stays_flat_once_the_file_is_begun(tmp_path: Path) -> None:
-    spool = Spool(Room(10_000), str(tmp_path))
+    spool = Spool(SpoolMemory(10_000), str(tmp_path))
     piece = bytes(64 * 1024)
     for _ in range(200):
         spool.append(piece)
@@ -80,7 +80,7 @@ async def test_memory_stays_flat_once_the_file_is_begun(tmp_path: Path) -> None:
 
 
 async def test_spools_share_their_room_and_give_it_back(tmp_path: Path) -> None:
-    room = Room(3 << 20)
+    room = SpoolMemory(3 << 20)
     first = await filled(Spool(room, str(tmp_path)), pattern(2 << 20), 64 * 1024)
     assert first.in_memory == 2 << 20
     second = await filled(Spool(room, str(tmp_path)), pattern(4 << 20), 64 * 1024)
@@ -130,7 +130,7 @@ def small_files() -> Iterator[None]:
 async def test_a_disk_that_takes_no_more_is_a_refusal_that_may_be_tried_again(
     tmp_path: Path,
 ) -> None:
-    spool = Spool(Room(1_000), str(tmp_path))
+    spool = Spool(SpoolMemory(1_000), str(tmp_path))
     with pytest.raises(Refusal) as refused:
         await filled(spool, pattern(3 << 20))
     assert refused.value.code == "storage_full"
@@ -140,7 +140,7 @@ async def test_a_disk_that_takes_no_more_is_a_refusal_that_may_be_tried_again(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk at hand")
 async def test_a_full_disk_says_that_there_is_no_room(tmp_path: Path) -> None:
-    spool = await filled(Spool(Room(1_000), str(tmp_path)), pattern(1_000))
+    spool = await filled(Spool(SpoolMemory(1_000), str(tmp_path)), pattern(1_000))
     assert spool._file is not None
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, spool._file.fileno())
@@ -153,7 +153,7 @@ async def test_a_full_disk_says_that_there_is_no_room(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_made_is_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    spool = Spool(Room(10), str(tmp_path / "file" / "folder"))
+    spool = Spool(SpoolMemory(10), str(tmp_path / "file" / "folder"))
     with pytest.raises(Refusal, match="storage_full"):
         await filled(spool, pattern(100))
     spool.close()
@@ -162,7 +162,7 @@ async def test_a_folder_that_cannot_be_made_is_a_refusal(tmp_path: Path) -> None
 async def test_closing_during_a_write_waits_for_nothing_and_leaks_nothing(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
-        spool = Spool(Room(1), str(tmp_path))
+        spool = Spool(SpoolMemory(1), str(tmp_path))
         spool.append(bytes(8 << 20))
         writing = asyncio.ensure_future(spool.spill())
         await asyncio.sleep(0)

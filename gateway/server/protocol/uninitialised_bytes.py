@@ -1,7 +1,7 @@
-"""Bytes that are written once they are there: what megabytes are received into.
+"""Bytes objects that are filled after their creation, without zeroing or copying.
 
-Python's own ways would zero them first, copy them afterwards, or both. These are the steps that
-CPython's C API has for it: bytes made of no text may be written until somebody else has them.
+CPython's C API provides this: bytes created without a source may be written until other code
+gets them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _view.restype = ctypes.py_object
 _view.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
 
 
-def blank(size: int) -> tuple[bytes, memoryview]:
-    """Bytes of this size, at least 2, that hold anything at all, and where to write them.
+def uninitialised(size: int) -> tuple[bytes, memoryview]:
+    """Bytes of arbitrary content, at least 2, and a writable view of them.
 
-    Hand them on only once every one of them is written, and write no more after that. The view
-    does not keep them alive.
+    Write all of them before other code gets the bytes, and none afterwards. The view does not
+    keep them alive.
     """
     if size < 2:
-        raise ValueError("bytes so short are shared by all who have them")
+        raise ValueError("bytes objects shorter than 2 are shared")
     new = _allocate(None, size)
     return new, _view(_start(new), size, _WRITABLE)

@@ -1,8 +1,4 @@
-"""Writing to a connection so that the head of an answer leaves together with its body.
-
-A server writes them one after the other; each would be a call to the system of its own, a packet
-of its own, and a client woken twice.
-"""
+"""Sends the head of an answer together with its body: one system call, one packet."""
 
 from __future__ import annotations
 
@@ -12,9 +8,8 @@ SMALL_BYTES = 16_384
 
 
 class WriteCoalescing:
-    """A transport as the writer of one answer sees it.
-
-    A small piece waits for the next one, at most until what the event loop has in hand is done.
+    """The transport of one answer. A small write waits for the next one, at most until the event
+    loop's next iteration.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -35,7 +30,7 @@ class WriteCoalescing:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting bytes."""
         if self._waiting and not self._transport.is_closing():
             self._transport.write(self._waiting)
         self._waiting = b""

@@ -1,15 +1,12 @@
-"""The framing of a multipart body as it arrives: parts, their headers, their bytes (RFC 7578).
+"""Parses the framing of a multipart body as it arrives (RFC 7578).
 
-It goes from delimiter to delimiter, never from byte to byte, and hands on what lies between
-as views of what it was given. What may begin a delimiter at the end of a piece waits for the
-next one; nothing else is kept.
+The parser searches for delimiters, never byte by byte, and passes on the content between them as
+views of its input. It keeps only the end of a piece that may be the start of a delimiter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Protocol
 
 from gateway.model.errors import Refusal
 
@@ -17,75 +14,78 @@ LONGEST_BOUNDARY = 256
 """RFC 2046 allows 70."""
 _LONGEST_PADDING = 256
 MOST_LOOKALIKES = 1_000
-"""How often a body's contents may hold its boundary with something behind it. No client's do,
-and each costs a look: a body of nothing else would take a hundred times as long as a picture."""
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
+"""How often the content may hold the boundary followed by other text. No client sends any, and
+each costs a step: a body of nothing else would take a hundred times as long as a picture."""
 
 Find = Callable[[bytes, bytes, int], int]
-"""Where in a text a word first is from a place on, or -1: what `bytes.find` does."""
-
-
-class PartEvents(Protocol):
-    """Who is told of the parts. Any method may raise Refusal."""
-
-    def begin(self, head: bytes) -> None:
-        """A part begins; `head` is its lines of headers, for `headers_of`."""
-        ...
-
-    def data(self, piece: bytes | memoryview) -> None:
-        """Some of its bytes."""
-        ...
-
-    def end(self) -> None:
-        """It is whole."""
-        ...
+"""The first position of a word in a text from an offset on, or -1: as `bytes.find`."""
+Write = Callable[[bytes | memoryview], None]
+"""Takes the next bytes of a part. May raise Refusal."""
 
 
 class MultipartParser:
-    """Where a multipart body has got to."""
+    """Calls `begin` with the header lines of each part, the function that `begin` returned with
+    its content, and `end` when the part is complete. All three may raise Refusal.
+    """
 
     def __init__(
-        self, boundary: bytes, parts: PartEvents, max_header_bytes: int, find: Find = bytes.find
+        self,
+        boundary: bytes,
+        begin: Callable[[bytes], Write],
+        end: Callable[[], None],
+        max_header_bytes: int,
+        find: Find = bytes.find,
     ) -> None:
-        """Raises Refusal for a boundary that can't be one."""
-        if not 0 < len(boundary) <= LONGEST_BOUNDARY:
-            raise broken("the boundary in Content-Type is too long")
+        """Raises Refusal for an invalid boundary."""
+        if not boundary:
+            message = "Content-Type names no boundary. Let the client library set Content-Type."
+            raise Refusal("invalid_multipart", message)
+        if len(boundary) > LONGEST_BOUNDARY:
+            raise malformed("the boundary in Content-Type is too long")
         self._delimiter = b"\r\n--" + boundary
-        self._parts = parts
+        self._begin = begin
+        self._write: Write | None = None
+        self._end_part = end
         self._max_header_bytes = max_header_bytes
         self._waiting = b""
         self._find = find
         self._lookalikes = 0
         self._step = (
             MultipartParser._start
-        )  # unbound: a cycle would keep all of it until a collection
+        )  # unbound: a reference cycle would keep the upload until a collection
         self.ended = False
-        """The closing boundary has come."""
 
     def feed(self, piece: bytes) -> None:
-        """The next bytes. Raises Refusal."""
+        """Parse the next bytes. Raises Refusal."""
         data = self._waiting + piece if self._waiting else piece
         self._waiting = b""
         at: int | None = 0
         while at is not None:
             at = self._step(self, data, at)
 
-    # Each step takes the data and where it has got to, and gives where the next one goes on;
-    # None where it needs more, with what it has not used in `_waiting`.
+    def finish(self) -> None:
+        """The body is complete. Raises Refusal if its closing boundary is missing."""
+        if not self.ended:
+            raise Refusal(
+                "invalid_multipart",
+                "The multipart body ends without its closing boundary: the upload was cut "
+                "short. Send it again, whole.",
+            )
+
+    # Each step takes the data and an offset, and returns the offset for the next step, or None
+    # if it needs more data. Unused bytes stay in `_waiting`.
 
     def _start(self, data: bytes, at: int) -> int | None:
-        """The first delimiter; empty lines may stand before it."""
+        """The first delimiter; empty lines may precede it."""
         rest = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
         opening = self._delimiter[2:]
         if len(rest) < len(opening):
             if not opening.startswith(rest):
-                raise broken("it does not begin with the boundary that Content-Type names")
+                raise malformed("it does not begin with the boundary that Content-Type names")
             self._waiting = rest
             return None
         if not rest.startswith(opening):
-            raise broken("it does not begin with the boundary that Content-Type names")
+            raise malformed("it does not begin with the boundary that Content-Type names")
         self._step = MultipartParser._first
         return len(data) - len(rest) + len(opening)
 
@@ -93,7 +93,7 @@ class MultipartParser:
         return self._after_delimiter(data, at, at, within=False)
 
     def _headers(self, data: bytes, at: int) -> int | None:
-        """A part's headers, up to the empty line behind them."""
+        """The headers of a part, up to the empty line after them."""
         if data.startswith(b"\r\n", at):
             end, after = at, at + 2
         else:
@@ -101,15 +101,15 @@ class MultipartParser:
             after = end + 4
         if end < 0:
             if len(data) - at > self._max_header_bytes:
-                raise _bad_part(f"has more than {self._max_header_bytes} bytes of headers")
+                raise bad_part(f"has more than {self._max_header_bytes} bytes of headers")
             self._waiting = data[at:]
             return None
-        self._parts.begin(data[at:end])
+        self._write = self._begin(data[at:end])
         self._step = MultipartParser._content
         return after
 
     def _content(self, data: bytes, at: int) -> int | None:
-        """A part's bytes, up to the next delimiter."""
+        """The content of a part, up to the next delimiter."""
         found = self._find(data, self._delimiter, at)
         while found >= 0:
             behind = found + len(self._delimiter)
@@ -118,7 +118,7 @@ class MultipartParser:
                 return after
             self._lookalikes += 1
             if self._lookalikes > MOST_LOOKALIKES:
-                raise broken("its contents are full of its own boundary")
+                raise malformed("its content repeats its own boundary too often")
             found = self._find(data, self._delimiter, found + 1)
         self._keep_from(data, self._may_begin(data, at), at)
         return None
@@ -126,7 +126,7 @@ class MultipartParser:
     def _after_delimiter(
         self, data: bytes, behind: int, found: int, *, within: bool, since: int = 0
     ) -> int | None:
-        """What stands behind a delimiter: another part, the end, or (-1) that it is none."""
+        """Another part or the end follows a delimiter; -1 if it is no delimiter."""
         line = data[behind : behind + 2]
         after: int | None
         if line == b"\r\n":
@@ -140,19 +140,19 @@ class MultipartParser:
         elif within:
             return -1
         else:
-            raise broken("something stands behind its first boundary")
+            raise malformed("its first boundary is followed by other text")
         if after is None:
             self._keep_from(data, found, since if within else found)
             return None
         if within:
-            self._hand_on(data, since, found)
-            self._parts.end()
+            self._pass_on(data, since, found)
+            self._end_part()
         self._step = MultipartParser._end if line == b"--" else MultipartParser._headers
         self.ended = line == b"--"
         return after
 
     def _after_padding(self, data: bytes, behind: int) -> int | None:
-        """Blanks may stand between a delimiter and its line's end."""
+        """Blanks may follow a delimiter on its line."""
         after: int | None
         padding, line_end, _ = data[behind : behind + _LONGEST_PADDING].partition(b"\r\n")
         if line_end:
@@ -160,51 +160,36 @@ class MultipartParser:
         elif len(padding) < _LONGEST_PADDING:
             padding, after = padding.removesuffix(b"\r"), None
         else:
-            raise broken("too much stands behind a boundary")
+            raise malformed("a boundary is followed by too many blanks")
         if padding.strip(b" \t"):
-            raise broken("something stands behind a boundary")
+            raise malformed("a boundary is followed by other text")
         return after
 
     def _end(self, data: bytes, at: int) -> None:
-        """What follows the closing boundary is nobody's."""
+        """Bytes after the closing boundary are ignored."""
 
     def _may_begin(self, data: bytes, at: int) -> int:
-        """Where, at the end of the data, a delimiter may have begun; the data's end if none has."""
+        """Where the start of a delimiter may be at the end of the data, else the data's length."""
         start = data.find(b"\r", max(at, len(data) - len(self._delimiter) + 1))
         while start >= 0 and not self._delimiter.startswith(data[start:]):
             start = data.find(b"\r", start + 1)
         return len(data) if start < 0 else start
 
     def _keep_from(self, data: bytes, start: int, since: int) -> None:
-        self._hand_on(data, since, start)
+        self._pass_on(data, since, start)
         self._waiting = data[start:]
 
-    def _hand_on(self, data: bytes, start: int, end: int) -> None:
-        if start < end:
+    def _pass_on(self, data: bytes, start: int, end: int) -> None:
+        if start < end and self._write is not None:
             whole = end - start == len(data)
-            self._parts.data(data if whole else memoryview(data)[start:end])
+            self._write(data if whole else memoryview(data)[start:end])
 
 
-def headers_of(head: bytes) -> dict[bytes, bytes]:
-    """A part's headers by their lower-case names. Raises Refusal."""
-    headers: dict[bytes, bytes] = {}
-    for line in head.split(b"\r\n") if head else ():
-        name, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(name):
-            raise broken("a header of a part is none")
-        if _CONTROL.search(value):
-            raise _bad_part("has control characters in a header")
-        name = name.lower()
-        if name in headers:
-            raise _bad_part("has the same header twice")
-        headers[name] = value.strip(b" \t")
-    return headers
+def malformed(why: str) -> Refusal:
+    """A body whose framing violates RFC 7578."""
+    return Refusal("invalid_multipart", f"The multipart body is malformed: {why}.")
 
 
-def broken(why: str) -> Refusal:
-    """A body that is not framed as RFC 7578 says."""
-    return Refusal("invalid_multipart", f"The multipart body is broken: {why}.")
-
-
-def _bad_part(why: str) -> Refusal:
+def bad_part(why: str) -> Refusal:
+    """A part that is not accepted."""
     return Refusal("invalid_multipart", f"A part of the multipart body {why}.")

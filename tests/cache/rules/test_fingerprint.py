@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.cache.rules.fingerprint import GENERATIONS_OFF, canonical_bytes, fingerprint
 from gateway.model.edit import Edit
-from gateway.uploads.reader import digest
+from gateway.uploads.uploaded_file import digest
 from gateway.wire.multipart_writer import outgoing_fields, outgoing_uploads
 from tests.support.bodies import (
     FormPart,

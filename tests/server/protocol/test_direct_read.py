@@ -14,9 +14,9 @@ import uvicorn
 from blake3 import blake3
 from starlette.types import Receive, Scope, Send
 
-from gateway.server import ConnectionLimits, configured, listen
+from gateway.server import ConnectionLimits, listen, server_config
 from gateway.server.protocol.direct_read import HEAD_BYTES, READ_BYTES
-from gateway.server.protocol.uninitialised_bytes import blank
+from gateway.server.protocol.uninitialised_bytes import uninitialised
 
 MUCH = 3_000_000
 SIZES = (0, 1, 100, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 70_000, READ_BYTES, 3_000_001)
@@ -64,7 +64,7 @@ def app() -> Hashing:
 def connection(app: Hashing, request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     """To a server of ours on either event loop."""
     listener = listen("127.0.0.1", 0)
-    config = configured(app, ConnectionLimits(), lifespan=False, close_seconds=1)
+    config = server_config(app, ConnectionLimits(), lifespan=False, close_seconds=1)
     config.loop = request.param
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -193,7 +193,7 @@ def test_a_client_that_leaves_is_noticed_whatever_it_has_sent_behind(
 
 
 def test_blank_bytes_hold_what_is_written_into_them() -> None:
-    new, room = blank(5)
+    new, room = uninitialised(5)
     room[:] = b"abcde"
     assert new == b"abcde"
     assert hash(new) == hash(b"abcde")
@@ -202,4 +202,4 @@ def test_blank_bytes_hold_what_is_written_into_them() -> None:
 def test_bytes_that_others_share_are_never_written() -> None:
     for size in (-1, 0, 1):
         with pytest.raises(ValueError, match="shared"):
-            blank(size)
+            uninitialised(size)

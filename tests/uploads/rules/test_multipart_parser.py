@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 
 from gateway.model.errors import Refusal
-from gateway.uploads.rules.multipart_parser import MOST_LOOKALIKES, headers_of
+from gateway.uploads.part_head import parse_headers
+from gateway.uploads.rules.multipart_parser import MOST_LOOKALIKES, Write
 from gateway.uploads.rules.multipart_parser import MultipartParser as OurParser
 
 BOUNDARY = b"b0undary"
@@ -17,18 +18,19 @@ HEADERS = b'Content-Disposition: form-data; name="a"\r\n\r\n'
 Content = tuple[dict[bytes, bytes], bytes]
 
 
-class Heard:
-    """The parts that were told of."""
+class Recorder:
+    """The parts that the parser found."""
 
     def __init__(self) -> None:
         self.parts: list[Content] = []
         self.open = False
 
-    def begin(self, head: bytes) -> None:
-        headers = headers_of(head)
+    def begin(self, head: bytes) -> Write:
+        headers = parse_headers(head)
         assert not self.open
         self.open = True
         self.parts.append((headers, b""))
+        return self.data
 
     def data(self, piece: bytes | memoryview) -> None:
         assert self.open
@@ -42,14 +44,14 @@ class Heard:
 
 
 def taken_apart(body: bytes, sizes: list[int] | None = None) -> tuple[list[Content], bool]:
-    heard = Heard()
-    framing = OurParser(BOUNDARY, heard, 500)
+    found = Recorder()
+    parser = OurParser(BOUNDARY, found.begin, found.end, 500)
     at, turn = 0, 0
     while at < len(body):
         size = sizes[turn % len(sizes)] if sizes else len(body)
-        framing.feed(body[at : at + size])
+        parser.feed(body[at : at + size])
         at, turn = at + size, turn + 1
-    return heard.parts, framing.ended
+    return found.parts, parser.ended
 
 
 def put_together(contents: list[bytes], padding: bytes = b"") -> bytes:
@@ -142,8 +144,9 @@ def test_what_is_not_framed_so_is_refused(body: bytes, size: int) -> None:
 
 @pytest.mark.parametrize("boundary", [b"", b"x" * 257])
 def test_a_boundary_beyond_reason_is_refused(boundary: bytes) -> None:
+    recorder = Recorder()
     with pytest.raises(Refusal):
-        OurParser(boundary, Heard(), 500)
+        OurParser(boundary, recorder.begin, recorder.end, 500)
 
 
 def test_contents_that_are_full_of_the_boundary_are_refused() -> None:

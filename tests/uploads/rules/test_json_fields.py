@@ -176,17 +176,17 @@ def test_a_member_whose_name_could_do_harm_is_refused(name: str) -> None:
 
 
 def test_text_beyond_the_bound_is_refused_though_pictures_may_be_large() -> None:
-    bounds = UploadLimits(max_document_bytes=2_000)
+    limits = UploadLimits(max_document_bytes=2_000)
     body = document(model="m", prompt="p", images=[{"image_url": data_url(LARGE)}])
-    assert read(body, "application/json", bounds=bounds).uploads[0].size == len(LARGE)
+    assert read(body, "application/json", limits=limits).uploads[0].size == len(LARGE)
     body = document(model="m", prompt="p" * 3_000, images=[IMAGE])
-    assert refused(body, bounds=bounds).code == "body_too_large"
+    assert refused(body, limits=limits).code == "body_too_large"
 
 
 def test_a_picture_beyond_the_bound_is_refused() -> None:
     body = document(model="m", prompt="p", images=[{"image_url": data_url(LARGE)}])
-    assert refused(body, bounds=UploadLimits(max_image_bytes=9_999)).code == "image_too_large"
-    assert refused(body, bounds=UploadLimits(max_data_url_chars=9_999)).code == "image_too_large"
+    assert refused(body, limits=UploadLimits(max_image_bytes=9_999)).code == "image_too_large"
+    assert refused(body, limits=UploadLimits(max_data_url_chars=9_999)).code == "image_too_large"
 
 
 def test_too_many_pictures_are_refused() -> None:

@@ -10,41 +10,41 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.connection import Connection as Line
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from gateway.server.protocol.connection import Configured
+from gateway.server.protocol.connection import ServerConfig
 from gateway.server.uvicorn_server import GatewayServer
 
-STOP, HURRY, STARTED = "stop", "hurry", "started"
-AGAIN_SECONDS = 1.0
-"""A process that died young is replaced no sooner: it may die of what has not changed."""
-HURRY_SECONDS = 10.0
+STOP, ABORT, STARTED = "stop", "abort", "started"
+RESTART_SECONDS = 1.0
+"""The shortest life of a worker: one that dies sooner is replaced only then."""
+ABORT_SECONDS = 10.0
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass
-class Worker:
-    """A process, and the line to it: it stops when told over the line, or when that breaks."""
+class WorkerProcess:
+    """A process and the pipe to it; it stops on `STOP`, or when the pipe breaks."""
 
     process: SpawnProcess
-    line: Line
-    begun: float
+    pipe: Connection
+    started_at: float
     started: bool = False
 
-    def tell(self, word: str) -> None:
+    def send(self, command: str) -> None:
         try:
-            self.line.send(word)
+            self.pipe.send(command)
         except OSError:
-            return  # it is gone already
+            return  # it has ended
 
 
-class Workers:
-    """The parent of the processes that serve."""
+class WorkerSupervisor:
+    """The parent of the worker processes."""
 
     def __init__(
         self,
-        config: Configured,
+        config: ServerConfig,
         listener: socket.socket,
         number: int,
         on_started: Callable[[], None],
@@ -55,62 +55,62 @@ class Workers:
         self._number = number
         self._on_started = on_started
         self._on_died = on_died
-        self._workers: list[Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._signals: list[int] = []
         self._announced = False
         self._stopping = False
         self._kill_at: float | None = None
 
     def run(self) -> bool:
-        """Until told to stop and all have ended; False where none has ever started."""
-        alarm, ring = socket.socketpair()
-        for end in (alarm, ring):
+        """Run until stopped and all workers have ended; False if they did not all start."""
+        reader, writer = socket.socketpair()
+        for end in (reader, writer):
             end.setblocking(False)
-        signal.set_wakeup_fd(ring.fileno())
-        self._listen_to_signals()
+        signal.set_wakeup_fd(writer.fileno())
+        self._handle_signals()
         self._workers = [self._start() for _ in range(self._number)]
         while self._workers:
-            self._wait(alarm)
-            self._obey()
-            self._bury()
+            self._wait(reader)
+            self._obey_signals()
+            self._replace_dead()
         signal.set_wakeup_fd(-1)
         return self._announced
 
-    def _listen_to_signals(self) -> None:
+    def _handle_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda number, _: self._signals.append(number))
 
-    def _start(self) -> Worker:
+    def _start(self) -> WorkerProcess:
         ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(target=work, args=(self._config, self._listener, theirs))
+        process = _SPAWN.Process(target=run_worker, args=(self._config, self._listener, theirs))
         process.start()
         theirs.close()
-        return Worker(process, ours, time.monotonic())
+        return WorkerProcess(process, ours, time.monotonic())
 
-    def _wait(self, alarm: socket.socket) -> None:
-        """Until a signal comes, a worker has started or one has ended; or for a moment."""
-        lines = [worker.line for worker in self._workers if not worker.started]
+    def _wait(self, wakeup: socket.socket) -> None:
+        """Wait for a signal, or for a worker to start or end; at most `RESTART_SECONDS`."""
+        pipes = [worker.pipe for worker in self._workers if not worker.started]
         ends = [worker.process.sentinel for worker in self._workers]
-        ready = connection.wait([alarm, *lines, *ends], timeout=AGAIN_SECONDS)
-        if alarm in ready:
-            alarm.recv(4096)
+        ready = connection.wait([wakeup, *pipes, *ends], timeout=RESTART_SECONDS)
+        if wakeup in ready:
+            wakeup.recv(4096)
         for worker in self._workers:
-            if worker.line in ready and not worker.started:
-                worker.started = _says_started(worker.line)
+            if worker.pipe in ready and not worker.started:
+                worker.started = _reports_started(worker.pipe)
         if not self._announced and all(worker.started for worker in self._workers):
             self._announced = True
             self._on_started()
 
-    def _obey(self) -> None:
+    def _obey_signals(self) -> None:
         while self._signals:
             number = self._signals.pop(0)
             if not self._stopping:
                 self._stop()
             elif number == signal.SIGINT:
-                self._kill_at = time.monotonic() + HURRY_SECONDS
+                self._kill_at = time.monotonic() + ABORT_SECONDS
                 for worker in self._workers:
-                    worker.tell(HURRY)
+                    worker.send(ABORT)
         if self._kill_at and time.monotonic() > self._kill_at:
             for worker in self._workers:
                 worker.process.kill()
@@ -118,14 +118,14 @@ class Workers:
     def _stop(self) -> None:
         self._stopping = True
         for worker in self._workers:
-            worker.tell(STOP)
+            worker.send(STOP)
         self._listener.close()  # the workers have their own
 
-    def _bury(self) -> None:
-        """Replace who has died; who never lived at all will not do so next time either."""
+    def _replace_dead(self) -> None:
+        """Replace dead workers; if one dies before all have started, stop instead."""
         for worker in [each for each in self._workers if each.process.exitcode is not None]:
             self._workers.remove(worker)
-            worker.line.close()
+            worker.pipe.close()
             pid, status = worker.process.pid or 0, worker.process.exitcode or 0
             worker.process.close()
             if self._stopping:
@@ -134,47 +134,46 @@ class Workers:
                 self._stop()
                 continue
             self._on_died(pid, status)
-            time.sleep(max(0.0, worker.begun + AGAIN_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, worker.started_at + RESTART_SECONDS - time.monotonic()))
             self._workers.append(self._start())
 
 
-def _says_started(line: Line) -> bool:
+def _reports_started(pipe: Connection) -> bool:
     try:
-        return bool(line.recv() == STARTED)
+        return bool(pipe.recv() == STARTED)
     except (EOFError, OSError):
-        return False  # it has died; its end says so too
+        return False  # it has died
 
 
-def work(config: Configured, listener: socket.socket, line: Line) -> None:
-    """A worker's process, from its beginning to its end."""
+def run_worker(config: ServerConfig, listener: socket.socket, pipe: Connection) -> None:
+    """The main function of a worker process."""
     config.configure_logging()
-    server = Workman(config, line)
-    server.run_until_told(listener)
+    WorkerServer(config, pipe).run_until_stopped(listener)
 
 
-class Workman(GatewayServer):
-    """The server of a worker, which listens to its parent too.
+class WorkerServer(GatewayServer):
+    """The server of a worker process, which also obeys the supervisor.
 
-    What a parent says is meant for all, so that the port stays open until the last is done. A
-    SIGTERM of its own retires this one: the others accept what comes.
+    The supervisor stops all workers: the port stays open until the last is done. A SIGTERM to
+    one worker stops only that one, and the others accept new connections.
     """
 
-    def __init__(self, config: Configured, line: Line) -> None:
-        super().__init__(config, lambda: line.send(STARTED))
-        self._line = line
+    def __init__(self, config: ServerConfig, pipe: Connection) -> None:
+        super().__init__(config, lambda: pipe.send(STARTED))
+        self._pipe = pipe
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().add_reader(self._line.fileno(), self._hear)
+        asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._obey_supervisor)
         await super().startup(sockets)
 
-    def _hear(self) -> None:
+    def _obey_supervisor(self) -> None:
         try:
-            word = self._line.recv()
-        except (EOFError, OSError):  # the parent is gone: nobody would replace or stop this one
-            asyncio.get_running_loop().remove_reader(self._line.fileno())
-            word = STOP
-        if word == HURRY:
-            self.hurry()
+            command = self._pipe.recv()
+        except (EOFError, OSError):  # the supervisor has died: an orphan would run on unwatched
+            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+            command = STOP
+        if command == ABORT:
+            self.abort()
         self.retiring = False
         self.should_exit = True
 

@@ -1,4 +1,4 @@
-"""Base64 data URLs, decoded piece by piece as they arrive inside JSON text."""
+"""Decodes base64 data URLs piece by piece, as they arrive inside JSON text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LONGEST_HEAD = 256
 _BLANKS = (b" ", b"\t", b"\r", b"\n")
 
 
-class DataUrl:
-    """Decodes a base64 data URL that arrives in pieces, as JSON text with its escapes."""
+class DataUrlDecoder:
+    """Decodes one data URL, given as JSON text with its escapes."""
 
-    def __init__(self, label: str, bounds: UploadLimits) -> None:
+    def __init__(self, label: str, limits: UploadLimits) -> None:
         self._label = label
-        self._bounds = bounds
+        self._limits = limits
         self._chars = 0
         self._escape = b""
         self._head: bytes | None = b""
@@ -27,12 +27,12 @@ class DataUrl:
         self._padded = False
 
     def feed(self, piece: bytes) -> bytes:
-        """The bytes that the next piece of text stands for. Raises Refusal."""
+        """The bytes that the next piece of text encodes. Raises Refusal."""
         self._chars += len(piece)
-        if self._chars > self._bounds.max_data_url_chars:
+        if self._chars > self._limits.max_data_url_chars:
             raise Refusal(
                 "image_too_large",
-                f"{self._label} is longer than {self._bounds.max_data_url_chars:,} characters. "
+                f"{self._label} is longer than {self._limits.max_data_url_chars:,} characters. "
                 "Send it as multipart/form-data, or a smaller one.",
             )
         if self._escape or b"\\" in piece:
@@ -42,7 +42,7 @@ class DataUrl:
     def finish(self) -> bytes:
         """The last bytes; padding may be left out. Raises Refusal."""
         if self._head is not None or self._escape:
-            raise self._broken()
+            raise self._malformed()
         rest, self._rest = self._rest, b""
         return self._decoded(rest + b"=" * (-len(rest) % 4)) if rest else b""
 
@@ -53,22 +53,22 @@ class DataUrl:
         if not comma:
             self._head = head
             if len(head) > _LONGEST_HEAD:
-                raise self._broken()
+                raise self._malformed()
             return b""
         if not _HEAD.fullmatch(head):
-            raise self._broken()
+            raise self._malformed()
         self._head = None
         return body
 
     def _unescaped(self, text: bytes) -> bytes:
-        """JSON's escapes resolved; one that is cut off waits for the next piece."""
+        """Resolve JSON escapes; an incomplete one waits for the next piece."""
         last = text.rfind(b"\\", max(0, len(text) - 5))
         whole = last < 0 or len(text) - last >= (6 if text[last + 1 : last + 2] == b"u" else 2)
         text, self._escape = (text, b"") if whole else (text[:last], text[last:])
         try:
             return str(json.loads(b'"%b"' % text)).encode("ascii")
         except ValueError:
-            raise self._broken() from None
+            raise self._malformed() from None
 
     def _decoded(self, text: bytes) -> bytes:
         if any(blank in text for blank in _BLANKS):  # some encoders break lines
@@ -77,15 +77,15 @@ class DataUrl:
         usable = len(text) - len(text) % 4
         text, self._rest = text[:usable], text[usable:]
         if text and self._padded:
-            raise self._broken()
+            raise self._malformed()
         self._padded = self._padded or text.endswith(b"=")
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except ValueError:
-            raise self._broken() from None
+            raise self._malformed() from None
 
-    def _broken(self) -> Refusal:
+    def _malformed(self) -> Refusal:
         return Refusal(
             "invalid_image",
-            f"{self._label} is no data URL in base64. Send it as data:image/png;base64,… .",
+            f"{self._label} is not a base64 data URL. Send it as data:image/png;base64,… .",
         )

@@ -1,14 +1,13 @@
-"""A JSON request as the same request sent by multipart would be: fields and pictures.
+"""Converts a JSON request to the fields and pictures of the equivalent multipart request.
 
-`images: [{"image_url": "data:…"}]` and `mask` become files; other members become text fields
-in the way in which the official clients write them into a form.
+`images: [{"image_url": "data:…"}]` and `mask` become files; other members become text fields,
+named as the official clients name them in a form.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gateway.model.edit import is_reference
@@ -27,39 +26,33 @@ from gateway.wire.fields import (
 from gateway.wire.json_cutter import Cutter, Hole, Number, compact
 
 Source = Hole | str
-"""A picture's data URL: cut out of the text, or short enough to have stayed in it."""
+"""The data URL of a picture: cut out of the text, or (if short) part of it."""
 
 _FILES = frozenset({MASK, "markup"})
 _DEEPEST_NAME = 8
 _LONGEST_SHOWN = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a JSON edit holds: text fields, and pictures under the names they will have."""
-
-    fields: tuple[tuple[str, str], ...]
-    pictures: tuple[tuple[str, Source], ...]
-
-
-def document_of(cutter: Cutter, bounds: UploadLimits) -> Mapping[str, Any]:
-    """The object that a JSON request must be. Raises Refusal."""
-    if cutter.members > bounds.max_document_members:
+def parse_document(cutter: Cutter, limits: UploadLimits) -> Mapping[str, Any]:
+    """The JSON object of a request. Raises Refusal."""
+    if cutter.members > limits.max_document_members:
         raise Refusal("invalid_json", "The JSON body has too many members. Send fewer.")
     try:
-        document = cutter.parse(pairs=_once_each, constant=_no_constant)
+        document = cutter.parse(pairs=_unique_members, constant=_no_constant)
     except ValueError as error:
-        # The words of the parser's own error name no content, only what was expected where.
+        # The parser's messages contain positions, never content.
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         reason = "it is not UTF-8" if isinstance(error, UnicodeError) else reason
-        raise Refusal("invalid_json", f"The body is not JSON that is taken: {reason}.") from None
+        raise Refusal("invalid_json", f"The body is not acceptable JSON: {reason}.") from None
     if not isinstance(document, Mapping):
         raise Refusal("invalid_json", 'The body must be a JSON object, e.g. {"model": …}.')
     return document
 
 
-def plan_edit(document: Mapping[str, Any]) -> Plan:
-    """The fields and pictures of a JSON edit. Raises Refusal."""
+def edit_fields(
+    document: Mapping[str, Any],
+) -> tuple[list[tuple[str, str]], list[tuple[str, Source]]]:
+    """The text fields and the pictures of an edit, each by its field's name. Raises Refusal."""
     fields: list[tuple[str, str]] = []
     pictures: list[tuple[str, Source]] = []
     for name, value in document.items():
@@ -73,11 +66,11 @@ def plan_edit(document: Mapping[str, Any]) -> Plan:
             pictures += ((name, _source(name, item)) for item in items)
         else:
             fields += _form_fields(name, value)
-    return Plan(tuple(fields), tuple(pictures))
+    return fields, pictures
 
 
-def plan_generation(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Every member as one text; nested ones as JSON, so that none is lost in flattening."""
+def generation_fields(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """One text field for each member; nested values as JSON. Raises Refusal."""
     fields: list[tuple[str, str]] = []
     for name, value in document.items():
         if isinstance(value, Mapping | list):
@@ -89,20 +82,20 @@ def plan_generation(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(fields)
 
 
-def sent_document(document: Mapping[str, Any]) -> bytes:
-    """The JSON that goes upstream: members by name, known numbers and booleans canonical.
+def canonical_document(document: Mapping[str, Any]) -> bytes:
+    """The JSON that goes upstream: sorted by name, known numbers and booleans canonical.
 
-    Everything else is as it was written: `1` and `"1"`, null and nothing stay different. Raises
-    Refusal where it is nested too deep.
+    All other values are unchanged: `1` and `"1"`, null and absent stay different. Raises
+    Refusal if nested too deep.
     """
-    members = {name: _as_sent(name, document[name]) for name in sorted(document)}
+    members = {name: _canonical_value(name, document[name]) for name in sorted(document)}
     try:
         return compact(members).encode("ascii")
     except ValueError:
         raise Refusal("invalid_json", "The JSON body is nested too deep.") from None
 
 
-def _as_sent(name: str, value: Any) -> Any:
+def _canonical_value(name: str, value: Any) -> Any:
     if name in NUMBERS and isinstance(value, Number):
         return Number(number_text(value))
     if name in BOOLEANS and isinstance(value, str):
@@ -110,24 +103,24 @@ def _as_sent(name: str, value: Any) -> Any:
     return value
 
 
-def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in members:
         if name in made:
-            message = f"{_shown(name)} stands more than once in one JSON object. Send it once."
+            message = f"{_shown(name)} occurs more than once in one JSON object. Send it once."
             raise Refusal("duplicate_field", message, param=_param(name))
         made[name] = value
     return made
 
 
 def _no_constant(written: str) -> NoReturn:
-    raise ValueError(f"{written} is no JSON number")
+    raise ValueError(f"{written} is not a JSON number")
 
 
 def _form_fields(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """`a[b]` for members, `a[]` for each item of a list: as a form carries them.
+    """The form fields of a value: `a[b]` for members, `a[]` for each item of a list.
 
-    Items that have members of their own are numbered: `a[][b]`, `a[][c]` could be one or two.
+    Items with members of their own are numbered, as `a[][b]`, `a[][c]` is ambiguous.
     """
     if depth > _DEEPEST_NAME:
         raise _invalid(name, "is nested too deep")
@@ -151,7 +144,7 @@ def _nested(name: str, value: Any) -> str:
 
 def _scalar(name: str, value: Any) -> str:
     if isinstance(value, Hole):
-        raise _invalid(name, "holds a data URL; only images and mask may")
+        raise _invalid(name, "contains a data URL; only images and mask may")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):
@@ -160,12 +153,12 @@ def _scalar(name: str, value: Any) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise _invalid(name, "holds half a character (a lone surrogate)") from None
+        raise _invalid(name, "contains a lone surrogate") from None
     return text
 
 
 def _source(name: str, item: Any) -> Source:
-    """The data URL of `{"image_url": "data:…"}`, or of the bare text."""
+    """The data URL of `{"image_url": "data:…"}`, or of a plain string."""
     if isinstance(item, Mapping):
         if item.get("file_id") is not None:
             raise _unsupported(name)
@@ -184,7 +177,7 @@ def _source(name: str, item: Any) -> Source:
 def _unsupported(name: str) -> Refusal:
     return Refusal(
         "unsupported_image_source",
-        f"{_shown(name)} names an address or a file id, which are not taken: send the picture "
+        f"{_shown(name)} is a URL or a file id, which are not accepted: send the picture "
         'itself as {"image_url": "data:image/png;base64,…"}, or as multipart/form-data.',
         param=_param(name),
     )
@@ -195,7 +188,7 @@ def _invalid(name: str, why: str) -> Refusal:
 
 
 def _shown(name: str) -> str:
-    """A member's name for a message, where it is fit to be shown."""
+    """The name of a member for a message, if printable."""
     return f"`{name}`" if _param(name) else "A member"
 
 

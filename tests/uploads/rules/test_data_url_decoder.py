@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model.errors import Refusal
-from gateway.uploads.rules.data_urls import DataUrl
+from gateway.uploads.rules.data_url_decoder import DataUrlDecoder
 from gateway.uploads.rules.upload_limits import UploadLimits
 
 
 def decoded(
-    text: bytes, sizes: list[int] | None = None, bounds: UploadLimits | None = None
+    text: bytes, sizes: list[int] | None = None, limits: UploadLimits | None = None
 ) -> bytes:
-    url, out, position, turn = DataUrl("it", bounds or UploadLimits()), b"", 0, 0
+    url, out, position, turn = DataUrlDecoder("it", limits or UploadLimits()), b"", 0, 0
     sizes = sizes or [1_000_000]
     while position < len(text):
         size = sizes[turn % len(sizes)]
@@ -74,7 +74,7 @@ def test_what_is_no_base64_data_url_is_refused(text: bytes, size: int) -> None:
 
 
 def test_one_longer_than_the_bound_is_refused() -> None:
-    bounds = UploadLimits(max_data_url_chars=40)
-    assert decoded(b"data:image/png;base64," + b"A" * 16, [5], bounds) == bytes(12)
+    limits = UploadLimits(max_data_url_chars=40)
+    assert decoded(b"data:image/png;base64," + b"A" * 16, [5], limits) == bytes(12)
     with pytest.raises(Refusal, match="image_too_large"):
-        decoded(b"data:image/png;base64," + b"A" * 20, [5], bounds)
+        decoded(b"data:image/png;base64," + b"A" * 20, [5], limits)
