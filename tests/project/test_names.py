@@ -29,7 +29,6 @@ REPLACED = frozenset(
         "gate",
         "glance",
         "hearts",
-        "joining",
         "landing",
         "lane",
         "leasing",
