@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import ipaddress
 import json
@@ -55,7 +56,6 @@ class Gateway:
             context.settings, context.database, parts.cache.results, context.clock, context.log
         )
         self._wrong_tokens = GuessThrottle()
-        self._description = json.dumps(document(self.context.settings)).encode()
         self._router = Router(
             [
                 _path("/v1/images/edits", self._edits, "POST"),
@@ -284,9 +284,15 @@ class Gateway:
         degraded = self.parts.operation.readiness.degraded()
         await _answer_json(exchange, {"status": "ready", "degraded": degraded})
 
+    @functools.cached_property
+    def _description(self) -> bytes:
+        """Built for the first reader: it takes longer than the rest of a start."""
+        return json.dumps(document(self.context.settings)).encode()
+
     async def _openapi(self, exchange: Exchange, _: Mapping[str, str]) -> None:
+        body = await asyncio.to_thread(lambda: self._description)
         headers = {"content-type": JSON, "x-request-id": exchange.request_id}
-        await exchange.answer(200, headers, self._description)
+        await exchange.answer(200, headers, body)
 
     async def _metrics(self, exchange: Exchange, _: Mapping[str, str]) -> None:
         self._check_may_read_metrics(exchange)
