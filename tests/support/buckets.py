@@ -31,7 +31,7 @@ def set_credentials(environment: pytest.MonkeyPatch) -> None:
 def make_bucket(server: str) -> str:
     """A new bucket; its name."""
     name = f"results-{uuid.uuid4().hex}"
-    httpx.put(f"{server}/{name}").raise_for_status()
+    httpx.put(f"{server}/{name}", timeout=60).raise_for_status()  # the first one imports moto
     return name
 
 
