@@ -1,8 +1,7 @@
 """The index of results on disk: one connection to the SQLite file in the folder.
 
-The gateway owns this index. Its tables have the form that diskcache 5 gave them, since folders of
-version 0.1 were written through diskcache: such a folder is opened as it is. ARCHITECTURE.md says
-why diskcache itself is not used.
+diskcache makes the folder and its tables, and can open them at any time. The gateway reads and
+writes the rows by SQL of its own; ARCHITECTURE.md says why.
 
 A read takes no write lock, and a write is one short transaction. A body is written before its row
 and removed after it: a crash leaves a file without a row, never a row without its whole file. The
@@ -19,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import diskcache
+
 from gateway.cache.disk.body_files import BodyFiles
 from gateway.cache.disk.generation_counters import GenerationCounters
 from gateway.cache.rules.entry import encode
@@ -26,39 +27,25 @@ from gateway.model.entry import Entry
 
 INDEX = "cache.db"
 GENERATIONS = "marks"
-_PRAGMAS = """
-PRAGMA auto_vacuum = 2;
-PRAGMA journal_mode = WAL;
-PRAGMA journal_size_limit = 16777216;
-PRAGMA synchronous = 1;
-PRAGMA cache_size = -1024;
-PRAGMA trusted_schema = 0;
-PRAGMA mmap_size = 0;
-"""
+_SETTINGS = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "sqlite_auto_vacuum": 2,
+    "sqlite_cache_size": -1024,
+    "sqlite_journal_size_limit": 16_777_216,
+    "sqlite_mmap_size": 0,
+    "sqlite_synchronous": 1,
+}
 """No memory map: truncating a mapped file kills the processes that map it."""
-_TABLES = """
-CREATE TABLE IF NOT EXISTS Settings (key TEXT NOT NULL UNIQUE, value);
-INSERT OR IGNORE INTO Settings VALUES ('count', 0), ('size', 0);
-CREATE TABLE IF NOT EXISTS Cache (
-    rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL,
-    access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0,
-    mode INTEGER DEFAULT 0, filename TEXT, value BLOB
-);
-CREATE UNIQUE INDEX IF NOT EXISTS Cache_key_raw ON Cache (key, raw);
-CREATE INDEX IF NOT EXISTS Cache_expire_time ON Cache (expire_time);
+_PRAGMAS = "".join(
+    f"PRAGMA {name.removeprefix('sqlite_')} = {value};"
+    for name, value in _SETTINGS.items()
+    if name.startswith("sqlite_")
+)
+_INDEXES = """
 CREATE INDEX IF NOT EXISTS Cache_access_time ON Cache (access_time);
 CREATE INDEX IF NOT EXISTS Cache_store_time ON Cache (store_time);
 CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL;
-CREATE TRIGGER IF NOT EXISTS Settings_count_insert AFTER INSERT ON Cache
-BEGIN UPDATE Settings SET value = value + 1 WHERE key = 'count'; END;
-CREATE TRIGGER IF NOT EXISTS Settings_count_delete AFTER DELETE ON Cache
-BEGIN UPDATE Settings SET value = value - 1 WHERE key = 'count'; END;
-CREATE TRIGGER IF NOT EXISTS Settings_size_insert AFTER INSERT ON Cache
-BEGIN UPDATE Settings SET value = value + NEW.size WHERE key = 'size'; END;
-CREATE TRIGGER IF NOT EXISTS Settings_size_update AFTER UPDATE ON Cache
-BEGIN UPDATE Settings SET value = value + NEW.size - OLD.size WHERE key = 'size'; END;
-CREATE TRIGGER IF NOT EXISTS Settings_size_delete AFTER DELETE ON Cache
-BEGIN UPDATE Settings SET value = value - OLD.size WHERE key = 'size'; END;
 """
 _SELECT = (
     "SELECT rowid, CAST(key AS BLOB), CAST(tag AS BLOB), CAST(mode AS INTEGER),"
@@ -109,11 +96,12 @@ class Index:
         )
         self._sql = self._connection.execute
         try:
-            self._connection.executescript(_PRAGMAS)
             if not self._sql(
                 "SELECT 1 FROM sqlite_master WHERE name = 'Cache_filename'"
             ).fetchone():
-                self._connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+                diskcache.Cache(str(folder), timeout=busy_seconds, **_SETTINGS).close()
+                self._connection.executescript(_INDEXES)
+            self._connection.executescript(_PRAGMAS + "PRAGMA trusted_schema = 0;")
             self._page_bytes = self._pragma("page_size")
             self._inode = self._file.stat().st_ino
         except BaseException:

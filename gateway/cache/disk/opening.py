@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -20,6 +21,8 @@ def open_index(folder: Path, busy_seconds: float) -> tuple[Index, bool]:
 
     True if it was damaged: it is renamed, and its body files become orphans.
     """
+    if os.path.expandvars(folder) != str(folder):
+        raise OSError(errno.EINVAL, "diskcache would expand a part of this name", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     make_private_folder(folder)
     with _locked(folder):

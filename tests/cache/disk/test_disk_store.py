@@ -615,10 +615,11 @@ async def test_a_folder_of_version_0_1_is_read_as_it_is(folder: Path, results: D
     assert len(files_in(folder)) == 1
 
 
-async def test_a_folder_is_used_under_its_exact_name(tmp_path: Path) -> None:
+async def test_a_folder_that_diskcache_would_look_for_elsewhere_is_refused(tmp_path: Path) -> None:
     results = DiskStore(tmp_path / "$HOME", MAX_BYTES)
-    assert await results.put(entry_of(LARGE, expires_ms=9**15), LARGE)
-    assert len(files_in(tmp_path / "$HOME")) == 1
+    assert not await results.put(entry_of(LARGE, expires_ms=9**15), LARGE)
+    assert results.failure
+    assert list(tmp_path.iterdir()) == []
     await results.close()
 
 
