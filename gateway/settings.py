@@ -40,6 +40,7 @@ from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
+from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
 PREFIX = "GATEWAY_"
 _DISK, _SQLITE = "disk:", "sqlite:"
@@ -180,6 +181,12 @@ class UpstreamSettings(SettingsSection):
     keep_alive: bool = False
     proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
     ca_bundle: str = ""
+
+    @property
+    def longest_flight_ms(self) -> int:
+        """The longest possible upstream call. Only an older reservation can be abandoned."""
+        tries_seconds = 2 * self.timeout_seconds  # the last one begins within the first time-out
+        return int(1000 * (self.queue_seconds + LONGEST_WAIT_SECONDS + tries_seconds))
 
     @field_validator("base_url")
     @classmethod

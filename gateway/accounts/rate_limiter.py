@@ -116,5 +116,5 @@ def _too_fast(account: Account, limit: int, resets_ms: int, reset_seconds: int) 
             "resets_at": time_text(resets_ms),
         },
         retry_after_seconds=reset_seconds,
-        pace=RateStatus(limit, 0, reset_seconds),
+        rate_status=RateStatus(limit, 0, reset_seconds),
     )

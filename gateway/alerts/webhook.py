@@ -14,8 +14,11 @@ import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_SECONDS = 10.0
 _USER_AGENT = "image-edit-gateway"
@@ -33,10 +36,16 @@ class Webhook:
     ) -> None:
         self._secret = secret.encode()
         self._timeout_seconds = timeout_seconds
-        self._client = httpx.AsyncClient(
-            timeout=timeout_seconds,
+        self._proxy = proxy or None
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        import httpx  # takes 0.2 s, and most gateways post nothing
+
+        return httpx.AsyncClient(
+            timeout=2 * self._timeout_seconds,  # `post` bounds the whole
             limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),
-            proxy=proxy or None,
+            proxy=self._proxy,
             trust_env=False,
             follow_redirects=False,
             headers={"user-agent": _USER_AGENT},
@@ -55,23 +64,28 @@ class Webhook:
         }
         if self._secret:
             headers["x-gateway-signature"] = f"sha256={signature(self._secret, body)}"
+        client = await asyncio.to_thread(lambda: self._client)  # the first use is slow
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                status = await self._status_of(url, headers, body)
-        except (TimeoutError, httpx.TimeoutException):
+                status = await _status_of(client, url, headers, body)
+        except TimeoutError:
             raise Undelivered("no answer in time") from None
         except Exception as error:  # noqa: BLE001 - httpx lets errors of other libraries through
             raise Undelivered(f"no answer: {type(error).__name__}") from None
         if not 200 <= status < 300:
             raise Undelivered(f"it answered {status}")
 
-    async def _status_of(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """The answer's status; what else it says is not read."""
-        async with self._client.stream("POST", url, headers=headers, content=body) as response:
-            return response.status_code
-
     async def close(self) -> None:
-        await self._client.aclose()
+        if "_client" in self.__dict__:
+            await self._client.aclose()
+
+
+async def _status_of(
+    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes
+) -> int:
+    """The answer's status; what else it says is not read."""
+    async with client.stream("POST", url, headers=headers, content=body) as response:
+        return response.status_code
 
 
 def signature(secret: bytes, body: bytes) -> str:

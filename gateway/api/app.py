@@ -29,7 +29,6 @@ from gateway.edits.request_reply import Incoming, Reply
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.queries.key_status import key_status
-from gateway.runtime.build import build
 from gateway.runtime.container import Container
 from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
@@ -353,7 +352,7 @@ def create_app(
         written = EventLog(format=settings.log.format, level=settings.log.level)
         written.capture_library_logs()
     slot = take_worker_slot(metrics_folder) if metrics_folder else None
-    return Gateway(build(settings, written, slot, clock))
+    return Gateway(Container(settings, written, slot, clock))
 
 
 Endpoint = Callable[[Exchange, Mapping[str, str]], Awaitable[None]]

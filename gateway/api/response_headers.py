@@ -55,7 +55,7 @@ def refusal_headers(
         "x-gateway-error-source": refusal.source,
         "x-request-id": request_id,
         **(_common(trace) if trace else {}),
-        **(rate_headers(refusal.pace) if refusal.pace else {}),
+        **(rate_headers(refusal.rate_status) if refusal.rate_status else {}),
     }
     if trace and trace.cache:
         headers["cache-status"] = trace.cache.header()
@@ -84,6 +84,6 @@ def _common(trace: RequestRecord) -> dict[str, str]:
         headers["x-gateway-cost-estimated"] = "true"
     if trace.upstream_request_id:
         headers["x-gateway-upstream-request-id"] = trace.upstream_request_id
-    if trace.pace:
-        headers.update(rate_headers(trace.pace))
+    if trace.rate_status:
+        headers.update(rate_headers(trace.rate_status))
     return headers

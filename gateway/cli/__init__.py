@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from gateway.cli.apply import apply
 from gateway.cli.audit import audit
 from gateway.cli.cache import cache
 from gateway.cli.check import check
-from gateway.cli.demo import demo
-from gateway.cli.emulate import emulate
 from gateway.cli.keys import keys
 from gateway.cli.ledger import ledger
 from gateway.cli.ledger_close import close
@@ -24,8 +24,26 @@ from gateway.cli.tokens import tokens
 from gateway.cli.usage import usage
 from gateway.server.allocator import keep_large_blocks
 
+WITH_EMULATOR = ("demo", "emulate")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """Imports the commands with the emulator when they are used: no other command needs it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *WITH_EMULATOR])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in WITH_EMULATOR:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(import_module(f"gateway.cli.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="image-edit-gateway", prog_name="gateway")
 def main() -> None:
     """A shared endpoint for image edits: cached, budgeted, accounted for."""
@@ -33,7 +51,7 @@ def main() -> None:
 
 
 for command in (
-    serve, demo, emulate, check,
+    serve, check,
     organisation, teams, keys, tokens, pause, resume, audit, apply,
     usage, ledger, cache, state,
 ):  # fmt: skip

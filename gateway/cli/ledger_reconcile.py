@@ -29,7 +29,6 @@ from gateway.ledger.tables import reconcile as reconciling
 from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
 from gateway.queries.models.statements import comparison_row
-from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
 
 Item = TypeVar("Item")
@@ -94,7 +93,9 @@ def reconcile(
     """
     now_ms = clock_of(settings)
     columns = columns_of(settings, mapped)
-    edge_ms = longest_flight_ms(settings) if edge is None else milliseconds_of(edge, "--edge")
+    edge_ms = (
+        settings.upstream.longest_flight_ms if edge is None else milliseconds_of(edge, "--edge")
+    )
     digest, statement = gathered(file, columns, settings, cast(Duplicates, duplicates))
     source = Source(settings.upstream.name, digest, settings.zone)
     span, days = span_of(settings, statement, period, now_ms, edge_ms)

@@ -16,7 +16,6 @@ from gateway.ledger.tables import unresolved_reservations
 from gateway.ledger.tables.ledger_rows import OpenReservation
 from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
 from gateway.queries.models.ledger import HeldView, ReservationView, ResolutionView
-from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings
 
 BATCH = 100
@@ -35,7 +34,7 @@ def resolve_ledger(settings: Settings, as_json: bool, dry_run: bool, reason: str
     older than the longest possible call (2 × [upstream] timeout_seconds, queue_seconds and 20 s).
     It is never voided: the call may have been charged. A running gateway does the same by itself.
     """
-    rule = Abandonment(clock_of(settings), longest_flight_ms(settings))
+    rule = Abandonment(clock_of(settings), settings.upstream.longest_flight_ms)
     found = read_state(settings, unresolved_reservations.list_unresolved)
     if dry_run:
         settled = [each.held for each in found if each.is_abandoned(rule)]

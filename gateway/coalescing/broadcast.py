@@ -31,25 +31,25 @@ class Broadcast:
     """The events of one flight."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.is_sent = False
         """The call has left for the upstream, and followers share it."""
-        self.open = False
+        self.is_open = False
         """The upstream streams its answer."""
         self._kept: deque[BroadcastEvent] = deque()
         self._kept_bytes = 0
         self._next_place = 0
         self._subscribers: set[asyncio.Event] = set()
 
-    def left(self) -> None:
+    def mark_sent(self) -> None:
         """The call leaves for the upstream."""
-        self.away = True
+        self.is_sent = True
 
-    def began(self) -> None:
+    def open(self) -> None:
         """The upstream starts to stream."""
-        self.open = True
+        self.is_open = True
         self._notify()
 
-    def take(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Keep an event for every subscriber."""
         passed = BroadcastEvent(self._next_place, event.encode(), kind_of(event) == "partial")
         self._next_place += 1

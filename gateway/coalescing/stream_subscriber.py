@@ -66,7 +66,7 @@ class StreamSubscriber:
         place = 0 if led else broadcast.now
         while True:
             wakeup.clear()
-            if broadcast.open:
+            if broadcast.is_open:
                 await self._begin_once(led, broadcast)
             passed = broadcast.since(place)
             for event in passed:

@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from gateway.edits.call_result import Answered, CallFailed, CallResult
@@ -19,7 +19,6 @@ from gateway.edits.edit_request import EditRequest
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible
-from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.spans import Spans
@@ -38,62 +37,60 @@ _READ_AT_ONCE_BYTES = 4 << 20
 """A larger answer is read in a thread; reading this much takes 0.2 ms, as long as a thread does."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Forwarder:
     """Sends edits to the upstream."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        upstream: UpstreamClient,
-        metrics: Metrics,
-        log: EventLog,
-        spans: Spans,
-    ) -> None:
-        self._settings = settings.upstream
-        self._upstream = upstream
-        self._metrics = metrics
-        for reason in get_args(RetryReason):
-            metrics.counter(families.UPSTREAM_RETRIES).labels(
-                reason
-            )  # at 0, or the first would be in no increase
-        self._log = log
-        self._spans = spans
+    upstream: UpstreamClient
+    upstream_name: str
+    timeout_seconds: float
+    max_attempts: int
+    uncharged_statuses: tuple[str, ...]
+    cost_path: str
+    implausible_cost_nanos: int
+    metrics: Metrics
+    log: EventLog
+    spans: Spans
 
-    async def forward(self, order: EditRequest, permit: Permit) -> CallResult:
+    def __post_init__(self) -> None:
+        retries = self.metrics.counter(families.UPSTREAM_RETRIES)
+        for reason in get_args(RetryReason):
+            retries.labels(reason)  # exported as 0, or the first would be in no increase
+
+    async def forward(self, request: EditRequest, permit: Permit) -> CallResult:
         """Call the upstream, again where that can't buy twice. Never raises."""
-        facts = facts_of_call(order.edit, self._settings.name, self._settings.base_url)
-        with self._spans.call(f"{OPERATION} {order.edit.model}", facts) as span:
-            call = await self._try(order, permit)
+        facts = facts_of_call(request.edit, self.upstream_name, self.upstream.base_url)
+        with self.spans.call(f"{OPERATION} {request.edit.model}", facts) as span:
+            call = await self._try(request, permit)
             span.set_attributes(facts_of_settlement(call.settlement))
             if isinstance(call, CallFailed):
                 span.fail(call.refusal.code)
         return call
 
-    async def _try(self, order: EditRequest, permit: Permit) -> CallResult:
-        deadline = time.perf_counter() + self._settings.timeout_seconds
-        order.broadcast.left()
-        wait = retry_policy.wait_before_call(self._upstream.backoff_seconds, random.random())
+    async def _try(self, request: EditRequest, permit: Permit) -> CallResult:
+        deadline = time.perf_counter() + self.timeout_seconds
+        request.broadcast.mark_sent()
+        wait = retry_policy.wait_before_call(self.upstream.backoff_seconds, random.random())
         if wait is None:
-            return CallFailed(refusals.refusal_while_resting(self._upstream.backoff_seconds), None)
+            return CallFailed(refusals.refusal_while_resting(self.upstream.backoff_seconds), None)
         for attempt in itertools.count(1):
             await asyncio.sleep(wait)
-            call = await self._attempt(order)
+            call = await self._attempt(request)
             permit.report(_failure_code(call))
             if isinstance(call, Answered):
                 break
             wait = retry_policy.wait_before_retry(
                 call.verdict,
                 attempt=attempt,
-                max_attempts=self._settings.max_attempts,
-                keys=self._upstream.keys,
+                max_attempts=self.max_attempts,
+                keys=self.upstream.keys,
                 jitter=random.random(),
                 seconds_left=deadline - time.perf_counter(),
             )
             if wait is None or not permit.renew():
                 break
-            self._metrics.counter(families.UPSTREAM_RETRIES).labels(call.verdict.reason).inc()
-            self._log.info(
+            self.metrics.counter(families.UPSTREAM_RETRIES).labels(call.verdict.reason).inc()
+            self.log.info(
                 "a call is tried again",
                 reason=call.verdict.reason,
                 attempt=attempt,
@@ -101,21 +98,21 @@ class Forwarder:
             )
         return call
 
-    async def _attempt(self, order: EditRequest) -> CallResult:
+    async def _attempt(self, request: EditRequest) -> CallResult:
         started, result = time.perf_counter(), "failed"
-        self._metrics.gauge(families.UPSTREAM_IN_FLIGHT).inc()
+        self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).inc()
         try:
-            path, payload = _request(order)
-            listener = order.broadcast if is_streaming(order.edit) else None
-            answer = await self._upstream.send(
+            path, payload = _body_of(request)
+            listener = request.broadcast if is_streaming(request.edit) else None
+            answer = await self.upstream.send(
                 path,
                 payload,
-                request_id=order.request_id,
+                request_id=request.request_id,
                 listener=listener,
-                context=self._spans.outgoing(),
+                context=self.spans.outgoing(),
             )
             result = "failed" if answer.went_wrong else f"{answer.status // 100}xx"
-            return await self._read(order, answer)
+            return await self._read(request, answer)
         except Unsent:
             result = "unsent"
             return CallFailed(refusals.refusal_of_unsent(), None, retry_policy.UNSENT)
@@ -129,16 +126,16 @@ class Forwarder:
             verdict = retry_policy.verdict_of_broken(broken.why)
             return CallFailed(refusals.refusal_of_break(broken.why), settlement, verdict)
         except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
-            self._log.error("a call crashed", error)
+            self.log.error("a call crashed", error)
             refusal = refusals.refusal_of_break("failed")
             return CallFailed(refusal, Settlement(cost_nanos=None), retry_policy.INTERNAL_ERROR)
         finally:
-            self._metrics.gauge(families.UPSTREAM_IN_FLIGHT).dec()
-            self._metrics.record_call(
-                model=order.edit.model, result=result, seconds=time.perf_counter() - started
+            self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).dec()
+            self.metrics.record_call(
+                model=request.edit.model, result=result, seconds=time.perf_counter() - started
             )
 
-    async def _read(self, order: EditRequest, answer: Answer) -> CallResult:
+    async def _read(self, request: EditRequest, answer: Answer) -> CallResult:
         settlement = Settlement(
             cost_nanos=None,
             status=answer.status,
@@ -150,11 +147,11 @@ class Forwarder:
             return self._refused(answer, settlement)
         try:
             if answer.last:
-                answer = await asyncio.to_thread(_as_plain, answer, order.edit.model)
+                answer = await asyncio.to_thread(_as_plain, answer, request.edit.model)
         except ValueError:
             return _unreadable(refusals.refusal_of_break("garbage"), settlement)
         parsed = await self._parse(answer.body)
-        bound = self._settings.implausible_cost_usd * order.edit.n
+        bound = self.implausible_cost_nanos * request.edit.n
         cost = plausible(parsed.cost_nanos, bound)
         settlement = replace(settlement, cost_nanos=cost)
         if answer.went_wrong:
@@ -166,20 +163,20 @@ class Forwarder:
     async def _parse(self, body: bytes) -> ParsedAnswer:
         """Off the event loop where it is large: its quotes are looked for in all of it."""
         if len(body) <= _READ_AT_ONCE_BYTES:
-            return read_answer(body, self._settings.cost_path)
-        return await asyncio.to_thread(read_answer, body, self._settings.cost_path)
+            return read_answer(body, self.cost_path)
+        return await asyncio.to_thread(read_answer, body, self.cost_path)
 
     def _refused(self, answer: Answer, settlement: Settlement) -> CallFailed:
         """An answer that is not a 200."""
         if answer.status in refusals.ACCOUNT_STATUSES:
-            self._metrics.counter(families.ACCOUNT_REFUSALS).inc()
-        backoff = self._upstream.backoff_seconds
+            self.metrics.counter(families.ACCOUNT_REFUSALS).inc()
+        backoff = self.upstream.backoff_seconds
         verdict = retry_policy.verdict_of_answer(
             answer.status,
-            uncharged=self._settings.uncharged_statuses,
+            uncharged=self.uncharged_statuses,
             retry_after_seconds=answer.retry_after_seconds,
             backoff_seconds=backoff,
-            has_good_key=self._upstream.has_good_key,
+            has_good_key=self.upstream.has_good_key,
         )
         refusal = refusals.refusal_of_answer(
             answer.status,
@@ -209,14 +206,14 @@ def _as_plain(answer: Answer, model: str) -> Answer:
     return replace(answer, body=plain_body(answer.last, model), last=None)
 
 
-def _request(order: EditRequest) -> tuple[str, Payload]:
+def _body_of(request: EditRequest) -> tuple[str, Payload]:
     """The path and the body that go upstream: our own framing around what the client sent."""
-    edit = order.edit
+    edit = request.edit
     path = f"/images/{edit.route}"
     if edit.document:
         return path, Payload("application/json", len(edit.document), _whole(edit.document))
     encoded = encode(edit, secrets.token_hex(16))
-    return path, Payload(encoded.content_type, encoded.content_length, _pieces(encoded, order))
+    return path, Payload(encoded.content_type, encoded.content_length, _pieces(encoded, request))
 
 
 async def _whole(document: bytes) -> AsyncGenerator[bytes | memoryview, None]:
@@ -224,11 +221,11 @@ async def _whole(document: bytes) -> AsyncGenerator[bytes | memoryview, None]:
 
 
 async def _pieces(
-    encoded: EncodedBody, order: EditRequest
+    encoded: EncodedBody, request: EditRequest
 ) -> AsyncGenerator[bytes | memoryview, None]:
     for segment in encoded.segments:
         if isinstance(segment, bytes):
             yield segment
             continue
-        async for chunk in order.spool.chunks(segment.offset, segment.size):
+        async for chunk in request.spool.chunks(segment.offset, segment.size):
             yield chunk

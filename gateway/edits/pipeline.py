@@ -130,13 +130,13 @@ class Pipeline:
                 headers.get("x-gateway-variant", ""),
                 headers.get("x-stainless-retry-count", ""),
             )
-            record.asked = directives.text
+            record.cache_control_text = directives.text
             cache_directives.check_bypass(directives, caller)
             content_type = headers.get("content-type", "")
             check_content_type(incoming.route, content_type)
             check_content_encoding(headers.get("content-encoding", ""))
             check_declared_size(headers.get("content-length", ""), self.limits.max_body_bytes)
-            record.pace = await self.rates.admit(caller, self.now_ms())
+            record.rate_status = await self.rates.admit(caller, self.now_ms())
         return Admitted(caller, directives, content_type)
 
     # --- read -------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Pipeline:
 
     def _stream(self, request: EditRequest, incoming: Incoming) -> StreamSubscriber:
         async def begin(led: bool, broadcast: Broadcast) -> None:
-            status = expected_status(request, led) if broadcast.away else None
+            status = expected_status(request, led) if broadcast.is_sent else None
             await incoming.begin(Reply(b"", status, content_type=CONTENT_TYPE))
 
         return StreamSubscriber(

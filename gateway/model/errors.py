@@ -99,7 +99,7 @@ class Refusal(Exception):
     facts: Mapping[str, object] = field(default_factory=dict)
     status_override: int | None = None
     retry_after_seconds: float | None = None
-    pace: RateStatus | None = None
+    rate_status: RateStatus | None = None
     """The request rate that was used up, where that is the reason."""
     body: bytes | None = None
     source: str = "gateway"

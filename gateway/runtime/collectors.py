@@ -28,7 +28,6 @@ from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
 from gateway.runtime.context import Context
-from gateway.runtime.durations import longest_flight_ms
 from gateway.runtime.readiness import Readiness
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics, families
@@ -64,10 +63,9 @@ class GaugeCollector:
             "survey_results": self._update_results,
             "survey_disks": self._update_disks,
         }
+        failures = self.context.metrics.counter(families.RECOVERED_FAILURES)
         for name in rounds:
-            self.context.metrics.counter(families.RECOVERED_FAILURES).labels(
-                name
-            )  # exported as 0 until it fails
+            failures.labels(name)  # exported as 0 until it fails
         for name, update in rounds.items():
             try:
                 await update()
@@ -78,7 +76,7 @@ class GaugeCollector:
         metrics, zone = self.context.metrics, self.context.settings.zone
         now_ms = self.context.clock()
         day = day_of(now_ms, zone)
-        rule = Abandonment(now_ms, longest_flight_ms(self.context.settings))
+        rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
 
         async def read(tx: Transaction) -> tuple[Sequence[Balance], ReservationCounts]:
             return await budget_balances(tx, day, zone), await count_reservations(tx, rule)
@@ -90,11 +88,10 @@ class GaugeCollector:
         starts: Gauges = {}
         ends: Gauges = {}
         for balance in balances:
-            budget_window = window(balance.period, day, zone)
-            if budget_window.starts_ms is not None and budget_window.resets_ms is not None:
-                labels = _labels(metrics, balance)
-                starts[labels] = budget_window.starts_ms / 1000
-                ends[labels] = budget_window.resets_ms / 1000
+            labels, of_budget = _labels(metrics, balance), window(balance.period, day, zone)
+            if of_budget.starts_ms is not None and of_budget.resets_ms is not None:
+                starts[labels] = of_budget.starts_ms / 1000
+                ends[labels] = of_budget.resets_ms / 1000
         metrics.set_shared(families.BUDGET_START, starts)
         metrics.set_shared(families.BUDGET_END, ends)
 
@@ -105,20 +102,16 @@ class GaugeCollector:
         metrics.set_shared(families.CACHE_ENTRIES, {(): stats.entries})
         metrics.set_shared(families.CACHE_BYTES, {(): stats.bytes})
         metrics.set_shared(families.CACHE_MAX_BYTES, {(): self.context.settings.cache.max_bytes})
-        ages: Gauges = {}
-        if stats.oldest_ms is not None:
-            ages[()] = max(0, self.context.clock() - stats.oldest_ms) / 1000
+        oldest_ms, now_ms = stats.oldest_ms, self.context.clock()
+        ages = {} if oldest_ms is None else {(): max(0, now_ms - oldest_ms) / 1000}
         metrics.set_shared(families.CACHE_AGE, ages)
 
     async def _update_disks(self) -> None:
         usages = await asyncio.to_thread(_disk_usages, self.context.settings)
-        metrics = self.context.metrics
-        metrics.set_shared(
-            families.DISK_FREE, {(name,): free for name, (free, _) in usages.items()}
-        )
-        metrics.set_shared(
-            families.DISK_SIZE, {(name,): total for name, (_, total) in usages.items()}
-        )
+        free: Gauges = {(name,): usage[2] for name, usage in usages.items()}
+        total: Gauges = {(name,): usage[0] for name, usage in usages.items()}
+        self.context.metrics.set_shared(families.DISK_FREE, free)
+        self.context.metrics.set_shared(families.DISK_SIZE, total)
 
 
 def _update_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
@@ -146,25 +139,17 @@ def _dollars(nanos: Mapping[Labels, int]) -> Gauges:
     return {labels: amount / NANOS for labels, amount in nanos.items()}
 
 
-def _disk_usages(settings: Settings) -> dict[str, tuple[int, int]]:
-    """Free bytes and total bytes of each folder's disk."""
-    usages = {name: shutil.disk_usage(_existing(path)) for name, path in _folders(settings).items()}
-    return {name: (usage.free, usage.total) for name, usage in usages.items()}
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or its nearest parent that exists."""
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
-def _folders(settings: Settings) -> dict[str, Path]:
-    """The folders on this machine's disks; the state only where it is a file."""
+def _disk_usages(settings: Settings) -> dict[str, tuple[int, int, int]]:
+    """Total, used and free bytes of each folder's disk; the state's only where it is a file."""
     folders = {
         "results": settings.cache.folder,
         "spool": Path(settings.server.spool_folder or tempfile.gettempdir()),
     }
     if settings.state.sqlite_file:
         folders["state"] = settings.state.sqlite_file.parent
-    return folders
+    return {name: shutil.disk_usage(_existing(folder)) for name, folder in folders.items()}
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())

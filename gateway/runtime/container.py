@@ -1,95 +1,82 @@
-"""The parts of a running gateway, grouped by subject. `build.py` makes them."""
+"""The composition root: a gateway with all of its parts, built from its settings.
+
+Nothing is started here, and neither network nor file is touched. `lifespan.py` starts the parts.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import socket
+import uuid
 
 from gateway.accounts.authenticator import Authenticator
-from gateway.alerts import BudgetMonitor
-from gateway.cache.invalidation import Invalidation
-from gateway.cache.result_store import ResultStore
-from gateway.coalescing.lease_transaction import Leases
-from gateway.coalescing.lease_watcher import LeaseWatcher
-from gateway.coalescing.single_flight import SingleFlight
-from gateway.edits.flight_result import FlightResult
-from gateway.edits.pipeline import Pipeline
-from gateway.ledger.budget_service import BudgetService
-from gateway.queries.request_status import RequestStatus
+from gateway.database.clock import Clock
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.context import Context
+from gateway.runtime.edit_parts import EditParts
+from gateway.runtime.engines import VERSION, open_database, open_spans
 from gateway.runtime.maintenance import StateMaintenance
+from gateway.runtime.parts import BudgetParts, CacheParts, CoalescingParts, UpstreamParts
 from gateway.runtime.readiness import Readiness
-from gateway.runtime.stored_catalogue import StoredCatalogue
 from gateway.server.graceful_shutdown import GracefulShutdown
-from gateway.telemetry.usage_recorder import UsageRecorder
-from gateway.upstream.client import UpstreamClient
-from gateway.upstream.limiter import UpstreamLimiter
-from gateway.upstream.model_catalogue import Catalogue
+from gateway.settings import Settings
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics, WorkerSlot
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamParts:
-    """The upstream's client, and what is known of the upstream."""
+class Container:
+    """A gateway, one field per subject. Raises SettingsError where an engine can't be used."""
 
-    client: UpstreamClient
-    limiter: UpstreamLimiter
-    catalogue: Catalogue
-    stored_catalogue: StoredCatalogue
-
-
-@dataclass(frozen=True, slots=True)
-class CacheParts:
-    """The result store, and its invalidation between processes."""
-
-    results: ResultStore
-    invalidation: Invalidation
-
-
-@dataclass(frozen=True, slots=True)
-class CoalescingParts:
-    """Flights of this process, and leases between processes."""
-
-    flights: SingleFlight[FlightResult]
-    leases: Leases
-    lease_watcher: LeaseWatcher
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetParts:
-    """Reservations and settlements, and alerts at the thresholds of budgets."""
-
-    service: BudgetService
-    monitor: BudgetMonitor
-
-
-@dataclass(frozen=True, slots=True)
-class EditParts:
-    """The way of a request, its record, and its status afterwards."""
-
-    pipeline: Pipeline
-    recorder: UsageRecorder
-    request_status: RequestStatus
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        worker_slot: WorkerSlot | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or Clock()
+        self.context = context = Context(
+            settings=settings,
+            log=log,
+            metrics=Metrics(VERSION, worker_slot),
+            spans=open_spans(settings),
+            database=open_database(settings.state),
+            clock=clock,
+            owner=Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock()),
+        )
+        self.authenticator = Authenticator(settings.state.auth_stale_seconds)
+        self.upstream = UpstreamParts(context)
+        self.cache = CacheParts(context)
+        self.coalescing = CoalescingParts(context)
+        self.budgets = BudgetParts(context)
+        self.edits = EditParts(
+            context,
+            self.authenticator,
+            self.upstream,
+            self.cache,
+            self.coalescing,
+            self.budgets.service,
+        )
+        self.operation = OperationParts(self)
 
 
-@dataclass(frozen=True, slots=True)
 class OperationParts:
     """What watches over the process, and what ends it."""
 
-    readiness: Readiness
-    gauges: GaugeCollector
-    maintenance: StateMaintenance
-    shutdown: GracefulShutdown
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A running gateway, one field per subject."""
-
-    context: Context
-    authenticator: Authenticator
-    upstream: UpstreamParts
-    cache: CacheParts
-    coalescing: CoalescingParts
-    budgets: BudgetParts
-    edits: EditParts
-    operation: OperationParts
+    def __init__(self, parts: Container) -> None:
+        context, cache, coalescing = parts.context, parts.cache, parts.coalescing
+        self.readiness = Readiness(
+            parts.authenticator, context.clock, parts.upstream, cache.results
+        )
+        self.gauges = GaugeCollector(
+            context, cache.results, coalescing.flights, parts.edits.recorder, self.readiness
+        )
+        self.maintenance = StateMaintenance(context, coalescing.leases, cache.invalidation)
+        self.shutdown = GracefulShutdown(
+            context.settings.server.drain_seconds,
+            lambda: coalescing.flights.in_flight,
+            context.log,
+            on_end=parts.upstream.limiter.close,
+            on_begin=coalescing.lease_watcher.stop_waiting,
+        )

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from gateway.accounts.authenticator import refresh
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
-from gateway.runtime.background import BackgroundTasks
-from gateway.runtime.container import Container, UpstreamParts
+from gateway.runtime.background import BackgroundTasks, background_jobs
+from gateway.runtime.container import Container
 from gateway.runtime.engines import VERSION
-from gateway.runtime.jobs import background_jobs
+from gateway.runtime.parts import UpstreamParts
 
 FIRST_CATALOGUE_SECONDS = 1.0
 SETTLE_SECONDS = 5.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.accounts.rules.rate_leases import minute_of
@@ -14,11 +13,9 @@ from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations, usage
-from gateway.ledger.tables.ledger_rows import OpenReservation
 from gateway.model.money import usd
 from gateway.model.windows import day_of
 from gateway.runtime.context import Context
-from gateway.runtime.durations import longest_flight_ms
 from gateway.server.allocator import give_back
 
 DAY_MS = 86_400_000
@@ -35,24 +32,21 @@ class StateMaintenance:
 
     async def beat(self) -> None:
         """Renew this process's heartbeat; without it other processes take over its flights."""
-        now_ms = self.context.clock()
-
-        async def beat(tx: Transaction) -> None:
-            await unresolved_reservations.beat(tx, self.context.owner, now_ms)
-
+        owner, now_ms = self.context.owner, self.context.clock()
         try:
-            await self.context.database.write(beat, urgent=False)
+            await self.context.database.write(
+                lambda tx: unresolved_reservations.beat(tx, owner, now_ms), urgent=False
+            )
         except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
             self.context.on_failure("heartbeat", error)
 
     async def retire(self) -> None:
         """Remove this process's heartbeat: it has no open reservation and makes no new one."""
-
-        async def retire(tx: Transaction) -> None:
-            await unresolved_reservations.retire(tx, self.context.owner.id)
-
+        owner_id = self.context.owner.id
         try:
-            await self.context.database.write(retire)
+            await self.context.database.write(
+                lambda tx: unresolved_reservations.retire(tx, owner_id)
+            )
         except StateUnavailable as error:
             self.context.on_failure("heartbeat", error)
 
@@ -60,13 +54,11 @@ class StateMaintenance:
         """Settle the reservations of dead processes; audit and log list them."""
         now_ms = self.context.clock()
         by = Author("gateway", now_ms, "its process is gone")
-        rule = Abandonment(now_ms, longest_flight_ms(self.context.settings))
-
-        async def settle(tx: Transaction) -> Sequence[OpenReservation]:
-            return await unresolved_reservations.resolve(tx, by, rule)
-
+        rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
         try:
-            settled = await self.context.database.write(settle, urgent=False)
+            settled = await self.context.database.write(
+                lambda tx: unresolved_reservations.resolve(tx, by, rule), urgent=False
+            )
         except StateUnavailable as error:
             self.context.on_failure("resolving", error)
             return

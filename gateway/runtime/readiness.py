@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
 from gateway.database.clock import Clock
-from gateway.upstream.client import UpstreamClient
-from gateway.upstream.limiter import UpstreamLimiter
-from gateway.upstream.model_catalogue import Catalogue
+from gateway.runtime.parts import UpstreamParts
 
 STALE_NOTICE_MS = 5_000
 
@@ -20,9 +18,7 @@ class Readiness:
 
     authenticator: Authenticator
     clock: Clock
-    catalogue: Catalogue
-    limiter: UpstreamLimiter
-    upstream: UpstreamClient
+    upstream: UpstreamParts
     results: ResultStore
 
     @property
@@ -33,14 +29,14 @@ class Readiness:
 
     def degraded(self) -> list[str]:
         """One line for each part that does not work at present."""
-        found = []
+        client, found = self.upstream.client, []
         if not self.state_up:
             found.append("state: not read lately")
-        if self.catalogue.listing is None:
+        if self.upstream.catalogue.listing is None:
             found.append("catalogue: never loaded")
-        found += [f"upstream: {failure}" for failure in self.limiter.degradations]
-        if refused := self.upstream.refused_keys:
-            found.append(f"upstream: {refused} of {self.upstream.keys} keys refused")
+        found += [f"upstream: {failure}" for failure in self.upstream.limiter.degradations]
+        if refused := client.refused_keys:
+            found.append(f"upstream: {refused} of {client.keys} keys refused")
         if self.results.failure:
             found.append(f"results: {self.results.failure}")
         return found

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from gateway.database import documents
 from gateway.database.clock import Clock
-from gateway.database.database import Database, Transaction
-from gateway.database.documents import Document
+from gateway.database.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +18,12 @@ class StoredCatalogue:
     upstream: str
 
     async def load(self) -> bytes | None:
-        async def read(tx: Transaction) -> Document | None:
-            return await documents.read_document(tx, self._name)
-
-        note = await self.database.read(read)
-        return note.body.encode() if note else None
+        name = f"catalogue:{self.upstream}"
+        found = await self.database.read(lambda tx: documents.read_document(tx, name))
+        return found.body.encode() if found else None
 
     async def save(self, body: bytes) -> None:
-        at_ms = self.clock()
-
-        async def write(tx: Transaction) -> None:
-            await documents.save_document(tx, self._name, body.decode("utf-8"), at_ms)
-
-        await self.database.write(write, urgent=False)
-
-    @property
-    def _name(self) -> str:
-        return f"catalogue:{self.upstream}"
+        name, text, at_ms = f"catalogue:{self.upstream}", body.decode("utf-8"), self.clock()
+        await self.database.write(
+            lambda tx: documents.save_document(tx, name, text, at_ms), urgent=False
+        )

@@ -65,7 +65,7 @@ class RequestRecord:
     fingerprint: str = ""
     extra_digest: str = ""
     uncacheable: str = ""
-    asked: str = ""
+    cache_control_text: str = ""
     """The cache directives, as `Directives.text`."""
     references: int = 0
     reference_cap: int | None = None
@@ -78,7 +78,7 @@ class RequestRecord:
     upstream_request_id: str = ""
     cause: str = ""
     paid_by: str = ""
-    pace: RateStatus | None = None
+    rate_status: RateStatus | None = None
     cache: CacheStatus | None = None
     """Of a remembered refusal; a reply carries its own."""
     age_seconds: int | None = None

@@ -201,7 +201,7 @@ def _row(record: RequestRecord, caller: Caller, now_ms: int, zone: ZoneInfo) -> 
         fingerprint=record.fingerprint,
         aside=record.extra_digest,
         uncacheable=record.uncacheable,
-        asked=record.asked,
+        asked=record.cache_control_text,
         took_us=round(record.seconds * 1_000_000),
         stages={name: round(spent * 1_000_000) for name, spent in record.stages.items()},
     )

@@ -78,14 +78,14 @@ async def _last_event(
     Raises Broken where the stream ends without one.
     """
     parser = EventParser(max_bytes)
-    listener.began()
+    listener.open()
     async for chunk in chunks:
         for event in parser.feed(chunk):
             kind = events.kind_of(event)
             if kind in ("completed", "error"):
                 return event, kind == "error"
             if kind:
-                listener.take(event)
+                listener.publish(event)
     raise attempt.broken("failed", "the stream ended without a completed event")
 
 

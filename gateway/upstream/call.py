@@ -54,10 +54,10 @@ class Answer:
 class Listener(Protocol):
     """Receives a stream's events while they arrive. Its methods may not wait."""
 
-    def began(self) -> None:
+    def open(self) -> None:
         """The upstream has accepted the request and the stream begins."""
 
-    def take(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """An event before the last one."""
 
 

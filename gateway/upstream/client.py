@@ -55,7 +55,7 @@ class UpstreamClient:
         self._read_timeout_seconds = read_timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
         self._keep_alive, self._idle_seconds = keep_alive, idle_seconds
         self._proxy, self._tls = proxy or None, open_tls(ca_bundle)
 
@@ -129,7 +129,7 @@ class UpstreamClient:
         try:
             _check_headers(headers)
             response = await self._session.post(
-                self._base_url + path,
+                self.base_url + path,
                 data=body,
                 headers=headers,
                 proxy=self._proxy,
@@ -178,7 +178,7 @@ class UpstreamClient:
         headers = {**_HEADERS, "authorization": f"Bearer {self._keys[key]}"}
         try:
             async with self._session.get(
-                f"{self._base_url}/models",
+                f"{self.base_url}/models",
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,

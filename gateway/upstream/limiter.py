@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
@@ -22,46 +23,35 @@ Turn = asyncio.Future[bool]
 """True: the slot is free. False: the place in the queue is lost."""
 
 
+@dataclass(kw_only=True)
 class UpstreamLimiter:
-    """Hands out permits for upstream calls.
+    """Hands out permits for upstream calls."""
 
-    `backoff_seconds` is how long the upstream has asked to wait.
-    """
-
-    def __init__(
-        self,
-        *,
-        queue: FairQueue[Turn],
-        queue_seconds: float,
-        circuit: CircuitBreaker,
-        backoff_seconds: Callable[[], float],
-        metrics: Metrics,
-        log: EventLog,
-    ) -> None:
-        self._queue = queue
-        self._queue_seconds = queue_seconds
-        self._circuit = circuit
-        self._backoff_seconds = backoff_seconds
-        self._metrics = metrics
-        self._log = log
-        self._closed = False
+    queue: FairQueue[Turn]
+    queue_seconds: float
+    circuit: CircuitBreaker
+    backoff_seconds: Callable[[], float]
+    """How long the upstream has asked to wait."""
+    metrics: Metrics
+    log: EventLog
+    _closed: bool = field(init=False, default=False)
 
     @property
     def slots_taken(self) -> int:
-        return self._queue.taken
+        return self.queue.taken
 
     @property
     def is_full(self) -> bool:
         """Would a flight have to wait for a slot?"""
-        return self._queue.is_full
+        return self.queue.is_full
 
     @property
     def degradations(self) -> list[str]:
         """Why calls are not made, or fewer than usual; empty if nothing is wrong."""
         found = []
-        if self._circuit.is_open:
-            found.append(f"circuit open ({self._circuit.why})")
-        if rest := self._backoff_seconds():
+        if self.circuit.is_open:
+            found.append(f"circuit open ({self.circuit.why})")
+        if rest := self.backoff_seconds():
             found.append(f"asks to be left alone for {math.ceil(rest)} s")
         return found
 
@@ -79,13 +69,13 @@ class UpstreamLimiter:
         ticket = self.enter_circuit()
         if ticket is None:
             self.release_slot()
-            raise refusals.refusal_while_open(self._circuit.why, self._wait_seconds())
-        return Permit(self, team, ticket, queued=queued)
+            raise refusals.refusal_while_open(self.circuit.why, self._wait_seconds())
+        return Permit(self, team, ticket, queued)
 
     def close(self) -> None:
         """Make no more calls; flights that wait are refused, and hold no money."""
         self._closed = True
-        for turn in self._queue.clear():
+        for turn in self.queue.clear():
             turn.set_result(False)
         self._show_queue()
 
@@ -93,8 +83,8 @@ class UpstreamLimiter:
         if self._closed:
             raise refusals.refusal_while_closing()
         if (wait := self._wait_seconds()) > 0:
-            raise refusals.refusal_while_open(self._circuit.why, wait)
-        if (rest := self._backoff_seconds()) > LONGEST_WAIT_SECONDS:
+            raise refusals.refusal_while_open(self.circuit.why, wait)
+        if (rest := self.backoff_seconds()) > LONGEST_WAIT_SECONDS:
             raise refusals.refusal_while_resting(rest)
 
     # --- slots ------------------------------------------------------------------------
@@ -102,79 +92,75 @@ class UpstreamLimiter:
     async def _acquire_slot(self, team: str) -> bool:
         """Wait for a slot. Returns True if there was a queue."""
         turn: Turn = asyncio.get_running_loop().create_future()
-        entered = self._queue.enter(team, turn)
+        entered = self.queue.enter(team, turn)
         if entered.displaced:
             entered.displaced.set_result(False)
         self._show_queue()
         if entered.place is Place.REFUSED:
             raise refusals.refusal_of_full_queue()
         if entered.place is Place.SLOT:
-            self._metrics.histogram(families.QUEUE_SECONDS).observe(0)
+            self.metrics.histogram(families.QUEUE_SECONDS).observe(0)
             return False
         started = time.perf_counter()
         try:
-            await asyncio.wait({turn}, timeout=self._queue_seconds)
+            await asyncio.wait({turn}, timeout=self.queue_seconds)
         except asyncio.CancelledError:
             if turn.done() and turn.result():
                 self.release_slot()
             raise
         finally:
-            self._metrics.histogram(families.QUEUE_SECONDS).observe(time.perf_counter() - started)
+            self.metrics.histogram(families.QUEUE_SECONDS).observe(time.perf_counter() - started)
             if not turn.done():
-                self._queue.leave_queue(team, turn)
+                self.queue.leave_queue(team, turn)
                 self._show_queue()
         if not turn.done():
             raise refusals.refusal_of_long_wait()
-        if not turn.result():
-            closed = self._closed
-            raise refusals.refusal_while_closing() if closed else refusals.refusal_of_full_queue()
-        return True
+        if turn.result():
+            return True
+        raise refusals.refusal_while_closing() if self._closed else refusals.refusal_of_full_queue()
 
     def release_slot(self) -> None:
         """Pass a slot on to the next in the queue."""
-        following = self._queue.release_slot()
-        if following:
+        if following := self.queue.release_slot():
             following.set_result(True)
         self._show_queue()
 
     def _show_queue(self) -> None:
-        self._metrics.gauge(families.QUEUE_WAITING).set(self._queue.waiting)
+        self.metrics.gauge(families.QUEUE_WAITING).set(self.queue.waiting)
 
     # --- the circuit ------------------------------------------------------------------
 
     def _wait_seconds(self) -> float:
-        return self._circuit.wait_seconds(time.monotonic())
+        return self.circuit.wait_seconds(time.monotonic())
 
     def enter_circuit(self) -> int | None:
         """A ticket for one call; None where none may be made."""
-        return None if self._closed else self._circuit.enter(time.monotonic())
+        return None if self._closed else self.circuit.enter(time.monotonic())
 
     def leave_circuit(self, ticket: int) -> None:
         """Return the ticket of a call that was not made."""
-        self._circuit.leave(ticket, time.monotonic())
+        self.circuit.leave(ticket, time.monotonic())
 
     def record_result(self, ticket: int, failure: str) -> None:
         """Count a call for the circuit; `failure` is the upstream's code, or empty."""
-        if failure and self._circuit.failed(ticket, time.monotonic(), failure):
-            self._metrics.counter(families.CIRCUIT_OPENED).inc()
-            self._log.warning("the circuit opened: no calls are made for a while", why=failure)
-        elif not failure and self._circuit.succeeded(ticket):
-            self._log.info("the circuit closed: the upstream answers again")
-        self._metrics.gauge(families.CIRCUIT_OPEN).set(self._circuit.is_open)
+        if failure and self.circuit.failed(ticket, time.monotonic(), failure):
+            self.metrics.counter(families.CIRCUIT_OPENED).inc()
+            self.log.warning("the circuit opened: no calls are made for a while", why=failure)
+        elif not failure and self.circuit.succeeded(ticket):
+            self.log.info("the circuit closed: the upstream answers again")
+        self.metrics.gauge(families.CIRCUIT_OPEN).set(self.circuit.is_open)
 
 
+@dataclass(eq=False)
 class Permit:
-    """A flight's right to call the upstream: a slot, and a ticket of the circuit.
+    """A flight's right to call the upstream: a slot, and a ticket of the circuit."""
 
-    `queued`: the flight has waited, so that its edit may have been stored meanwhile.
-    """
-
-    def __init__(self, limiter: UpstreamLimiter, team: str, ticket: int, *, queued: bool) -> None:
-        self._limiter = limiter
-        self._team = team
-        self._ticket: int | None = ticket
-        self._has_slot = True
-        self.queued = queued
+    _limiter: UpstreamLimiter
+    _team: str
+    _ticket: int | None
+    queued: bool
+    """The flight has waited, so that its edit may have been stored meanwhile."""
+    _has_slot: bool = field(init=False, default=True)
 
     def release(self) -> None:
         """Give back the slot, and the ticket if it was not used. May be called twice."""

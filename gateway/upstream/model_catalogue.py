@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from gateway.model.edit import ModelFacts
 from gateway.upstream.rules.catalogue_parser import Listing, overridden, parse
@@ -11,6 +12,7 @@ from gateway.upstream.rules.catalogue_parser import Listing, overridden, parse
 ABSENT_REFRESH_SECONDS = 60.0
 
 
+@dataclass(kw_only=True)
 class Catalogue:
     """The facts of the models, in memory.
 
@@ -18,31 +20,22 @@ class Catalogue:
     start; `clock` returns monotonic seconds.
     """
 
-    def __init__(
-        self,
-        *,
-        fetch: Callable[[], Awaitable[bytes]],
-        keep: Callable[[bytes], Awaitable[None]],
-        overrides: Mapping[str, ModelFacts],
-        clock: Callable[[], float],
-        on_failure: Callable[[str], None],
-        on_models: Callable[[Iterable[str]], None],
-    ) -> None:
-        self._fetch, self._keep = fetch, keep
-        self._overrides = dict(overrides)
-        self._clock = clock
-        self._on_failure = on_failure
-        self._on_models = on_models
-        self._sought_at = float("-inf")
-        self._refreshing: asyncio.Task[bool] | None = None
-        self._body = b""
-        self.listing: Listing | None = None
+    fetch: Callable[[], Awaitable[bytes]]
+    keep: Callable[[bytes], Awaitable[None]]
+    overrides: Mapping[str, ModelFacts]
+    clock: Callable[[], float]
+    on_failure: Callable[[str], None]
+    on_models: Callable[[Iterable[str]], None]
+    listing: Listing | None = field(init=False, default=None)
+    _body: bytes = field(init=False, default=b"")
+    _sought_at: float = field(init=False, default=float("-inf"))
+    _refreshing: asyncio.Task[bool] | None = field(init=False, default=None)
 
     def load(self, body: bytes) -> None:
         """Use this catalogue. Raises ValueError if the body is not one."""
-        self.listing = parse(body, self._overrides)
+        self.listing = parse(body, self.overrides)
         self._body = body
-        self._on_models(self.listing.items)
+        self.on_models(self.listing.items)
 
     async def refresh(self) -> bool:
         """Fetch the catalogue, one fetch at a time. Returns False if that failed."""
@@ -52,14 +45,14 @@ class Catalogue:
 
     async def _refresh(self) -> bool:
         try:
-            body = await self._fetch()
+            body = await self.fetch()
             changed = body != self._body
             self.load(body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the last good copy stands
-            self._on_failure(f"the model catalogue could not be refreshed: {error}")
+            self.on_failure(f"the model catalogue could not be refreshed: {error}")
             return False
         if changed:
-            await self._keep(body)
+            await self.keep(body)
         return True
 
     async def keep_fresh(self, every_seconds: float) -> None:
@@ -72,7 +65,7 @@ class Catalogue:
         """The facts of a model; None where none are known."""
         if self.listing and model in self.listing.facts:
             return self.listing.facts[model]
-        override = self._overrides.get(model)
+        override = self.overrides.get(model)
         return overridden(ModelFacts(model), override) if override else None
 
     async def exists(self, model: str) -> bool:
@@ -81,11 +74,9 @@ class Catalogue:
         An unknown model causes a refresh, at most once a minute. While no catalogue has been
         loaded, every model may exist.
         """
-        if self.listing is None:
+        if self.listing is None or model in self.listing.items:
             return True
-        if model in self.listing.items:
-            return True
-        if self._clock() - self._sought_at >= ABSENT_REFRESH_SECONDS:
-            self._sought_at = self._clock()
+        if self.clock() - self._sought_at >= ABSENT_REFRESH_SECONDS:
+            self._sought_at = self.clock()
             await self.refresh()
         return model in self.listing.items

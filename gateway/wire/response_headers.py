@@ -77,12 +77,12 @@ def server_timing(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages.items())
 
 
-def rate_headers(pace: RateStatus) -> dict[str, str]:
+def rate_headers(status: RateStatus) -> dict[str, str]:
     """The rate limit as the IETF draft and as SDK users know it."""
     return {
-        "ratelimit-policy": f'"requests";q={pace.limit};w=60',
-        "ratelimit": f'"requests";r={pace.remaining};t={pace.reset_seconds}',
-        "x-ratelimit-limit-requests": str(pace.limit),
-        "x-ratelimit-remaining-requests": str(pace.remaining),
-        "x-ratelimit-reset-requests": f"{pace.reset_seconds}s",
+        "ratelimit-policy": f'"requests";q={status.limit};w=60',
+        "ratelimit": f'"requests";r={status.remaining};t={status.reset_seconds}',
+        "x-ratelimit-limit-requests": str(status.limit),
+        "x-ratelimit-remaining-requests": str(status.remaining),
+        "x-ratelimit-reset-requests": f"{status.reset_seconds}s",
     }

@@ -74,7 +74,7 @@ async def settle() -> None:
 def test_only_the_last_events_are_kept() -> None:
     broadcast = Broadcast()
     for index in range(MOST_EVENTS + 3):
-        broadcast.take(partial(index))
+        broadcast.publish(partial(index))
 
     assert [passed.place for passed in broadcast.since(0)] == list(range(3, MOST_EVENTS + 3))
     assert [passed.place for passed in broadcast.since(broadcast.now)] == [MOST_EVENTS + 2]
@@ -83,10 +83,10 @@ def test_only_the_last_events_are_kept() -> None:
 def test_large_events_are_kept_within_a_bound_but_the_newest_always() -> None:
     broadcast = Broadcast()
     for index in range(3):
-        broadcast.take(partial(index, MOST_BYTES // 2))
+        broadcast.publish(partial(index, MOST_BYTES // 2))
     assert [passed.place for passed in broadcast.since(0)] == [2]
 
-    broadcast.take(partial(3, 2 * MOST_BYTES))
+    broadcast.publish(partial(3, 2 * MOST_BYTES))
     assert [passed.place for passed in broadcast.since(0)] == [3]
 
 
@@ -96,17 +96,17 @@ async def test_events_come_in_order_and_before_the_landing() -> None:
     await settle()
     assert client.begun == []
 
-    air.broadcast.began()
+    air.broadcast.open()
     await settle()
     assert client.begun == [True]
 
     events = [partial(index) for index in range(3)]
-    air.broadcast.take(events[0])
+    air.broadcast.publish(events[0])
     await settle()
     assert client.sent == [events[0].encode()]
 
-    air.broadcast.take(events[1])
-    air.broadcast.take(events[2])
+    air.broadcast.publish(events[1])
+    air.broadcast.publish(events[2])
     air.result.set_result("landed")
     assert await hearing == "landed"
     assert client.sent == [event.encode() for event in events]
@@ -116,12 +116,12 @@ async def test_events_come_in_order_and_before_the_landing() -> None:
 async def test_a_client_that_reads_slowly_misses_old_events_and_gets_the_newest() -> None:
     air, client = Air(), Client(slow=True)
     hearing = client.hears(air.flight, led=True)
-    air.broadcast.began()
+    air.broadcast.open()
     events = [partial(index) for index in range(2 * MOST_EVENTS)]
-    air.broadcast.take(events[0])
+    air.broadcast.publish(events[0])
     await settle()
     for event in events[1:]:
-        air.broadcast.take(event)
+        air.broadcast.publish(event)
     air.result.set_result("landed")
     await settle()
     client.takes.set()
@@ -163,8 +163,8 @@ async def test_a_client_that_leaves_ends_its_own_waiting_alone() -> None:
         await leaving
 
     assert not air.flight.task.done()
-    air.broadcast.began()
-    air.broadcast.take(partial(0))
+    air.broadcast.open()
+    air.broadcast.publish(partial(0))
     air.result.set_result("landed")
     assert await staying == "landed"
     assert len(stayer.sent) == 1

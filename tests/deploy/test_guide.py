@@ -42,7 +42,10 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
     """The command that the words name, and its arguments. Raises KeyError for one not there."""
     command: click.Command = main
     while isinstance(command, click.Group):
-        command, words = command.commands[words[0]], words[1:]
+        found = command.get_command(click.Context(command), words[0])
+        if found is None:
+            raise KeyError(words[0])
+        command, words = found, words[1:]
     return command, words
 
 

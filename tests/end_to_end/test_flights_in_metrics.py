@@ -16,7 +16,6 @@ from gateway.emulator import EmulatorServer
 from gateway.ledger.rules.abandonment import HEARTBEAT_EXPIRY_MS, Abandonment
 from gateway.ledger.tables import reports, unresolved_reservations
 from gateway.ledger.tables.ledger_rows import LedgerRow
-from gateway.runtime.durations import longest_flight_ms
 from gateway.settings import Settings, load
 from tests.support.crowds import crowd, leaving_crowd, outcomes
 from tests.support.engines import fresh_schema, postgres_url
@@ -135,12 +134,12 @@ def check_the_ledger_shows_both(settings: Settings, emulator: EmulatorServer) ->
     assert emulator.stats()["billed_calls"] == 2
     (paid,) = ledger_of(settings)
     assert (paid.cost_nanos, paid.estimated) == (CENT, 0)
-    later_ms = now_ms() + longest_flight_ms(settings) + HEARTBEAT_EXPIRY_MS
+    later_ms = now_ms() + settings.upstream.longest_flight_ms + HEARTBEAT_EXPIRY_MS
 
     async def resolve(tx: Transaction) -> object:
         return await unresolved_reservations.settle_abandoned(
             tx,
-            Abandonment(later_ms, longest_flight_ms(settings), HEARTBEAT_EXPIRY_MS),
+            Abandonment(later_ms, settings.upstream.longest_flight_ms, HEARTBEAT_EXPIRY_MS),
         )
 
     in_state(settings, resolve)

@@ -36,10 +36,10 @@ class Heard:
         self.began_after: float | None = None
         self._started = time.monotonic()
 
-    def began(self) -> None:
+    def open(self) -> None:
         self.began_after = time.monotonic() - self._started
 
-    def take(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         self.events.append(event)
         self.seconds.append(time.monotonic() - self._started)
 

@@ -32,7 +32,6 @@ from gateway.queries.models.ledger import (
 )
 from gateway.queries.models.read_model import ReadModel
 from gateway.queries.models.usage import BorrowingView, UsageLineView, UsageView
-from gateway.runtime.durations import longest_flight_ms
 
 PAID_BY = "paid_by"
 MOST_KEYS = 1_000_000
@@ -110,7 +109,7 @@ async def unresolved(tx: Transaction, request: AdminRequest[PageQuery, Body]) ->
 
 
 def _abandonment(request: AdminRequest[Query, Body]) -> Abandonment:
-    return Abandonment(request.by.now_ms, longest_flight_ms(request.settings))
+    return Abandonment(request.by.now_ms, request.settings.upstream.longest_flight_ms)
 
 
 async def resolve(tx: Transaction, request: AdminRequest[Query, Body]) -> ReadModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gateway.model.edit import ModelFacts
@@ -45,8 +45,7 @@ def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Lis
 
 def _facts(name: str, item: Mapping[str, Any]) -> ModelFacts:
     edit = item.get("edit")
-    if not isinstance(edit, dict):
-        return ModelFacts(name, max_n=_count(item.get("max_n")))
+    edit = edit if isinstance(edit, dict) else {}
     supported = edit.get("supported")
     return ModelFacts(
         name,
@@ -62,13 +61,5 @@ def _count(value: object) -> int | None:
 
 def overridden(facts: ModelFacts, override: ModelFacts) -> ModelFacts:
     """Facts with every value that the settings give in place of the catalogue's."""
-    return ModelFacts(
-        facts.id,
-        _first(override.edit_supported, facts.edit_supported),
-        _first(override.max_reference_images, facts.max_reference_images),
-        _first(override.max_n, facts.max_n),
-    )
-
-
-def _first(ours: Any, theirs: Any) -> Any:
-    return theirs if ours is None else ours
+    given = {name: value for name, value in asdict(override).items() if value is not None}
+    return replace(facts, **given | {"id": facts.id})

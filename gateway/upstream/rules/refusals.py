@@ -14,6 +14,16 @@ _ACCOUNT = (
     "The upstream refused the gateway's own account{}. Nothing is wrong with your request; ask "
     "the operator of the gateway to check the upstream key and credit."
 )
+_MAY_BE_CHARGED = (
+    "It may have charged for this call, so it is not tried again by itself; to buy it again, send "
+    "the same edit with Cache-Control: no-cache."
+)
+_BREAKS = {
+    "timeout": "did not answer in time",
+    "too_large": "sent an answer larger than is taken here",
+    "garbage": "sent an answer that can't be read",
+    "failed": "broke the connection before its answer was complete",
+}
 
 
 def refusal_of_answer(
@@ -47,8 +57,7 @@ def refusal_of_answer(
         )
     return Refusal(
         "upstream_failed",
-        f"The upstream failed ({status}). It may have charged for this call, so it is not tried "
-        "again by itself; to buy it again, send the same edit with Cache-Control: no-cache.",
+        f"The upstream failed ({status}). {_MAY_BE_CHARGED}",
         status_override=502,
         source="upstream",
     )
@@ -56,18 +65,9 @@ def refusal_of_answer(
 
 def refusal_of_break(why: str) -> Refusal:
     """Of a call that left but brought no complete answer."""
-    if why == "timeout":
-        what, code = "did not answer in time", "upstream_timeout"
-    elif why == "too_large":
-        what, code = "sent an answer larger than is taken here", "upstream_failed"
-    elif why == "garbage":
-        what, code = "sent an answer that can't be read", "upstream_failed"
-    else:
-        what, code = "broke the connection before its answer was complete", "upstream_failed"
     return Refusal(
-        code,
-        f"The upstream {what}. It may have charged for this call, so it is not tried again by "
-        "itself; to buy it again, send the same edit with Cache-Control: no-cache.",
+        "upstream_timeout" if why == "timeout" else "upstream_failed",
+        f"The upstream {_BREAKS[why]}. {_MAY_BE_CHARGED}",
         source="upstream",
     )
 
@@ -78,9 +78,7 @@ def refusal_of_error_event(data: bytes) -> Refusal:
     said = f" ({error.message[:_MOST_TOLD_CHARS].strip(' .')})" if error else ""
     return Refusal(
         "upstream_failed",
-        f"The upstream ended its stream with an error{said}. It may have charged for this call, "
-        "so it is not tried again by itself; to buy it again, send the same edit with "
-        "Cache-Control: no-cache.",
+        f"The upstream ended its stream with an error{said}. {_MAY_BE_CHARGED}",
         source="upstream",
     )
 

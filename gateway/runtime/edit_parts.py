@@ -1,0 +1,173 @@
+"""The parts on the way of a request: the pipeline, its record, and the status afterwards."""
+
+from __future__ import annotations
+
+from gateway.accounts.authenticator import Authenticator
+from gateway.accounts.rate_limiter import RateLimiter
+from gateway.accounts.tables import rate_leases
+from gateway.coalescing.rules.failure_memory import MemoryTimes
+from gateway.edits.call_budget import CallBudget
+from gateway.edits.coalescer import Coalescer
+from gateway.edits.flight_facts import log_facts
+from gateway.edits.follow_other_process import Follower
+from gateway.edits.forward import Forwarder
+from gateway.edits.pipeline import FingerprintScope, Pipeline
+from gateway.edits.purchase import Buyer
+from gateway.edits.result_cache import ResultCache
+from gateway.ledger.budget_service import BudgetService
+from gateway.pricing.rules.quote import PriceCeilings
+from gateway.queries.request_status import RequestStatus
+from gateway.runtime.context import Context
+from gateway.runtime.parts import CacheParts, CoalescingParts, UpstreamParts
+from gateway.settings import Settings
+from gateway.telemetry.usage_recorder import UsageRecorder
+from gateway.uploads.rules.upload_limits import UploadLimits
+from gateway.uploads.spool import SpoolMemory
+from gateway.uploads.uploaded_file import digest
+from gateway.upstream.client import UpstreamClient
+
+
+class EditParts:
+    """The way of a request, its record, and its status afterwards."""
+
+    def __init__(
+        self,
+        context: Context,
+        authenticator: Authenticator,
+        upstream: UpstreamParts,
+        cache: CacheParts,
+        coalescing: CoalescingParts,
+        budgets: BudgetService,
+    ) -> None:
+        settings = context.settings
+        result_cache = ResultCache(
+            results=cache.results,
+            invalidation=cache.invalidation,
+            digest=digest,
+            now_ms=context.clock,
+            ttl_seconds=settings.cache.ttl,
+        )
+        buyer = _buyer(context, upstream, cache, result_cache, coalescing, budgets)
+        coalescer = _coalescer(context, coalescing, buyer)
+        self.pipeline = _pipeline(context, authenticator, upstream, result_cache, coalescer)
+        self.recorder = UsageRecorder(
+            database=context.database,
+            metrics=context.metrics,
+            log=context.log,
+            zone=settings.zone,
+            now_ms=context.clock,
+        )
+        self.request_status = RequestStatus(
+            database=context.database,
+            recorder=self.recorder,
+            coalescer=coalescer,
+            results=cache.results,
+            owner_id=context.owner.id,
+            now_ms=context.clock,
+            silent_seconds=settings.state.lease_seconds,
+        )
+
+
+def _buyer(
+    context: Context,
+    upstream: UpstreamParts,
+    cache: CacheParts,
+    result_cache: ResultCache,
+    coalescing: CoalescingParts,
+    budgets: BudgetService,
+) -> Buyer:
+    settings, metrics, log = context.settings, context.metrics, context.log
+    return Buyer(
+        cache=result_cache,
+        limiter=upstream.limiter,
+        budget=CallBudget(budgets=budgets, prices=_prices(settings), metrics=metrics, log=log),
+        leases=coalescing.leases,
+        follower=Follower(
+            lease_watcher=coalescing.lease_watcher,
+            results=cache.results,
+            log=log,
+            now_ms=context.clock,
+        ),
+        forwarder=_forwarder(context, upstream.client),
+        memory=MemoryTimes(
+            settings.cache.failure_memory_seconds, settings.cache.refusal_memory_seconds
+        ),
+        metrics=metrics,
+        log=log,
+        now_ms=context.clock,
+        spans=context.spans,
+    )
+
+
+def _prices(settings: Settings) -> PriceCeilings:
+    ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}
+    return PriceCeilings(
+        settings.upstream.price_ceiling_usd,
+        {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
+    )
+
+
+def _forwarder(context: Context, client: UpstreamClient) -> Forwarder:
+    upstream = context.settings.upstream
+    return Forwarder(
+        upstream=client,
+        upstream_name=upstream.name,
+        timeout_seconds=upstream.timeout_seconds,
+        max_attempts=upstream.max_attempts,
+        uncharged_statuses=upstream.uncharged_statuses,
+        cost_path=upstream.cost_path,
+        implausible_cost_nanos=upstream.implausible_cost_usd,
+        metrics=context.metrics,
+        log=context.log,
+        spans=context.spans,
+    )
+
+
+def _coalescer(context: Context, coalescing: CoalescingParts, buyer: Buyer) -> Coalescer:
+    return Coalescer(
+        flights=coalescing.flights,
+        buy=buyer.buy,
+        client_wait_seconds=context.settings.server.client_wait_seconds,
+        now_ms=context.clock,
+        spans=context.spans,
+        on_unattended=lambda request, result: context.log.info(
+            "a flight ended after its client had left", **log_facts(request, result)
+        ),
+    )
+
+
+def _pipeline(
+    context: Context,
+    authenticator: Authenticator,
+    upstream: UpstreamParts,
+    result_cache: ResultCache,
+    coalescer: Coalescer,
+) -> Pipeline:
+    settings, limits, server = context.settings, context.settings.limits, context.settings.server
+
+    async def lease(account: str, minute: int, want: int, limit: int) -> tuple[int, int]:
+        taken = await context.database.write(
+            lambda tx: rate_leases.lease(tx, account, minute, want, limit)
+        )
+        return taken.granted, taken.leased
+
+    return Pipeline(
+        authenticator=authenticator,
+        rates=RateLimiter(lease=lease),
+        catalogue=upstream.catalogue,
+        cache=result_cache,
+        coalescer=coalescer,
+        limits=UploadLimits(
+            max_body_bytes=limits.max_body_bytes,
+            max_image_bytes=limits.max_image_bytes,
+            max_pixels=limits.max_image_pixels,
+        ),
+        spool_memory=SpoolMemory(server.spool_bytes),
+        spool_folder=server.spool_folder or None,
+        scope=FingerprintScope(
+            settings.cache.scope, settings.upstream.name, settings.cache.generations
+        ),
+        digest=digest,
+        heartbeat_seconds=server.stream_heartbeat_seconds,
+        now_ms=context.clock,
+    )

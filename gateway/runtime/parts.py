@@ -1,0 +1,128 @@
+"""The parts of a gateway that edits are made with, grouped by subject.
+
+Each group builds itself from the settings. Nothing is started here.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gateway.alerts import BudgetMonitor, WebhookDelivery
+from gateway.alerts.webhook import Webhook
+from gateway.cache.invalidation import Invalidation
+from gateway.coalescing.lease_transaction import Leases
+from gateway.coalescing.lease_watcher import LeaseWatcher
+from gateway.coalescing.single_flight import SingleFlight
+from gateway.edits.flight_result import FlightResult
+from gateway.ledger.budget_service import BudgetService
+from gateway.model.edit import ModelFacts
+from gateway.runtime.context import Context
+from gateway.runtime.engines import open_results, open_upstream
+from gateway.runtime.stored_catalogue import StoredCatalogue
+from gateway.settings import Settings
+from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.model_catalogue import Catalogue
+from gateway.upstream.rules.circuit_breaker import CircuitBreaker
+from gateway.upstream.rules.fair_queue import FairQueue
+
+
+class UpstreamParts:
+    """The upstream's client, and what is known of the upstream."""
+
+    def __init__(self, context: Context) -> None:
+        settings, metrics, log = context.settings.upstream, context.metrics, context.log
+        self.client = client = open_upstream(context.settings)
+        self.limiter = UpstreamLimiter(
+            queue=FairQueue(settings.max_connections, settings.max_waiting),
+            queue_seconds=settings.queue_seconds,
+            circuit=CircuitBreaker(settings.circuit_failures, settings.circuit_seconds),
+            backoff_seconds=lambda: client.backoff_seconds,
+            metrics=metrics,
+            log=log,
+        )
+        self.stored_catalogue = StoredCatalogue(context.database, context.clock, settings.name)
+        self.catalogue = Catalogue(
+            fetch=client.models,
+            keep=self.stored_catalogue.save,
+            overrides=_model_overrides(context.settings),
+            clock=time.monotonic,
+            on_failure=lambda text: log.warning("catalogue", detail=text),
+            on_models=metrics.learn_models,
+        )
+
+
+def _model_overrides(settings: Settings) -> dict[str, ModelFacts]:
+    facts = {
+        name: ModelFacts(name, model.edit_supported, model.max_reference_images, model.max_n)
+        for name, model in settings.models.items()
+    }
+    return {name: override for name, override in facts.items() if override != ModelFacts(name)}
+
+
+class CacheParts:
+    """The result store, and its invalidation between processes."""
+
+    def __init__(self, context: Context) -> None:
+        self.results = open_results(context.settings)
+        self.invalidation = Invalidation(
+            database=context.database,
+            results=self.results,
+            now_ms=context.clock,
+            interval_seconds=context.settings.state.refresh_seconds,
+            on_failure=context.on_failure,
+        )
+
+
+class CoalescingParts:
+    """Flights of this process, and leases between processes."""
+
+    def __init__(self, context: Context) -> None:
+        settings = context.settings
+        self.flights = SingleFlight[FlightResult]()
+        self.leases = Leases(
+            database=context.database,
+            owner_id=context.owner.id,
+            now_ms=context.clock,
+            max_age_ms=settings.upstream.longest_flight_ms,
+            storing_ms=int(1000 * (2 * settings.cache.timeout_seconds + 1)),
+            on_failure=context.on_failure,
+        )
+        self.lease_watcher = LeaseWatcher(
+            database=context.database,
+            now_ms=context.clock,
+            silent_seconds=settings.state.lease_seconds,
+        )
+
+
+class BudgetParts:
+    """Reservations and settlements, and alerts at the thresholds of budgets."""
+
+    def __init__(self, context: Context) -> None:
+        warnings, zone = context.settings.warnings, context.settings.zone
+        delivery = WebhookDelivery(
+            database=context.database,
+            webhook=Webhook(secret=warnings.secret.get_secret_value(), proxy=warnings.proxy),
+            webhook_url=warnings.webhook_url.get_secret_value(),
+            metrics=context.metrics,
+            log=context.log,
+            now_ms=context.clock,
+            on_failure=context.on_failure,
+        )
+        self.monitor = BudgetMonitor(
+            database=context.database,
+            delivery=delivery,
+            percents=warnings.percents,
+            zone=zone,
+            metrics=context.metrics,
+            log=context.log,
+            now_ms=context.clock,
+            on_failure=context.on_failure,
+        )
+        self.service = BudgetService(
+            database=context.database,
+            owner_id=context.owner.id,
+            zone=zone,
+            now_ms=context.clock,
+            on_failure=context.on_failure,
+            on_used_up=self.monitor.refused,
+        )
