@@ -36,12 +36,9 @@ class LeaseTransaction:
     doubt. A lease without a known ending is removed.
     """
 
+    process: Leases
     coalescing_key: CoalescingKey
     request_id: str
-    owner_id: str
-    now_ms: Callable[[], int]
-    max_age_ms: int
-    storing_ms: int
     ignored_ids: set[str] = field(default_factory=set)
     """Ids of flights that were waited for in vain."""
     _succeeded: bool = False
@@ -62,12 +59,13 @@ class LeaseTransaction:
 
     async def hold(self, tx: Transaction, reservation_id: str) -> None:
         """Take the lease, before money is held. Raises Blocked."""
-        key, now_ms = self.coalescing_key, self.now_ms()
-        lease = self._lease(key.lease_key, reservation_id, now_ms, now_ms + self.max_age_ms)
+        key, now_ms, owner_id = self.coalescing_key, self.process.now_ms(), self.process.owner_id
+        until_ms = now_ms + self.process.max_age_ms
+        lease = self._lease(key.lease_key, reservation_id, now_ms, until_ms)
         while not (key.shared and await leases.claim(tx, lease, key.fresh_key)):
             found = await leases.read(tx, key.watched_keys)
             if blocking := blocking_lease(
-                key, found, owner_id=self.owner_id, ignored_ids=self.ignored_ids, now_ms=now_ms
+                key, found, owner_id=owner_id, ignored_ids=self.ignored_ids, now_ms=now_ms
             ):
                 raise Blocked(*blocking)
             if not key.shared:
@@ -79,8 +77,8 @@ class LeaseTransaction:
 
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """End the lease, before its money is moved."""
-        key, now_ms = self.coalescing_key, self.now_ms()
-        until_ms = now_ms + (self._remembered_ms if self._failure else self.storing_ms)
+        key, now_ms = self.coalescing_key, self.process.now_ms()
+        until_ms = now_ms + (self._remembered_ms if self._failure else self.process.storing_ms)
         ended = self._lease(key.lease_key, reservation_id, now_ms, until_ms, ended=True)
         if key.shared and (self._succeeded or self._failure):
             await leases.end(tx, ended)
@@ -98,7 +96,7 @@ class LeaseTransaction:
         return Lease(
             key=key,
             id=reservation_id,
-            owner_id=self.owner_id,
+            owner_id=self.process.owner_id,
             request_id=self.request_id,
             started_ms=now_ms,
             until_ms=until_ms,
@@ -124,14 +122,7 @@ class Leases:
 
     def of(self, coalescing_key: CoalescingKey, request_id: str) -> LeaseTransaction:
         """The lease of a flight that will reserve money."""
-        return LeaseTransaction(
-            coalescing_key=coalescing_key,
-            request_id=request_id,
-            owner_id=self.owner_id,
-            now_ms=self.now_ms,
-            max_age_ms=self.max_age_ms,
-            storing_ms=self.storing_ms,
-        )
+        return LeaseTransaction(self, coalescing_key, request_id)
 
     async def release(self, lease: LeaseTransaction, reservation_id: str) -> None:
         """Nothing will be stored: followers in other processes stop waiting."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gateway.coalescing.broadcast import Broadcast
@@ -25,7 +25,7 @@ class Flight(Generic[Result]):
     task: asyncio.Task[Result]
     broadcast: Broadcast
     span: Span = NO_SPAN
-    followers: int = field(default=0)
+    followers: int = 0
 
 
 class SingleFlight(Generic[Result]):

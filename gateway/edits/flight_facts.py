@@ -5,13 +5,14 @@ from __future__ import annotations
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Bought, Failed, FlightResult
 from gateway.model.money import NANOS, usd
+from gateway.model.reservation import Settled
 from gateway.telemetry.request_record import stages_ms
 from gateway.telemetry.spans import SpanAttributes
 
 
 def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
     """For a flight whose client has left, and whose request therefore has no log line."""
-    settled = result.settled if isinstance(result, Bought | Failed) else None
+    settled = settled_of(result)
     return {
         "code": result.refusal.code if isinstance(result, Failed) else None,
         "stored": is_stored(result),
@@ -27,7 +28,7 @@ def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
 
 
 def span_facts(request: EditRequest, result: FlightResult) -> SpanAttributes:
-    settled = result.settled if isinstance(result, Bought | Failed) else None
+    settled = settled_of(result)
     return {
         "gateway.request_id": request.request_id,
         "gateway.fingerprint": request.fingerprint.key,
@@ -38,22 +39,19 @@ def span_facts(request: EditRequest, result: FlightResult) -> SpanAttributes:
     }
 
 
+def settled_of(result: FlightResult) -> Settled | None:
+    """What the flight's upstream call cost; None if nothing was charged."""
+    return result.settled if isinstance(result, Bought | Failed) else None
+
+
 def is_stored(result: FlightResult) -> bool:
-    match result:
-        case Failed():
-            return False
-        case Bought():
-            return not result.not_stored_because
-        case _:
-            return True
+    if isinstance(result, Bought):
+        return not result.not_stored_because
+    return not isinstance(result, Failed)
 
 
 def upstream_request_id(result: FlightResult) -> str:
     """The id of the upstream call that the flight made; empty if it made none."""
-    match result:
-        case Bought():
-            return result.shared.entry.upstream_request_id
-        case Failed():
-            return result.upstream_request_id
-        case _:
-            return ""
+    if isinstance(result, Bought):
+        return result.shared.entry.upstream_request_id
+    return result.upstream_request_id if isinstance(result, Failed) else ""

@@ -8,7 +8,7 @@ from gateway.cache.result_store import Stored
 from gateway.cache.rules.fingerprint import GENERATIONS_OFF
 from gateway.edits.coalescer import JoinResult
 from gateway.edits.edit_request import EditRequest
-from gateway.edits.flight_facts import upstream_request_id
+from gateway.edits.flight_facts import settled_of, upstream_request_id
 from gateway.edits.flight_result import Bought, Failed, FailureScope, Followed, Found
 from gateway.edits.request_reply import Reply
 from gateway.model.outcome import Outcome
@@ -107,7 +107,7 @@ def _record_flight(joined: JoinResult, request: EditRequest, record: RequestReco
     record.stages.pop("join", None)
     record.stages.update(request.flight_stages)
     record.upstream_request_id = upstream_request_id(joined.result)
-    if isinstance(joined.result, Bought | Failed) and (settled := joined.result.settled):
+    if settled := settled_of(joined.result):
         record.cost_nanos = settled.cost_nanos
         record.estimated = settled.estimated
         record.remaining_nanos = settled.remaining_nanos

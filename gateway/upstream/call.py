@@ -44,7 +44,6 @@ class Answer:
     """The value of `Retry-After`; None without one."""
     credential: str
     """A hint of the upstream key, never the key."""
-    upstream_ms: float = 0.0
     last: Event | None = None
     """The last event of a stream; `body` is its data."""
     went_wrong: bool = False

@@ -6,8 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 
 import aiohttp
@@ -53,22 +52,22 @@ class UpstreamClient:
         self._rotation = KeyRotation(len(self._keys))
         self._timeout_seconds = timeout_seconds
         self._read_timeout_seconds = read_timeout_seconds
-        self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self.base_url = base_url.rstrip("/")
-        self._keep_alive, self._idle_seconds = keep_alive, idle_seconds
-        self._proxy, self._tls = proxy or None, open_tls(ca_bundle)
+        self._proxy = proxy or None
+        self._open_session = partial(
+            open_session,
+            tls=open_tls(ca_bundle),
+            keep_alive=keep_alive,
+            idle_seconds=idle_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            read_timeout_seconds=read_timeout_seconds,
+        )
 
     @cached_property
     def _session(self) -> aiohttp.ClientSession:
         """Opened by the first call, since it belongs to a running event loop."""
-        return open_session(
-            tls=self._tls,
-            keep_alive=self._keep_alive,
-            idle_seconds=self._idle_seconds,
-            connect_timeout_seconds=self._connect_timeout_seconds,
-            read_timeout_seconds=self._read_timeout_seconds,
-        )
+        return self._open_session()
 
     async def close(self) -> None:
         """Break the calls in flight and refuse further ones."""
@@ -100,7 +99,6 @@ class UpstreamClient:
             "x-client-request-id": request_id,
             **context,
         }
-        started = _now()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._exchange(path, headers, payload, attempt, listener)
@@ -114,7 +112,7 @@ class UpstreamClient:
             why: Failure = "timeout" if isinstance(error, TimeoutError) else "failed"
             raise attempt.broken(why, f"{name} before the answer was complete") from error
         self._rotation.record_answer(key, answer.status, answer.retry_after_seconds, _now())
-        return replace(answer, upstream_ms=(_now() - started) * 1000)
+        return answer
 
     async def _exchange(
         self,

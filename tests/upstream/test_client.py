@@ -215,7 +215,7 @@ async def test_an_answer_that_keeps_coming_may_take_longer_than_one_silence(
 
 async def test_an_edit_of_150_seconds_is_waited_for(emulator: EmulatorServer) -> None:
     """In a hundredth of the time, by the gateway's own settings."""
-    ours = load(environment={}).upstream
+    ours, started = load(environment={}).upstream, time.monotonic()
     emulator.order({"latency_seconds": 1.5})
     answer = await edit(
         emulator,
@@ -224,7 +224,7 @@ async def test_an_edit_of_150_seconds_is_waited_for(emulator: EmulatorServer) ->
     )
 
     assert answer.status == 200
-    assert answer.upstream_ms >= 1500
+    assert time.monotonic() - started >= 1.5
     assert min(ours.timeout_seconds, ours.read_timeout_seconds) >= 2 * 150
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 
+
+@dataclass
 class CircuitBreaker:
     """Closed, every call may be made. `failures` in a row open the circuit; 0 disables it.
 
@@ -11,15 +14,14 @@ class CircuitBreaker:
     not delay the next one. `now` comes from any monotonic clock.
     """
 
-    def __init__(self, failures: int, open_seconds: float) -> None:
-        self._most_failures = failures
-        self._open_seconds = open_seconds
-        self._failures = 0
-        self._era = 0
-        self._next_probe: float | None = None
-        """When the next probe may be made; None while the circuit is closed."""
-        self.why = ""
-        """The code of the last failure, while the circuit is open."""
+    failures: int
+    open_seconds: float
+    why: str = field(init=False, default="")
+    """The code of the last failure, while the circuit is open."""
+    _failures: int = field(init=False, default=0)
+    _era: int = field(init=False, default=0)
+    _next_probe: float | None = field(init=False, default=None)
+    """When the next probe may be made; None while the circuit is closed."""
 
     @property
     def is_open(self) -> bool:
@@ -34,7 +36,7 @@ class CircuitBreaker:
         if self.wait_seconds(now) > 0:
             return None
         if self._next_probe is not None:
-            self._next_probe = now + self._open_seconds
+            self._next_probe = now + self.open_seconds
         return self._era
 
     def leave(self, ticket: int, now: float) -> None:
@@ -55,12 +57,12 @@ class CircuitBreaker:
 
     def failed(self, ticket: int, now: float, why: str) -> bool:
         """The upstream failed. Returns True if that opens the closed circuit."""
-        if ticket != self._era or not self._most_failures:
+        if ticket != self._era or not self.failures:
             return False
         self._failures += 1
-        if self._next_probe is None and self._failures < self._most_failures:
+        if self._next_probe is None and self._failures < self.failures:
             return False
         opens = self._next_probe is None
-        self._next_probe, self.why = now + self._open_seconds, why
+        self._next_probe, self.why = now + self.open_seconds, why
         self._era += opens
         return opens
