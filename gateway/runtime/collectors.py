@@ -103,7 +103,7 @@ class GaugeCollector:
         metrics.set_shared(families.CACHE_BYTES, {(): stats.bytes})
         metrics.set_shared(families.CACHE_MAX_BYTES, {(): self.context.settings.cache.max_bytes})
         oldest_ms, now_ms = stats.oldest_ms, self.context.clock()
-        ages = {} if oldest_ms is None else {(): max(0, now_ms - oldest_ms) / 1000}
+        ages: Gauges = {} if oldest_ms is None else {(): max(0, now_ms - oldest_ms) / 1000}
         metrics.set_shared(families.CACHE_AGE, ages)
 
     async def _update_disks(self) -> None:
