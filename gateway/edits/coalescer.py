@@ -28,8 +28,7 @@ Gone = Callable[[], Awaitable[None]]
 
 
 class Joinable(NamedTuple):
-    """What a repeated request would get from this process: a flight in progress, or the kept
-    result of one."""
+    """What a repeated request would join in this process."""
 
     in_flight: bool
     kept: bool
@@ -103,8 +102,6 @@ class Coalescer:
         if not task.cancelled():
             self.on_unattended(request, task.result())
 
-    # --- memory -----------------------------------------------------------------------
-
     def _recall(self, request: EditRequest, again: bool) -> FlightResult | None:
         """The result of the attempt before this retry, or the edit's remembered failure."""
         now_ms, key = self.now_ms(), request.coalescing_key
@@ -141,8 +138,6 @@ class Coalescer:
             case _:
                 size = len(result.stored.body)
         self.retries.keep(name, result, size, self.now_ms())
-
-    # --- flights ----------------------------------------------------------------------
 
     def _join_or_start(
         self, request: EditRequest, again: bool

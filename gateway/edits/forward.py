@@ -10,7 +10,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -22,6 +22,7 @@ from gateway.pricing.rules.prices import plausible
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.spans import Spans
+from gateway.uploads.spool import Spool
 from gateway.upstream.call import Answer, Broken, Payload, Unsent
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import Permit
@@ -31,7 +32,7 @@ from gateway.upstream.rules.retry_policy import RetryReason
 from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
 from gateway.wire.fields import is_streaming
-from gateway.wire.multipart_writer import EncodedBody, encode
+from gateway.wire.multipart_writer import SpoolRange, encode
 
 _READ_AT_ONCE_BYTES = 4 << 20
 """A larger answer is read in a thread; reading this much takes 0.2 ms, as long as a thread does."""
@@ -146,8 +147,9 @@ class Forwarder:
         if answer.status != 200:
             return self._refused(answer, settlement)
         try:
-            if answer.last:
-                answer = await asyncio.to_thread(_as_plain, answer, request.edit.model)
+            if answer.last and not answer.went_wrong:
+                body = await asyncio.to_thread(plain_body, answer.last, request.edit.model)
+                answer = replace(answer, body=body, last=None)
         except ValueError:
             return _unreadable(refusals.refusal_of_break("garbage"), settlement)
         parsed = await self._parse(answer.body)
@@ -199,33 +201,24 @@ def _failure_code(call: CallResult) -> str:
     return ""
 
 
-def _as_plain(answer: Answer, model: str) -> Answer:
-    """A stream's completed event as the plain answer that says the same. Raises ValueError."""
-    if answer.last is None or answer.went_wrong:
-        return answer
-    return replace(answer, body=plain_body(answer.last, model), last=None)
-
-
 def _body_of(request: EditRequest) -> tuple[str, Payload]:
     """The path and the body that go upstream: our own framing around what the client sent."""
     edit = request.edit
     path = f"/images/{edit.route}"
     if edit.document:
-        return path, Payload("application/json", len(edit.document), _whole(edit.document))
+        chunks = _chunks([edit.document], request.spool)
+        return path, Payload("application/json", len(edit.document), chunks)
     encoded = encode(edit, secrets.token_hex(16))
-    return path, Payload(encoded.content_type, encoded.content_length, _pieces(encoded, request))
+    chunks = _chunks(encoded.segments, request.spool)
+    return path, Payload(encoded.content_type, encoded.content_length, chunks)
 
 
-async def _whole(document: bytes) -> AsyncGenerator[bytes | memoryview, None]:
-    yield document
-
-
-async def _pieces(
-    encoded: EncodedBody, request: EditRequest
+async def _chunks(
+    segments: Iterable[bytes | SpoolRange], spool: Spool
 ) -> AsyncGenerator[bytes | memoryview, None]:
-    for segment in encoded.segments:
+    for segment in segments:
         if isinstance(segment, bytes):
             yield segment
             continue
-        async for chunk in request.spool.chunks(segment.offset, segment.size):
+        async for chunk in spool.chunks(segment.offset, segment.size):
             yield chunk

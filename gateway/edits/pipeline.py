@@ -91,8 +91,6 @@ class Pipeline:
             with record.stage("send"):
                 await incoming.answer(reply)
 
-    # --- authenticate -----------------------------------------------------------------
-
     def authenticate(self, incoming: Incoming, record: RequestRecord) -> Caller:
         """The caller whose key the request carries. Raises `invalid_api_key`."""
         with record.stage("authenticate"):
@@ -119,8 +117,6 @@ class Pipeline:
         await self.rates.admit(caller, self.now_ms())
         return caller
 
-    # --- admit ------------------------------------------------------------------------
-
     async def admit(self, caller: Caller, incoming: Incoming, record: RequestRecord) -> Admitted:
         """Checks everything that the head alone decides: directives, sizes, rates."""
         with record.stage("admit"):
@@ -138,8 +134,6 @@ class Pipeline:
             check_declared_size(headers.get("content-length", ""), self.limits.max_body_bytes)
             record.rate_status = await self.rates.admit(caller, self.now_ms())
         return Admitted(caller, directives, content_type)
-
-    # --- read -------------------------------------------------------------------------
 
     async def read(
         self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
@@ -175,8 +169,6 @@ class Pipeline:
         record.references, record.reference_cap = len(edit.references), cap.count if cap else None
         return edit
 
-    # --- fingerprint ------------------------------------------------------------------
-
     def fingerprint(self, edit: Edit, admitted: Admitted, record: RequestRecord) -> Fingerprint:
         """The edit's fingerprint among the callers that may share its result."""
         scope = self.scope
@@ -192,8 +184,6 @@ class Pipeline:
         record.fingerprint, record.extra_digest = fingerprint.key, fingerprint.extra_digest
         record.uncacheable = fingerprint.uncacheable or ""
         return fingerprint
-
-    # --- look up ----------------------------------------------------------------------
 
     async def look_up(self, request: EditRequest, record: RequestRecord) -> JoinResult | None:
         """The stored result, if it may be served. Raises `not_cached`."""
@@ -211,8 +201,6 @@ class Pipeline:
                 "forbids buying it. Leave out only-if-cached to buy it.",
             )
         return None
-
-    # --- join -------------------------------------------------------------------------
 
     async def join(
         self, request: EditRequest, incoming: Incoming, record: RequestRecord
@@ -236,8 +224,6 @@ class Pipeline:
             heartbeat_seconds=self.heartbeat_seconds,
             partials_left=partial_images_asked(request.edit),
         )
-
-    # --- respond ----------------------------------------------------------------------
 
     async def respond(
         self, joined: JoinResult, request: EditRequest, record: RequestRecord

@@ -46,7 +46,7 @@ async def _prepare(parts: Container) -> None:
 
 async def _load_catalogue(upstream: UpstreamParts) -> None:
     """Load the stored copy of the catalogue, or wait a moment for the upstream's."""
-    if body := await upstream.stored_catalogue.load():
+    if body := await upstream.stored_catalogue():
         upstream.catalogue.load(body)
         return
     with contextlib.suppress(TimeoutError):

@@ -13,12 +13,12 @@ from gateway.cache.invalidation import Invalidation
 from gateway.coalescing.lease_transaction import Leases
 from gateway.coalescing.lease_watcher import LeaseWatcher
 from gateway.coalescing.single_flight import SingleFlight
+from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
 from gateway.runtime.context import Context
 from gateway.runtime.engines import open_results, open_upstream
-from gateway.runtime.stored_catalogue import StoredCatalogue
 from gateway.settings import Settings
 from gateway.upstream.limiter import UpstreamLimiter
 from gateway.upstream.model_catalogue import Catalogue
@@ -31,6 +31,7 @@ class UpstreamParts:
 
     def __init__(self, context: Context) -> None:
         settings, metrics, log = context.settings.upstream, context.metrics, context.log
+        self._context, self._document = context, f"catalogue:{settings.name}"
         self.client = client = open_upstream(context.settings)
         self.limiter = UpstreamLimiter(
             queue=FairQueue(settings.max_connections, settings.max_waiting),
@@ -40,14 +41,26 @@ class UpstreamParts:
             metrics=metrics,
             log=log,
         )
-        self.stored_catalogue = StoredCatalogue(context.database, context.clock, settings.name)
         self.catalogue = Catalogue(
             fetch=client.models,
-            keep=self.stored_catalogue.save,
+            keep=self._store_catalogue,
             overrides=_model_overrides(context.settings),
             clock=time.monotonic,
             on_failure=lambda text: log.warning("catalogue", detail=text),
             on_models=metrics.learn_models,
+        )
+
+    async def stored_catalogue(self) -> bytes | None:
+        """The last good catalogue, as the state has it. Raises StateUnavailable."""
+        found = await self._context.database.read(
+            lambda tx: documents.read_document(tx, self._document)
+        )
+        return found.body.encode() if found else None
+
+    async def _store_catalogue(self, body: bytes) -> None:
+        text, at_ms = body.decode("utf-8"), self._context.clock()
+        await self._context.database.write(
+            lambda tx: documents.save_document(tx, self._document, text, at_ms), urgent=False
         )
 
 

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from types import MappingProxyType
 
 import aiohttp
 
@@ -17,7 +16,6 @@ from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
 from gateway.upstream.request_body import RequestBody
 from gateway.upstream.rules.key_rotation import KeyRotation
 
-NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 CATALOGUE_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
 _HEADERS = {
     "user-agent": "image-edit-gateway",
@@ -73,8 +71,6 @@ class UpstreamClient:
         """Break the calls in flight and refuse further ones."""
         await self._session.close()
 
-    # --- calls ------------------------------------------------------------------------
-
     async def send(
         self,
         path: str,
@@ -82,7 +78,7 @@ class UpstreamClient:
         *,
         request_id: str,
         listener: Listener | None = None,
-        context: Mapping[str, str] = NO_CONTEXT,
+        context: Mapping[str, str] | None = None,
     ) -> Answer:
         """POST once. Raises Unsent, or Broken where no complete answer arrived.
 
@@ -97,7 +93,7 @@ class UpstreamClient:
             "authorization": f"Bearer {self._keys[key]}",
             "content-type": payload.content_type,
             "x-client-request-id": request_id,
-            **context,
+            **(context or {}),
         }
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -151,8 +147,6 @@ class UpstreamClient:
                 response.close()
             await body.stop()
 
-    # --- the catalogue ----------------------------------------------------------------
-
     async def models(self) -> bytes:
         """The body of `GET /models`, with any key that may read it. Raises CatalogueUnavailable."""
         while True:
@@ -191,8 +185,6 @@ class UpstreamClient:
         if status != 429:  # the rate of the catalogue says nothing of edits
             self._rotation.record_answer(key, status, None, _now())
         raise CatalogueUnavailable(f"GET /models answered {status}", status=status)
-
-    # --- keys -------------------------------------------------------------------------
 
     @property
     def backoff_seconds(self) -> float:

@@ -87,8 +87,6 @@ class UpstreamLimiter:
         if (rest := self.backoff_seconds()) > LONGEST_WAIT_SECONDS:
             raise refusals.refusal_while_resting(rest)
 
-    # --- slots ------------------------------------------------------------------------
-
     async def _acquire_slot(self, team: str) -> bool:
         """Wait for a slot. Returns True if there was a queue."""
         turn: Turn = asyncio.get_running_loop().create_future()
@@ -127,8 +125,6 @@ class UpstreamLimiter:
 
     def _show_queue(self) -> None:
         self.metrics.gauge(families.QUEUE_WAITING).set(self.queue.waiting)
-
-    # --- the circuit ------------------------------------------------------------------
 
     def _wait_seconds(self) -> float:
         return self.circuit.wait_seconds(time.monotonic())
