@@ -24,8 +24,8 @@ from gateway.api.openapi.document import document
 from gateway.api.response_headers import refusal_headers, reply_headers, stream_headers
 from gateway.database.clock import Clock
 from gateway.database.ids import new_id
+from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.purchase import INTERNAL
-from gateway.edits.request_reply import Incoming, Reply
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.queries.key_status import key_status

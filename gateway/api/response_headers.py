@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gateway.edits.request_reply import Reply
+from gateway.edits.edit_request import Reply
 from gateway.model.errors import Refusal, Retry
 from gateway.telemetry.request_record import RequestRecord
 from gateway.wire.response_headers import (

@@ -17,8 +17,14 @@ from gateway.coalescing.rules.retry_memory import Name, RetryMemory
 from gateway.coalescing.single_flight import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.edit_request import EditRequest
-from gateway.edits.flight_facts import is_stored, span_facts
-from gateway.edits.flight_result import Bought, Failed, FailureScope, FlightResult
+from gateway.edits.flight_result import (
+    Bought,
+    Failed,
+    FailureScope,
+    FlightResult,
+    is_stored,
+    span_facts,
+)
 from gateway.model.errors import Refusal
 from gateway.server.disconnect import ClientDisconnected
 from gateway.telemetry.spans import NO_SPANS, Span, Spans

@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from gateway.edits.call_result import Answered, CallFailed, CallResult
 from gateway.edits.edit_request import EditRequest
+from gateway.edits.flight_result import Answered, CallFailed, CallResult
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible

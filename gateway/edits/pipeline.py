@@ -19,9 +19,8 @@ from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.coalescer import Coalescer, JoinResult
 from gateway.edits.early_checks import EarlyChecks
-from gateway.edits.edit_request import EditRequest
+from gateway.edits.edit_request import Admitted, EditRequest, Incoming, Reply
 from gateway.edits.flight_result import Found
-from gateway.edits.request_reply import Admitted, Incoming, Reply
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache
 from gateway.model.caller import Caller, Level

@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
 from gateway.coalescing.rules.failure_memory import MemoryTimes, Remembered, failure_of
 from gateway.edits.call_budget import CallBudget, PaidCall
-from gateway.edits.call_result import Answered, CallFailed, CallResult
 from gateway.edits.edit_request import EditRequest
-from gateway.edits.flight_result import Bought, Failed, FailureScope, FlightResult, Followed, Found
+from gateway.edits.flight_result import (
+    Answered,
+    Bought,
+    CallFailed,
+    CallResult,
+    Failed,
+    FailureScope,
+    FlightResult,
+    Followed,
+    Found,
+)
 from gateway.edits.follow_other_process import Follower
 from gateway.edits.forward import Forwarder
 from gateway.edits.result_cache import ResultCache

@@ -7,10 +7,16 @@ from dataclasses import replace
 from gateway.cache.result_store import Stored
 from gateway.cache.rules.fingerprint import GENERATIONS_OFF
 from gateway.edits.coalescer import JoinResult
-from gateway.edits.edit_request import EditRequest
-from gateway.edits.flight_facts import settled_of, upstream_request_id
-from gateway.edits.flight_result import Bought, Failed, FailureScope, Followed, Found
-from gateway.edits.request_reply import Reply
+from gateway.edits.edit_request import EditRequest, Reply
+from gateway.edits.flight_result import (
+    Bought,
+    Failed,
+    FailureScope,
+    Followed,
+    Found,
+    settled_of,
+    upstream_request_id,
+)
 from gateway.model.outcome import Outcome
 from gateway.telemetry.request_record import RequestRecord
 from gateway.wire.response_headers import CacheStatus

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
-from gateway.edits.call_result import Answered
 from gateway.edits.edit_request import EditRequest
-from gateway.edits.flight_result import Bought
+from gateway.edits.flight_result import Answered, Bought
 from gateway.model.entry import Entry
 from gateway.model.reservation import Settled
 

@@ -8,7 +8,7 @@ from gateway.accounts.tables import rate_leases
 from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.edits.call_budget import CallBudget
 from gateway.edits.coalescer import Coalescer
-from gateway.edits.flight_facts import log_facts
+from gateway.edits.flight_result import log_facts
 from gateway.edits.follow_other_process import Follower
 from gateway.edits.forward import Forwarder
 from gateway.edits.pipeline import FingerprintScope, Pipeline

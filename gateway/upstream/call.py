@@ -4,7 +4,7 @@ Results have three forms, from the wire to the ledger:
 
 - `Answer`: the upstream's HTTP answer, complete and unread, whatever its status;
 - `ParsedAnswer` (`gateway.wire.answer`): the JSON of a 200, read for its cost and pictures;
-- `Answered | CallFailed` (`gateway.edits.call_result`): the outcome of a call with its retries,
+- `Answered | CallFailed` (`gateway.edits.flight_result`): the outcome of a call with its retries,
   which the money is settled by.
 """
 
