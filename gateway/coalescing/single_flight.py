@@ -41,8 +41,7 @@ class SingleFlight(Generic[Result]):
 
     def follow(self, keys: Iterable[str]) -> Flight[Result] | None:
         """Follow the first flight in progress of these keys, if there is one."""
-        flight = next((self._by_key[key] for key in keys if key in self._by_key), None)
-        if flight:
+        if flight := next((self._by_key[key] for key in keys if key in self._by_key), None):
             flight.followers += 1
         return flight
 

@@ -18,8 +18,8 @@ from gateway.coalescing.rules.failure_memory import refusal_of, remembered_of
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Failed, FailureScope, Followed
-from gateway.model.errors import Refusal
 from gateway.telemetry.log import EventLog
+from gateway.upstream.rules.refusals import refusal_while_closing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class Follower:
                 case LeaseEnd.FAILED:
                     return _failed(request, lease, FailureScope.SHARED)
                 case LeaseEnd.SHUTTING_DOWN:
-                    raise Refusal("shutting_down", _SHUTTING_DOWN, retry_after_seconds=2)
+                    raise refusal_while_closing()
                 case LeaseEnd.OWNER_LOST:
                     self._take_over(request, own, lease)
                     return None
@@ -94,12 +94,6 @@ class Follower:
             return True
         age = request.directives.max_age_seconds
         return not request.directives.no_cache and may_serve(stored.entry, self.now_ms(), age)
-
-
-_SHUTTING_DOWN = (
-    "The gateway is shutting down; nothing was charged for this request. Try again: another "
-    "process answers, or this one after its restart."
-)
 
 
 def _failed(request: EditRequest, lease: Lease, scope: FailureScope) -> Failed | None:

@@ -35,6 +35,7 @@ from gateway.uploads.rules.upload_limits import (
     check_declared_size,
 )
 from gateway.uploads.spool import Spool, SpoolMemory
+from gateway.uploads.uploaded_file import digest
 from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules import model_limits
 from gateway.wire import cache_directives
@@ -65,7 +66,6 @@ class Pipeline:
     spool_memory: SpoolMemory
     spool_folder: str | None
     scope: FingerprintScope
-    digest: Callable[[bytes], str]
     heartbeat_seconds: float
     now_ms: Callable[[], int]
     _throttle: GuessThrottle = field(init=False, default_factory=GuessThrottle)
@@ -177,7 +177,7 @@ class Pipeline:
                 scope=_account_id(admitted.caller, scope.level),
                 upstream=scope.upstream,
                 variant=admitted.directives.variant,
-                digest=self.digest,
+                digest=digest,
                 cache_generations=scope.generations,
             )
         record.fingerprint, record.extra_digest = fingerprint.key, fingerprint.extra_digest

@@ -14,6 +14,7 @@ from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Answered, Bought
 from gateway.model.entry import Entry
 from gateway.model.reservation import Settled
+from gateway.uploads.uploaded_file import digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +23,6 @@ class ResultCache:
 
     results: ResultStore
     invalidation: Invalidation
-    digest: Callable[[bytes], str]
     now_ms: Callable[[], int]
     ttl_seconds: float
 
@@ -60,7 +60,7 @@ class ResultCache:
             cost_nanos=settled.cost_nanos,
             created_ms=now_ms,
             expires_ms=now_ms + int(self.ttl_seconds * 1000),
-            body_digest=self.digest(body),
+            body_digest=digest(body),
             body_bytes=len(body),
             content_type="application/json",
             request_id=request.request_id,

@@ -23,7 +23,6 @@ from gateway.settings import Settings
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
-from gateway.uploads.uploaded_file import digest
 from gateway.upstream.client import UpstreamClient
 
 
@@ -43,7 +42,6 @@ class EditParts:
         result_cache = ResultCache(
             results=cache.results,
             invalidation=cache.invalidation,
-            digest=digest,
             now_ms=context.clock,
             ttl_seconds=settings.cache.ttl,
         )
@@ -167,7 +165,6 @@ def _pipeline(
         scope=FingerprintScope(
             settings.cache.scope, settings.upstream.name, settings.cache.generations
         ),
-        digest=digest,
         heartbeat_seconds=server.stream_heartbeat_seconds,
         now_ms=context.clock,
     )

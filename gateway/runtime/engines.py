@@ -11,7 +11,7 @@ from gateway.cache.disk import DiskStore
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Database
 from gateway.database.sqlite import SqliteDatabase
-from gateway.settings import CacheSettings, Settings, SettingsError, StateSettings
+from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.telemetry.spans import NO_SPANS, Spans
 from gateway.upstream.client import UpstreamClient
 
@@ -39,18 +39,15 @@ def open_results(settings: Settings) -> ResultStore:
             timeout_seconds=cache.timeout_seconds,
             memory_bytes=cache.memory_bytes,
         )
-        return _open_bucket(cache, cache.bucket_url, local) if cache.bucket_url else local
-    except ValueError as error:
-        raise SettingsError(f"[cache] url: {error}") from None
-
-
-def _open_bucket(cache: CacheSettings, url: str, local: ResultStore) -> ResultStore:
-    """A bucket with the local disk in front. Raises SettingsError, ValueError."""
-    try:
+        if not cache.bucket_url:
+            return local
         from gateway.cache.object_store import BucketStore
+
+        return BucketStore(cache.bucket_url, local, cache.timeout_seconds)
     except ImportError:
         raise _extra_missing("[cache] url: an object store needs", "objectstore") from None
-    return BucketStore(url, local, cache.timeout_seconds)
+    except ValueError as error:
+        raise SettingsError(f"[cache] url: {error}") from None
 
 
 def open_spans(settings: Settings) -> Spans:

@@ -44,8 +44,6 @@ class CoalescingKey:
             retry=directives.retry,
         )
 
-    # --- flights of this process ------------------------------------------------------
-
     def flight_key(self, key_id: str) -> str:
         """The name of the request's own flight. An unshared one is named after the caller too."""
         return self.lease_key if self.shared else f"{_UNSHARED}{key_id}:{self.key}"
@@ -58,8 +56,6 @@ class CoalescingKey:
         """
         own = [self.flight_key(key_id)] if self.shared or retry else []
         return [*own, self.fresh_key] if self.fresh_key else own
-
-    # --- leases of all processes ------------------------------------------------------
 
     @property
     def lease_key(self) -> str:
@@ -77,8 +73,6 @@ class CoalescingKey:
     def watched_keys(self) -> tuple[str, ...]:
         """The keys of the leases that may block it."""
         return tuple(filter(None, (self.lease_key or self.key, self.fresh_key)))
-
-    # --- failures ---------------------------------------------------------------------
 
     def shares_failure(self, code: str, extra_digest: str) -> bool:
         """Does a failure of a request with these extra fields hold for this one too?
