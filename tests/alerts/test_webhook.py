@@ -120,6 +120,7 @@ async def test_a_receiver_that_dribbles_is_cut_off_all_the_same(webhook: Webhook
 async def test_an_endless_answer_is_not_read(webhook: Webhook) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n"
     async with speaking(head, b"x" * 65536, 0.0) as url:
+        await post(webhook, url)  # the first use opens the client, which takes its time
         started = time.monotonic()
         await post(webhook, url)
         assert time.monotonic() - started < 0.9
