@@ -90,14 +90,7 @@ def _too_many_in_flight(account: Account, limit: int) -> Refusal:
         "rate_limit_exceeded",
         f"This {account.level} already has {limit} requests in flight, its limit; wait for "
         "one to finish.",
-        facts={
-            "level": account.level,
-            "limit_name": "max_in_flight",
-            "limit": limit,
-            "spent": 0,
-            "held": limit,
-            "resets_at": None,
-        },
+        facts=_facts(account, "max_in_flight", limit, held=limit),
         retry_after_seconds=1,
     )
 
@@ -107,14 +100,18 @@ def _too_fast(account: Account, limit: int, resets_ms: int, reset_seconds: int) 
         "rate_limit_exceeded",
         f"This {account.level} has made {limit} requests in this minute, its limit; wait "
         f"{reset_seconds} seconds.",
-        facts={
-            "level": account.level,
-            "limit_name": "requests_per_minute",
-            "limit": limit,
-            "spent": limit,
-            "held": 0,
-            "resets_at": time_text(resets_ms),
-        },
+        facts=_facts(account, "requests_per_minute", limit, spent=limit, resets_ms=resets_ms),
         retry_after_seconds=reset_seconds,
         rate_status=RateStatus(limit, 0, reset_seconds),
     )
+
+
+def _facts(
+    account: Account, name: str, limit: int, *, spent: int = 0, held: int = 0,
+    resets_ms: int | None = None,
+) -> dict[str, object]:  # fmt: skip
+    resets_at = None if resets_ms is None else time_text(resets_ms)
+    return {
+        "level": account.level, "limit_name": name, "limit": limit,
+        "spent": spent, "held": held, "resets_at": resets_at,
+    }  # fmt: skip

@@ -11,15 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.rules.field_types import (
-    PERCENTS,
-    SWITCH,
-    TAGS,
-    TEXT,
-    TIME,
-    URL,
-    AccountField,
-)
+from gateway.accounts.rules.field_types import PERCENTS, SWITCH, TAGS, TEXT, TIME, URL, AccountField
 from gateway.accounts.rules.limits import LIMITS
 from gateway.model.caller import NO_TAGS, Level, Limits
 from gateway.model.suggestions import did_you_mean
@@ -43,54 +35,25 @@ class AccountSettings:
     warn_percents: tuple[int, ...] | None = None
 
 
+_TEAM: tuple[Level, ...] = ("team",)
+_KEY: tuple[Level, ...] = ("key",)
 _NOT_KEYS: tuple[Level, ...] = ("organisation", "team")
 OTHERS = (
+    AccountField("unlimited", "unlimited", SWITCH, "Allow the team to have no budget.", _TEAM),
+    AccountField("owner", "owner", TEXT, "Person responsible for the team.", _TEAM),
+    AccountField("cost_centre", "cost_centre", TEXT, "Cost centre for the team's spending.", _TEAM),
+    AccountField("tags", "tags", TAGS, "Tags for usage reports.", _KEY),
     AccountField(
-        name="unlimited",
-        column="unlimited",
-        type=SWITCH,
-        levels=("team",),
-        help="Allow the team to have no budget.",
+        "expires_at", "expires_ms", TIME, "Expiry of the key, such as 2027-01-31T18:00:00Z.", _KEY
     ),
     AccountField(
-        name="owner",
-        column="owner",
-        type=TEXT,
-        levels=("team",),
-        help="Person responsible for the team.",
+        "webhook_url", "webhook_url", URL, "URL that receives budget warnings.", _NOT_KEYS
     ),
     AccountField(
-        name="cost_centre",
-        column="cost_centre",
-        type=TEXT,
-        levels=("team",),
-        help="Cost centre for the team's spending.",
+        "warn_percents", "warn_percents", PERCENTS,
+        "Percentages of the budget that cause a warning, such as 50,80,100.", _NOT_KEYS,
     ),
-    AccountField(
-        name="tags", column="tags", type=TAGS, levels=("key",), help="Tags for usage reports."
-    ),
-    AccountField(
-        name="expires_at",
-        column="expires_ms",
-        type=TIME,
-        levels=("key",),
-        help="Expiry of the key, such as 2027-01-31T18:00:00Z.",
-    ),
-    AccountField(
-        name="webhook_url",
-        column="webhook_url",
-        type=URL,
-        levels=_NOT_KEYS,
-        help="URL that receives budget warnings.",
-    ),
-    AccountField(
-        name="warn_percents",
-        column="warn_percents",
-        type=PERCENTS,
-        levels=_NOT_KEYS,
-        help="Percentages of the budget that cause a warning, such as 50,80,100.",
-    ),
-)
+)  # fmt: skip
 FIELDS: tuple[AccountField, ...] = (*LIMITS, *OTHERS)
 _NOUNS: Mapping[Level, str] = {"organisation": "An organisation", "team": "A team", "key": "A key"}
 

@@ -81,6 +81,12 @@ def parse_text(name: str, value: object) -> str:
     return value
 
 
+def check_label(name: str, owner: str) -> None:
+    """Check the name of a key or a token. Raises BadValue."""
+    if not name.strip() or name != name.strip() or not is_text(name) or len(name) > 100:
+        raise BadValue(f"A {owner}'s name is one line of 1 to 100 characters.", "name")
+
+
 def _parse_names(name: str, value: object) -> frozenset[str] | None:
     if value is None:
         return None
@@ -157,14 +163,6 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _sorted_json(names: frozenset[str]) -> str:
-    return json.dumps(sorted(names))
-
-
-def _tags_json(tags: Mapping[str, str]) -> str:
-    return json.dumps(dict(tags), sort_keys=True)
-
-
 def _stored_tags(text: str) -> Mapping[str, str]:
     return NO_TAGS if text == "{}" else MappingProxyType(json.loads(text))
 
@@ -187,18 +185,21 @@ NAMES = FieldType(
     "names",
     _parse_names,
     as_json=sorted,
-    as_column=_sorted_json,
+    as_column=lambda names: json.dumps(sorted(names)),
     from_column=lambda text: frozenset(json.loads(text)),
 )
 FLAG = FieldType("flag", _parse_flag, as_column=int, from_column=bool)
 SWITCH = FieldType(
-    "switch",
-    lambda name, value: bool(_parse_flag(name, value)),
-    as_column=int,
-    from_column=bool,
+    "switch", lambda name, value: bool(_parse_flag(name, value)), as_column=int, from_column=bool
 )
 TEXT = FieldType("text", parse_text)
-TAGS = FieldType("tags", _parse_tags, as_json=dict, as_column=_tags_json, from_column=_stored_tags)
+TAGS = FieldType(
+    "tags",
+    _parse_tags,
+    as_json=dict,
+    as_column=lambda tags: json.dumps(dict(tags), sort_keys=True),
+    from_column=_stored_tags,
+)
 TIME = FieldType("time", parse_time, as_json=time_text)
 URL = FieldType("url", _parse_url)
 PERCENTS = FieldType(
@@ -210,7 +211,7 @@ PERCENTS = FieldType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AccountField:
     """One field of an account: a row of `LIMITS` or of `FIELDS`.
 

@@ -28,7 +28,7 @@ class Combine(StrEnum):
     ALL = "every level must allow it"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Limit(AccountField):
     """A limit. `key_may_exceed`: a team's own token may set it above the team's."""
 
@@ -38,66 +38,40 @@ class Limit(AccountField):
 
 
 BUDGET = Limit(
-    name="budget_usd",
-    column="budget_nanos",
-    type=MONEY,
-    unit="US dollars",
+    "budget_usd", "budget_nanos", MONEY, unit="US dollars",
     help="Maximum spending in one period, in dollars, such as 0.37.",
-)
+)  # fmt: skip
 LIMITS = (
     BUDGET,
     Limit(
-        name="budget_period",
-        column="budget_period",
-        type=PERIOD,
+        "budget_period", "budget_period", PERIOD, key_may_exceed=True,
         help=f"Period of the budget: {', '.join(PERIODS)} (default month).",
-        key_may_exceed=True,
     ),
     Limit(
-        name="paid_images_per_day",
-        column="paid_images_per_day",
-        type=COUNT,
-        unit="images per day",
+        "paid_images_per_day", "paid_images_per_day", COUNT, unit="images per day",
         help="Maximum number of images bought per day.",
     ),
     Limit(
-        name="requests_per_minute",
-        column="requests_per_minute",
-        type=COUNT,
-        unit="requests per minute",
+        "requests_per_minute", "requests_per_minute", COUNT, unit="requests per minute",
         help="Maximum number of requests per minute, including cache hits.",
     ),
     Limit(
-        name="max_in_flight",
-        column="max_in_flight",
-        type=COUNT,
-        unit="requests",
+        "max_in_flight", "max_in_flight", COUNT, unit="requests",
         help="Maximum number of requests in flight.",
     ),
     Limit(
-        name="max_reference_images",
-        column="max_reference_images",
-        type=COUNT,
-        unit="images",
-        combine=Combine.MINIMUM,
-        help="Maximum number of reference images per edit.",
+        "max_reference_images", "max_reference_images", COUNT, unit="images",
+        combine=Combine.MINIMUM, help="Maximum number of reference images per edit.",
     ),
     Limit(
-        name="models",
-        column="models",
-        type=NAMES,
-        unit="model names",
-        combine=Combine.INTERSECTION,
+        "models", "models", NAMES, unit="model names", combine=Combine.INTERSECTION,
         help="Allowed models, separated by commas.",
     ),
     Limit(
-        name="may_bypass_cache",
-        column="may_bypass_cache",
-        type=FLAG,
-        combine=Combine.ALL,
+        "may_bypass_cache", "may_bypass_cache", FLAG, combine=Combine.ALL,
         help="Allow the cache directives no-cache and no-store: true or false.",
     ),
-)
+)  # fmt: skip
 LIMITS_BY_NAME = MappingProxyType({limit.name: limit for limit in LIMITS})
 
 

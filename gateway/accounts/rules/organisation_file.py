@@ -73,15 +73,13 @@ class _Parser:
     def _team(self, place: str, value: object) -> DeclaredTeam:
         table = dict(self._table(place, value))
         keys = self._table(f"{place}.keys", table.pop("keys", {}))
+        settings = self._settings(place, table, "team")
         return DeclaredTeam(
-            self._settings(place, table, "team"),
-            {name: self._settings(f"{place}.keys.{name}", each, "key")
-             for name, each in keys.items()},
-        )  # fmt: skip
+            settings, {n: self._settings(f"{place}.keys.{n}", k, "key") for n, k in keys.items()}
+        )
 
     def _settings(self, place: str, value: object, level: Level) -> GivenSettings:
         table, known = self._table(place, value), fields_of(level)
-        known = fields_of(level)
         more = ("keys",) if level == "team" else ()
         for name in table:
             if name not in known:

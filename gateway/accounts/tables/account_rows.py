@@ -53,31 +53,18 @@ class AccountRecord:
 
 def record_of(row: Row) -> AccountRecord:
     """The record of a row of `COLUMNS`."""
-    return AccountRecord(
-        id=row["id"],
-        level=row["level"],
-        parent=row["parent"],
-        name=row["name"],
-        settings=_settings_of(row),
-        paused=bool(row["paused"]),
-        change=row["change"],
-        created_ms=row["created_ms"],
-        ended_ms=row["ended_ms"],
-    )
+    columns = {column: row[column] for column in _FIXED}
+    return AccountRecord(**columns, settings=_settings_of(row), paused=bool(row["paused"]))
 
 
 def values_of(record: AccountRecord) -> tuple[Value, ...]:
     """The values of `paused` and of every field, in the order of `COLUMNS`."""
-    values: list[Value] = [int(record.paused)]
-    for field in FIELDS:
-        value = value_in(record.settings, field)
-        values.append(None if value is None else field.type.as_column(value))
-    return tuple(values)
+    values = [(field.type, value_in(record.settings, field)) for field in FIELDS]
+    return int(record.paused), *(None if v is None else type_.as_column(v) for type_, v in values)
 
 
 def _settings_of(row: Row) -> AccountSettings:
-    values: dict[str, object] = {}
-    for field in FIELDS:
-        value = row[field.column]
-        values[field.column] = None if value is None else field.type.from_column(value)
-    return settings_from(values)
+    values = [(field, row[field.column]) for field in FIELDS]
+    return settings_from(
+        {f.column: None if value is None else f.type.from_column(value) for f, value in values}
+    )

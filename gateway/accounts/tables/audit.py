@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.accounts.rules.field_types import parse_text
-from gateway.database.database import Row, Transaction
+from gateway.database.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +91,10 @@ async def list_audit(
         "WHERE at_ms >= $1 AND id > $2 AND (subject = $3 OR $3 = '') ORDER BY id LIMIT $4",
         *(since_ms, after, subject or "", limit),
     )
-    return [_audit_row(row) for row in rows]
-
-
-def _audit_row(row: Row) -> AuditRow:
-    return AuditRow(
-        id=row["id"],
-        at_ms=row["at_ms"],
-        actor=row["actor"],
-        action=row["action"],
-        subject=row["subject"],
-        old=json.loads(row["old"]),
-        new=json.loads(row["new"]),
-        reason=row["reason"],
-    )
+    return [
+        AuditRow(**{**row, "old": json.loads(row["old"]), "new": json.loads(row["new"])})
+        for row in rows
+    ]
 
 
 def _document(facts: Mapping[str, object], names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from gateway.accounts.credentials import (
 )
 from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.field_types import is_text
+from gateway.accounts.rules.field_types import check_label, is_text
 from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import (
     Edit,
@@ -77,7 +77,7 @@ async def create_key(
 
     Raises NotFound and Ended for the team, AlreadyExists for the name or the secret, BadValue.
     """
-    _check_name(name)
+    check_label(name, "key")
     text = new_secret(KEY_PREFIX) if secret is None else check_secret(secret)
     await next_change(tx)
     owner = await team_in_use(tx, team)
@@ -86,9 +86,7 @@ async def create_key(
     if complete.expires_ms is not None and complete.expires_ms <= by.now_ms:
         raise BadValue("expires_at is in the past.", "expires_at")
     key_id = new_id("key_")
-    new = AccountRecord(
-        id=f"key:{key_id}", level="key", parent=owner.id, name=name, settings=complete
-    )
+    new = AccountRecord(f"key:{key_id}", "key", owner.id, name, complete)
     await _add_secret(tx, key_id, text, by.now_ms)
     made = await insert(tx, new, "key.create", by)
     return NewKey(KeyRecord(made, hint_of(text)), text)
@@ -126,11 +124,8 @@ async def rotate_key(tx: Transaction, reference: str, by: Author, *, grace_ms: i
     old = await _key_in_use(tx, reference)
     await team_in_use(tx, old.team)
     until_ms = by.now_ms + grace_ms
-    await tx.fetch(
-        "UPDATE secrets SET valid_until_ms = $2 WHERE key_id = $1 AND valid_until_ms IS NULL",
-        old.id,
-        until_ms,
-    )
+    sql = "UPDATE secrets SET valid_until_ms = $2 WHERE key_id = $1 AND valid_until_ms IS NULL"
+    await tx.fetch(sql, old.id, until_ms)
     text = new_secret(KEY_PREFIX)
     await _add_secret(tx, old.id, text, by.now_ms)
     account = await mark_changed(tx, old.account)
@@ -153,8 +148,10 @@ async def list_keys(
     after: str = "",
     limit: int = 1000,
 ) -> Sequence[KeyRecord]:
-    """Keys in the order of their ids, from above the account id `after`; revoked ones too
-    where asked for. Raises NotFound for a team that isn't there."""
+    """Keys by id, from above the account id `after`, with revoked ones on request.
+
+    Raises NotFound for an unknown team.
+    """
     parent = None if team is None else (await account_by_id(tx, f"team:{team}")).id
     found = await list_accounts(tx, "key", parent=parent, ended=revoked, after=after, limit=limit)
     return await _with_secrets(tx, found)
@@ -222,8 +219,3 @@ async def _add_secret(tx: Transaction, key_id: str, secret: str, now_ms: int) ->
     )
     if not added:
         raise AlreadyExists("That secret is or was another key's: choose another.", "secret")
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or name != name.strip() or not is_text(name) or len(name) > 100:
-        raise BadValue("A key's name is one line of 1 to 100 characters.", "name")

@@ -19,7 +19,7 @@ from gateway.accounts.tables.accounts import (
 )
 from gateway.accounts.tables.audit import Author, next_change
 from gateway.database.database import Transaction
-from gateway.model.caller import ORGANISATION, Limits
+from gateway.model.caller import ORGANISATION
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -31,14 +31,13 @@ async def create_team(
 
     Raises BadValue (also where nothing would bound its spending), AlreadyExists.
     """
-    _check_name(name)
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise BadValue("A team's name is 1 to 64 of A-Z a-z 0-9 . _ -", "name")
     await next_change(tx)
     await _check_free(tx, name)
     complete = complete_settings(settings, "team")
     await _check_bounded(tx, name, complete)
-    new = AccountRecord(
-        id=f"team:{name}", level="team", parent=ORGANISATION, name=name, settings=complete
-    )
+    new = AccountRecord(f"team:{name}", "team", ORGANISATION, name, complete)
     return await insert(tx, new, "team.create", by)
 
 
@@ -87,33 +86,22 @@ async def unlimited_teams(tx: Transaction) -> Sequence[str]:
     return [str(row["name"]) for row in rows]
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise BadValue("A team's name is 1 to 64 of A-Z a-z 0-9 . _ -", "name")
-
-
 async def _check_free(tx: Transaction, name: str) -> None:
     try:
         taken = await show_team(tx, name)
     except NotFound:
         return
-    if taken.ended_ms is not None:
-        raise AlreadyExists(
-            f"The team {name!r} is archived, and its name is not free: choose another.", "name"
-        )
-    raise AlreadyExists(f"The team {name!r} already exists: update it instead.", "name")
+    archived = "is archived, and its name is not free: choose another"
+    status = "already exists: update it instead" if taken.ended_ms is None else archived
+    raise AlreadyExists(f"The team {name!r} {status}.", "name")
 
 
 async def _check_bounded(tx: Transaction, name: str, settings: AccountSettings) -> None:
     if settings.unlimited or settings.limits.budget_nanos is not None:
         return
-    if (await _organisation_limits(tx)).budget_nanos is None:
+    if (await account_by_id(tx, ORGANISATION)).settings.limits.budget_nanos is None:
         raise BadValue(
             f"The team {name!r} has no budget, and neither has the organisation: set budget_usd, "
             "or unlimited.",
             "budget_usd",
         )
-
-
-async def _organisation_limits(tx: Transaction) -> Limits:
-    return (await account_by_id(tx, ORGANISATION)).settings.limits

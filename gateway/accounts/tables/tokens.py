@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.accounts.credentials import TOKEN_PREFIX, hash_secret, hint_of, new_id, new_secret
 from gateway.accounts.rules.errors import AlreadyExists, BadValue, NotFound
-from gateway.accounts.rules.field_types import is_text
+from gateway.accounts.rules.field_types import check_label, is_text
 from gateway.accounts.tables.accounts import team_in_use
 from gateway.accounts.tables.audit import Author, append, next_change
-from gateway.database.database import Row, Transaction
+from gateway.database.database import Transaction
 
-ADMIN = "admin"
-FINANCE = "finance"
+ADMIN, FINANCE = "admin", "finance"
+_COLUMNS = "id, name, role, hint, created_ms, revoked_ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,7 @@ class NewToken:
 
 async def create_token(tx: Transaction, name: str, role: str, by: Author) -> NewToken:
     """A new admin token. Raises BadValue, AlreadyExists, NotFound and Ended for its team."""
-    if not name.strip() or name != name.strip() or not is_text(name) or len(name) > 100:
-        raise BadValue("A token's name is one line of 1 to 100 characters.", "name")
+    check_label(name, "token")
     await next_change(tx)
     await _check_role(tx, role)
     secret = new_secret(TOKEN_PREFIX)
@@ -69,24 +68,20 @@ async def revoke_token(tx: Transaction, reference: str, by: Author) -> TokenReco
     found = await _token(tx, reference)
     if found.revoked_ms is not None:
         return found
-    rows = await tx.fetch(
-        "UPDATE tokens SET revoked_ms = $2 WHERE id = $1 "
-        "RETURNING id, name, role, hint, created_ms, revoked_ms",
-        *(found.id, by.now_ms),
-    )
-    subject = f"token:{found.id}"
-    await append(tx, by, "token.revoke", subject, {"ended": False}, {"ended": True})
-    return _token_of(rows[0])
+    await tx.fetch("UPDATE tokens SET revoked_ms = $2 WHERE id = $1", found.id, by.now_ms)
+    ended = {"ended": True}
+    await append(tx, by, "token.revoke", f"token:{found.id}", {"ended": False}, ended)
+    return replace(found, revoked_ms=by.now_ms)
 
 
 async def list_tokens(tx: Transaction, *, revoked: bool = False) -> Sequence[TokenRecord]:
     """Tokens by name; revoked ones too where asked for."""
     rows = await tx.fetch(
-        "SELECT id, name, role, hint, created_ms, revoked_ms FROM tokens "
+        f"SELECT {_COLUMNS} FROM tokens "
         "WHERE revoked_ms IS NULL OR $1 = 'revoked' ORDER BY name, created_ms, id",
         "revoked" if revoked else "",
     )
-    return [_token_of(row) for row in rows]
+    return [TokenRecord(**row) for row in rows]
 
 
 async def find_token(tx: Transaction, secret_hash: str) -> TokenRecord | None:
@@ -95,23 +90,22 @@ async def find_token(tx: Transaction, secret_hash: str) -> TokenRecord | None:
     A token of an archived team is not valid.
     """
     rows = await tx.fetch(
-        "SELECT t.id, t.name, t.role, t.hint, t.created_ms, t.revoked_ms FROM tokens t "
-        "LEFT JOIN accounts a ON a.id = t.role "
-        "WHERE t.hash = $1 AND t.revoked_ms IS NULL AND a.ended_ms IS NULL",
+        f"SELECT {_COLUMNS} FROM tokens WHERE hash = $1 AND revoked_ms IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM accounts a WHERE a.id = tokens.role AND a.ended_ms IS NOT NULL)",
         secret_hash,
     )
-    return _token_of(rows[0]) if rows else None
+    return TokenRecord(**rows[0]) if rows else None
 
 
 async def _token(tx: Transaction, reference: str) -> TokenRecord:
     if is_text(reference):
         rows = await tx.fetch(
-            "SELECT id, name, role, hint, created_ms, revoked_ms FROM tokens "
+            f"SELECT {_COLUMNS} FROM tokens "
             "WHERE id = $1 OR name = $1 ORDER BY revoked_ms IS NOT NULL, created_ms DESC LIMIT 1",
             reference,
         )
         if rows:
-            return _token_of(rows[0])
+            return TokenRecord(**rows[0])
     raise NotFound(f"There is no token {reference!r}.", "token")
 
 
@@ -120,14 +114,3 @@ async def _check_role(tx: Transaction, role: str) -> None:
         await team_in_use(tx, role.removeprefix("team:"))
     elif role not in (ADMIN, FINANCE):
         raise BadValue("A role is admin, finance or team:NAME.", "role")
-
-
-def _token_of(row: Row) -> TokenRecord:
-    return TokenRecord(
-        id=row["id"],
-        name=row["name"],
-        role=row["role"],
-        hint=row["hint"],
-        created_ms=row["created_ms"],
-        revoked_ms=row["revoked_ms"],
-    )
