@@ -17,7 +17,7 @@ from gateway.accounts.tables import apply as applying
 from gateway.accounts.tables.apply import Applied, DryRun, Step
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import NewKey
-from gateway.cli.options import json_option, reason_option, settings_option, yes_option
+from gateway.cli.options import change_options, yes_option
 from gateway.cli.output import change_text, confirm, print_json, value_text
 from gateway.cli.state_access import change_state
 from gateway.database.clock import now_ms
@@ -36,9 +36,7 @@ _MARKS = {"create": "+", "change": "~", "revoke": "-", "archive": "-"}
     help="Archive teams, revoke keys and unset settings that the file doesn't name.",
 )
 @yes_option
-@reason_option
-@settings_option
-@json_option
+@change_options
 def apply(
     settings: Settings,
     file: Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gateway.accounts.tables.audit import AuditRow, list_audit
-from gateway.cli.options import json_option, moment_of, settings_option
+from gateway.cli.options import moment_of, read_options
 from gateway.cli.output import change_text, print_rows
 from gateway.cli.state_access import read_state
 from gateway.queries.models.accounts import ChangeView
@@ -18,8 +18,7 @@ MOST_ROWS = 100_000
 @click.command()
 @click.option("--since", default=None, help="First day or time, such as 2026-11-01.")
 @click.option("--subject", default=None, help="organisation, team:NAME, key:ID or token:ID.")
-@settings_option
-@json_option
+@read_options
 def audit(settings: Settings, as_json: bool, since: str | None, subject: str | None) -> None:
     """List changes: author, time, old and new values, reason."""
     since_ms = moment_of(since)

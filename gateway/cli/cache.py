@@ -11,13 +11,7 @@ import click
 from rich.filesize import decimal as size_text
 
 from gateway.cache.rules.purge_selection import Selection
-from gateway.cli.options import (
-    json_option,
-    milliseconds_of,
-    reason_option,
-    settings_option,
-    yes_option,
-)
+from gateway.cli.options import change_options, milliseconds_of, read_options, yes_option
 from gateway.cli.output import print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import author, with_database
 from gateway.database.clock import now_ms
@@ -46,8 +40,7 @@ def cache() -> None:
 
 @cache.command("stats")
 @click.option("--team", default=None, help="Only results that this team paid for, and their use.")
-@settings_option
-@json_option
+@read_options
 def stats(settings: Settings, as_json: bool, team: str | None) -> None:
     """Show what is stored, how often it was used in 30 days, and the savings."""
     with working("reading the results"):
@@ -96,9 +89,7 @@ def _print_reuse(title: str, reused: Sequence[ReuseView]) -> None:
 @click.option("--all", "everything", is_flag=True, help="All results.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @yes_option
-@reason_option
-@settings_option
-@json_option
+@change_options
 def purge(
     settings: Settings,
     as_json: bool,
@@ -187,8 +178,7 @@ def _in_words(selected: SelectedEntries) -> str:
 
 
 @cache.command("verify")
-@settings_option
-@json_option
+@read_options
 def verify(settings: Settings, as_json: bool) -> None:
     """Check every stored result against its digest, and delete damaged ones.
 

@@ -18,6 +18,7 @@ from gateway.cli.serve import command_here, reason_of, run_server
 from gateway.cli.state_access import author, change_state, settings_of
 from gateway.database.database import Transaction
 from gateway.server import PortTaken, listen
+from gateway.server.allocator import keep_large_blocks
 from gateway.settings import Settings
 
 DEMO_FOLDER = Path("var/demo")
@@ -31,6 +32,7 @@ DEMO_BUDGET_USD = "5"
 @click.option("--latency-seconds", default=1.0, show_default=True, help="How slow an edit is.")
 def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> None:
     """The gateway in front of the emulator, with the key sk-demo and a state of its own."""
+    keep_large_blocks()  # before any thread starts
     knobs = emulator.Knobs(latency_seconds=latency_seconds)
     upstream = emulator.EmulatorServer(emulator.EmulatorSettings(knobs=knobs), port=emulator_port)
     settings = _demo_settings(config, upstream, emulator_port)

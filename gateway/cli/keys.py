@@ -9,12 +9,13 @@ import click
 from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.tables import keys as accounts
 from gateway.cli.options import (
-    json_option,
+    change_options,
     milliseconds_of,
+    read_options,
     reason_option,
     settings_option,
     team_option,
-)
+)  # fmt: skip
 from gateway.cli.output import print_record, print_rows, print_secret
 from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
@@ -36,9 +37,7 @@ def keys() -> None:
 @click.option("--team", required=True, help="Team that pays; it can't be changed later.")
 @click.option("--name", required=True, help="Name of the key, such as its use.")
 @setting_options("key")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def create_key(
     settings: Settings, as_json: bool, team: str, name: str, reason: str, **options: Any
 ) -> None:
@@ -54,9 +53,7 @@ def create_key(
 @keys.command("update")
 @click.argument("key")
 @setting_options("key")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def update_key(settings: Settings, as_json: bool, key: str, reason: str, **options: Any) -> None:
     """Change a key's limits. KEY is its id, or TEAM/NAME."""
     edit = edit_of("key", options)
@@ -67,8 +64,7 @@ def update_key(settings: Settings, as_json: bool, key: str, reason: str, **optio
 @keys.command("list")
 @team_option
 @click.option("--revoked", is_flag=True, help="Include revoked keys.")
-@settings_option
-@json_option
+@read_options
 def list_keys(settings: Settings, as_json: bool, team: str | None, revoked: bool) -> None:
     """List keys, without their secrets."""
     found = read_state(settings, lambda tx: accounts.list_keys(tx, team=team, revoked=revoked))
@@ -95,9 +91,7 @@ def revoke_key(settings: Settings, key: str, reason: str) -> None:
 @click.option(
     "--grace", default="24h", show_default=True, help="How long the old secret stays valid."
 )
-@reason_option
-@settings_option
-@json_option
+@change_options
 def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, reason: str) -> None:
     """Give a key a new secret, shown only once. KEY is its id, or TEAM/NAME."""
     grace_ms = milliseconds_of(grace, "--grace")

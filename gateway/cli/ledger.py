@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
+from gateway.cli import LazyCommands
 from gateway.cli.options import (
     DateRange,
-    csv_option,
-    json_option,
+    change_options,
     open_range_of,
     range_of,
     range_options,
-    reason_option,
-    settings_option,
+    read_options,
+    report_options,
     team_option,
-)
+)  # fmt: skip
 from gateway.cli.output import csv_text, print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.database.database import Transaction
@@ -42,14 +42,16 @@ SHOWN_COLUMNS = (
 )  # fmt: skip
 
 
-@click.group()
+@click.group(
+    cls=LazyCommands,
+    modules={name: f"ledger_{name}" for name in ("resolve", "reconcile", "close", "export")},
+)
 def ledger() -> None:
     """The ledger: every upstream call and its cost."""
 
 
 @ledger.command("verify")
-@settings_option
-@json_option
+@read_options
 def verify_ledger(settings: Settings, as_json: bool) -> None:
     """Verify that balances and reports are the sums of their rows.
 
@@ -96,9 +98,7 @@ def _print_verification(facts: dict[str, Any]) -> None:
 @ledger.command("correct")
 @click.argument("request_id")
 @click.option("--cost-usd", required=True, help="Total cost of its calls, by the bill.")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def correct_ledger(
     settings: Settings, as_json: bool, request_id: str, cost_usd: str, reason: str
 ) -> None:
@@ -138,9 +138,7 @@ def _correction_text(corrected: Corrected) -> str:
 @range_options
 @team_option
 @click.option("--estimated", is_flag=True, help="Only calls whose cost is an estimate.")
-@settings_option
-@csv_option
-@json_option
+@report_options
 def list_ledger(
     settings: Settings,
     since: str | None,

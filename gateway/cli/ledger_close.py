@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli.options import csv_option, json_option, month_of, reason_option, settings_option
+from gateway.cli.options import month_of, reason_option, report_options
 from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.ledger.tables import close_month
@@ -32,9 +32,7 @@ SHOWN_COLUMNS = tuple(name for name in CLOSING_COLUMNS if name not in ("timezone
     help="Close the month although the cost of some calls is estimated.",
 )
 @reason_option
-@settings_option
-@csv_option
-@json_option
+@report_options
 def close(
     settings: Settings,
     period: str | None,

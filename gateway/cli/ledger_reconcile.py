@@ -10,14 +10,7 @@ from typing import TypeVar, cast
 import click
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli.options import (
-    csv_option,
-    json_option,
-    milliseconds_of,
-    reason_option,
-    settings_option,
-    yes_option,
-)
+from gateway.cli.options import milliseconds_of, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.cli.statement_options import columns_of, gathered, span_of
@@ -67,9 +60,7 @@ BATCH = 100
 @click.option("--dry-run", is_flag=True, help="Only print what would be booked.")
 @yes_option
 @reason_option
-@settings_option
-@csv_option
-@json_option
+@report_options
 def reconcile(
     settings: Settings,
     file: Path,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli.options import json_option, reason_option, settings_option
+from gateway.cli.options import change_options
 from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.database.database import Transaction
@@ -24,10 +24,8 @@ HELD_COLUMNS = ("id", "made_at", "request_id", "team", "key", "model", "held_usd
 
 @click.command("resolve")
 @click.option("--dry-run", is_flag=True, help="Only print what would be settled.")
-@reason_option
-@settings_option
-@json_option
-def resolve_ledger(settings: Settings, as_json: bool, dry_run: bool, reason: str) -> None:
+@change_options
+def resolve(settings: Settings, as_json: bool, dry_run: bool, reason: str) -> None:
     """Settle the reservations of dead processes at their ceiling, as estimates.
 
     A reservation is abandoned when its process has stopped its heartbeat and the reservation is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -37,23 +38,34 @@ team_option = click.option("--team", default=None, help="Only this team.")
 yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
 
+def stacked(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator for several, the first on top."""
+
+    def decorate(command: Command) -> Command:
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return decorate
+
+
+read_options = stacked(settings_option, json_option)
+report_options = stacked(settings_option, csv_option, json_option)
+change_options = stacked(reason_option, settings_option, json_option)
+range_options = stacked(
+    click.option(
+        "--from", "since", default=None,
+        help="First day (default: the first of the month of the last day).",
+    ),
+    click.option("--to", default=None, help="Last day (default: today)."),
+)  # fmt: skip
+"""Of a report; this month if neither is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class DateRange:
     """The first and the last day of a report, in the settings' time zone."""
 
     first_day: str
     last_day: str
-
-
-def range_options(command: Command) -> Command:
-    """`--from` and `--to`; this month if neither is given."""
-    command = click.option("--to", default=None, help="Last day (default: today).")(command)
-    return click.option(
-        "--from",
-        "since",
-        default=None,
-        help="First day (default: the first of the month of the last day).",
-    )(command)
 
 
 def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange:

@@ -7,7 +7,13 @@ from typing import Any
 import click
 
 from gateway.accounts.tables import organisation as accounts
-from gateway.cli.options import json_option, reason_option, settings_option, team_option
+from gateway.cli.options import (
+    change_options,
+    read_options,
+    reason_option,
+    settings_option,
+    team_option,
+)  # fmt: skip
 from gateway.cli.output import print_record
 from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
@@ -21,8 +27,7 @@ def organisation() -> None:
 
 
 @organisation.command("show")
-@settings_option
-@json_option
+@read_options
 def show_organisation(settings: Settings, as_json: bool) -> None:
     """Show the organisation's limits."""
     print_record(read_state(settings, accounts.show_organisation).facts(), as_json)
@@ -30,9 +35,7 @@ def show_organisation(settings: Settings, as_json: bool) -> None:
 
 @organisation.command("update")
 @setting_options("organisation")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def update_organisation(settings: Settings, as_json: bool, reason: str, **options: Any) -> None:
     """Change the organisation's limits; `none` removes one."""
     edit = edit_of("organisation", options)

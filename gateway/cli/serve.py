@@ -1,4 +1,4 @@
-"""Starting things: the gateway, the demo, the emulator; and checking before a start."""
+"""`gateway serve`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gateway.database.database import Transaction
 from gateway.runtime.engines import open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
+from gateway.server.allocator import keep_large_blocks
 from gateway.settings import Settings, SettingsError
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import shared_folder
@@ -32,6 +33,7 @@ from gateway.telemetry.metrics import shared_folder
 @click.option("--workers", type=int, default=None, help="This many processes instead.")
 def serve(config: Path | None, **listening: Any) -> None:
     """Serve the gateway."""
+    keep_large_blocks()  # before any thread starts, so before the state is read
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
     _check_parts(settings)

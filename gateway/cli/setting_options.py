@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -11,32 +11,22 @@ from gateway.accounts.rules.account_settings import change_settings, fields_of
 from gateway.accounts.rules.field_types import FLAG, SWITCH, TAGS, AccountField
 from gateway.accounts.rules.organisation_file import NONE
 from gateway.accounts.tables.accounts import Edit
+from gateway.cli.options import Command, stacked
 from gateway.model.caller import Level
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _WORDS: Mapping[str, bool] = {"true": True, "false": False, "yes": True, "no": False}
 
 
 def setting_options(level: Level) -> Callable[[Command], Command]:
     """An option for each setting of this level; the value `none` removes a setting."""
-
-    def decorate(command: Command) -> Command:
-        for field in reversed(fields_of(level).values()):
-            command = _option(field)(command)
-        return command
-
-    return decorate
+    return stacked(*map(_option, fields_of(level).values()))
 
 
 def _option(field: AccountField) -> Callable[[Command], Command]:
-    if field.type is SWITCH:
-        return click.option(_flag(field), is_flag=True, default=None, help=field.help)
     if field.type is TAGS:
-        return click.option(
-            "--tag", field.name, multiple=True, metavar="NAME=TEXT", help=field.help
-        )
-    return click.option(_flag(field), default=None, help=field.help)
+        shape = {"multiple": True, "metavar": "NAME=TEXT"}
+        return click.option("--tag", field.name, help=field.help, **shape)
+    return click.option(_flag(field), is_flag=field.type is SWITCH, default=None, help=field.help)
 
 
 def edit_of(level: Level, options: Mapping[str, Any]) -> Edit:

@@ -8,7 +8,7 @@ import click
 
 from gateway.accounts.rules.account_settings import AccountSettings
 from gateway.accounts.tables import teams as accounts
-from gateway.cli.options import json_option, reason_option, settings_option
+from gateway.cli.options import change_options, read_options, reason_option, settings_option
 from gateway.cli.output import print_record, print_rows
 from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
@@ -29,9 +29,7 @@ def teams() -> None:
 @teams.command("create")
 @click.argument("name")
 @setting_options("team")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def create_team(settings: Settings, as_json: bool, name: str, reason: str, **options: Any) -> None:
     """Create a team. It needs a budget, --unlimited, or defaults in [new_team]."""
     edit, defaults = edit_of("team", options), AccountSettings(limits=settings.new_team)
@@ -44,9 +42,7 @@ def create_team(settings: Settings, as_json: bool, name: str, reason: str, **opt
 @teams.command("update")
 @click.argument("name")
 @setting_options("team")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def update_team(settings: Settings, as_json: bool, name: str, reason: str, **options: Any) -> None:
     """Change a team's limits; `none` removes one. In force within a second."""
     edit = edit_of("team", options)
@@ -56,8 +52,7 @@ def update_team(settings: Settings, as_json: bool, name: str, reason: str, **opt
 
 @teams.command("list")
 @click.option("--archived", is_flag=True, help="Include archived teams.")
-@settings_option
-@json_option
+@read_options
 def list_teams(settings: Settings, as_json: bool, archived: bool) -> None:
     """List teams."""
     found = read_state(settings, lambda tx: accounts.list_teams(tx, archived=archived))

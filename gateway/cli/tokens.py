@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gateway.accounts.tables import tokens as accounts
-from gateway.cli.options import json_option, reason_option, settings_option
+from gateway.cli.options import change_options, read_options, reason_option, settings_option
 from gateway.cli.output import print_rows, print_secret
 from gateway.cli.state_access import author, change_state, read_state
 from gateway.queries.models.accounts import TokenView
@@ -20,9 +20,7 @@ def tokens() -> None:
 @tokens.command("create")
 @click.argument("name")
 @click.option("--role", required=True, help="admin, finance (may read and correct), or team:NAME.")
-@reason_option
-@settings_option
-@json_option
+@change_options
 def create_token(settings: Settings, as_json: bool, name: str, role: str, reason: str) -> None:
     """Create an admin token. Its secret is shown only once."""
     made = change_state(settings, lambda tx: accounts.create_token(tx, name, role, author(reason)))
@@ -31,8 +29,7 @@ def create_token(settings: Settings, as_json: bool, name: str, role: str, reason
 
 @tokens.command("list")
 @click.option("--revoked", is_flag=True, help="Include revoked tokens.")
-@settings_option
-@json_option
+@read_options
 def list_tokens(settings: Settings, as_json: bool, revoked: bool) -> None:
     """List admin tokens."""
     found = read_state(settings, lambda tx: accounts.list_tokens(tx, revoked=revoked))

@@ -9,15 +9,7 @@ import click
 
 from gateway.accounts.tables.keys import list_keys
 from gateway.accounts.tables.teams import show_team
-from gateway.cli.options import (
-    DateRange,
-    csv_option,
-    json_option,
-    range_of,
-    range_options,
-    settings_option,
-    team_option,
-)
+from gateway.cli.options import DateRange, range_of, range_options, report_options, team_option
 from gateway.cli.output import print_json, print_rows
 from gateway.cli.state_access import read_state
 from gateway.database.database import Transaction
@@ -45,9 +37,7 @@ USAGE_COLUMNS = (
 )
 @range_options
 @team_option
-@settings_option
-@csv_option
-@json_option
+@report_options
 def usage(
     settings: Settings,
     by: str,

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from gateway.accounts.rules.limits import LIMITS, Limit
@@ -51,7 +52,9 @@ def test_a_limit_is_an_option_of_the_command_line(limit: Limit) -> None:
     flag = "--" + limit.name.replace("_", "-")
     for level in limit.levels:
         for group, name in COMMANDS[level]:
-            command = main.commands[group].commands[name]  # type: ignore[attr-defined]
+            commands = main.get_command(click.Context(main), group)
+            assert isinstance(commands, click.Group)
+            command = commands.commands[name]
             assert any(flag in option.opts for option in command.params), (group, name)
 
 
