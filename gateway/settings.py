@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.rules.field_types import FLAG, NAMES, FieldType
+from gateway.accounts.rules.field_types import FLAG, MONEY, NAMES, FieldType
 from gateway.accounts.rules.limits import LIMITS_BY_NAME
 from gateway.ledger.rules.statement_lines import Columns
 from gateway.model.caller import Limits
@@ -346,7 +346,9 @@ def _typed(value: object, type_: FieldType) -> object:
         return value
     if type_ is FLAG:
         return {"true": True, "false": False}.get(value.lower(), value)
-    return _listed(value) if type_ is NAMES else value or None
+    if type_ is NAMES:
+        return _listed(value)
+    return None if type_ is MONEY and not value else value
 
 
 class ModelSettings(SettingsSection):

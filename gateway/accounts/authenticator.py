@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.accounts.credentials import hash_secret
-from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.secrets import AccountChanges, SecretRecord, load_changes
 from gateway.database.database import Database, Transaction
 from gateway.model.caller import ORGANISATION, Caller

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from gateway.accounts.rules.rate_leases import RateLeases, minute_ends_ms, minute_of
 from gateway.database.database import StateUnavailable
@@ -15,41 +17,35 @@ Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
 """(account, minute, want, limit) → granted now, and leased in total."""
 
 
-class InFlight:
-    """Counts one request in flight at each of its accounts while the context is entered."""
-
-    def __init__(self, counts: dict[str, int], accounts: Sequence[str]) -> None:
-        self._counts = counts
-        self._accounts = accounts
-
-    def __enter__(self) -> None:
-        for name in self._accounts:
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def __exit__(self, *_: object) -> None:
-        for name in self._accounts:
-            left = self._counts[name] - 1
-            if left:
-                self._counts[name] = left
-            else:
-                del self._counts[name]
-
-
 class RateLimiter:
     """Counts this process's requests in flight, and takes requests from the shared rate."""
 
     def __init__(self, *, lease: Lease) -> None:
         self._lease = lease
         self._leases = RateLeases()
-        self._waiting: dict[str, int] = {}
+        self._waiting: Counter[str] = Counter()
 
-    def waiting(self, caller: Caller) -> InFlight:
-        """Count one request in flight. Raises `rate_limit_exceeded` at a limit."""
+    def waiting(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count one request in flight while the context is entered.
+
+        Raises `rate_limit_exceeded` at a limit, before it is entered.
+        """
         for account in caller.accounts:
             limit = account.limits.max_in_flight
-            if limit is not None and self._waiting.get(account.id, 0) >= limit:
+            if limit is not None and self._waiting[account.id] >= limit:
                 raise _too_many_in_flight(account, limit)
-        return InFlight(self._waiting, [account.id for account in caller.accounts])
+        return self._counted([account.id for account in caller.accounts])
+
+    @contextmanager
+    def _counted(self, accounts: Sequence[str]) -> Iterator[None]:
+        self._waiting.update(accounts)
+        try:
+            yield
+        finally:
+            self._waiting.subtract(accounts)
+            for name in accounts:
+                if not self._waiting[name]:
+                    del self._waiting[name]
 
     async def admit(self, caller: Caller, now_ms: int) -> RateStatus | None:
         """Take one request from the rate of every account. Raises `rate_limit_exceeded`."""

@@ -28,8 +28,8 @@ class LazyCommands(click.Group):
 
 _MODULES = {
     "serve": "serve", "demo": "demo", "emulate": "emulate", "check": "check",
-    "organisation": "organisation", "pause": "organisation", "resume": "organisation",
-    "teams": "teams", "keys": "keys", "tokens": "tokens", "audit": "audit", "apply": "apply",
+    "organisation": "accounts", "teams": "accounts", "keys": "accounts", "tokens": "accounts",
+    "pause": "accounts", "resume": "accounts", "audit": "audit", "apply": "apply",
     "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state",
 }  # fmt: skip
 

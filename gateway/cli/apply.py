@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import getpass
 import tomllib
@@ -84,12 +85,9 @@ def _plan(
     settings: Settings, wanted: OrganisationFile, by: Author, prune: bool
 ) -> tuple[Step, ...]:
     """The changes. They are made and rolled back, so that errors appear here."""
-    defaults = settings.new_team
+    run = functools.partial(applying.dry_run, defaults=settings.new_team, prune=prune)
     try:
-        change_state(
-            settings,
-            lambda tx: applying.dry_run(tx, wanted, by, defaults=defaults, prune=prune),
-        )
+        change_state(settings, lambda tx: run(tx, wanted, by))
     except DryRun as done:
         return done.steps
 
@@ -97,11 +95,8 @@ def _plan(
 def _apply(
     settings: Settings, wanted: OrganisationFile, by: Author, prune: bool, planned: Sequence[Step]
 ) -> Applied:
-    defaults = settings.new_team
-    return change_state(
-        settings,
-        lambda tx: applying.apply(tx, wanted, by, defaults=defaults, prune=prune, planned=planned),
-    )
+    run = functools.partial(applying.apply, defaults=settings.new_team, prune=prune)
+    return change_state(settings, lambda tx: run(tx, wanted, by, planned=planned))
 
 
 def _confirm(steps: Sequence[Step], file: Path, *, yes: bool, shown: bool) -> None:
@@ -154,14 +149,6 @@ def _print_done(steps: Sequence[Step], made: Sequence[NewKey], dry_run: bool) ->
 
 
 def _print_json(steps: Sequence[Step], made: Sequence[NewKey], *, applied: bool) -> None:
-    changes = [
-        {
-            "action": step.action,
-            "subject": step.subject,
-            "old": dict(step.old),
-            "new": dict(step.new),
-        }
-        for step in steps
-    ]
+    changes = [dataclasses.asdict(step) for step in steps]
     keys = [key_view(each.key, each.secret).row() for each in made]
     print_json({"applied": applied and bool(steps), "changes": changes, "keys": keys})

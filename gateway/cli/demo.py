@@ -36,7 +36,10 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
     knobs = emulator.Knobs(latency_seconds=latency_seconds)
     upstream = emulator.EmulatorServer(emulator.EmulatorSettings(knobs=knobs), port=emulator_port)
     settings = _demo_settings(config, upstream, emulator_port)
-    _check_free(settings.server.host, settings.server.port)
+    try:  # before the demo's folder is deleted
+        listen(settings.server.host, settings.server.port).close()
+    except PortTaken as error:
+        raise click.ClickException(str(error)) from None
     try:
         upstream.start()
     except OSError as error:
@@ -45,7 +48,8 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
             f"choose another: {command_here()} demo --emulator-port PORT"
         ) from None
     try:
-        _fresh_demo_folder()
+        shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
+        DEMO_FOLDER.mkdir(parents=True, mode=0o700)
         change_state(settings, _make_demo_key)
         run_server(settings, lambda url: _announce_demo(url, upstream.origin))
     finally:
@@ -66,19 +70,6 @@ def _demo_settings(
         "state": {"url": f"sqlite:{DEMO_FOLDER / 'gateway.db'}"},
     }
     return settings_of(config, overrides)
-
-
-def _check_free(host: str, port: int) -> None:
-    """Before anything is thrown away: is the port ours to take?"""
-    try:
-        listen(host, port).close()
-    except PortTaken as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _fresh_demo_folder() -> None:
-    shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
-    DEMO_FOLDER.mkdir(parents=True, mode=0o700)
 
 
 async def _make_demo_key(tx: Transaction) -> None:

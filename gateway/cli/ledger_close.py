@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import click
@@ -13,6 +14,7 @@ from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.ledger.tables import close_month
 from gateway.ledger.tables.close_month import Closing
 from gateway.queries.models.ledger import ClosedMonthView
+from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
 
 CLOSING_COLUMNS = (
@@ -51,35 +53,28 @@ def close(
     if listed or period is None:
         if not listed:
             raise click.UsageError("give a month, such as 2026-11, or --list")
-        rows = [
-            ClosedMonthView.of(each).row() for each in read_state(settings, close_month.closings)
-        ]
-        print_rows(
-            rows,
-            as_csv=as_csv,
-            as_json=as_json,
-            columns=CLOSING_COLUMNS if as_csv else SHOWN_COLUMNS,
-            empty="No month is closed.",
-        )
+        closed_months = read_state(settings, close_month.closings)
+        rows = [ClosedMonthView.of(each).row() for each in closed_months]
+        columns = CLOSING_COLUMNS if as_csv else SHOWN_COLUMNS
+        empty = "No month is closed."
+        print_rows(rows, as_csv=as_csv, as_json=as_json, columns=columns, empty=empty)
         return
     by = author(reason, clock_of(settings))
     closed = _close(settings, period, by, with_estimates)
-    if as_json or as_csv:
-        facts = ClosedMonthView.of(closed).row()
-        print_json(facts) if as_json else print_rows([facts], as_csv=True, columns=CLOSING_COLUMNS)
-        return
-    _print_closed(closed, already=closed.closed_ms != by.now_ms)
+    facts = ClosedMonthView.of(closed).row()
+    if as_json:
+        print_json(facts)
+    elif as_csv:
+        print_rows([facts], as_csv=True, columns=CLOSING_COLUMNS)
+    else:
+        _print_closed(closed, facts, already=closed.closed_ms != by.now_ms)
 
 
 def _close(settings: Settings, period: str, by: Author, with_estimates: bool) -> Closing:
     month_of(period)  # checked here, so that a wrong one is a usage error
     try:
-        frozen = change_state(
-            settings,
-            lambda tx: close_month.freeze(
-                tx, period, by, settings.zone, with_estimates=with_estimates
-            ),
-        )
+        freeze = functools.partial(close_month.freeze, with_estimates=with_estimates)
+        frozen = change_state(settings, lambda tx: freeze(tx, period, by, settings.zone))
     except close_month.NotClosable as error:
         raise click.ClickException(f"{period} is not closed: {error}") from None
     if frozen.contents is not None:
@@ -90,13 +85,9 @@ def _close(settings: Settings, period: str, by: Author, with_estimates: bool) ->
     return replace(frozen, contents=contents)
 
 
-def _print_closed(closed: Closing, *, already: bool) -> None:
-    facts = ClosedMonthView.of(closed).row()
-    status = (
-        f"was already closed, at {facts['closed_at']} by {closed.closed_by}"
-        if already
-        else "is closed"
-    )
+def _print_closed(closed: Closing, facts: Json, *, already: bool) -> None:
+    before = f"was already closed, at {facts['closed_at']} by {closed.closed_by}"
+    status = before if already else "is closed"
     click.echo(f"{closed.period} ({closed.timezone}) {status}: nothing more is booked in it.")
     click.echo(
         f"{facts['ledger_rows']} ledger rows: ${facts['spent_usd']} spent, corrections of "

@@ -16,8 +16,7 @@ from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.cli.statement_options import columns_of, gathered, span_of
 from gateway.cli.statement_report import COLUMNS, print_done, print_plan, rows_of
 from gateway.database.database import Operation
-from gateway.ledger.rules.statement_lines import Duplicates, StatementTotals
-from gateway.ledger.rules.statement_matching import BilledPeriod
+from gateway.ledger.rules.statement_lines import Duplicates
 from gateway.ledger.tables import reconcile as reconciling
 from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
@@ -92,7 +91,10 @@ def reconcile(
     span, days = span_of(settings, statement, period, now_ms, edge_ms)
     by = author(reason, now_ms)
 
-    plan = _compared(settings, statement, source, span, days)
+    compare = functools.partial(
+        statement_comparison.compare, statement=statement, source=source, span=span, days=days
+    )
+    plan = _compared(settings, compare)
     quiet = as_json or as_csv
     if not quiet:
         print_plan(file, plan)
@@ -101,35 +103,22 @@ def reconcile(
         _confirm(plan, file, yes=yes, shown=not quiet)
         _apply(settings, plan, source, by)
         applied = True
-    after = _compared(settings, statement, source, span, days) if applied else plan
+    after = _compared(settings, compare) if applied else plan
+    rows = rows_of(plan)
     if as_json:
-        print_json(
-            {
-                "applied": applied,
-                **comparison_row(plan),
-                "rows": rows_of(plan),
-                "after": comparison_row(after),
-            }
-        )
+        facts = {"applied": applied, **comparison_row(plan), "rows": rows}
+        print_json({**facts, "after": comparison_row(after)})
     elif as_csv:
-        print_rows(rows_of(plan), as_csv=True, columns=COLUMNS)
+        print_rows(rows, as_csv=True, columns=COLUMNS)
     else:
         print_done(after, applied=applied, dry_run=dry_run)
     if applied and after.off_nanos:
         raise SystemExit(1)
 
 
-def _compared(
-    settings: Settings,
-    statement: StatementTotals,
-    source: Source,
-    span: BilledPeriod,
-    days: tuple[str, str],
-) -> Comparison:
+def _compared(settings: Settings, compare: Operation[Comparison]) -> Comparison:
     with working("comparing"):
-        return read_state(
-            settings, lambda tx: statement_comparison.compare(tx, statement, source, span, days)
-        )
+        return read_state(settings, compare)
 
 
 def _confirm(plan: Comparison, file: Path, *, yes: bool, shown: bool) -> None:
@@ -150,27 +139,15 @@ def _apply(settings: Settings, plan: Comparison, source: Source, by: Author) -> 
 
 def _batches(plan: Comparison, source: Source, by: Author) -> Iterator[tuple[int, Operation[int]]]:
     """Each transaction, with the number of its rows."""
+    correct = functools.partial(reconciling.correct_calls, source=source, by=by)
+    add = functools.partial(reconciling.add_missing, known_ids=plan.known_ids, source=source, by=by)
+    adjust = functools.partial(reconciling.add_adjustments, source=source, by=by)
     for findings in _parts(plan.to_correct):
-        yield (
-            len(findings),
-            functools.partial(reconciling.correct_calls, findings=findings, source=source, by=by),
-        )
+        yield len(findings), functools.partial(correct, findings=findings)
     for billed in _parts(plan.missing):
-        yield (
-            len(billed),
-            functools.partial(
-                reconciling.add_missing,
-                billed=billed,
-                known_ids=plan.known_ids,
-                source=source,
-                by=by,
-            ),
-        )
+        yield len(billed), functools.partial(add, billed=billed)
     for lines in _parts(list(plan.adjustments.items())):
-        yield (
-            len(lines),
-            functools.partial(reconciling.add_adjustments, lines=dict(lines), source=source, by=by),
-        )
+        yield len(lines), functools.partial(adjust, lines=dict(lines))
 
 
 def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -42,13 +42,8 @@ def resolve(settings: Settings, as_json: bool, dry_run: bool, reason: str) -> No
     done = {held.id for held in settled}
     left = [each for each in found if each.held.id not in done]
     if as_json:
-        facts = [
-            {
-                **ReservationView.of_unresolved(each, abandoned=False).row(),
-                "why": _why_not(rule, each),
-            }
-            for each in left
-        ]
+        views = [(ReservationView.of_unresolved(each, abandoned=False), each) for each in left]
+        facts = [{**view.row(), "why": _why_not(rule, each)} for view, each in views]
         print_json({"dry_run": dry_run, **ResolutionView.of_settled(settled).row(), "left": facts})
         return
     _print_resolved(settled, dry_run)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,8 @@ def _note_death(settings: Settings, pid: int, status: int) -> None:
 
 def connection_limits_of(settings: Settings) -> ConnectionLimits:
     """What the settings allow a connection."""
-    server = settings.server
-    return ConnectionLimits(
-        max_header_lines=server.max_header_lines,
-        max_header_bytes=server.max_header_bytes,
-        header_seconds=server.header_seconds,
-        max_connections=server.max_connections,
-        answer_seconds=server.answer_seconds,
-    )
+    names = [field.name for field in fields(ConnectionLimits)]
+    return ConnectionLimits(**{name: getattr(settings.server, name) for name in names})
 
 
 def _check_parts(settings: Settings) -> None:

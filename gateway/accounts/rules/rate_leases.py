@@ -6,6 +6,7 @@ what it holds. A minute that ends, ends its leases: what a dead process held run
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,11 +50,11 @@ class RateLeases:
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, int], _Held] = {}
+        self._held: defaultdict[tuple[str, int], _Held] = defaultdict(_Held)
 
     def take(self, accounts: Sequence[str], minute: int) -> bool:
         """Use up one request of every account, or of none where one of them has none left."""
-        held = [self._of(account, minute) for account in accounts]
+        held = [self._held[account, minute] for account in accounts]
         if any(each.left < 1 for each in held):
             return False
         for each in held:
@@ -62,7 +63,7 @@ class RateLeases:
 
     def wants(self, account: str, limit: int, minute: int) -> int:
         """How many to lease now: 0 where some are left, or where this limit is used up."""
-        held = self._of(account, minute)
+        held = self._held[account, minute]
         if held.left > 0 or (held.dry_at is not None and limit <= held.dry_at):
             return 0
         return lease_size(limit)
@@ -70,27 +71,24 @@ class RateLeases:
     def dry(self, limits: Mapping[str, int], minute: int) -> str | None:
         """The first of these accounts, each with its limit, whose minute is used up."""
         for account, limit in limits.items():
-            held = self._of(account, minute)
+            held = self._held[account, minute]
             if held.left < 1 and held.dry_at is not None and limit <= held.dry_at:
                 return account
         return None
 
     def put(self, account: str, minute: int, *, granted: int, leased: int, limit: int) -> None:
         """Take in what the state granted; `leased` is the minute's sum over all processes."""
-        held = self._of(account, minute)
+        held = self._held[account, minute]
         held.left += granted
         held.leased = leased
         held.dry_at = limit if granted == 0 else None
 
     def remaining(self, account: str, limit: int, minute: int) -> int:
         """What this process can still expect this minute: what it holds and what is not leased."""
-        held = self._of(account, minute)
+        held = self._held[account, minute]
         return held.left + max(0, limit - held.leased)
 
     def sweep(self, before_minute: int) -> None:
         """Forget the minutes before this one."""
         for key in [key for key in self._held if key[1] < before_minute]:
             del self._held[key]
-
-    def _of(self, account: str, minute: int) -> _Held:
-        return self._held.setdefault((account, minute), _Held())

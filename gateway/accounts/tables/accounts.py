@@ -7,24 +7,76 @@ of that number serialises changes over all processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from gateway.accounts.rules.account_settings import AccountSettings
+from gateway.accounts.rules.account_settings import (
+    FIELDS,
+    AccountSettings,
+    settings_as_json,
+    settings_from,
+    value_in,
+)
 from gateway.accounts.rules.errors import AccountEnded, NotFound
 from gateway.accounts.rules.field_types import is_text
-from gateway.accounts.tables.account_rows import (
-    ASSIGNMENTS,
-    COLUMNS,
-    PLACEHOLDERS,
-    AccountRecord,
-    record_of,
-    values_of,
-)
 from gateway.accounts.tables.audit import Author, append, next_change
-from gateway.database.database import Transaction
-from gateway.model.caller import Level
+from gateway.database.database import Row, Transaction, Value
+from gateway.model.caller import Account, Level
 
 Edit = Callable[[AccountSettings], AccountSettings]
+_FIXED = ("id", "level", "parent", "name", "change", "created_ms", "ended_ms")
+_CHANGING = ("paused", *(field.column for field in FIELDS))
+COLUMNS = ", ".join((*_FIXED, *_CHANGING))
+_PLACEHOLDERS = ", ".join(f"${index}" for index in range(1, len(_FIXED) + len(_CHANGING) + 1))
+_ASSIGNMENTS = ", ".join(f"{column} = ${index}" for index, column in enumerate(_CHANGING, start=4))
+"""Of an UPDATE whose parameters $1 to $3 are its own, with the values of `_values_of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """The organisation, a team or a key as the state keeps it.
+
+    `id` is "organisation", "team:NAME" or "key:ID", `parent` the id of the account above.
+    `ended_ms` is when the team was archived or the key revoked, `change` its last change.
+    """
+
+    id: str
+    level: Level
+    parent: str | None
+    name: str
+    settings: AccountSettings
+    paused: bool = False
+    change: int = 0
+    created_ms: int = 0
+    ended_ms: int | None = None
+
+    @property
+    def account(self) -> Account:
+        """What limits need to know of it."""
+        return Account(self.id, self.level, self.name, self.settings.limits, self.paused)
+
+    def facts(self) -> dict[str, object]:
+        """Its settings and whether it is paused, by their public names, as JSON can hold them."""
+        facts = settings_as_json(self.settings, self.level)
+        return facts if self.level == "key" else {**facts, "paused": self.paused}
+
+
+def record_of(row: Row) -> AccountRecord:
+    """The record of a row of `COLUMNS`."""
+    columns = {column: row[column] for column in _FIXED}
+    return AccountRecord(**columns, settings=_settings_of(row), paused=bool(row["paused"]))
+
+
+def _values_of(record: AccountRecord) -> tuple[Value, ...]:
+    """The values of `paused` and of every field, in the order of `COLUMNS`."""
+    values = [(field.type, value_in(record.settings, field)) for field in FIELDS]
+    return int(record.paused), *(None if v is None else type_.as_column(v) for type_, v in values)
+
+
+def _settings_of(row: Row) -> AccountSettings:
+    values = [(field, row[field.column]) for field in FIELDS]
+    return settings_from(
+        {f.column: None if value is None else f.type.from_column(value) for f, value in values}
+    )
 
 
 async def account_by_id(tx: Transaction, account_id: str) -> AccountRecord:
@@ -65,9 +117,9 @@ async def insert(tx: Transaction, new: AccountRecord, action: str, by: Author) -
     change = await next_change(tx)
     made = replace(new, change=change, created_ms=by.now_ms)
     await tx.fetch(
-        f"INSERT INTO accounts ({COLUMNS}) VALUES ({PLACEHOLDERS})",
+        f"INSERT INTO accounts ({COLUMNS}) VALUES ({_PLACEHOLDERS})",
         *(made.id, made.level, made.parent, made.name, change, made.created_ms, made.ended_ms),
-        *values_of(made),
+        *_values_of(made),
     )
     await append(tx, by, action, made.id, {}, {"name": made.name, **set_values(made.facts())})
     return made
@@ -81,9 +133,9 @@ async def save(
         return old
     change = await next_change(tx)
     await tx.fetch(
-        f"UPDATE accounts SET change = $2, ended_ms = $3, {ASSIGNMENTS} WHERE id = $1",
+        f"UPDATE accounts SET change = $2, ended_ms = $3, {_ASSIGNMENTS} WHERE id = $1",
         *(new.id, change, new.ended_ms),
-        *values_of(new),
+        *_values_of(new),
     )
     await append(tx, by, action, new.id, _audited(old), _audited(new))
     return replace(new, change=change)

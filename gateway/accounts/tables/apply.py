@@ -16,8 +16,7 @@ from gateway.accounts.rules.account_settings import AccountSettings, change_sett
 from gateway.accounts.rules.errors import AccountError, NotFound
 from gateway.accounts.rules.organisation_file import DeclaredTeam, GivenSettings, OrganisationFile
 from gateway.accounts.tables import keys, organisation, teams
-from gateway.accounts.tables.account_rows import AccountRecord
-from gateway.accounts.tables.accounts import Edit, set_values
+from gateway.accounts.tables.accounts import AccountRecord, Edit, set_values
 from gateway.accounts.tables.audit import Author, next_change, shown
 from gateway.accounts.tables.keys import KeyRecord, NewKey
 from gateway.database.database import Transaction
@@ -176,14 +175,8 @@ class _Work:
         before, after = old.facts(), new.facts()
         names = [name for name in after if before[name] != after[name]]
         if names:
-            self.steps.append(
-                Step(
-                    "change",
-                    subject,
-                    {name: shown(name, before[name]) for name in names},
-                    {name: shown(name, after[name]) for name in names},
-                )
-            )
+            was, now = ({n: shown(n, facts[n]) for n in names} for facts in (before, after))
+            self.steps.append(Step("change", subject, was, now))
 
 
 def _set_facts(record: AccountRecord) -> dict[str, object]:

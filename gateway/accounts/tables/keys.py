@@ -16,8 +16,8 @@ from gateway.accounts.credentials import (
 from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.rules.field_types import check_label, is_text
-from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import (
+    AccountRecord,
     Edit,
     account_by_id,
     insert,

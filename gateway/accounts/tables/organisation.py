@@ -6,8 +6,13 @@ from dataclasses import replace
 
 from gateway.accounts.rules.account_settings import complete_settings
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.tables.account_rows import AccountRecord
-from gateway.accounts.tables.accounts import Edit, account_by_id, save, team_in_use
+from gateway.accounts.tables.accounts import (
+    AccountRecord,
+    Edit,
+    account_by_id,
+    save,
+    team_in_use,
+)  # fmt: skip
 from gateway.accounts.tables.audit import Author, next_change
 from gateway.database.database import Transaction
 from gateway.model.caller import ORGANISATION

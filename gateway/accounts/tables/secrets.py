@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.accounts.tables.account_rows import COLUMNS, AccountRecord, record_of
+from gateway.accounts.tables.accounts import COLUMNS, AccountRecord, record_of
 from gateway.database.database import Transaction
 
 

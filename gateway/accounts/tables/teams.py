@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AlreadyExists, BadValue, NotFound
-from gateway.accounts.tables.account_rows import AccountRecord
 from gateway.accounts.tables.accounts import (
+    AccountRecord,
     Edit,
     account_by_id,
     insert,

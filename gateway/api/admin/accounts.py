@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables import organisation, teams
-from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import AccountRecord
 from gateway.api.admin.inputs import Body, NewTeamBody, PauseBody, Query, SettingsBody, TeamsQuery
 from gateway.api.admin.pagination import page_of
 from gateway.api.admin.permissions import check_own

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from gateway.accounts.tables.account_rows import COLUMNS, record_of
+from gateway.accounts.tables.accounts import COLUMNS, record_of
 from gateway.database.database import Transaction
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables.balances import balances_of

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, create_model
 
-from gateway.accounts.tables.account_rows import AccountRecord
+from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.audit import shown
 from gateway.accounts.tables.keys import KeyRecord
 from gateway.queries.models.account_fields import settings_fields

@@ -1,0 +1,245 @@
+"""`gateway organisation`, `teams`, `keys`, `tokens`, `pause` and `resume`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gateway.accounts.rules.account_settings import AccountSettings
+from gateway.accounts.tables import keys as key_table
+from gateway.accounts.tables import organisation as organisation_table
+from gateway.accounts.tables import teams as team_table
+from gateway.accounts.tables import tokens as token_table
+from gateway.cli.options import (
+    change_options,
+    milliseconds_of,
+    read_options,
+    reason_option,
+    settings_option,
+    team_option,
+)  # fmt: skip
+from gateway.cli.output import print_record, print_rows, print_secret
+from gateway.cli.setting_options import edit_of, setting_options
+from gateway.cli.state_access import author, change_state, read_state
+from gateway.queries.models.accounts import TokenView, account_view, key_view
+from gateway.settings import Settings
+
+TEAM_COLUMNS = (
+    "name", "budget_usd", "budget_period", "unlimited", "paused", "owner", "cost_centre",
+    "requests_per_minute", "paid_images_per_day", "models", "created_at", "archived_at",
+)  # fmt: skip
+KEY_COLUMNS = (
+    "id", "team", "name", "secret_hint", "budget_usd", "budget_period", "tags", "expires_at",
+    "created_at", "revoked_at",
+)  # fmt: skip
+
+
+@click.group()
+def organisation() -> None:
+    """Limits of the organisation, for all traffic."""
+
+
+@organisation.command("show")
+@read_options
+def show_organisation(settings: Settings, as_json: bool) -> None:
+    """Show the organisation's limits."""
+    print_record(read_state(settings, organisation_table.show_organisation).facts(), as_json)
+
+
+@organisation.command("update")
+@setting_options("organisation")
+@change_options
+def update_organisation(settings: Settings, as_json: bool, reason: str, **options: Any) -> None:
+    """Change the organisation's limits; `none` removes one."""
+    edit = edit_of("organisation", options)
+    record = change_state(
+        settings, lambda tx: organisation_table.update_organisation(tx, edit, author(reason))
+    )
+    print_record(account_view(record).row(), as_json)
+
+
+@click.command()
+@team_option
+@reason_option
+@settings_option
+def pause(settings: Settings, team: str | None, reason: str) -> None:
+    """Stop paid calls within a second; cache hits are still served."""
+    change_state(settings, lambda tx: organisation_table.pause(tx, author(reason), team))
+    click.echo(f"Spending is paused for {team or 'all teams'}. Stored pictures are still served.")
+
+
+@click.command()
+@team_option
+@reason_option
+@settings_option
+def resume(settings: Settings, team: str | None, reason: str) -> None:
+    """Allow paid calls again."""
+    change_state(settings, lambda tx: organisation_table.resume(tx, author(reason), team))
+    click.echo(f"Spending is resumed for {team or 'all teams'}.")
+
+
+@click.group()
+def teams() -> None:
+    """Teams and their limits."""
+
+
+@teams.command("create")
+@click.argument("name")
+@setting_options("team")
+@change_options
+def create_team(settings: Settings, as_json: bool, name: str, reason: str, **options: Any) -> None:
+    """Create a team. It needs a budget, --unlimited, or defaults in [new_team]."""
+    edit, defaults = edit_of("team", options), AccountSettings(limits=settings.new_team)
+    record = change_state(
+        settings, lambda tx: team_table.create_team(tx, name, edit(defaults), author(reason))
+    )
+    print_record(account_view(record).row(), as_json)
+
+
+@teams.command("update")
+@click.argument("name")
+@setting_options("team")
+@change_options
+def update_team(settings: Settings, as_json: bool, name: str, reason: str, **options: Any) -> None:
+    """Change a team's limits; `none` removes one. In force within a second."""
+    edit = edit_of("team", options)
+    record = change_state(
+        settings, lambda tx: team_table.update_team(tx, name, edit, author(reason))
+    )
+    print_record(account_view(record).row(), as_json)
+
+
+@teams.command("list")
+@click.option("--archived", is_flag=True, help="Include archived teams.")
+@read_options
+def list_teams(settings: Settings, as_json: bool, archived: bool) -> None:
+    """List teams."""
+    found = read_state(settings, lambda tx: team_table.list_teams(tx, archived=archived))
+    print_rows(
+        [account_view(record).row() for record in found],
+        as_json=as_json,
+        columns=TEAM_COLUMNS,
+        empty="No team yet: gateway teams create NAME --budget-usd 50",
+    )
+
+
+@teams.command("archive")
+@click.argument("name")
+@reason_option
+@settings_option
+def archive_team(settings: Settings, name: str, reason: str) -> None:
+    """Archive a team: its keys stop working, its spending stays booked."""
+    change_state(settings, lambda tx: team_table.archive_team(tx, name, author(reason)))
+    click.echo(f"The team {name} is archived and its keys no longer work.")
+
+
+@click.group()
+def keys() -> None:
+    """API keys of teams."""
+
+
+@keys.command("create")
+@click.option("--team", required=True, help="Team that pays; it can't be changed later.")
+@click.option("--name", required=True, help="Name of the key, such as its use.")
+@setting_options("key")
+@change_options
+def create_key(
+    settings: Settings, as_json: bool, team: str, name: str, reason: str, **options: Any
+) -> None:
+    """Create a key. Its secret is shown only once."""
+    edit = edit_of("key", options)
+    made = change_state(
+        settings,
+        lambda tx: key_table.create_key(tx, team, name, edit(AccountSettings()), author(reason)),
+    )
+    print_secret(key_view(made.key).row(), made.secret, as_json, "key")
+
+
+@keys.command("update")
+@click.argument("key")
+@setting_options("key")
+@change_options
+def update_key(settings: Settings, as_json: bool, key: str, reason: str, **options: Any) -> None:
+    """Change a key's limits. KEY is its id, or TEAM/NAME."""
+    edit = edit_of("key", options)
+    record = change_state(settings, lambda tx: key_table.update_key(tx, key, edit, author(reason)))
+    print_record(key_view(record).row(), as_json)
+
+
+@keys.command("list")
+@team_option
+@click.option("--revoked", is_flag=True, help="Include revoked keys.")
+@read_options
+def list_keys(settings: Settings, as_json: bool, team: str | None, revoked: bool) -> None:
+    """List keys, without their secrets."""
+    found = read_state(settings, lambda tx: key_table.list_keys(tx, team=team, revoked=revoked))
+    print_rows(
+        [key_view(record).row() for record in found],
+        as_json=as_json,
+        columns=KEY_COLUMNS,
+        empty="No key yet: gateway keys create --team T --name N",
+    )
+
+
+@keys.command("revoke")
+@click.argument("key")
+@reason_option
+@settings_option
+def revoke_key(settings: Settings, key: str, reason: str) -> None:
+    """Revoke a key within a second. KEY is its id, or TEAM/NAME."""
+    record = change_state(settings, lambda tx: key_table.revoke_key(tx, key, author(reason)))
+    click.echo(f"The key {record.id} ({record.team}/{record.name}) is revoked.")
+
+
+@keys.command("rotate")
+@click.argument("key")
+@click.option(
+    "--grace", default="24h", show_default=True, help="How long the old secret stays valid."
+)
+@change_options
+def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, reason: str) -> None:
+    """Give a key a new secret, shown only once. KEY is its id, or TEAM/NAME."""
+    grace_ms = milliseconds_of(grace, "--grace")
+    made = change_state(
+        settings, lambda tx: key_table.rotate_key(tx, key, author(reason), grace_ms=grace_ms)
+    )
+    print_secret(key_view(made.key).row(), made.secret, as_json, "key")
+
+
+@click.group()
+def tokens() -> None:
+    """Admin tokens for /admin/v1, each with a role."""
+
+
+@tokens.command("create")
+@click.argument("name")
+@click.option("--role", required=True, help="admin, finance (may read and correct), or team:NAME.")
+@change_options
+def create_token(settings: Settings, as_json: bool, name: str, role: str, reason: str) -> None:
+    """Create an admin token. Its secret is shown only once."""
+    made = change_state(
+        settings, lambda tx: token_table.create_token(tx, name, role, author(reason))
+    )
+    print_secret(TokenView.of(made.token).row(), made.secret, as_json, "token")
+
+
+@tokens.command("list")
+@click.option("--revoked", is_flag=True, help="Include revoked tokens.")
+@read_options
+def list_tokens(settings: Settings, as_json: bool, revoked: bool) -> None:
+    """List admin tokens."""
+    found = read_state(settings, lambda tx: token_table.list_tokens(tx, revoked=revoked))
+    print_rows(
+        [TokenView.of(token).row() for token in found], as_json=as_json, empty="No token yet."
+    )
+
+
+@tokens.command("revoke")
+@click.argument("token")
+@reason_option
+@settings_option
+def revoke_token(settings: Settings, token: str, reason: str) -> None:
+    """Revoke an admin token, by its id or its name."""
+    record = change_state(settings, lambda tx: token_table.revoke_token(tx, token, author(reason)))
+    click.echo(f"The token {record.id} ({record.name}) is revoked.")
