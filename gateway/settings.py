@@ -109,6 +109,36 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _networks(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError:
+            wanted = "an address such as 10.0.0.5 or a network such as 10.0.0.0/24"
+            raise ValueError(f"{proxy!r} is not {wanted}") from None
+    return proxies
+
+
+def _statuses(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"[45](\d\d|xx)", value):
+            raise ValueError(f"{value!r}: give a status such as 503, or a class such as 4xx")
+    return values
+
+
+def _http_url(url: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(https?://[^\s/]+\S*)?", url.get_secret_value()):
+        raise ValueError("give a URL that begins with https:// or http://")
+    return url
+
+
+def _named_headers(headers: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for header in headers:
+        if not re.fullmatch(r"[A-Za-z0-9-]+ *=.*", header.get_secret_value()):
+            raise ValueError("give each header as NAME=VALUE")
+    return headers
+
+
 ByteSize = Annotated[int, BeforeValidator(bytes_of), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0, allow_inf_nan=False)]
 Nanos = Annotated[int, BeforeValidator(_nanos)]
@@ -142,22 +172,10 @@ class ServerSettings(SettingsSection):
     header_seconds: SomeSeconds = 15.0
     max_connections: NaturalCount = 2000
     answer_seconds: SomeSeconds = 60.0
-    trusted_proxies: TextList = ()
+    trusted_proxies: Annotated[TextList, AfterValidator(_networks)] = ()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     spool_folder: str = ""
     spool_bytes: ByteSize = 64 * 2**20
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in proxies:
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError:
-                raise ValueError(
-                    f"{proxy!r} is not an address such as 10.0.0.5 or a network such as 10.0.0.0/24"
-                ) from None
-        return proxies
 
 
 class UpstreamSettings(SettingsSection):
@@ -176,7 +194,7 @@ class UpstreamSettings(SettingsSection):
     cost_path: str = "usage.cost.total_cost"
     price_ceiling_usd: Nanos = Field(default="0.25")  # type: ignore[assignment]
     implausible_cost_usd: Nanos = Field(default="10")  # type: ignore[assignment]
-    uncharged_statuses: TextList = ("4xx", "503")
+    uncharged_statuses: Annotated[TextList, AfterValidator(_statuses)] = ("4xx", "503")
     catalogue_seconds: Seconds = 300.0
     keep_alive: bool = False
     proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
@@ -192,14 +210,6 @@ class UpstreamSettings(SettingsSection):
     @classmethod
     def _no_slash(cls, url: str) -> str:
         return url.rstrip("/")
-
-    @field_validator("uncharged_statuses")
-    @classmethod
-    def _statuses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            if not re.fullmatch(r"[45](\d\d|xx)", value):
-                raise ValueError(f"{value!r}: give a status such as 503, or a class such as 4xx")
-        return values
 
 
 class CacheSettings(SettingsSection):
@@ -266,33 +276,18 @@ class MetricsSettings(SettingsSection):
 
 class TracingSettings(SettingsSection):
     endpoint: str = Field(default="", pattern=r"(https?://.+)?")
-    headers: Secrets = ()
+    headers: Annotated[Secrets, AfterValidator(_named_headers)] = ()
     service_name: str = Field(default="image-edit-gateway", min_length=1)
     sample_ratio: float = Field(default=1.0, ge=0, le=1)
-
-    @field_validator("headers")
-    @classmethod
-    def _named(cls, headers: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for header in headers:
-            if not re.fullmatch(r"[A-Za-z0-9-]+ *=.*", header.get_secret_value()):
-                raise ValueError("give each header as NAME=VALUE")
-        return headers
 
 
 class WarningSettings(SettingsSection):
     """[warnings]: budget thresholds and their webhook. Accounts may override both."""
 
     percents: Annotated[tuple[Percent, ...], BeforeValidator(_listed)] = (50, 80, 100)
-    webhook_url: Secret = SecretStr("")
+    webhook_url: Annotated[Secret, AfterValidator(_http_url)] = SecretStr("")
     secret: Secret = Field(default="env:GATEWAY_WEBHOOK_SECRET")  # type: ignore[assignment]
     proxy: str = ""
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _is_url(cls, url: SecretStr) -> SecretStr:
-        if not re.fullmatch(r"(https?://[^\s/]+\S*)?", url.get_secret_value()):
-            raise ValueError("give a URL that begins with https:// or http://")
-        return url
 
 
 class StatementSettings(SettingsSection):
@@ -439,7 +434,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
         section, _, name = variable[len(PREFIX) :].lower().partition("__")
         fields = setting_names(section)
         if section == "models" or not fields:
-            raise SettingsError(f"{variable}: {_unknown(section, _sections(), 'section')}")
+            known = list(Settings.model_fields)
+            raise SettingsError(f"{variable}: {_unknown(section, known, 'section')}")
         if name not in fields:
             raise SettingsError(f"{variable}: [{section}] {_unknown(name, fields)}")
         tables.setdefault(section, {})[name] = value
@@ -450,10 +446,6 @@ def _merge(tables: dict[str, Any], more: Mapping[str, Mapping[str, Any]]) -> Non
     for section, values in more.items():
         present = tables.get(section, {})
         tables[section] = {**present, **values} if isinstance(present, dict) else values
-
-
-def _sections() -> list[str]:
-    return list(Settings.model_fields)
 
 
 def setting_names(section: str) -> list[str]:
@@ -470,14 +462,11 @@ def _unknown(name: str, known: list[str], kind: str = "setting") -> str:
 
 
 def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
-    place = [str(part) for part in fault["loc"]]
-    where = str(path) if path else "settings"
+    *tables, name = [str(part) for part in fault["loc"]]
+    where = f"{path or 'settings'}: " + (f"[{'.'.join(tables)}] " if tables else "")
     if fault["type"] == "extra_forbidden":
-        if len(place) == 1:
-            return f"{where}: {_unknown(place[0], _sections(), 'section')}"
-        known = setting_names(place[0])
-        return f"{where}: [{'.'.join(place[:-1])}] {_unknown(place[-1], known)}"
+        if tables:
+            return where + _unknown(name, setting_names(tables[0]))
+        return where + _unknown(name, list(Settings.model_fields), "section")
     message = str(fault["msg"]).removeprefix("Value error, ")
-    if len(place) == 1:
-        return f"{where}: [{place[0]}] {message}"
-    return f"{where}: [{'.'.join(place[:-1])}] {place[-1]}: {message}"
+    return where + (f"{name}: {message}" if tables else f"[{name}] {message}")

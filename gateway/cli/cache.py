@@ -108,12 +108,14 @@ def purge(
     given = [*named.values(), older_than, containing]
     if not everything and all(value is None for value in given):
         raise click.UsageError("give a filter, or --all (see --help)")
+    age_ms = None if older_than is None else milliseconds_of(older_than, "--older-than")
+    made_before_ms = None if age_ms is None else max(0, now_ms() - age_ms)
     wanted = Selection(
         fingerprint=named["fingerprint"],
         team=named["team"],
         key_id=named["key"],
         model=named["model"],
-        made_before_ms=_made_before_ms(older_than),
+        made_before_ms=made_before_ms,
         picture=None if containing is None else digest(containing.read_bytes()),
     )
     selected = _select(settings, wanted)
@@ -127,10 +129,6 @@ def purge(
         print_json(selected.purge_view(dry_run=False, purged=purged).row())
     else:
         click.echo(f"{purged:,} entries purged.")
-
-
-def _made_before_ms(age: str | None) -> int | None:
-    return None if age is None else max(0, now_ms() - milliseconds_of(age, "--older-than"))
 
 
 def _select(settings: Settings, wanted: Selection) -> SelectedEntries:

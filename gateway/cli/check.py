@@ -15,7 +15,7 @@ from gateway.accounts.tables import keys, teams
 from gateway.cli.options import config_option
 from gateway.cli.state_access import settings_of
 from gateway.database.clock import now_ms
-from gateway.database.database import StateUnavailable, Transaction
+from gateway.database.database import StateUnavailable
 from gateway.database.migrate import SchemaTooNew, migrate
 from gateway.model.entry import Entry
 from gateway.runtime.engines import open_database, open_results, open_spans, open_upstream
@@ -43,57 +43,46 @@ def check(config: Path | None) -> None:
     """Check settings, state, results and upstream."""
     settings = settings_of(config)
     click.echo(f"settings  {used_file(config) or 'defaults and the environment'}: valid")
-    found = findings(settings)
+    found = asyncio.run(findings(settings))
     for finding in found:
         click.echo(f"{finding.part:<9} {_MARKS[finding.good]}{finding.text}")
     if any(finding.good is False for finding in found):
         raise SystemExit(1)
 
 
-def findings(settings: Settings) -> list[CheckFinding]:
+async def findings(settings: Settings) -> list[CheckFinding]:
     """Everything that was checked, in the order in which a start needs it."""
-
-    async def look() -> list[CheckFinding]:
-        return [
-            *await _state(settings),
-            *await _results(settings),
-            *_spool(settings),
-            *await _upstream(settings),
-            *_tracing(settings),
-            *_access(settings),
-        ]
-
-    return asyncio.run(look())
+    return [
+        *await _state(settings),
+        *await _results(settings),
+        *_spool(settings),
+        *await _upstream(settings),
+        *_tracing(settings),
+        *_access(settings),
+    ]
 
 
 async def _state(settings: Settings) -> list[CheckFinding]:
     try:
         database = open_database(settings.state)
-    except SettingsError as error:
+        try:
+            version = await migrate(database)
+            unlimited = await database.read(teams.unlimited_teams)
+            team_count = len(await database.read(teams.list_teams))
+            key_count = len(await database.read(keys.list_keys))
+        finally:
+            await database.close()
+    except (SettingsError, StateUnavailable, SchemaTooNew) as error:
         return [CheckFinding("state", False, str(error))]
-    try:
-        version = await migrate(database)
-        unlimited = await database.read(teams.unlimited_teams)
-        some = await database.read(_counts)
-    except (StateUnavailable, SchemaTooNew) as error:
-        return [CheckFinding("state", False, str(error))]
-    finally:
-        await database.close()
-    found = [CheckFinding("state", True, f"schema {version}, teams: {some[0]}, keys: {some[1]}")]
-    if not some[1]:
-        found.append(
-            CheckFinding(
-                "state", None, "no key yet: gateway teams create, then gateway keys create"
-            )
-        )
+    counts = f"schema {version}, teams: {team_count}, keys: {key_count}"
+    found = [CheckFinding("state", True, counts)]
+    if not key_count:
+        text = "no key yet: gateway teams create, then gateway keys create"
+        found.append(CheckFinding("state", None, text))
     if unlimited:
-        names = ", ".join(unlimited)
-        found.append(CheckFinding("budgets", None, f"teams without a budget of their own: {names}"))
+        text = f"teams without a budget of their own: {', '.join(unlimited)}"
+        found.append(CheckFinding("budgets", None, text))
     return found
-
-
-async def _counts(tx: Transaction) -> tuple[int, int]:
-    return len(await teams.list_teams(tx)), len(await keys.list_keys(tx))
 
 
 async def _results(settings: Settings) -> list[CheckFinding]:

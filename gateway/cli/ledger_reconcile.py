@@ -13,8 +13,15 @@ from gateway.accounts.tables.audit import Author
 from gateway.cli.options import milliseconds_of, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
-from gateway.cli.statement_options import columns_of, gathered, span_of
-from gateway.cli.statement_report import COLUMNS, print_done, print_plan, rows_of
+from gateway.cli.statement import (
+    COLUMNS,
+    columns_of,
+    gathered,
+    print_done,
+    print_plan,
+    rows_of,
+    span_of,
+)  # fmt: skip
 from gateway.database.database import Operation
 from gateway.ledger.rules.statement_lines import Duplicates
 from gateway.ledger.tables import reconcile as reconciling

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -15,6 +14,7 @@ from gateway.cli.state_access import read_state
 from gateway.database.database import Transaction
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Borrowing, UsageLine
+from gateway.queries.models.read_model import Json
 from gateway.queries.models.usage import BorrowingView, UsageLineView
 from gateway.settings import Settings
 
@@ -70,25 +70,17 @@ def usage(
         raise click.BadParameter(str(error), param_hint="--by") from None
     total = reports.total_of(lines)
     if as_json:
-        print_json(
-            {
-                "by": by,
-                "from": days.first_day,
-                "to": days.last_day,
-                "timezone": settings.server.timezone,
-                "team": team,
-                "data": [{**UsageLineView.of(line).row(), **_named(line, names)} for line in lines],
-                "total": UsageLineView.of(total).row(),
-            }
-        )
+        zone, data = settings.server.timezone, [_row(line, names) for line in lines]
+        head = {"by": by, "from": days.first_day, "to": days.last_day, "timezone": zone}
+        print_json({**head, "team": team, "data": data, "total": _row(total, {})})
         return
-    rows = [{**_flat(line), **_named(line, names)} for line in lines]
+    rows = [_flat(_row(line, names)) for line in lines]
     columns = (USAGE_COLUMNS[0], *(["name"] if names else []), *USAGE_COLUMNS[1:])
     if as_csv:
         print_rows(rows, as_csv=True, columns=columns)
         return
     click.echo(f"{days.first_day} to {days.last_day} ({settings.server.timezone}), by {by}")
-    rows.append(_flat(total))
+    rows.append(_flat(_row(total, {})))
     print_rows(rows, columns=_filled(columns, rows))
 
 
@@ -115,16 +107,16 @@ async def _key_names(tx: Transaction) -> Mapping[str, str]:
     return {key.id: f"{key.team}/{key.name}" for key in keys}
 
 
-def _named(line: UsageLine, names: Mapping[str, str]) -> dict[str, object]:
-    return {"name": names.get(line.group, "")} if names else {}
+def _row(line: UsageLine, names: Mapping[str, str]) -> Json:
+    name = {"name": names.get(line.group, "")} if names else {}
+    return {**UsageLineView.of(line).row(), **name}
 
 
-def _flat(line: UsageLine) -> dict[str, object]:
+def _flat(row: Json) -> Json:
     """A line with a column for each outcome and each cause."""
-    facts: dict[str, Any] = UsageLineView.of(line).row()
-    outcomes, saved = facts["outcomes"], facts["saved_usd_by_cause"]
+    outcomes, saved = row["outcomes"], row["saved_usd_by_cause"]
     return {
-        **{name: facts[name] for name in USAGE_COLUMNS if name in facts},
+        **{name: row[name] for name in ("name", *USAGE_COLUMNS) if name in row},
         **{column: outcomes.get(outcome, 0) for column, outcome in OUTCOMES.items()},
         **{f"saved_{cause}_usd": saved.get(cause, "0") for cause in CAUSES},
     }

@@ -119,6 +119,29 @@ def test_what_can_not_be_done_is_one_clear_line(
     assert "Traceback" not in refused.output
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "status"),
+    [
+        ("--may-bypass-cache", "perhaps", 2),
+        ("--tag", "campaign", 2),
+        ("--expires-at", "tomorrow", 1),
+        ("--requests-per-minute", "-1", 1),
+    ],
+)
+def test_a_wrong_value_of_a_new_key_is_one_clear_line(
+    run: Run, option: str, value: str, status: int
+) -> None:
+    run("teams", "create", "design", "--unlimited")
+    refused = run("keys", "create", "--team", "design", "--name", "figma", option, value)
+
+    assert refused.exit_code == status
+    errors = [line for line in refused.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert refused.output.endswith(errors[0] + "\n")
+    assert "Traceback" not in refused.output
+    assert loaded(run("keys", "list", "--json")) == []
+
+
 def test_the_audit_says_who_changed_what_and_why(run: Run) -> None:
     run("teams", "create", "design", "--budget-usd", "1", "--reason", "a new team")
     run("teams", "update", "design", "--budget-usd", "2")

@@ -59,6 +59,16 @@ def test_the_production_file_takes_every_secret_from_the_environment(
     assert settings.new_team.budget_nanos
 
 
+@pytest.mark.parametrize("name", ["paid_images_per_day", "requests_per_minute", "budget_period"])
+def test_an_empty_count_or_period_in_the_environment_is_an_error(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load(environment={f"GATEWAY_NEW_TEAM__{name.upper()}": ""})
+
+
+def test_an_empty_budget_in_the_environment_is_no_budget() -> None:
+    assert load(environment={"GATEWAY_NEW_TEAM__BUDGET_USD": ""}).new_team.budget_nanos is None
+
+
 def test_check_finds_the_production_file_in_order(emulator: EmulatorServer, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],

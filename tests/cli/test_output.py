@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from gateway.cli.table_layout import laid_out
+from gateway.cli.output import laid_out
 
 HEADS = ["at", "subject", "change"]
 AT, SUBJECT = "2026-11-26T01:22:45.070Z", "key:key_6zc2rnkk3bk7"
