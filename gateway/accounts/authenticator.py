@@ -7,6 +7,7 @@ is in force within one second. While the state can't be read, known keys stay va
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from enum import StrEnum
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.secrets import AccountChanges, SecretRecord, load_changes
-from gateway.database.database import Database, Transaction
+from gateway.database.database import Database
 from gateway.model.caller import ORGANISATION, Caller
 from gateway.model.errors import Refusal
 from gateway.model.units import time_text
@@ -95,8 +96,7 @@ class Authenticator:
         if secret is None:
             return _UNKNOWN
         key = self._accounts[f"key:{secret.key_id}"]
-        problem = self._problem_of(key, secret, now_ms)
-        return problem or self._caller_of(secret.key_id, key)
+        return self._problem_of(key, secret, now_ms) or self._caller_of(secret.key_id, key)
 
     def apply(self, update: AccountChanges, now_ms: int) -> None:
         """Apply what was read from the state at `now_ms`."""
@@ -132,17 +132,12 @@ class Authenticator:
             return KeyProblem(Problem.EXPIRED, f"{name} expired at {when}: ask for a new one.")
         if until_ms is not None and until_ms <= now_ms:
             when = time_text(until_ms)
-            return KeyProblem(
-                Problem.ROTATED_OUT,
-                f"{name} has a new secret, and this one ended at {when}: use the new one.",
-            )
+            text = f"{name} has a new secret, and this one ended at {when}: use the new one."
+            return KeyProblem(Problem.ROTATED_OUT, text)
         team = self._accounts[key.parent or ""]
         if team.ended_ms is not None:
-            return KeyProblem(
-                Problem.TEAM_ARCHIVED,
-                f"{name} belongs to the team {team.name!r}, which is archived: "
-                "ask for a key of another team.",
-            )
+            text = f"belongs to the team {team.name!r}, which is archived: ask for a key of another"
+            return KeyProblem(Problem.TEAM_ARCHIVED, f"{name} {text} team.")
         return None
 
     def _caller_of(self, key_id: str, key: AccountRecord) -> Caller:
@@ -168,10 +163,7 @@ async def refresh(
 ) -> None:
     """Read the changes since the last read. Raises StateUnavailable."""
     began_ms = now_ms()
-
-    async def load(tx: Transaction) -> AccountChanges:
-        return await load_changes(tx, authenticator.change)
-
+    load = functools.partial(load_changes, change=authenticator.change)
     authenticator.apply(await database.read(load), began_ms)
 
 

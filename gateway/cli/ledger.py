@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -21,10 +22,8 @@ from gateway.cli.options import (
 )  # fmt: skip
 from gateway.cli.output import csv_text, print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
-from gateway.database.database import Transaction
 from gateway.ledger.tables import corrections, reports, verify
 from gateway.ledger.tables.corrections import Corrected
-from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.model.money import nanos_of, usd
 from gateway.queries.models.ledger import CorrectionView, LedgerRowView, VerificationView
 from gateway.settings import Settings
@@ -172,14 +171,11 @@ def _pages(
     settings: Settings, days: DateRange, team: str | None, estimated: bool
 ) -> Iterator[list[dict[str, object]]]:
     """The ledger, a page at a time."""
-    first, last, after = days.first_day, days.last_day, ""
+    read = reports.estimated_calls if estimated else reports.ledger_rows
+    page = functools.partial(read, from_day=days.first_day, to_day=days.last_day, team=team)
+    after = ""
     while True:
-
-        async def page(tx: Transaction, after: str = after) -> list[LedgerRow]:
-            read = reports.estimated_calls if estimated else reports.ledger_rows
-            return await read(tx, first, last, team=team, after=after, limit=PAGE_ROWS)
-
-        rows = read_state(settings, page)
+        rows = read_state(settings, functools.partial(page, after=after, limit=PAGE_ROWS))
         yield [LedgerRowView.of(row).row() for row in rows]
         if len(rows) < PAGE_ROWS:
             return

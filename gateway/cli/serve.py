@@ -17,7 +17,6 @@ from gateway.accounts.tables import keys
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
 from gateway.cli.state_access import read_state, settings_of
-from gateway.database.database import Transaction
 from gateway.runtime.engines import open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
@@ -38,7 +37,7 @@ def serve(config: Path | None, **listening: Any) -> None:
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
     _check_parts(settings)
-    _warn_where_nobody_can_ask(settings)
+    _warn_of_missing_keys(settings)
     run_server(settings, lambda url: _announce(settings, url))
 
 
@@ -58,14 +57,12 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
             workers=server.workers,
             trusted_proxies=server.trusted_proxies,
             on_started=lambda: announce(url),
-            on_died=functools.partial(_note_death, settings),
+            on_died=lambda pid, status: _log(settings).warning(
+                "a worker has ended and is replaced", pid=pid, exit_status=status
+            ),
         )
     if not started:
         raise click.ClickException("the gateway did not start; the lines above say why")
-
-
-def _note_death(settings: Settings, pid: int, status: int) -> None:
-    _log(settings).warning("a worker has ended and is replaced", pid=pid, exit_status=status)
 
 
 def connection_limits_of(settings: Settings) -> ConnectionLimits:
@@ -75,7 +72,7 @@ def connection_limits_of(settings: Settings) -> ConnectionLimits:
 
 
 def _check_parts(settings: Settings) -> None:
-    """What can't be is one clear line here, and a traceback of the server's later."""
+    """Report what can't be opened in one line, before the server starts."""
     try:
         open_results(settings)
         open_spans(settings).close()
@@ -83,15 +80,15 @@ def _check_parts(settings: Settings) -> None:
         raise click.ClickException(str(error)) from None
 
 
-def _warn_where_nobody_can_ask(settings: Settings) -> None:
-    """Without an upstream key nothing can be bought; without a key of ours nobody can ask."""
+def _warn_of_missing_keys(settings: Settings) -> None:
+    """Warn where no edit can be bought or requested, because the key for it is missing."""
     if not settings.upstream.api_key:
         _warn(
             settings,
             "No upstream key is set, so nothing can be bought: set DEEPSHI_API_KEY (or [upstream] "
             "api_key).",
         )
-    if not read_state(settings, _has_keys):
+    if not read_state(settings, lambda tx: keys.list_keys(tx, limit=1)):
         _warn(
             settings,
             "No API key exists yet, so nobody can ask. Make a team and a key:\n\n"
@@ -102,7 +99,7 @@ def _warn_where_nobody_can_ask(settings: Settings) -> None:
 
 
 def _warn(settings: Settings, text: str) -> None:
-    """For who reads the terminal; where lines are asked to be JSON, this is one too."""
+    """Print a warning, or log it where the log is JSON."""
     if settings.log.format == "json":
         _log(settings).warning(" ".join(text.split()))
     else:
@@ -114,15 +111,11 @@ def _log(settings: Settings) -> EventLog:
 
 
 def command_here() -> str:
-    """This command as it can be typed here: by name where that is found, else by its path."""
+    """This command as it can be typed here: its name if found in PATH, else its path."""
     if shutil.which("gateway"):
         return "gateway"
     started = Path(sys.argv[0])
     return f"{sys.executable} -m gateway" if started.suffix else os.path.relpath(started)
-
-
-async def _has_keys(tx: Transaction) -> bool:
-    return bool(await keys.list_keys(tx, limit=1))
 
 
 def _announce(settings: Settings, url: str) -> None:
@@ -146,6 +139,6 @@ def _announce(settings: Settings, url: str) -> None:
 
 
 def reason_of(error: OSError) -> str:
-    """The plain reason, without what asyncio says around it."""
+    """The operating system's reason, without asyncio's words around it."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else str(error)

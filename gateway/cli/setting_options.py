@@ -24,8 +24,9 @@ def setting_options(level: Level) -> Callable[[Command], Command]:
 
 def _option(field: AccountField) -> Callable[[Command], Command]:
     if field.type is TAGS:
-        shape = {"multiple": True, "metavar": "NAME=TEXT"}
-        return click.option("--tag", field.name, help=field.help, **shape)
+        return click.option(
+            "--tag", field.name, multiple=True, metavar="NAME=TEXT", help=field.help
+        )
     return click.option(_flag(field), is_flag=field.type is SWITCH, default=None, help=field.help)
 
 

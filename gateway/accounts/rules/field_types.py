@@ -40,9 +40,7 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= 200 and not _CONTROL.search(value)
 
 
-def _parse_money(name: str, value: object) -> int | None:
-    if value is None:
-        return None
+def _parse_money(name: str, value: object) -> int:
     nanos = nanos_of(value)
     if nanos is None:
         raise BadValue(f"{name} takes an amount in dollars, such as 0.37 or 250.", name)
@@ -50,14 +48,12 @@ def _parse_money(name: str, value: object) -> int | None:
 
 
 def _parse_period(name: str, value: object) -> object:
-    if value is not None and value not in PERIODS:
+    if value not in PERIODS:
         raise BadValue(f"{name} is one of {', '.join(PERIODS)}.", name)
     return value
 
 
-def _parse_count(name: str, value: object) -> int | None:
-    if value is None:
-        return None
+def _parse_count(name: str, value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:20])
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_COUNT:
@@ -65,8 +61,8 @@ def _parse_count(name: str, value: object) -> int | None:
     return value
 
 
-def _parse_flag(name: str, value: object) -> bool | None:
-    if value is not None and not isinstance(value, bool):
+def _parse_flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
         raise BadValue(f"{name} is true or false.", name)
     return value
 
@@ -87,9 +83,7 @@ def check_label(name: str, owner: str) -> None:
         raise BadValue(f"A {owner}'s name is one line of 1 to 100 characters.", "name")
 
 
-def _parse_names(name: str, value: object) -> frozenset[str] | None:
-    if value is None:
-        return None
+def _parse_names(name: str, value: object) -> frozenset[str]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple, frozenset)):
         raise BadValue(f"{name} takes a list of model names.", name)
@@ -102,21 +96,18 @@ def _parse_names(name: str, value: object) -> frozenset[str] | None:
 
 
 def _parse_tags(name: str, value: object) -> Mapping[str, str]:
-    tags = {} if value is None else value
-    if not isinstance(tags, Mapping) or len(tags) > 32:
+    if not isinstance(value, Mapping) or len(value) > 32:
         raise BadValue(f"{name} takes at most 32 names with their texts.", name)
-    for tag, text in tags.items():
+    for tag, text in value.items():
         if not isinstance(tag, str) or not _TAG.fullmatch(tag):
             raise BadValue(f"{name}: a tag's name is 1 to 64 of A-Z a-z 0-9 . _ -", name)
         if not isinstance(text, str):
             raise BadValue(f"{name}: the tag {tag} takes a text.", name)
         parse_text(name, text)
-    return MappingProxyType(dict(tags))
+    return MappingProxyType(dict(value))
 
 
-def parse_time(name: str, value: object) -> int | None:
-    if value is None:
-        return None
+def parse_time(name: str, value: object) -> int:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
@@ -144,16 +135,12 @@ def _has_host(url: str) -> bool:
         return False
 
 
-def _parse_percents(name: str, value: object) -> tuple[int, ...] | None:
-    if value is None:
-        return None
+def _parse_percents(name: str, value: object) -> tuple[int, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or len(parts) > 10:
         raise BadValue(f"{name} takes up to 10 percentages, such as 50, 80, 100.", name)
-    numbers = {
-        _parse_count(name, part.strip() if isinstance(part, str) else part) for part in parts
-    }
-    percents = tuple(sorted(number for number in numbers if number is not None))
+    given = [part.strip() if isinstance(part, str) else part for part in parts if part is not None]
+    percents = tuple(sorted({_parse_count(name, part) for part in given}))
     if any(not 1 <= percent <= 100 for percent in percents):
         raise BadValue(f"{name} takes percentages from 1 to 100.", name)
     return percents
@@ -169,13 +156,18 @@ def _stored_tags(text: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A type of field. `parse` accepts None; the other conversions are for values that are set."""
+    """A type of field: its conversions of values that are set, and the value when it is not."""
 
     name: str
-    parse: Callable[[str, object], Any]
+    parse_set: Callable[[str, object], Any]
+    unset: object = None
     as_json: Callable[[Any], object] = _same
     as_column: Callable[[Any], Any] = _same
     from_column: Callable[[Any], Any] = _same
+
+    def parse(self, name: str, value: object) -> Any:
+        """The value of a field of that name; None unsets it. Raises BadValue."""
+        return self.unset if value is None else self.parse_set(name, value)
 
 
 MONEY = FieldType("money", _parse_money, as_json=usd)
@@ -189,19 +181,18 @@ NAMES = FieldType(
     from_column=lambda text: frozenset(json.loads(text)),
 )
 FLAG = FieldType("flag", _parse_flag, as_column=int, from_column=bool)
-SWITCH = FieldType(
-    "switch", lambda name, value: bool(_parse_flag(name, value)), as_column=int, from_column=bool
-)
-TEXT = FieldType("text", parse_text)
+SWITCH = FieldType("switch", _parse_flag, unset=False, as_column=int, from_column=bool)
+TEXT = FieldType("text", parse_text, unset="")
 TAGS = FieldType(
     "tags",
     _parse_tags,
+    unset=NO_TAGS,
     as_json=dict,
     as_column=lambda tags: json.dumps(dict(tags), sort_keys=True),
     from_column=_stored_tags,
 )
 TIME = FieldType("time", parse_time, as_json=time_text)
-URL = FieldType("url", _parse_url)
+URL = FieldType("url", _parse_url, unset="")
 PERCENTS = FieldType(
     "percents",
     _parse_percents,
