@@ -96,18 +96,14 @@ def _too_fast(account: Account, limit: int, resets_ms: int, reset_seconds: int) 
         "rate_limit_exceeded",
         f"This {account.level} has made {limit} requests in this minute, its limit; wait "
         f"{reset_seconds} seconds.",
-        facts=_facts(account, "requests_per_minute", limit, spent=limit, resets_ms=resets_ms),
+        facts=_facts(
+            account, "requests_per_minute", limit, spent=limit, resets_at=time_text(resets_ms)
+        ),
         retry_after_seconds=reset_seconds,
         rate_status=RateStatus(limit, 0, reset_seconds),
     )
 
 
-def _facts(
-    account: Account, name: str, limit: int, *, spent: int = 0, held: int = 0,
-    resets_ms: int | None = None,
-) -> dict[str, object]:  # fmt: skip
-    resets_at = None if resets_ms is None else time_text(resets_ms)
-    return {
-        "level": account.level, "limit_name": name, "limit": limit,
-        "spent": spent, "held": held, "resets_at": resets_at,
-    }  # fmt: skip
+def _facts(account: Account, limit_name: str, limit: int, **usage: object) -> dict[str, object]:
+    what = {"level": account.level, "limit_name": limit_name, "limit": limit}
+    return {**what, "spent": 0, "held": 0, "resets_at": None, **usage}

@@ -13,14 +13,15 @@ from gateway.accounts.tables import teams as team_table
 from gateway.accounts.tables import tokens as token_table
 from gateway.cli.options import (
     change_options,
+    edit_of,
     milliseconds_of,
     read_options,
     reason_option,
+    setting_options,
     settings_option,
     team_option,
 )  # fmt: skip
 from gateway.cli.output import print_record, print_rows, print_secret
-from gateway.cli.setting_options import edit_of, setting_options
 from gateway.cli.state_access import author, change_state, read_state
 from gateway.queries.models.accounts import TokenView, account_view, key_view
 from gateway.settings import Settings

@@ -12,20 +12,22 @@ from gateway.accounts.credentials import (
     hint_of,
     new_id,
     new_secret,
-)
+)  # fmt: skip
 from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.rules.field_types import check_label, is_text
 from gateway.accounts.tables.accounts import (
+    COLUMNS,
     AccountRecord,
     Edit,
     account_by_id,
     insert,
     list_accounts,
     mark_changed,
+    record_of,
     save,
     team_in_use,
-)
+)  # fmt: skip
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Transaction
 
@@ -161,15 +163,19 @@ async def _account(tx: Transaction, reference: str) -> AccountRecord:
     team, slash, name = reference.partition("/")
     if not slash:
         return await account_by_id(tx, f"key:{reference.removeprefix('key:')}")
-    if is_text(reference):
-        rows = await tx.fetch(
-            "SELECT id FROM accounts WHERE level = 'key' AND parent = $1 AND name = $2 "
-            "ORDER BY ended_ms IS NOT NULL, created_ms DESC LIMIT 1",
-            *(f"team:{team}", name),
-        )
-        if rows:
-            return await account_by_id(tx, rows[0]["id"])
+    if is_text(reference) and (found := await _by_name(tx, f"team:{team}", name)):
+        return found
     raise NotFound(f"There is no key {name!r} in a team {team!r}.", "key")
+
+
+async def _by_name(tx: Transaction, team_id: str, name: str) -> AccountRecord | None:
+    """The team's key of that name: the one in use, else the latest one that is revoked."""
+    rows = await tx.fetch(
+        f"SELECT {COLUMNS} FROM accounts WHERE level = 'key' AND parent = $1 AND name = $2 "
+        "ORDER BY ended_ms IS NOT NULL, created_ms DESC LIMIT 1",
+        *(team_id, name),
+    )
+    return record_of(rows[0]) if rows else None
 
 
 async def _key_in_use(tx: Transaction, reference: str) -> KeyRecord:
@@ -199,12 +205,8 @@ async def _with_secrets(tx: Transaction, accounts: Sequence[AccountRecord]) -> S
 
 
 async def _check_free(tx: Transaction, team: AccountRecord, name: str) -> None:
-    rows = await tx.fetch(
-        "SELECT id FROM accounts WHERE level = 'key' AND parent = $1 AND name = $2 "
-        "AND ended_ms IS NULL",
-        *(team.id, name),
-    )
-    if rows:
+    found = await _by_name(tx, team.id, name)
+    if found and found.ended_ms is None:
         raise AlreadyExists(
             f"The team {team.name!r} already has a key {name!r}: rotate it, or revoke it first.",
             "name",
