@@ -20,7 +20,7 @@ from gateway.cli.options import (
     setting_options,
     settings_option,
     team_option,
-)  # fmt: skip
+)
 from gateway.cli.output import print_record, print_rows, print_secret
 from gateway.cli.state_access import author, change_state, read_state
 from gateway.queries.models.accounts import TokenView, account_view, key_view

@@ -19,7 +19,7 @@ from gateway.cli.options import (
     read_options,
     report_options,
     team_option,
-)  # fmt: skip
+)
 from gateway.cli.output import csv_text, print_json, print_rows, working
 from gateway.cli.state_access import author, change_state, clock_of, read_state
 from gateway.ledger.tables import corrections, reports, verify

@@ -21,7 +21,7 @@ from gateway.cli.statement import (
     print_plan,
     rows_of,
     span_of,
-)  # fmt: skip
+)
 from gateway.database.database import Operation
 from gateway.ledger.rules.statement_lines import Duplicates
 from gateway.ledger.tables import reconcile as reconciling

@@ -12,7 +12,7 @@ from gateway.accounts.credentials import (
     hint_of,
     new_id,
     new_secret,
-)  # fmt: skip
+)
 from gateway.accounts.rules.account_settings import AccountSettings, complete_settings
 from gateway.accounts.rules.errors import AccountEnded, AlreadyExists, BadValue, NotFound
 from gateway.accounts.rules.field_types import check_label, is_text
@@ -27,7 +27,7 @@ from gateway.accounts.tables.accounts import (
     record_of,
     save,
     team_in_use,
-)  # fmt: skip
+)
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Transaction
 

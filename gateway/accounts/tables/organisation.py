@@ -12,7 +12,7 @@ from gateway.accounts.tables.accounts import (
     account_by_id,
     save,
     team_in_use,
-)  # fmt: skip
+)
 from gateway.accounts.tables.audit import Author, next_change
 from gateway.database.database import Transaction
 from gateway.model.caller import ORGANISATION
