@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from gateway.emulator import EmulatorServer
@@ -16,6 +17,12 @@ from tests.support.databases import (  # noqa: F401
     postgres_url,
 )
 from tests.support.serving import Running, make_key, serving, settings_for
+
+# How fast examples are drawn depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "busy machine", suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")
