@@ -236,16 +236,19 @@ def test_damaged_results_are_found_deleted_and_told_by_the_exit_status(
     assert (again.exit_code, again.stdout) == (0, "2 checked, none is damaged.\n")
 
 
+@pytest.mark.parametrize(("folder", "said"), [("file/cache", "File exists"), ("$HOME/cache", "$")])
 def test_results_that_can_not_be_read_are_one_clear_line(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, said: str
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("GATEWAY_CACHE__URL", f"disk:{tmp_path / 'file' / 'cache'}")
+    monkeypatch.setenv("GATEWAY_CACHE__URL", f"disk:{tmp_path / folder}")
     for command in (("stats",), ("purge", "--all", "--yes"), ("verify",)):
         refused = run(*command)
 
         assert refused.exit_code == 1
-        assert "the results on disk" in refused.output
+        assert len(refused.output.strip().splitlines()) == 1
+        assert "result store" in refused.output
+        assert said in refused.output
         assert "Traceback" not in refused.output
 
 
@@ -326,7 +329,6 @@ def test_a_bucket_without_its_extra_names_the_extra(tmp_path: Path) -> None:
         ("s3://pictures?colour=red", "colour"),
         ("s3://pictures?aws_secret_access_key=x", "environment"),
         ("s3:pictures", "s3://"),
-        ("disk:$HOME/cache", "$"),
     ],
 )
 def test_a_results_url_that_can_not_be_is_one_clear_line(

@@ -137,7 +137,7 @@ def test_check_says_what_is_there_and_fails_where_something_is_missing(
     assert "design" in good.stdout, "the team without a budget is named"
     assert "defaults and the environment: valid" in good.stdout, "no file is there"
     assert bad.returncode == 1
-    assert "FAULT: http://127.0.0.1:9/v1: GET /models: ConnectError: " in bad.stdout
+    assert "FAULT: http://127.0.0.1:9/v1: GET /models: ClientConnectorError: " in bad.stdout
 
 
 def test_every_fault_of_the_emulator_is_explained_where_it_is_ordered() -> None:
