@@ -37,10 +37,6 @@ class UpstreamLimiter:
     _closed: bool = field(init=False, default=False)
 
     @property
-    def slots_taken(self) -> int:
-        return self.queue.taken
-
-    @property
     def is_full(self) -> bool:
         """Would a flight have to wait for a slot?"""
         return self.queue.is_full
@@ -133,10 +129,6 @@ class UpstreamLimiter:
         """A ticket for one call; None where none may be made."""
         return None if self._closed else self.circuit.enter(time.monotonic())
 
-    def leave_circuit(self, ticket: int) -> None:
-        """Return the ticket of a call that was not made."""
-        self.circuit.leave(ticket, time.monotonic())
-
     def record_result(self, ticket: int, failure: str) -> None:
         """Count a call for the circuit; `failure` is the upstream's code, or empty."""
         if failure and self.circuit.failed(ticket, time.monotonic(), failure):
@@ -161,7 +153,7 @@ class Permit:
     def release(self) -> None:
         """Give back the slot, and the ticket if it was not used. May be called twice."""
         if self._ticket is not None:
-            self._limiter.leave_circuit(self._ticket)
+            self._limiter.circuit.leave(self._ticket, time.monotonic())
             self._ticket = None
         if self._has_slot:
             self._has_slot = False

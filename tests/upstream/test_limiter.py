@@ -130,7 +130,7 @@ def test_no_more_calls_run_at_once_than_there_are_seats(
         emulator.order(always={})
         let_go(emulator, 3)
         assert [edit.result(30).status_code for edit in edits] == [200] * 8
-        assert gateway.app.parts.upstream.limiter.slots_taken == waiting(gateway) == 0
+        assert gateway.app.parts.upstream.limiter.queue.taken == waiting(gateway) == 0
         assert metric(gateway, "gateway_upstream_queue_seconds_count") == 8
 
 
@@ -234,7 +234,7 @@ def test_clients_that_leave_do_not_take_seats_along(
             assert leaving_crowd(gateway.url, 1, patience=1.5, prompt=prompt) == 1
         let_go(emulator, 2)
         until(lambda: gateway.app.parts.coalescing.flights.in_flight == 0)
-        assert gateway.app.parts.upstream.limiter.slots_taken == waiting(gateway) == 0
+        assert gateway.app.parts.upstream.limiter.queue.taken == waiting(gateway) == 0
         assert [gateway.edit(prompt).status_code for prompt in ("e", "f", "g")] == [200] * 3
 
 
@@ -257,7 +257,7 @@ def test_who_waits_for_money_that_is_held_leaves_the_seat_to_others(
         assert first.result(30).status_code == 200
         told = {code(edit.result(30))[1] for edit in poor}
         assert told == {"insufficient_quota"}
-        assert gateway.app.parts.upstream.limiter.slots_taken == 0
+        assert gateway.app.parts.upstream.limiter.queue.taken == 0
 
 
 def test_what_waits_in_the_line_is_served_while_the_gateway_drains(

@@ -90,7 +90,7 @@ async def test_no_slot_is_lost_or_given_twice(seed: int) -> None:
 
     assert sky.landed
     assert sky.most_up <= SLOTS
-    assert (sky.limiter.slots_taken, sky.queue.waiting) == (0, 0)
+    assert (sky.limiter.queue.taken, sky.queue.waiting) == (0, 0)
     assert sky.codes <= {"overloaded"}
     async with asyncio.timeout(5):  # the circuit lets somebody through again
         while sky.circuit.is_open:
@@ -108,7 +108,7 @@ async def test_a_limiter_that_closes_refuses_everybody_and_loses_no_slot(seed: i
     async with asyncio.timeout(10):
         await storming
 
-    assert sky.limiter.slots_taken == sky.queue.waiting == 0
+    assert sky.limiter.queue.taken == sky.queue.waiting == 0
     with pytest.raises(Refusal) as refused:
         await sky.limiter.acquire("late")
     assert refused.value.code == "shutting_down"
