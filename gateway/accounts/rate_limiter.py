@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from gateway.accounts.rules.rate_leases import RateLeases, minute_ends_ms, minute_of
-from gateway.database.database import StateUnavailable
+from gateway.accounts.tables import rate_leases
+from gateway.database.database import Database, StateUnavailable
 from gateway.model.caller import Account, Caller
 from gateway.model.errors import Refusal
 from gateway.model.rate_status import RateStatus
 from gateway.model.units import time_text
 
-Lease = Callable[[str, int, int, int], Awaitable[tuple[int, int]]]
-"""(account, minute, want, limit) → granted now, and leased in total."""
-
 
 class RateLimiter:
     """Counts this process's requests in flight, and takes requests from the shared rate."""
 
-    def __init__(self, *, lease: Lease) -> None:
-        self._lease = lease
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._leases = RateLeases()
         self._waiting: Counter[str] = Counter()
 
@@ -72,7 +70,10 @@ class RateLimiter:
     async def _top_up(self, name: str, limit: int, minute: int) -> None:
         if want := self._leases.wants(name, limit, minute):
             try:
-                granted, leased = await self._lease(name, minute, want, limit)
+                taken = await self._database.write(
+                    lambda tx: rate_leases.lease(tx, name, minute, want, limit)
+                )
+                granted, leased = taken.granted, taken.leased
             except StateUnavailable:
                 # Without the state hits are still served; each process then limits by itself.
                 left = self._leases.remaining(name, limit, minute)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
-from gateway.accounts.tables import rate_leases
 from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.edits.call_budget import CallBudget
 from gateway.edits.coalescer import Coalescer
@@ -142,16 +141,9 @@ def _pipeline(
     coalescer: Coalescer,
 ) -> Pipeline:
     settings, limits, server = context.settings, context.settings.limits, context.settings.server
-
-    async def lease(account: str, minute: int, want: int, limit: int) -> tuple[int, int]:
-        taken = await context.database.write(
-            lambda tx: rate_leases.lease(tx, account, minute, want, limit)
-        )
-        return taken.granted, taken.leased
-
     return Pipeline(
         authenticator=authenticator,
-        rates=RateLimiter(lease=lease),
+        rates=RateLimiter(context.database),
         catalogue=upstream.catalogue,
         cache=result_cache,
         coalescer=coalescer,
