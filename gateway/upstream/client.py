@@ -16,6 +16,7 @@ from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
 from gateway.upstream.request_body import RequestBody
 from gateway.upstream.rules.key_rotation import KeyRotation
 
+CLOSE_SECONDS = 1.0
 CATALOGUE_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
 _HEADERS = {
     "user-agent": "image-edit-gateway",
@@ -53,6 +54,7 @@ class UpstreamClient:
         self._max_answer_bytes = max_answer_bytes
         self.base_url = base_url.rstrip("/")
         self._proxy = proxy or None
+        self._in_flight: dict[RequestBody, asyncio.Task[object] | None] = {}
         self._open_session = partial(
             open_session,
             tls=open_tls(ca_bundle),
@@ -69,6 +71,11 @@ class UpstreamClient:
 
     async def close(self) -> None:
         """Break the calls in flight and refuse further ones."""
+        for body in self._in_flight:
+            body.abort()
+        # A session that closes drops the readers of its streams without an error: calls end first.
+        if calls := [task for task in self._in_flight.values() if task]:
+            await asyncio.wait(calls, timeout=CLOSE_SECONDS)
         await self._session.close()
 
     async def send(
@@ -120,6 +127,7 @@ class UpstreamClient:
     ) -> Answer:
         body = RequestBody(payload, silence_seconds=self._read_timeout_seconds)
         response = None
+        self._in_flight[body] = asyncio.current_task()
         try:
             _check_headers(headers)
             response = await self._session.post(
@@ -146,6 +154,7 @@ class UpstreamClient:
             if response:
                 response.close()
             await body.stop()
+            del self._in_flight[body]
 
     async def models(self) -> bytes:
         """The body of `GET /models`, with any key that may read it. Raises CatalogueUnavailable."""

@@ -5,8 +5,8 @@
 time limits of a head and of an answer), `early_close` (answers before the request was read).
 
 Three modules make a hit cheaper. They are kept because a hit of 1 MB (8 connections, one worker)
-costs 21 % more CPU and 20 % of the throughput without them: 3.69 ms of CPU instead of 3.18 in the
-quietest rounds, medians of 24 interleaved rounds. Each of them counts:
+costs 21 % more CPU and 20 % of the throughput without them: 3.69 ms of CPU instead of 3.18, the
+medians of the 12 quieter of 24 interleaved rounds. Each of them counts:
 
 - `direct_read`: the body of known length is received into the bytes that the application gets.
   uvicorn's way copies it three times: out of the read buffer, out of the parser, out of its own
