@@ -1,12 +1,10 @@
 """Monitors the spending of each budget, and sends one alert for each threshold it passes.
 
-About once a second one small statement asks the state whether anything was spent or changed;
-only then are the accounts read whose spending moved. The process that writes an alert's row
-sends it: as a log line, a metric, and a webhook if one is set. The rows are in the state, so
-that a restart neither repeats nor misses an alert.
+About once a second a small query finds out whether anything was spent or changed; only then are
+the accounts read whose spending changed. The process that writes an alert's row sends it: as a
+log line, a metric, and a webhook if one is set. A restart neither repeats nor misses an alert.
 
-A changed limit resets the thresholds of its window: raise a budget, and the alert at half of
-the new one follows. Going back to an earlier limit repeats no alert.
+A changed limit resets the thresholds of its window; an earlier limit repeats no alert.
 """
 
 from __future__ import annotations
@@ -30,12 +28,12 @@ from gateway.telemetry.metrics import Metrics, families
 
 INTERVAL_SECONDS = 1.0
 KEPT_MS = 100 * 86_400_000
-"""How long alerts are kept: longer than any window that ends."""
+"""Retention of alerts: longer than any window that ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class _LastCheck:
-    """What the last check read, for the next one to compare with."""
+    """The data of the last check, for comparison with the next one."""
 
     change: int = -1
     spent_nanos: int = -1
@@ -55,70 +53,58 @@ class _CheckResult:
     moved: Sequence[MonitoredBudget]
 
 
+@dataclass(kw_only=True, slots=True)
 class BudgetMonitor:
     """Monitors every budget. Several processes may monitor the same thresholds.
 
     `percents` are the default thresholds, for accounts without thresholds of their own.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        delivery: WebhookDelivery,
-        percents: Sequence[int],
-        zone: ZoneInfo,
-        metrics: Metrics,
-        log: EventLog,
-        now_ms: Callable[[], int],
-        on_failure: Callable[[str, BaseException], None],
-        interval_seconds: float = INTERVAL_SECONDS,
-    ) -> None:
-        self._database = database
-        self._delivery = delivery
-        self._percents = tuple(percents)
-        self._zone = zone
-        self._metrics = metrics
-        self._log = log
-        self._now_ms = now_ms
-        self._on_failure = on_failure
-        self._interval_seconds = interval_seconds
-        self._last_check = _LastCheck()
-        self._refused: dict[str, int] = {}
+    database: Database
+    delivery: WebhookDelivery
+    percents: Sequence[int]
+    zone: ZoneInfo
+    metrics: Metrics
+    log: EventLog
+    now_ms: Callable[[], int]
+    on_failure: Callable[[str, BaseException], None]
+    interval_seconds: float = INTERVAL_SECONDS
+    _last_check: _LastCheck = field(init=False, default_factory=_LastCheck)
+    _refused: dict[str, int] = field(init=False, default_factory=dict)
 
     def refused(self, over: OverBudget) -> None:
-        """An edit was refused because this budget does not cover it. Never waits."""
+        """Report that an edit was refused because this budget does not cover it. Never waits."""
         if over.kind == "budget":
             self._refused[over.account.id] = over.limit
 
     async def run(self) -> None:
-        """Check for ever."""
+        """Check until cancelled."""
         while True:
             await self._try_to_check()
-            await asyncio.sleep(self._interval_seconds)
+            await asyncio.sleep(self.interval_seconds)
 
     async def close(self) -> None:
-        """Check for a last time."""
+        """Check for the last time."""
         await self._try_to_check()
-        await self._delivery.close()
+        await self.delivery.close()
 
     async def _try_to_check(self) -> None:
         try:
             await self.check()
         except Exception as error:  # noqa: BLE001 - the next check may succeed
-            self._on_failure("warnings", error)
+            self.on_failure("warnings", error)
 
     async def check(self) -> None:
         """Send alerts for thresholds newly passed, and start webhooks that are due.
 
         Raises StateUnavailable.
         """
-        refused, now_ms = dict(self._refused), self._now_ms()
+        refused, now_ms = dict(self._refused), self.now_ms()
 
         async def find(tx: Transaction) -> _CheckResult:
             return await self._read(tx, refused, now_ms)
 
-        found = await self._database.read(find)
+        found = await self.database.read(find)
         claims = [claim for each in found.moved for claim in self._claims(each, refused)]
         if claims:
             await self._notify(claims, now_ms)
@@ -127,7 +113,7 @@ class BudgetMonitor:
             if self._refused.get(account) == limit:
                 del self._refused[account]
         if found.due or any(claim.posted for claim in claims):
-            await self._delivery.send_due()
+            await self.delivery.send_due()
 
     async def _read(self, tx: Transaction, refused: Mapping[str, int], now_ms: int) -> _CheckResult:
         snapshot = await thresholds.read_snapshot(tx, now_ms)
@@ -136,18 +122,18 @@ class BudgetMonitor:
             counters = await thresholds.generation_counters(tx)
             moved |= {name for name, mark in counters.items() if last.counters.get(name) != mark}
             last = _LastCheck(snapshot.change, snapshot.spent_nanos, counters)
-        day = day_of(now_ms, self._zone)
-        budget = await thresholds.monitored_budgets(tx, moved, day, self._zone) if moved else ()
+        day = day_of(now_ms, self.zone)
+        budget = await thresholds.monitored_budgets(tx, moved, day, self.zone) if moved else ()
         return _CheckResult(last, snapshot.due, budget)
 
     def _claims(self, budget: MonitoredBudget, refused: Mapping[str, int]) -> Iterable[Claim]:
-        """A claim to every threshold that this account has newly passed."""
+        """Claims for the thresholds that this account has newly passed."""
         balance, account = budget.balance, budget.balance.account
         was_refused = refused.get(account.id) == budget.limit_nanos
         percents = newly_passed(
             spent_nanos=balance.spent_nanos,
             limit_nanos=budget.limit_nanos,
-            percents=self._percents if budget.percents is None else budget.percents,
+            percents=self.percents if budget.percents is None else budget.percents,
             notified=budget.notified,
             refused=was_refused,
         )
@@ -166,20 +152,20 @@ class BudgetMonitor:
                 resets_ms=balance.resets_ms,
                 refused=was_refused,
             )
-            posted = bool(budget.webhook_url or self._delivery.webhook_url)
+            posted = bool(budget.webhook_url or self.delivery.webhook_url)
             yield Claim(f"wrn_{uuid.uuid4().hex}", passed, posted)
 
     async def _notify(self, claims: Sequence[Claim], now_ms: int) -> None:
-        """Write the claims, and send the alerts that no other process wrote first."""
+        """Write the claims, and send the alerts that no other process has written."""
 
         async def claim(tx: Transaction) -> Sequence[Claim]:
             await thresholds.delete_old(tx, now_ms - KEPT_MS)
             return await thresholds.claim(tx, claims, now_ms)
 
-        for claimed in await self._database.write(claim, urgent=False):
-            self._metrics.counter(families.WARNINGS).labels(
+        for claimed in await self.database.write(claim, urgent=False):
+            self.metrics.counter(families.WARNINGS).labels(
                 str(claimed.passed.percent), "passed"
             ).inc()
             facts = facts_of(claimed.passed)
             del facts["level"]  # the log's own key; `account` says it too
-            self._log.warning("budget mark passed", id=claimed.id, webhook=claimed.posted, **facts)
+            self.log.warning("budget mark passed", id=claimed.id, webhook=claimed.posted, **facts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.alerts.rules.thresholds import PassedThreshold, sentence
 from gateway.alerts.tables.outbox import Due
 from gateway.model.money import usd
@@ -14,24 +16,19 @@ def message_of(due: Due) -> dict[str, object]:
     """An alert as it is posted: `text` for people and chat programs, the rest for machines.
 
     `id` is the same at every attempt. Money is exact decimal text in dollars, times are
-    ISO 8601 in UTC, `window` is the first day of the budget's window. What does not apply is
-    absent: `team` where the budget is the organisation's, `resets_at` where it never does.
+    ISO 8601 in UTC, `window` is the first day of the budget's window. The organisation's budget
+    has no `team`, a budget that never resets no `resets_at`.
     """
-    resets_ms = due.passed.resets_ms
-    return {
-        "text": sentence(due.passed, None if resets_ms is None else time_text(resets_ms)),
-        "event": EVENT,
-        "id": due.id,
-        "at": time_text(due.at_ms),
-        **facts_of(due.passed),
-    }
+    facts, at = facts_of(due.passed), time_text(due.at_ms)
+    text = sentence(due.passed, facts.get("resets_at"))
+    return {"text": text, "event": EVENT, "id": due.id, "at": at, **facts}
 
 
-def facts_of(passed: PassedThreshold) -> dict[str, object]:
+def facts_of(passed: PassedThreshold) -> dict[str, Any]:
     """The facts of a passed threshold, for log and webhook alike."""
     resets_ms = passed.resets_ms
     left_nanos = passed.limit_nanos - passed.spent_nanos - passed.held_nanos
-    facts: dict[str, object] = {
+    facts = {
         "level": passed.level,
         "account": passed.account,
         "name": passed.name,

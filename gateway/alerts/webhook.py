@@ -1,9 +1,9 @@
 """Webhooks over httpx: one signed POST, within a bounded time.
 
 The body is JSON. With a secret, `X-Gateway-Signature: sha256=…` is the HMAC-SHA256 of the
-body's bytes in hexadecimal. The body's own `sent_at` is signed with it, so that a receiver
-can refuse what was recorded and sent again; `X-Gateway-Timestamp` repeats it as unix seconds.
-`X-Gateway-Delivery` is the same at every attempt of one message.
+body's bytes in hexadecimal. The body contains `sent_at`, so that a receiver can refuse a replay;
+`X-Gateway-Timestamp` repeats it as unix seconds. `X-Gateway-Delivery` is the same at every
+attempt of one message.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _USER_AGENT = "image-edit-gateway"
 
 
 class Undelivered(Exception):
-    """No 2xx came in time; the text says why, and never the address."""
+    """No answer of 2xx came in time. The text has the reason, never the address."""
 
 
 class Webhook:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from gateway.alerts.message import message_of
@@ -25,33 +26,22 @@ LEASE_MS = int(1000 * TIMEOUT_SECONDS * MAX_TAKEN) + 40_000
 """Longer than posting everything taken at once can last, even if all goes to one address."""
 
 
+@dataclass(kw_only=True, slots=True)
 class WebhookDelivery:
     """Takes alerts that are due from the outbox, and posts or postpones them.
 
     `webhook_url` is the default for accounts without a webhook of their own, or "".
     """
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        webhook: Webhook,
-        webhook_url: str,
-        metrics: Metrics,
-        log: EventLog,
-        now_ms: Callable[[], int],
-        on_failure: Callable[[str, BaseException], None],
-        first_wait_ms: int = FIRST_WAIT_MS,
-    ) -> None:
-        self._database = database
-        self._webhook = webhook
-        self.webhook_url = webhook_url
-        self._metrics = metrics
-        self._log = log
-        self._now_ms = now_ms
-        self._on_failure = on_failure
-        self._first_wait_ms = first_wait_ms
-        self._posting: set[asyncio.Task[None]] = set()
+    database: Database
+    webhook: Webhook
+    webhook_url: str
+    metrics: Metrics
+    log: EventLog
+    now_ms: Callable[[], int]
+    on_failure: Callable[[str, BaseException], None]
+    first_wait_ms: int = FIRST_WAIT_MS
+    _posting: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     async def send_due(self) -> None:
         """Take alerts that are due, up to the maximum in progress, and start to post them.
@@ -61,12 +51,12 @@ class WebhookDelivery:
         """
         if len(self._posting) >= MAX_POSTING:
             return
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
 
         async def take(tx: Transaction) -> Sequence[Due]:
             return await outbox.take_due(tx, now_ms=now_ms, lease_ms=LEASE_MS, limit=MAX_TAKEN)
 
-        taken = sorted(await self._database.write(take, urgent=False), key=self._url_of)
+        taken = sorted(await self.database.write(take, urgent=False), key=self._url_of)
         for url, dues in itertools.groupby(taken, key=self._url_of):
             task = asyncio.create_task(self._post_all(url, list(dues)))
             self._posting.add(task)
@@ -80,7 +70,7 @@ class WebhookDelivery:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await self._webhook.close()
+        await self.webhook.close()
 
     def _url_of(self, due: Due) -> str:
         return due.webhook_url or self.webhook_url
@@ -90,27 +80,27 @@ class WebhookDelivery:
             for due in dues:
                 await self._post(url, due)
         except Exception as error:  # noqa: BLE001 - the lease expires, and the alert is due again
-            self._on_failure("webhook", error)
+            self.on_failure("webhook", error)
 
     async def _post(self, url: str, due: Due) -> None:
         try:
             if not url:
                 raise Undelivered("no webhook is set any more")
-            await self._webhook.post(url, message_of(due), delivery=due.id, now_ms=self._now_ms())
+            await self.webhook.post(url, message_of(due), delivery=due.id, now_ms=self.now_ms())
         except Undelivered as error:
             await self._postpone(url, due, error)
             return
         self._count(due, "delivered")
-        self._log.info("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
-        now_ms = self._now_ms()
-        await self._database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
+        self.log.info("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
+        now_ms = self.now_ms()
+        await self.database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
 
     async def _postpone(self, url: str, due: Due, error: Undelivered) -> None:
         """Try again later, unless this was the last attempt."""
-        wait_ms = next_wait_ms(due.attempt, self._first_wait_ms) if url else None
-        again_ms = None if wait_ms is None else self._now_ms() + wait_ms
+        wait_ms = next_wait_ms(due.attempt, self.first_wait_ms) if url else None
+        again_ms = None if wait_ms is None else self.now_ms() + wait_ms
         self._count(due, "given_up" if again_ms is None else "failed")
-        self._log.warning(
+        self.log.warning(
             "webhook failed",
             id=due.id,
             host=_host(url),
@@ -118,10 +108,10 @@ class WebhookDelivery:
             attempt=due.attempt,
             next_try_at=None if again_ms is None else time_text(again_ms),
         )
-        await self._database.write(lambda tx: outbox.postpone(tx, due, again_ms))
+        await self.database.write(lambda tx: outbox.postpone(tx, due, again_ms))
 
     def _count(self, due: Due, result: str) -> None:
-        self._metrics.counter(families.WARNINGS).labels(str(due.passed.percent), result).inc()
+        self.metrics.counter(families.WARNINGS).labels(str(due.passed.percent), result).inc()
 
 
 def _host(url: str) -> str | None:

@@ -171,8 +171,13 @@ def _pages(
     settings: Settings, days: DateRange, team: str | None, estimated: bool
 ) -> Iterator[list[dict[str, object]]]:
     """The ledger, a page at a time."""
-    read = reports.estimated_calls if estimated else reports.ledger_rows
-    page = functools.partial(read, from_day=days.first_day, to_day=days.last_day, team=team)
+    page = functools.partial(
+        reports.ledger_rows,
+        from_day=days.first_day,
+        to_day=days.last_day,
+        team=team,
+        estimated=estimated,
+    )
     after = ""
     while True:
         rows = read_state(settings, functools.partial(page, after=after, limit=PAGE_ROWS))

@@ -1,8 +1,7 @@
-"""Many rows in few statements, from a handful of distinct texts.
+"""Statements for many rows, with few distinct SQL texts.
 
-Engines keep prepared statements by their text, and a text per number of rows would hardly
-be met again. Up to 8 rows go in at once, more by powers of two: 13 are 8 + 5, and 40 narrow
-ones 32 + 8.
+Engines cache prepared statements by their text. Up to 8 rows are inserted at once, more rows by
+powers of two: 13 rows as 8 + 5, 40 narrow rows as 32 + 8.
 """
 
 from __future__ import annotations
@@ -14,26 +13,34 @@ from collections.abc import Iterable, Sequence
 from gateway.database.database import Row, Transaction, Value
 
 _MOST_VALUES = 240
-"""In one statement: SQLite looks named parameters up one by one, and above some 250 of them
-a row costs more in a larger statement than in its own (measured)."""
+"""In one statement. With more than about 250, SQLite needs more time per row (measured)."""
+_MOST_NAMES = 200
 
 
 @functools.lru_cache(1_000)
 def placeholders(count: int, first: int = 1) -> str:
-    """`($1, $2, …)`, from `first` on."""
+    """`($1, $2, …)`, starting at `first`."""
     return "(" + ", ".join(f"${number}" for number in range(first, first + count)) + ")"
 
 
-def portions(names: Iterable[str]) -> list[list[str]]:
-    """Names, each once and none empty, as many at a time as one statement takes well."""
+async def fetch_named(tx: Transaction, sql: str, names: Iterable[str], *first: Value) -> list[Row]:
+    """The rows of a query with `IN {names}`, for any number of names; empty names are left out.
+
+    `first` are the values of the parameters before the names.
+    """
     wanted = [name for name in dict.fromkeys(names) if name]
-    return [wanted[start : start + 200] for start in range(0, len(wanted), 200)]
+    rows: list[Row] = []
+    for start in range(0, len(wanted), _MOST_NAMES):
+        part = wanted[start : start + _MOST_NAMES]
+        marks = placeholders(len(part), 1 + len(first))
+        rows += await tx.fetch(sql.replace("{names}", marks), *first, *part)
+    return rows
 
 
 async def insert_rows(
     tx: Transaction, head: str, rows: Sequence[Sequence[Value]], tail: str = ""
 ) -> list[Row]:
-    """Run `head VALUES (…), (…) tail` over all rows, in order; gives what it returns."""
+    """Run `head VALUES (…), (…) tail` for all rows, in order. Returns the rows of `RETURNING`."""
     returned: list[Row] = []
     done = 0
     while done < len(rows):
@@ -53,5 +60,5 @@ def _insert(head: str, width: int, size: int, tail: str) -> str:
 
 
 def _portion(count: int) -> int:
-    """How many of so many rows go in next."""
+    """The number of rows in the next statement, of `count` that are left."""
     return count if count <= 8 else 1 << (count.bit_length() - 1)

@@ -1,9 +1,9 @@
 """The ledger in the columns of FOCUS 1.2, the FinOps Open Cost and Usage Specification.
 
-One row a call, at what it cost with every correction that was booked in its own month. What was
-booked after that month was closed is a row of its own, with the class "Correction"; what is no
-call is a credit or an adjustment. What was had for nothing is a row a day, team, key and model
-that costs nothing: `x_SavedCost` says what it would have cost. `BilledCost` adds up to the ledger.
+A call is one row, at its cost with all corrections booked in its own month. Each later correction
+is a row of its own, with the class "Correction"; amounts without a call are credits or
+adjustments. Requests served without a paid call are a row for each day, team, key and model, at
+no cost, with the cost avoided as `x_SavedCost`. The sum of `BilledCost` is that of the ledger.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FocusRow = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who bills, and in which time zone our days lie."""
+    """The billing provider's name, and the time zone of the ledger's days."""
 
     name: str
     zone: tzinfo
@@ -55,7 +55,7 @@ class Issuer:
 async def focus_rows(
     tx: Transaction, from_day: str, to_day: str, issuer: Issuer
 ) -> AsyncIterator[FocusRow]:
-    """Every row of these days, in the order of their days; first charges, then what was saved."""
+    """Every row of these days, in their order; first charges, then savings."""
     saved = await savings(tx, from_day, to_day)
     day: list[LedgerRow] = []
     async for row in every_row(tx, from_day, to_day):
@@ -71,7 +71,7 @@ async def focus_rows(
 
 
 def _charges(day: Iterable[LedgerRow], issuer: Issuer) -> Iterator[FocusRow]:
-    """The rows of one day: calls with their corrections of the same month, and what came late."""
+    """The rows of one day: calls with corrections of the same month, and late corrections."""
     calls: dict[str, tuple[LedgerRow, int]] = {}
     for row in day:
         call = calls.get(row.corrects or "")
@@ -152,13 +152,13 @@ def _description(row: LedgerRow) -> str:
 
 
 def _money(nanos: int) -> FocusRow:
-    """There is one price: what was billed."""
+    """All cost columns: there is one price."""
     names = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost")
     return {**dict.fromkeys(names, usd(nanos)), "BillingCurrency": CURRENCY}
 
 
 def _periods(booked: str, about: str, issuer: Issuer) -> FocusRow:
-    """The month that it is booked in, and the day that it is about."""
+    """The month of booking, and the day that the charge concerns."""
     month = window("month", booked, issuer.zone)
     return {
         "BillingPeriodStart": _start(month.first_day, issuer),
@@ -191,12 +191,8 @@ def _place(team: str, tags: str, issuer: Issuer) -> FocusRow:
 def _quantity(pictures: int | None) -> FocusRow:
     if pictures is None:
         return {}
-    return {
-        "ConsumedQuantity": pictures,
-        "ConsumedUnit": PICTURE,
-        "PricingQuantity": pictures,
-        "PricingUnit": PICTURE,
-    }
+    quantities = dict.fromkeys(("ConsumedQuantity", "PricingQuantity"), pictures)
+    return {**quantities, **dict.fromkeys(("ConsumedUnit", "PricingUnit"), PICTURE)}
 
 
 def _sku(name: str) -> FocusRow:

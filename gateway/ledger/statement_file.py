@@ -1,4 +1,4 @@
-"""A statement's file: CSV, JSON or JSON lines, as fields by name, one line after the other."""
+"""A statement's file: CSV, JSON or JSON lines, read as fields by name, line by line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Fields = Mapping[str, object]
 
 
 class Unreadable(Exception):
-    """The file is no statement; the message says why, and what to do."""
+    """The file is not a statement; the message says why, and what to do."""
 
 
 def digest_of(path: Path) -> str:
@@ -39,9 +39,9 @@ def digest_of(path: Path) -> str:
 
 
 def read(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Fields]]:
-    """The lines with their numbers; CSV as it is read, JSON as a whole.
+    """The lines with their numbers. CSV is read line by line, JSON as a whole.
 
-    `needed` are columns that there must be. Amounts in JSON are Decimals. Raises Unreadable.
+    `needed` are required columns. Amounts in JSON are Decimals. Raises Unreadable.
     """
     try:
         with path.open("rb") as file:
@@ -106,7 +106,7 @@ def _check_columns(names: list[str], needed: Iterable[str]) -> None:
 
 
 def _shown(name: str) -> str:
-    """As a terminal may be given it: what moves its cursor is spelled out."""
+    """The name as safe text for a terminal: control characters are escaped."""
     return name if name.isprintable() else repr(name)
 
 

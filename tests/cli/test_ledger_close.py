@@ -58,10 +58,10 @@ def test_why_a_month_is_not_closed_is_said(run: Run, fill: Fill) -> None:
     estimated = run("ledger", "close", "2025-06")
     assert estimated.exit_code == 1
     assert (
-        "2025-06 is not closed: what 1 call of 2025-06 cost is only estimated" in estimated.output
+        "2025-06 is not closed: the cost of 1 call of 2025-06 is only estimated" in estimated.output
     )
     assert (
-        "months are closed in their order: close 2025-06 first"
+        "months are closed in order: close 2025-06 first"
         in run("ledger", "close", "2025-07").output
     )
     assert "is not over" in run("ledger", "close", "2099-01").output

@@ -80,7 +80,7 @@ def check_nothing_is_forgotten(settings: Settings, emulator: EmulatorServer, pat
     assert proof.differences == ()
     assert proof.open_reservations == 0, "no phantom refusals remain once resolved"
     assert proof.spent_nanos >= emulator.stats()["billed_nanos"]
-    listed = in_state(settings, lambda tx: reports.estimated_calls(tx, "0000", "9999"))
+    listed = in_state(settings, lambda tx: reports.ledger_rows(tx, "0000", "9999", estimated=True))
     unbilled = set(booked) - set(billed)
     assert unbilled <= {row.request_id for row in listed}
     assert len(listed) == proof.estimated_calls

@@ -13,9 +13,9 @@ import pytest
 
 from gateway.database.clock import now_ms
 from gateway.emulator import EmulatorServer
-from gateway.ledger.tables.reports import calls_of
 from tests.support.engines import Line, line, postgres_url, schema_url
 from tests.support.exposition import scrape, total
+from tests.support.funds import ledger_of
 from tests.support.serving import Running, in_state, make_key, serving, settings_for
 
 __all__ = ["line", "postgres_url", "schema_url"]
@@ -125,6 +125,6 @@ async def test_a_call_that_was_bought_before_the_state_broke_is_delivered_and_bo
             await asyncio.sleep(0.1)
     request_id = answer.headers["x-request-id"]
     (call,) = await asyncio.to_thread(
-        in_state, gateway.settings, lambda tx: calls_of(tx, request_id)
+        in_state, gateway.settings, lambda tx: ledger_of(tx, request_id)
     )
     assert call.at_ms < answered_ms + 500

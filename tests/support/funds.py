@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from gateway.database.database import Database, Transaction, Value
 from gateway.ledger.tables import balances, reserve_settle, verify
 from gateway.ledger.tables.balances import accounts_of
+from gateway.ledger.tables.ledger_rows import LedgerRow, select_ledger_rows
 from gateway.ledger.tables.reserve_settle import Granted
 from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, CallFacts, Settled, Settlement
@@ -116,3 +117,9 @@ class Till:
         found = await self.database.read(verify.verify)
         assert found.differences == ()
         return found
+
+
+async def ledger_of(tx: Transaction, request_id: str) -> list[LedgerRow]:
+    """The ledger's rows of one request, corrections too, in the order of booking."""
+    where = "WHERE l.request_id = $1 ORDER BY l.at_ms, l.id"
+    return await select_ledger_rows(tx, where, request_id)

@@ -1,4 +1,4 @@
-"""The outbox: alerts that wait for their webhook.
+"""The outbox: alerts to post to a webhook.
 
 Taking an alert leases it: if the process dies before it reports the result, the alert becomes
 due again. An alert is therefore posted at least once, and twice only if a process dies between.
@@ -7,7 +7,7 @@ due again. An alert is therefore posted at least once, and twice only if a proce
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
@@ -70,17 +70,6 @@ async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
 
 
 def _passed(row: Row) -> PassedThreshold:
-    return PassedThreshold(
-        account=row["account"],
-        level=row["level"],
-        name=row["name"],
-        team=team_of(row),
-        percent=row["percent"],
-        limit_nanos=row["limit_nanos"],
-        spent_nanos=row["spent_nanos"],
-        held_nanos=row["held_nanos"],
-        period=row["period"],
-        first_day=row["first_day"],
-        resets_ms=row["resets_ms"],
-        refused=bool(row["refused"]),
-    )
+    names = (column.name for column in fields(PassedThreshold))
+    columns = {name: row[name] for name in names if name != "team"}
+    return PassedThreshold(**columns | {"team": team_of(row), "refused": bool(row["refused"])})

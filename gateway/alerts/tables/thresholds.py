@@ -1,4 +1,4 @@
-"""Thresholds: budgets whose spending moved, and the alerts already sent for them.
+"""Thresholds: budgets whose spending changed, and the alerts already sent for them.
 
 The process that adds an alert's row sends it, so that exactly one process does. The row is also
 its place in the outbox (`outbox.py`).
@@ -13,7 +13,7 @@ from datetime import tzinfo
 
 from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.database.database import Row, Transaction, Value
-from gateway.database.multirow import insert_rows, placeholders
+from gateway.database.multirow import fetch_named, insert_rows
 from gateway.ledger.tables.balances import balances_of
 from gateway.model.caller import ORGANISATION, Account
 from gateway.model.reservation import Balance
@@ -36,11 +36,11 @@ _COUNTERS = (
 _SETTINGS = (
     "SELECT a.id, a.level, a.name, COALESCE(p.name, '') AS parent, "
     f"COALESCE(a.warn_percents, p.warn_percents, o.warn_percents) AS percents, {NEAREST_URL} "
-    f"FROM accounts a {ABOVE}WHERE a.id IN "
+    f"FROM accounts a {ABOVE}WHERE a.id IN {{names}}"
 )
 _NOTIFIED = (
     "SELECT account, period, first_day, limit_nanos, percent FROM warnings "
-    "WHERE first_day >= $1 AND account IN "
+    "WHERE first_day >= $1 AND account IN {names}"
 )
 _CLAIM = (
     "INSERT INTO warnings (account, period, first_day, limit_nanos, percent, id, at_ms, "
@@ -53,7 +53,7 @@ GenerationCounters = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Numbers that show, at the price of a few rows, whether anything needs a check."""
+    """Numbers that show whether anything needs a check."""
 
     change: int
     spent_nanos: int
@@ -88,13 +88,13 @@ class Claim:
 
 
 async def read_snapshot(tx: Transaction, now_ms: int) -> Snapshot:
-    """Was anything spent or changed, is any webhook due? One small statement."""
+    """Read the numbers that show whether a check is needed, by one small query."""
     row = (await tx.fetch(_SNAPSHOT, now_ms))[0]
     return Snapshot(row["change"], row["spent_nanos"], row["due"])
 
 
 async def generation_counters(tx: Transaction) -> Mapping[str, GenerationCounters]:
-    """The counters of every account that has a budget and ever spent."""
+    """The counters of every account with a budget and any spending."""
     return {
         row["id"]: (row["spent_nanos"], row["change"], row["above"], row["topmost"])
         for row in await tx.fetch(_COUNTERS)
@@ -106,17 +106,17 @@ async def monitored_budgets(
 ) -> Sequence[MonitoredBudget]:
     """The accounts among these that have a budget, with their balances on `day`."""
     wanted = sorted(ids)
-    # No window that holds today began before this month or, a week's, before six days ago.
+    # Weeks and months are the windows that may have begun before today.
     since = min(window(period, day, zone).first_day for period in ("week", "month"))
-    terms = {row["id"]: row for row in await _fetch_all(tx, _SETTINGS, wanted)}
+    settings = {row["id"]: row for row in await fetch_named(tx, _SETTINGS, wanted)}
     notified: dict[tuple[str, str, str, int], set[int]] = {}
-    for row in await _fetch_all(tx, _NOTIFIED, wanted, since):
+    for row in await fetch_named(tx, _NOTIFIED, wanted, since):
         where = (row["account"], row["period"], row["first_day"], row["limit_nanos"])
         notified.setdefault(where, set()).add(row["percent"])
-    accounts = [Account(row["id"], row["level"], row["name"]) for row in terms.values()]
+    accounts = [Account(row["id"], row["level"], row["name"]) for row in settings.values()]
     found: list[MonitoredBudget] = []
     for balance in await balances_of(tx, accounts, day, zone):
-        limit, row = balance.account.limits.budget_nanos, terms[balance.account.id]
+        limit, row = balance.account.limits.budget_nanos, settings[balance.account.id]
         if limit is None:
             continue
         first_day = window(balance.period, day, zone).first_day
@@ -155,15 +155,6 @@ def team_of(row: Row) -> str:
     if row["level"] == ORGANISATION:
         return ""
     return str(row["name"] if row["level"] == "team" else row["parent"])
-
-
-async def _fetch_all(tx: Transaction, sql: str, ids: Sequence[str], *first: Value) -> list[Row]:
-    """All rows of a statement that ends in `IN`, for any number of ids."""
-    rows: list[Row] = []
-    for start in range(0, len(ids), 200):
-        part = ids[start : start + 200]
-        rows += await tx.fetch(sql + placeholders(len(part), 1 + len(first)), *first, *part)
-    return rows
 
 
 def _values(claim: Claim, now_ms: int) -> tuple[Value, ...]:

@@ -1,4 +1,4 @@
-"""The refusals that tell a client why a call cannot be paid for."""
+"""The refusals of calls that cannot be paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The upstream's statement: what its lines say, and what they come to for each call."""
+"""The upstream's statement: its lines, and their sums by call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.model.money import nanos_of
 
 CURRENCY = "USD"
 MOST_NANOS = 10**15
-"""A million dollars: no line is for more, so that no sum can overflow."""
+"""A million dollars, the maximum of one line: no sum can overflow."""
 MOST_IMAGES = 1_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ Duplicates = Literal["refuse", "once", "add"]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a statement calls the columns that are read; only `cost` and `time` must be there."""
+    """The statement's names for the columns read; only `cost` and `time` are required."""
 
     request_id: str = "request_id"
     client_request_id: str = "client_request_id"
@@ -45,9 +45,9 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class StatementLine:
-    """One line: a charge, or where it is negative a credit.
+    """One line: a charge, or a credit if it is negative.
 
-    `request_id` is the upstream's own, `client_request_id` ours as we sent it; either may be "".
+    `request_id` is the upstream's id, `client_request_id` ours; either may be "".
     """
 
     number: int
@@ -64,12 +64,12 @@ class StatementLine:
 
 @dataclass(frozen=True, slots=True)
 class BilledCall:
-    """What a statement asks for one call: the sum of its lines, the rest from the first."""
+    """The statement's cost of one call: the sum of its lines. `line` is the first of them."""
 
     line: StatementLine
     cost_nanos: int
     parts: tuple[StatementLine, ...] = ()
-    """The lines, where there are several."""
+    """The lines, if there are several."""
 
     @property
     def request_id(self) -> str:
@@ -82,7 +82,7 @@ class BilledCall:
 
 @dataclass(frozen=True, slots=True)
 class StatementTotals:
-    """A whole statement. `adjustments` are lines of no call, and credits without their charge."""
+    """A statement. `adjustments` are lines without a call, and credits without their charge."""
 
     calls: tuple[BilledCall, ...]
     adjustments: tuple[StatementLine, ...]
@@ -91,28 +91,28 @@ class StatementTotals:
     first_ms: int | None
     last_ms: int | None
     repeated: int
-    """Lines that are word for word there already."""
+    """The number of lines that repeat an earlier line exactly."""
 
 
 class BadLine(ValueError):
-    """A line that can't be read; the message says which, and what is wrong."""
+    """A line that cannot be read; the message has its number and the reason."""
 
 
 class RepeatedLines(ValueError):
-    """Lines that stand there twice, word for word."""
+    """Lines that repeat an earlier line exactly."""
 
 
 def parse_line(
     number: int, fields: Mapping[str, object], columns: Columns, zone: tzinfo
 ) -> StatementLine:
-    """A line from its fields: text, or what JSON makes of it with `parse_float=Decimal`.
+    """A line from its fields: text, or values of JSON read with `parse_float=Decimal`.
 
-    Times without an offset are in `zone`; fractions of a nano-dollar are rounded up, as the
-    ledger does. Raises BadLine.
+    Times without an offset are in `zone`. Fractions of a nano-dollar are rounded up, as in the
+    ledger. Raises BadLine.
     """
     currency = _text(number, fields, columns.currency)
     if currency.upper() not in ("", CURRENCY):
-        raise BadLine(f"line {number}: the amount is in {currency}; the books are in {CURRENCY}")
+        raise BadLine(f"line {number}: the amount is in {currency}; the ledger is in {CURRENCY}")
     return StatementLine(
         number=number,
         request_id=_text(number, fields, columns.request_id),
@@ -130,32 +130,23 @@ def parse_line(
 def sum_up(lines: Iterable[StatementLine], duplicates: Duplicates = "refuse") -> StatementTotals:
     """The lines of each call added together: a charge and its credit note are one amount.
 
-    Lines that are there word for word again are refused, counted once, or added, as said.
-    Raises Repeated.
+    Repeated lines are refused (raises RepeatedLines), counted once, or added.
     """
     kept, repeated = _unrepeated(list(lines), duplicates)
     calls: dict[tuple[str, str], list[StatementLine]] = {}
     adjustments: list[StatementLine] = []
     for line in kept:
         if line.request_id or line.client_request_id:
-            name = (
-                ("upstream", line.request_id)
-                if line.request_id
-                else ("ours", line.client_request_id)
-            )
+            # An upstream id is never taken for one of ours.
+            name = (line.request_id, "" if line.request_id else line.client_request_id)
             calls.setdefault(name, []).append(line)
         else:
             adjustments.append(line)
-    billed: list[BilledCall] = []
-    for of_call in calls.values():
-        if sum(line.cost_nanos for line in of_call) < 0:
-            adjustments += of_call
-        else:
-            billed.append(_billed(of_call))
+    billed = _split(calls.values(), adjustments)
     times = [line.at_ms for line in kept]
     return StatementTotals(
         calls=_in_order(billed),
-        adjustments=tuple(sorted(adjustments, key=lambda line: line.number)),
+        adjustments=_by_number(adjustments),
         lines=len(kept),
         total_nanos=sum(line.cost_nanos for line in kept),
         first_ms=min(times, default=None),
@@ -167,33 +158,41 @@ def sum_up(lines: Iterable[StatementLine], duplicates: Duplicates = "refuse") ->
 def move_to_adjustments(
     statement: StatementTotals, booked: Collection[StatementLine]
 ) -> StatementTotals:
-    """The statement with these lines of its calls as adjustments, which they are booked as.
+    """The statement with these lines of its calls, booked as adjustments before, moved there.
 
-    What that leaves of a call is its charge, or where it is below zero adjustments too.
+    The rest of a call stays a call, or becomes adjustments too if its sum is below 0.
     """
-    aside = {id(line) for line in booked}
+    moved = {id(line) for line in booked}
     calls: list[BilledCall] = []
+    changed: list[list[StatementLine]] = []
     adjustments = list(statement.adjustments)
     for billed in statement.calls:
-        rest = [line for line in billed.parts if id(line) not in aside]
+        rest = [line for line in billed.parts if id(line) not in moved]
         if len(rest) == len(billed.parts):
             calls.append(billed)
-            continue
-        adjustments += [line for line in billed.parts if id(line) in aside]
-        if sum(line.cost_nanos for line in rest) < 0:
-            adjustments += rest
-        elif rest:
-            calls.append(_billed(rest))
-    return replace(
-        statement,
-        calls=_in_order(calls),
-        adjustments=tuple(sorted(adjustments, key=lambda line: line.number)),
-    )
+        else:
+            changed.append(rest)
+            adjustments += [line for line in billed.parts if id(line) in moved]
+    calls += _split(filter(None, changed), adjustments)
+    return replace(statement, calls=_in_order(calls), adjustments=_by_number(adjustments))
 
 
-def _billed(lines: Sequence[StatementLine]) -> BilledCall:
-    total = sum(line.cost_nanos for line in lines)
-    return BilledCall(_first(lines), total, tuple(lines) if len(lines) > 1 else ())
+def _split(
+    calls: Iterable[list[StatementLine]], adjustments: list[StatementLine]
+) -> list[BilledCall]:
+    """The calls of these lines; lines with a sum below 0 are added to the adjustments instead."""
+    billed: list[BilledCall] = []
+    for lines in calls:
+        total = sum(line.cost_nanos for line in lines)
+        if total < 0:
+            adjustments += lines
+        else:
+            billed.append(BilledCall(_first(lines), total, tuple(lines) if len(lines) > 1 else ()))
+    return billed
+
+
+def _by_number(lines: Iterable[StatementLine]) -> tuple[StatementLine, ...]:
+    return tuple(sorted(lines, key=lambda line: line.number))
 
 
 def _in_order(calls: Iterable[BilledCall]) -> tuple[BilledCall, ...]:
@@ -201,7 +200,7 @@ def _in_order(calls: Iterable[BilledCall]) -> tuple[BilledCall, ...]:
 
 
 def _first(lines: Sequence[StatementLine]) -> StatementLine:
-    """The first line in time, knowing our id where any of them does."""
+    """The first line in time, with our id if any line has it."""
     first = min(lines, key=lambda line: (line.at_ms, line.number))
     ours = next((line.client_request_id for line in lines if line.client_request_id), "")
     return replace(first, client_request_id=ours)
@@ -230,7 +229,7 @@ def _unrepeated(
 
 
 _said = attrgetter(*(column.name for column in fields(StatementLine) if column.name != "number"))
-"""All of a line but its number."""
+"""The content of a line, without its number."""
 
 
 def _text(number: int, fields: Mapping[str, object], name: str) -> str:
@@ -263,7 +262,7 @@ def _moment(number: int, fields: Mapping[str, object], name: str, zone: tzinfo) 
             return int(Decimal(text) * (1 if len(text) == 13 and "." not in text else 1000))
         moment = datetime.fromisoformat(text)
         if not 1970 <= moment.year <= 9000:
-            raise ValueError  # too near the ends of the calendar to be reckoned with
+            raise ValueError  # too near the ends of the calendar for arithmetic
         moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
         return (moment - _EPOCH) // timedelta(milliseconds=1)
     except (ValueError, OverflowError, InvalidOperation):

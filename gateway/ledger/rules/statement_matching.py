@@ -1,7 +1,7 @@
-"""Reconciling: the upstream's statement beside the ledger, call by call.
+"""Matching: compares the upstream's statement with the ledger, call by call.
 
-A line and a call are the same by the upstream's request id. Where the ledger has none, because
-the answer never came, they are the same by ours, which was sent along.
+A line matches a call by the upstream's request id. If the ledger has none, because no answer
+came, it matches by our request id, which was sent with the call.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ What = Literal["missing", "extra", "differing", "confirmed"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerCall:
-    """A call as the ledger has it, corrections included.
+    """A call in the ledger, with its corrections.
 
-    `upstream_ids` are those it is known by; `at_ms` is when it was settled, `day` the day that
-    it is about. `estimated` says that its cost was never known.
+    `upstream_ids` are the upstream's ids of it; `at_ms` is the time of settlement, `day` the day
+    of the call. `estimated` is true if the cost is unknown.
     """
 
     id: str
@@ -37,9 +37,9 @@ class LedgerCall:
 
 @dataclass(frozen=True, slots=True)
 class BilledPeriod:
-    """What a statement covers: what was billed from `from_ms` on and before `until_ms`.
+    """The period that a statement covers, from `from_ms` to before `until_ms`.
 
-    A call was billed at most `edge_ms` before or after it was settled.
+    A call was billed at most `edge_ms` before or after its settlement.
     """
 
     from_ms: int
@@ -47,7 +47,7 @@ class BilledPeriod:
     edge_ms: int = 0
 
     def covers(self, call: LedgerCall) -> bool:
-        """Would the statement have it, if it had been billed at all?"""
+        """True if the statement must contain the call, if it was billed."""
         return (
             self.from_ms <= call.at_ms - self.edge_ms and call.at_ms + self.edge_ms < self.until_ms
         )
@@ -55,10 +55,10 @@ class BilledPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What does not agree, or is agreed on only now.
+    """A difference, or a confirmed estimate.
 
     "missing" is billed and not in the ledger, "extra" in the ledger and not billed, "differing"
-    billed at another cost; "confirmed" was an estimate, and right.
+    billed at another cost; "confirmed" is an estimate that proved right.
     """
 
     what: What
@@ -76,18 +76,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """All that was found. `agreed` are calls that cost what was billed."""
+    """The result. `agreed` are calls with equal cost on both sides."""
 
     findings: tuple[Finding, ...]
     agreed: tuple[tuple[BilledCall, LedgerCall], ...]
     undecided: tuple[LedgerCall, ...]
-    """Not on the statement, but so near an end of it that they may be on another."""
+    """Not on this statement, but so near an end of it that they may be on another one."""
+
+    @property
+    def missing(self) -> list[BilledCall]:
+        return [f.billed for f in self.findings if f.what == "missing" and f.billed]
 
 
 def match(
     billed: Sequence[BilledCall], calls: Sequence[LedgerCall], span: BilledPeriod
 ) -> Matching:
-    """Each line's call, each call's line, and what is left on either side."""
+    """Match lines with calls, and find those left on either side."""
     pairs, lines, left = _by_upstream_id(billed, calls)
     more, lines, left = _by_our_id(lines, left)
     findings: list[Finding] = []
@@ -100,12 +104,12 @@ def match(
         else:
             agreed.append((line, call))
     findings += [Finding("missing", line, None) for line in lines if line.cost_nanos]
-    in_doubt = [call for call in left if call.cost_nanos or call.estimated]
-    findings += [Finding("extra", None, call) for call in in_doubt if span.covers(call)]
+    unmatched = [call for call in left if call.cost_nanos or call.estimated]
+    findings += [Finding("extra", None, call) for call in unmatched if span.covers(call)]
     return Matching(
         findings=tuple(sorted(findings, key=_place)),
         agreed=tuple(agreed),
-        undecided=tuple(call for call in in_doubt if not span.covers(call)),
+        undecided=tuple(call for call in unmatched if not span.covers(call)),
     )
 
 
@@ -145,7 +149,7 @@ def _by_upstream_id(
 def _by_our_id(
     billed: Sequence[BilledCall], calls: Sequence[LedgerCall]
 ) -> tuple[Pairs, list[BilledCall], list[LedgerCall]]:
-    """Of several of one request, first those that cost the same, then as they came."""
+    """Of several calls of one request, equal costs match first, then the order of time decides."""
     waiting: dict[str, list[LedgerCall]] = {}
     for call in sorted(calls, key=lambda each: (each.at_ms, each.id)):
         if call.request_id and not call.upstream_ids:

@@ -1,9 +1,8 @@
-"""Booking: adds ledger rows, with everything that must agree with them, in one transaction.
+"""Booking: adds ledger rows and updates all sums of them, in one transaction.
 
-The order is the same everywhere, so that no two transactions wait for each other: the
-reservation, the ledger's rows, roll-ups, models' costs, and last the balances, whose
-organisation row every transaction locks and none should hold for long. One transaction
-therefore books all of its rows at once, not row by row.
+Every transaction locks in the same order, so that no two wait for each other: reservation, ledger
+rows, roll-ups, model costs, balances. The balances come last, because every transaction locks
+the organisation's row. One transaction therefore books all of its rows at once.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from gateway.ledger.tables import rollups
 from gateway.ledger.tables.balances import BalanceChange, book
 from gateway.ledger.tables.closed_days import open_day
 from gateway.ledger.tables.ledger_rows import (
+    CALL_COLUMNS,
     LARGEST_NANOS,
     LedgerRow,
     OpenReservation,
@@ -25,62 +25,50 @@ from gateway.ledger.tables.model_costs import raise_cost, recount_cost
 from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import per_image
 
-# --- calls ------------------------------------------------------------------------------
-
 
 def known_cost(settlement: Settlement) -> int | None:
-    """The settlement's cost, or None where it is unknown or can't be true."""
+    """The settlement's cost; None if it is unknown or out of range."""
     cost = settlement.cost_nanos
     return cost if cost is not None and 0 <= cost <= LARGEST_NANOS else None
 
 
 def paid_images(cost_nanos: int, status: int | None, n: int) -> int:
-    """How many pictures count as paid: none where nothing was charged and nothing came."""
-    came = status is not None and 200 <= status < 300
-    return n if cost_nanos > 0 or came else 0
+    """The number of paid images: 0 if nothing was charged and the call did not succeed."""
+    succeeded = status is not None and 200 <= status < 300
+    return n if cost_nanos > 0 or succeeded else 0
 
 
 def call_row(held: OpenReservation, settlement: Settlement, now_ms: int) -> LedgerRow:
-    """The ledger's row of a call: at its cost, or at the ceiling, estimated, where unknown."""
+    """The ledger row of a call: its cost, or the ceiling as an estimate if the cost is unknown."""
     known = known_cost(settlement)
     cost = held.ceiling_nanos if known is None else known
     return LedgerRow(
-        id=held.id,
+        **{name: getattr(held, name) for name in CALL_COLUMNS},
         kind="call",
-        corrects=None,
         at_ms=now_ms,
-        day=held.day,
-        request_id=held.request_id,
         upstream_request_id=settlement.upstream_request_id,
         credential=settlement.credential,
-        team=held.team,
-        key_id=held.key_id,
-        model=held.model,
-        route=held.route,
-        fingerprint=held.fingerprint,
-        reference_images=held.reference_images,
-        body_bytes=held.body_bytes,
         answer_bytes=settlement.answer_bytes,
         status=settlement.status,
         n=held.images,
         images=held.images if known is None else paid_images(cost, settlement.status, held.images),
         cost_nanos=cost,
         estimated=int(known is None),
-        owner=held.owner,
-        cost_centre=held.cost_centre,
-        tags=held.tags,
     )
 
 
 async def book_calls(tx: Transaction, closed: Sequence[tuple[OpenReservation, LedgerRow]]) -> None:
-    """Book calls whose reservations this transaction has taken out."""
+    """Book calls whose reservations this transaction has deleted."""
     rows = [row for _, row in closed]
     await insert_ledger_rows(tx, rows)
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_call(row)) for row in rows])
     for row in rows:
         if not row.estimated and row.n:
             await raise_cost(tx, row.model, row.day, per_image(row.cost_nanos, row.n))
-    await book(tx, [_release(held, row) for held, row in closed])
+    changes = (
+        release_of(held, spent_nanos=row.cost_nanos, images=row.images) for held, row in closed
+    )
+    await book(tx, list(changes))
 
 
 def _sums_of_call(row: LedgerRow) -> rollups.Sums:
@@ -92,14 +80,15 @@ def _sums_of_call(row: LedgerRow) -> rollups.Sums:
     )
 
 
-def _release(held: OpenReservation, row: LedgerRow) -> BalanceChange:
+def release_of(held: OpenReservation, *, spent_nanos: int = 0, images: int = 0) -> BalanceChange:
+    """Releases a reservation, and books what was spent instead."""
     return BalanceChange(
         team=held.team,
         key_id=held.key_id,
         day=held.day,
-        spent_nanos=row.cost_nanos,
+        spent_nanos=spent_nanos,
         held_nanos=-held.ceiling_nanos,
-        images=row.images,
+        images=images,
         images_held=-held.images,
     )
 
@@ -111,8 +100,7 @@ def _release(held: OpenReservation, row: LedgerRow) -> BalanceChange:
 class Correction:
     """A row to add for a call that cost `before_nanos` so far.
 
-    `estimate` is the call where this is the first that is known of its cost: it no longer
-    counts as estimated.
+    `estimate` is the call, if its cost was an estimate until now.
     """
 
     row: LedgerRow
@@ -136,8 +124,8 @@ def correction_row(
 ) -> LedgerRow:
     """The `number`th correction of a call, by these differences.
 
-    It is booked in its call's day, or in the first open one where that is closed: money then
-    counts in that day, but pictures don't, which are limited by the day they were bought in.
+    It is booked in the call's day, or in the first open day if that day is closed. Then only the
+    money is counted there: the limit of images is for the day of purchase.
     """
     day = open_day(call.day, closed_through)
     late = day != call.day
@@ -156,7 +144,7 @@ def correction_row(
 
 
 async def book_corrections(tx: Transaction, corrections: Sequence[Correction]) -> int:
-    """Book corrections, except those whose id has been taken meanwhile; how many were booked."""
+    """Book corrections whose id is new. Returns the number of corrections booked."""
     by_id = {each.row.id: each for each in corrections}
     added = await insert_ledger_rows(tx, [each.row for each in corrections])
     new = [by_id[row.id] for row in added]
@@ -173,7 +161,7 @@ async def book_corrections(tx: Transaction, corrections: Sequence[Correction]) -
 async def _update_model_cost(
     tx: Transaction, model: str, day: str, corrections: Sequence[Correction]
 ) -> None:
-    """What was estimated can only raise the highest cost; what was known may have been it."""
+    """Correcting an estimate can only raise the maximum; a known cost may have been the maximum."""
     if all(each.estimate for each in corrections):
         seen = [per_image(each.after_nanos, each.row.n) for each in corrections if each.row.n]
         await raise_cost(tx, model, day, max(seen, default=0))
@@ -202,7 +190,7 @@ def _balance_change(row: LedgerRow) -> BalanceChange:
 
 
 async def book_statement_rows(tx: Transaction, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """Book calls and adjustments that a statement has; returns those that were not booked yet."""
+    """Book calls and adjustments of a statement. Returns the rows that were new."""
     new = await insert_ledger_rows(tx, rows)
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_statement(row)) for row in new])
     for row in sorted(new, key=lambda row: (row.model, row.day)):

@@ -1,4 +1,4 @@
-"""The numbers behind the gauges of budgets and open reservations."""
+"""The values of the gauges of budgets and open reservations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPEN = (
 
 @dataclass(frozen=True, slots=True)
 class ReservationCounts:
-    """Open reservations; `unresolved` are those that no running call will settle."""
+    """Counts of open reservations; no running call will settle the `unresolved` ones."""
 
     open: int
     unresolved: int

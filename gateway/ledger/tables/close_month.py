@@ -1,8 +1,7 @@
-"""Closing a month: from then on nothing is booked in it, and what was booked is sealed.
+"""Closing a month: freezes its days for booking, and seals its contents.
 
-Freezing is one short transaction. Only then is the month read and its digest written down, in
-another: it does not change any more, so neither edits nor their money wait for that. A month
-that was frozen and not sealed is sealed by whoever closes it again.
+Freezing is one short transaction. A second one reads the month and writes its digest, while
+edits and their money go on. If a frozen month was not sealed, close it again to seal it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from hashlib import sha256
 from gateway.accounts.tables.audit import Author, append
 from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.closed_days import lock_closings
+from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED
 from gateway.ledger.tables.reports import every_row
 from gateway.ledger.tables.rollups import COLUMNS, Dimensions
 from gateway.model.caller import ORGANISATION
@@ -24,34 +24,29 @@ from gateway.model.units import time_text
 from gateway.model.windows import TOTAL, days_before, month_days, start_ms
 
 OVER_FOR_MS = 600_000
-"""How long a month must be over: longer than any transaction that began in it can take."""
+"""The time from a month's end until it can be closed: longer than any transaction."""
 PAGE_ROWS = 5_000
 
-_COLUMNS = (
-    "period, first_day, last_day, timezone, closed_ms, closed_by, estimated_calls, "
-    "ledger_rows, spent_nanos, corrections_nanos, saved_nanos, digest"
-)
+_FROZEN = "period, first_day, last_day, timezone, closed_ms, closed_by, estimated_calls"
 _LOCK_MONEY = (
     "INSERT INTO balances (account, day, spent_nanos, held_nanos, images, images_held) "
     "VALUES ($1, $2, 0, 0, 0, 0) "
     "ON CONFLICT (account, day) DO UPDATE SET spent_nanos = balances.spent_nanos"
-)  # a row, and its lock, also where nothing was ever held
+)  # inserts and so locks the row, if there is none
 _SEALED = (
     "id", "kind", "corrects", "at_ms", "day", "request_id", "upstream_request_id", "credential",
     "team", "key_id", "model", "route", "fingerprint", "reference_images", "body_bytes",
     "answer_bytes", "status", "n", "images", "cost_nanos", "estimated", "owner", "cost_centre",
     "tags", "late_for",
 )  # fmt: skip
-"""What the digest of a month is made of: never to be changed, or no closed month agrees with its
-own any more, also where the ledger gets further columns."""
+"""The columns in a month's digest. Never change them, or closed months fail verification."""
 _HELD = (
     "SELECT COUNT(*) AS calls, CAST(SUM(ceiling_nanos) AS BIGINT) AS nanos "
     "FROM reservations WHERE day <= $1"
 )
 _ESTIMATED = (
     "SELECT COUNT(*) AS calls, CAST(SUM(l.cost_nanos) AS BIGINT) AS nanos FROM ledger l "
-    "WHERE l.estimated = 1 AND l.day >= $1 AND l.day <= $2 "
-    "AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id)"
+    f"WHERE {STILL_ESTIMATED} AND l.day >= $1 AND l.day <= $2"
 )
 _ROLL_UPS = (
     f"SELECT day, dimensions, {', '.join((*Dimensions._fields, *COLUMNS))} FROM rollups "
@@ -60,18 +55,21 @@ _ROLL_UPS = (
 
 
 class NotClosable(Exception):
-    """The month can't be closed yet; the message says what to do first."""
+    """The month cannot be closed yet; the message says what to do first."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonthContents:
-    """What is in a month. `digest` is over every ledger row and every sum that reports read."""
+    """A month's contents. `digest` is over all ledger rows and all roll-ups."""
 
     ledger_rows: int
     spent_nanos: int
     corrections_nanos: int
     saved_nanos: int
     digest: str
+
+
+_CONTENTS = tuple(column.name for column in fields(MonthContents))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +89,25 @@ class Closing:
 async def freeze(
     tx: Transaction, period: str, by: Author, zone: tzinfo, *, with_estimates: bool = False
 ) -> Closing:
-    """From this transaction on, nothing is booked in this month, nor in any before it.
+    """Forbid booking in this month and all before it. Freezing again changes nothing.
 
-    Once frozen it stays so; to freeze again changes nothing. Raises NotClosable, and
-    ValueError where `period` is no month such as "2026-11".
+    Raises NotClosable, and ValueError if `period` is not a month such as "2026-11".
     """
     first, last = month_days(period)
     through = await lock_closings(tx)
-    for closing in await closings(tx):
-        if closing.period == period:
-            return closing
+    if found := [each for each in await closings(tx) if each.period == period]:
+        return found[0]
     _check_over(period, last, by.now_ms, zone)
     await _check_order(tx, period, first, through)
     await tx.fetch(_LOCK_MONEY, ORGANISATION, TOTAL)
     await _check_held(tx, period, last)
     estimated = await _check_estimates(tx, period, first, last, with_estimates)
     await tx.fetch(
-        "INSERT INTO closings (period, first_day, last_day, timezone, closed_ms, closed_by, "
-        "estimated_calls) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        f"INSERT INTO closings ({_FROZEN}) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         *(period, first, last, str(zone), by.now_ms, by.actor, estimated),
     )
-    told = {"estimated_calls": estimated, "timezone": str(zone)}
-    await append(tx, by, "ledger.close", f"period:{period}", {}, told)
+    facts = {"estimated_calls": estimated, "timezone": str(zone)}
+    await append(tx, by, "ledger.close", f"period:{period}", {}, facts)
     return Closing(period, first, last, str(zone), by.now_ms, by.actor, estimated, None)
 
 
@@ -124,12 +119,12 @@ def _check_over(period: str, last_day: str, now_ms: int, zone: tzinfo) -> None:
 
 async def _check_order(tx: Transaction, period: str, first: str, through: str | None) -> None:
     if through is not None and first <= through:
-        raise NotClosable(f"a month after {period} is closed, and with it every day before")
+        raise NotClosable(f"a month after {period} is closed, and so is every day before it")
     rows = await tx.fetch(
         "SELECT MIN(day) AS day FROM rollups WHERE day > $1 AND day < $2", through or "", first
     )
     if earlier := rows[0]["day"]:
-        raise NotClosable(f"months are closed in their order: close {earlier[:7]} first")
+        raise NotClosable(f"months are closed in order: close {earlier[:7]} first")
 
 
 async def _check_held(tx: Transaction, period: str, last_day: str) -> None:
@@ -148,9 +143,9 @@ async def _check_estimates(
     found = (await tx.fetch(_ESTIMATED, first, last))[0]
     if found["calls"] and not with_estimates:
         raise NotClosable(
-            f"what {_calls(found)} of {period} cost is only estimated, ${usd(found['nanos'])} in "
-            "all: reconcile it with the upstream's statement first, or close it with the "
-            "estimates and have them corrected in the month after"
+            f"the cost of {_calls(found)} of {period} is only estimated, ${usd(found['nanos'])} in "
+            "all: reconcile the month with the upstream's statement first, or close it with the "
+            "estimates, which are then corrected in the next month"
         )
     return int(found["calls"])
 
@@ -160,7 +155,7 @@ def _calls(row: Row) -> str:
 
 
 async def seal(tx: Transaction, period: str, contents: MonthContents) -> None:
-    """Write down what is in a frozen month, once."""
+    """Write the contents of a frozen month, once."""
     await tx.fetch(
         "UPDATE closings SET ledger_rows = $2, spent_nanos = $3, corrections_nanos = $4, "
         "saved_nanos = $5, digest = $6 WHERE period = $1 AND digest IS NULL",
@@ -170,12 +165,14 @@ async def seal(tx: Transaction, period: str, contents: MonthContents) -> None:
 
 async def closings(tx: Transaction) -> list[Closing]:
     """Every closed month, in order."""
-    rows = await tx.fetch(f"SELECT {_COLUMNS} FROM closings ORDER BY first_day")
+    rows = await tx.fetch(
+        f"SELECT {_FROZEN}, {', '.join(_CONTENTS)} FROM closings ORDER BY first_day"
+    )
     return [_closing(row) for row in rows]
 
 
 async def contents_of(tx: Transaction, closing: Closing) -> MonthContents:
-    """Add up a month, from all of its rows: for a read transaction."""
+    """Read the contents of a month, from all of its rows: for a read transaction."""
     digest, rows, spent, corrections, saved = sha256(), 0, 0, 0, 0
     async for row in every_row(tx, closing.first_day, closing.last_day):
         digest.update(_line(tuple(getattr(row, name) for name in _SEALED)))
@@ -204,11 +201,6 @@ async def _roll_ups(tx: Transaction, closing: Closing) -> AsyncIterator[Row]:
 
 
 def _closing(row: Row) -> Closing:
-    contents = None
-    if row["digest"] is not None:
-        contents = MonthContents(
-            **{column.name: row[column.name] for column in fields(MonthContents)}
-        )
-    names = ("period", "first_day", "last_day", "timezone", "closed_ms", "closed_by")
-    facts = {name: row[name] for name in (*names, "estimated_calls")}
-    return Closing(**facts, contents=contents)
+    found = {name: row[name] for name in _CONTENTS}
+    facts = {name: row[name] for name in row if name not in found}
+    return Closing(**facts, contents=MonthContents(**found) if row["digest"] else None)

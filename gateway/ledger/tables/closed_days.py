@@ -1,7 +1,7 @@
-"""Which days are closed: months are closed in their order, so one day tells.
+"""Closed days: months are closed in order, so one last day is enough.
 
-Whoever books in a day that is over locks the closings first, so that no month is closed
-meanwhile. Paid calls don't: they book in today, which nobody can close.
+A transaction that books in a past day locks the closings first, so that no month is closed
+meanwhile. Paid calls need no lock: they book in today, which cannot be closed.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ _THROUGH = "SELECT MAX(last_day) AS day FROM closings"
 
 
 async def closed_through(tx: Transaction) -> str | None:
-    """The last day that is closed; None where none is."""
+    """The last closed day, or None."""
     day: str | None = (await tx.fetch(_THROUGH))[0]["day"]
     return day
 
 
 async def lock_closings(tx: Transaction) -> str | None:
-    """The last day that is closed, which stays so until this transaction ends.
+    """The last closed day, which cannot change until this transaction ends.
 
-    Before any row of the ledger, a roll-up or a balance is locked.
+    Lock before any row of the ledger, a roll-up or a balance.
     """
     await tx.fetch(_LOCK)
     return await closed_through(tx)
 
 
 def open_day(day: str, through: str | None) -> str:
-    """The day itself, or the first open one where it is closed."""
+    """The day itself, or the first open day if it is closed."""
     return day if through is None or day > through else days_before(through, -1)

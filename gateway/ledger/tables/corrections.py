@@ -1,17 +1,17 @@
-"""Corrections: what became known of a call's cost after it was booked.
+"""Corrections of a call's cost after it was booked.
 
-The ledger is only added to. The corrections of a call are numbered, and the number is part
-of their id: of two that are written at once, one finds its id taken and looks again.
+Ledger rows are never changed. The corrections of a call are numbered, and the number is part of
+their id: of two concurrent corrections, one finds its id taken and is computed again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from gateway.accounts.tables.audit import Author, append
-from gateway.database.database import Row, Transaction
+from gateway.database.database import Transaction
 from gateway.ledger.rules.budget import spendable
 from gateway.ledger.tables.balances import accounts_of, balances_of
 from gateway.ledger.tables.booking import (
@@ -22,14 +22,14 @@ from gateway.ledger.tables.booking import (
     paid_images,
 )
 from gateway.ledger.tables.closed_days import lock_closings
-from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LEDGER_SELECT, LedgerRow
+from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow, select_ledger_rows
 from gateway.model.money import usd
 from gateway.model.reservation import Settled, Settlement
 from gateway.model.windows import day_of
 
 
 class UnknownReservation(Exception):
-    """Nothing was ever held under this id, or it was voided; nothing was booked."""
+    """No reservation ever had this id, or it was voided; nothing was booked."""
 
 
 class UnknownRequest(Exception):
@@ -38,21 +38,21 @@ class UnknownRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """What a request's calls cost in all, as booked before and after."""
+    """The total cost of a request's calls, before and after."""
 
     request_id: str
     before_nanos: int
     after_nanos: int
     corrections: int
-    """How many rows were added; 0 where the ledger said so already."""
+    """The number of rows added; 0 if the ledger had this cost already."""
     held_nanos: int = 0
-    """What is still held for calls of this request that are not in the ledger yet."""
+    """Still held for calls of this request that are not in the ledger yet."""
     booked_in: str = ""
-    """The first open day, where the calls' own is closed and it was booked there; else ""."""
+    """The first open day, if a call's own day is closed; else ""."""
 
     @property
     def confirmed(self) -> bool:
-        """Was an estimate right, and is now known to be?"""
+        """True if an estimate proved right."""
         return self.corrections > 0 and self.before_nanos == self.after_nanos
 
 
@@ -73,13 +73,13 @@ class BookedCall:
 
     @property
     def estimate(self) -> LedgerRow | None:
-        """The call, where its cost is still an estimate."""
+        """The call, if its cost is still an estimate."""
         return self.call if self.call.estimated and not self.corrections else None
 
     def next(
         self, cost_nanos: int, status: int | None, now_ms: int, closed_through: str | None
     ) -> Correction:
-        """The correction that brings the call to this cost; never dated before what it corrects."""
+        """The correction to this total cost; never dated before the rows it corrects."""
         row = correction_row(
             self.call,
             number=len(self.corrections) + 1,
@@ -94,9 +94,9 @@ class BookedCall:
 async def settle_late(
     tx: Transaction, reservation_id: str, settlement: Settlement, *, now_ms: int, zone: tzinfo
 ) -> Settled:
-    """Settle a call that was resolved before: an estimate is corrected, the rest stays.
+    """Settle a call that was resolved before: only an estimate is corrected.
 
-    A correction made by hand is final too. Raises UnknownReservation.
+    A manual correction is final. Raises UnknownReservation.
     """
     cost = known_cost(settlement)
     booked = await booked_call(tx, reservation_id)
@@ -126,17 +126,16 @@ async def settle_late(
 
 
 async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author) -> Corrected:
-    """Correct the ledger by hand, so that all calls of this request cost `cost_nanos`.
+    """Correct the ledger manually, so that all calls of this request cost `cost_nanos`.
 
-    An estimated call takes the difference, else the last one, and of what is taken off no
-    more than it cost; no call of the request counts as estimated afterwards. Written to the
-    audit, unless the ledger says so already. Raises UnknownRequest, and ValueError for a cost
-    that makes no sense.
+    The difference goes to an estimated call first, then to the last one; no call falls below 0.
+    Afterwards no call of the request is an estimate. A change is written to the audit. Raises
+    UnknownRequest, and ValueError for a cost out of range.
     """
     if not 0 <= cost_nanos <= LARGEST_NANOS:
         raise ValueError(
             f"a request can't have cost ${usd(cost_nanos)}: "
-            f"nothing is booked at less than $0 or more than ${usd(LARGEST_NANOS)}"
+            f"the cost must be from $0 to ${usd(LARGEST_NANOS)}"
         )
     booked = old = await _known_of_request(tx, request_id)
     late: set[str] = set()
@@ -155,7 +154,6 @@ async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author)
 
 
 def _facts(booked: Sequence[BookedCall]) -> dict[str, object]:
-    """What the audit shows of a request's money."""
     return {
         "cost_usd": usd(_total(booked)),
         "estimated_calls": sum(each.estimate is not None for each in booked),
@@ -169,7 +167,7 @@ def _total(booked: Sequence[BookedCall]) -> int:
 def _corrections(
     booked: Sequence[BookedCall], cost_nanos: int, now_ms: int, closed_through: str | None
 ) -> list[Correction]:
-    """What is to be added so that the calls cost this in all, and none is an estimate."""
+    """The corrections after which the calls cost this in total and none is an estimate."""
     costs = _costs(booked, cost_nanos)
     return [
         each.next(costs[each.call.id], each.call.status, now_ms, closed_through)
@@ -179,7 +177,7 @@ def _corrections(
 
 
 def _costs(booked: Sequence[BookedCall], cost_nanos: int) -> dict[str, int]:
-    """What each call is to cost, never less than nothing, so that all cost this together.
+    """The new cost of each call, at least 0, with this sum.
 
     Estimated calls change first, then the last ones.
     """
@@ -205,22 +203,19 @@ async def _held_for(tx: Transaction, request_id: str) -> int:
 
 async def booked_call(tx: Transaction, reservation_id: str) -> BookedCall:
     """A call by its reservation's id. Raises UnknownReservation."""
-    rows = await tx.fetch(
-        f"SELECT {LEDGER_SELECT} FROM ledger WHERE id = $1 OR corrects = $1", reservation_id
-    )
+    rows = await select_ledger_rows(tx, "WHERE id = $1 OR corrects = $1", reservation_id)
     for booked in _grouped(rows):
         return booked
     raise UnknownReservation(f"nothing is or was held as {reservation_id}")
 
 
 async def booked_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
-    """The calls of a request in the order they were booked in, each with its corrections."""
-    rows = await tx.fetch(f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1", request_id)
-    return _grouped(rows)
+    """The calls of a request in the order of booking, each with its corrections."""
+    return _grouped(await select_ledger_rows(tx, "WHERE request_id = $1", request_id))
 
 
 async def _known_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
-    if not request_id:  # as rows are that nobody is known to have asked for
+    if not request_id:  # as in rows whose request is unknown
         raise UnknownRequest("name the request")
     if booked := await booked_of_request(tx, request_id):
         return booked
@@ -232,9 +227,8 @@ async def _known_of_request(tx: Transaction, request_id: str) -> list[BookedCall
     raise UnknownRequest(f"the ledger has no call of the request {request_id}")
 
 
-def _grouped(rows: Sequence[Row]) -> list[BookedCall]:
-    """Calls in the order they were booked in, each with its corrections."""
-    ledger = sorted((LedgerRow(**row) for row in rows), key=lambda row: (row.at_ms, row.id))
+def _grouped(rows: Iterable[LedgerRow]) -> list[BookedCall]:
+    ledger = sorted(rows, key=lambda row: (row.at_ms, row.id))
     return [
         BookedCall(call, tuple(row for row in ledger if row.corrects == call.id))
         for call in ledger

@@ -1,11 +1,11 @@
-"""The ledger's calls as a statement is matched with them: at what they cost with corrections."""
+"""The ledger's calls, at their cost with corrections, for matching with a statement."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from gateway.database.database import Row, Transaction
-from gateway.database.multirow import placeholders, portions
+from gateway.database.multirow import fetch_named
 from gateway.ledger.rules.statement_lines import BilledCall
 from gateway.ledger.rules.statement_matching import LedgerCall
 from gateway.model.windows import days_before
@@ -17,7 +17,7 @@ _KNOWN = (
 
 
 def _calls_where(which: str) -> str:
-    """Calls of which this holds, with their corrections. It stands twice: `k` is a call."""
+    """Selects calls with their corrections; `which` is a condition on a call `k`."""
     return (
         f"SELECT {_KNOWN} FROM ledger l LEFT JOIN ("
         "SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS corrected_nanos, "
@@ -29,17 +29,17 @@ def _calls_where(which: str) -> str:
 
 _OF_DAY = _calls_where("k.day = $1 AND k.late_for IS NULL")
 _LATE_FOR_DAY = _calls_where("k.late_for = $1")
-_BY_UPSTREAM_ID = (
+_BY_UPSTREAM_ID = _calls_where(
     "k.id IN (SELECT COALESCE(corrects, id) FROM ledger "
-    "WHERE upstream_request_id <> '' AND upstream_request_id IN "
+    "WHERE upstream_request_id <> '' AND upstream_request_id IN {names})"
 )
-_BY_OUR_ID = "(k.request_id IN "
+_BY_OUR_ID = _calls_where("k.request_id IN {names}")
 
 
 async def ledger_calls(
     tx: Transaction, first_day: str, last_day: str, billed: Sequence[BilledCall]
 ) -> list[LedgerCall]:
-    """The calls that these days are about, and those of any day that the statement names."""
+    """The calls of these days, and those of other days that the statement names."""
     calls: dict[str, LedgerCall] = {}
     day = first_day
     while day <= last_day:
@@ -54,19 +54,12 @@ async def ledger_calls(
 
 async def calls_named(tx: Transaction, billed: Sequence[BilledCall]) -> list[LedgerCall]:
     """The calls that these lines name by the upstream's request id or by ours."""
-    calls: dict[str, LedgerCall] = {}
-    for names, which in (
-        ([each.request_id for each in billed], _BY_UPSTREAM_ID),
-        ([each.client_request_id for each in billed], _BY_OUR_ID),
-    ):
-        for ids in portions(names):
-            rows = await tx.fetch(_calls_where(which + placeholders(len(ids)) + ")"), *ids)
-            calls.update((row["id"], _known(row)) for row in rows)
-    return list(calls.values())
+    rows = await fetch_named(tx, _BY_UPSTREAM_ID, [each.request_id for each in billed])
+    rows += await fetch_named(tx, _BY_OUR_ID, [each.client_request_id for each in billed])
+    return list({row["id"]: _known(row) for row in rows}.values())
 
 
 def _known(row: Row) -> LedgerCall:
-    """A call with its corrections added up."""
     ids = {row["upstream_request_id"], row["corrected_id"]}
     return LedgerCall(
         id=row["id"],
@@ -83,12 +76,6 @@ def _known(row: Row) -> LedgerCall:
 
 
 async def held_requests(tx: Transaction, request_ids: Iterable[str]) -> set[str]:
-    """Which of these requests have a call that is not in the ledger yet."""
-    found: set[str] = set()
-    for ids in portions(request_ids):
-        rows = await tx.fetch(
-            f"SELECT request_id FROM reservations WHERE request_id IN {placeholders(len(ids))}",
-            *ids,
-        )
-        found |= {row["request_id"] for row in rows}
-    return found
+    """Those of these requests that have a call that is not in the ledger yet."""
+    sql = "SELECT request_id FROM reservations WHERE request_id IN {names}"
+    return {row["request_id"] for row in await fetch_named(tx, sql, request_ids)}

@@ -7,93 +7,94 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Literal
 
-from gateway.database.database import Transaction
+from gateway.database.database import Transaction, Value
 from gateway.database.multirow import insert_rows
 from gateway.ledger.tables import rollups
 
 LARGEST_NANOS = 10**15
-"""A million dollars: no call is held or booked at more, so that no sum can overflow."""
+"""A million dollars, the maximum of one call: no sum can overflow."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenReservation:
-    """A row of `reservations`: money held for a call, and what is known of the call."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """The columns that `reservations` and `ledger` share. `tags` is canonical JSON text."""
 
     id: str
     day: str
+    request_id: str
+    team: str
+    key_id: str
+    model: str
+    route: str
+    fingerprint: str = ""
+    reference_images: int = 0
+    body_bytes: int = 0
+    owner: str
+    cost_centre: str
+    tags: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenReservation(CallRecord):
+    """A row of `reservations`: money held for a call, and the facts of the call."""
+
     made_ms: int
     owner_id: str
     ceiling_nanos: int
     images: int
-    request_id: str
-    team: str
-    key_id: str
-    model: str
-    route: str
-    fingerprint: str
-    reference_images: int
-    body_bytes: int
-    owner: str
-    cost_centre: str
-    tags: str
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow(CallRecord):
     """A row of `ledger`: one upstream call, the correction of one, or an adjustment.
 
     A call's `id` is its reservation's. A correction's `corrects` is the id of its call, and
     its `cost_nanos` and `images` are differences. An adjustment is a line of the upstream's
-    bill that is no call, such as a credit note. `n` counts the pictures asked for, `images`
-    those that count as paid. `tags` is canonical JSON text. `late_for` is the day that the row
-    is about, where that was closed and the row is booked in the first open day instead.
+    bill without a call, such as a credit note. `n` is the number of images requested, `images`
+    the number of paid images. `late_for` is the day that the row concerns, if that day was
+    closed and the row is booked in the first open day instead.
     """
 
-    id: str
     kind: Literal["call", "correction", "adjustment"]
-    corrects: str | None
+    corrects: str | None = None
     at_ms: int
-    day: str
-    request_id: str
     upstream_request_id: str
     credential: str
-    team: str
-    key_id: str
-    model: str
-    route: str
-    fingerprint: str
-    reference_images: int
-    body_bytes: int
-    answer_bytes: int
+    answer_bytes: int = 0
     status: int | None
     n: int
     images: int
     cost_nanos: int
-    estimated: int
-    owner: str
-    cost_centre: str
-    tags: str
+    estimated: int = 0
     late_for: str | None = None
 
     @property
     def dimensions(self) -> rollups.Dimensions:
-        """Where the row's money is added up."""
+        """The key of the roll-up that the row's money is added to."""
         return rollups.Dimensions(
             self.team, self.key_id, self.model, self.owner, self.cost_centre, self.tags
         )
 
 
+CALL_COLUMNS = tuple(column.name for column in fields(CallRecord))
 RESERVATION_COLUMNS = tuple(column.name for column in fields(OpenReservation))
 LEDGER_COLUMNS = tuple(column.name for column in fields(LedgerRow))
-LEDGER_SELECT = ", ".join(LEDGER_COLUMNS)
+STILL_ESTIMATED = "l.estimated = 1 AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id)"
+"""Holds for a call `l` without a correction: a correction makes its cost known."""
 
+_SELECT = f"SELECT {', '.join(LEDGER_COLUMNS)} FROM ledger l"
 _values = attrgetter(*LEDGER_COLUMNS)
-_INSERT = f"INSERT INTO ledger ({LEDGER_SELECT})"
+_INSERT = f"INSERT INTO ledger ({', '.join(LEDGER_COLUMNS)})"
 _IF_NEW = "ON CONFLICT (id) DO NOTHING RETURNING id"
 
 
+async def select_ledger_rows(tx: Transaction, rest: str, *values: Value) -> list[LedgerRow]:
+    """The rows of a query; `rest` begins with WHERE, and calls the ledger `l`."""
+    return [LedgerRow(**row) for row in await tx.fetch(f"{_SELECT} {rest}", *values)]
+
+
 async def insert_ledger_rows(tx: Transaction, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """Insert rows in the order of their ids; returns those that the ledger did not have."""
+    """Insert rows in the order of their ids. Returns the rows that were new."""
     ordered = sorted(rows, key=attrgetter("id"))
     added = await insert_rows(tx, _INSERT, [_values(row) for row in ordered], _IF_NEW)
     ids = {row["id"] for row in added}

@@ -1,8 +1,7 @@
-"""Seen costs: the most that one picture of a model is known to have cost, by day.
+"""Model costs: the highest known cost of one image of a model, by day.
 
-Calls are reserved at what was seen, so a cost that is corrected must be forgotten. Writers
-of a model's day take turns on its row: whoever lowers it counts again under that lock, and
-sees the calls of everybody who had it before; whoever comes after finds it and raises it.
+Reservations use it, so a correction must lower it. Writers of a model's day lock its row: a
+correction computes the maximum again under that lock; later calls raise it.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ _IF_HIGHER = (
 _LOCK = (
     "UPDATE model_costs SET max_nanos = max_nanos WHERE model = $1 AND day = $2 RETURNING max_nanos"
 )
-# An estimate is no cost that was seen, until a correction says what it is. Rounded up, as in
-# `prices.per_image`.
+# An estimate counts once it is corrected. Rounded up, as in `prices.per_image`.
 _COUNT = """
 SELECT CAST(MAX((l.cost_nanos + COALESCE(c.nanos, 0) + l.n - 1) / l.n) AS BIGINT) AS nanos
 FROM ledger l LEFT JOIN (
@@ -33,7 +31,7 @@ WHERE l.day = $2 AND l.model = $1 AND l.kind = 'call' AND l.n > 0
 
 
 async def highest_cost(tx: Transaction, model: str, since_day: str) -> int | None:
-    """The highest known cost of one picture of this model since that day."""
+    """The highest known cost of one image of this model since that day."""
     rows = await tx.fetch(
         "SELECT MAX(max_nanos) AS seen FROM model_costs WHERE model = $1 AND day >= $2",
         model,
@@ -44,18 +42,18 @@ async def highest_cost(tx: Transaction, model: str, since_day: str) -> int | Non
 
 
 async def raise_cost(tx: Transaction, model: str, day: str, nanos: int) -> None:
-    """A picture of this model cost so much that day."""
+    """Record the cost of one image of this model on that day."""
     if nanos > 0:
         await insert_rows(tx, _RAISE, [(model, day, nanos)], _IF_HIGHER)
 
 
 async def recount_cost(tx: Transaction, model: str, day: str) -> None:
-    """A known cost has changed: count that day's highest again, from the ledger."""
-    there = await tx.fetch(_LOCK, model, day)
+    """Compute that day's highest cost again from the ledger, after a correction."""
+    exists = await tx.fetch(_LOCK, model, day)
     nanos: int | None = (await tx.fetch(_COUNT, model, day))[0]["nanos"]
-    if there and nanos is None:
+    if exists and nanos is None:
         await tx.fetch("DELETE FROM model_costs WHERE model = $1 AND day = $2", model, day)
-    elif there:
+    elif exists:
         await tx.fetch(
             "UPDATE model_costs SET max_nanos = $3 WHERE model = $1 AND day = $2", model, day, nanos
         )

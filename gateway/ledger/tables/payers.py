@@ -1,23 +1,21 @@
-"""Who pays for what the upstream has billed: whoever is known to have asked for it."""
+"""Payers: the teams and keys that billed calls are charged to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from gateway.database.database import Transaction
-from gateway.database.multirow import placeholders, portions
+from gateway.database.multirow import fetch_named
 from gateway.ledger.rules.statement_lines import StatementLine
 
 UNATTRIBUTED = "(unattributed)"
-"""The team and the key of what was billed and nobody here is known to have asked for."""
-
-_ATTRIBUTES = "team, key_id, model, owner, cost_centre, tags"
+"""The team and the key of a billed call whose request is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who asked for a call, as their request says."""
+    """The attributes of the request that a call was made for."""
 
     team: str = UNATTRIBUTED
     key_id: str = UNATTRIBUTED
@@ -28,22 +26,24 @@ class Payer:
 
 
 NOBODY = Payer()
+_COLUMNS = tuple(column.name for column in fields(Payer))
+_ATTRIBUTES = ", ".join(_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Payers:
-    """Who pays, by our request ids and by the upstream's."""
+    """Payers by name of an id's column and the id: ours, or the upstream's."""
 
     found: Mapping[tuple[str, str], Payer]
 
     def of(self, line: StatementLine) -> Payer:
-        """Who asked for what this line is about, as far as anybody knows."""
+        """The payer of this line, or NOBODY."""
         by_upstream = self.found.get(("upstream_request_id", line.request_id), NOBODY)
         return self.found.get(("request_id", line.client_request_id), by_upstream)
 
 
 async def payers(tx: Transaction, lines: Iterable[StatementLine]) -> Payers:
-    """Who asked for what these lines are about: by the ledger, else by the requests kept."""
+    """The payers of these lines: from the ledger, else from the requests kept."""
     lines = list(lines)
     ours = [line.client_request_id for line in lines]
     found: dict[tuple[str, str], Payer] = {}
@@ -51,15 +51,12 @@ async def payers(tx: Transaction, lines: Iterable[StatementLine]) -> Payers:
         ("ledger", "upstream_request_id", [line.request_id for line in lines]),
         ("usage_rows", "request_id", ours),
         ("ledger", "request_id", ours),
-    ):  # an empty id is nobody's, and the index of the upstream's leaves it out
-        for ids in portions(names):
-            rows = await tx.fetch(
-                f"SELECT {column} AS name, {_ATTRIBUTES} FROM {table} "
-                f"WHERE {column} <> '' AND {column} IN {placeholders(len(ids))}",
-                *ids,
-            )
-            for row in rows:
-                if row["team"] != UNATTRIBUTED:
-                    facts = {name: row[name] for name in row if name != "name"}
-                    found[column, row["name"]] = Payer(**facts)
+    ):  # the index of upstream ids leaves out empty ones: the query must do so too
+        sql = (
+            f"SELECT {column} AS name, {_ATTRIBUTES} FROM {table} "
+            f"WHERE {column} <> '' AND {column} IN {{names}}"
+        )
+        for row in await fetch_named(tx, sql, names):
+            if row["team"] != UNATTRIBUTED:
+                found[column, row["name"]] = Payer(**{each: row[each] for each in _COLUMNS})
     return Payers(found)

@@ -1,7 +1,7 @@
-"""Reconciling the ledger with a statement: what is added, until both agree.
+"""Reconciliation of the ledger with a statement: adds rows until both agree.
 
-Everything that is added has an id that follows from what it says, or brings a call to what was
-billed: whoever breaks off and begins again adds nothing twice.
+An added row has an id made from its content, or corrects a call to its billed cost. A
+reconciliation that is interrupted and repeated therefore adds nothing twice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gateway.model.windows import day_of
 async def correct_calls(
     tx: Transaction, findings: Sequence[Finding], source: Source, by: Author
 ) -> int:
-    """Bring these calls to what was billed for them; how many corrections that took."""
+    """Correct these calls to their billed cost. Returns the number of corrections."""
     through = await lock_closings(tx)
     corrections = []
     for finding in sorted(findings, key=lambda each: each.call.id if each.call else ""):
@@ -57,10 +57,10 @@ async def add_missing(
     source: Source,
     by: Author,
 ) -> int:
-    """Book calls that the upstream has billed and the ledger lacks; how many were new.
+    """Book billed calls that the ledger lacks. Returns the number of new rows.
 
-    `known_ids` are the calls that the lines were compared with: where one that is in flight, or
-    has been settled since, may be the line's, nothing is booked.
+    `known_ids` are the calls that the lines were compared with. A line is not booked if its call
+    may be one that is in flight, or was settled since the comparison.
     """
     through = await lock_closings(tx)
     billed = await _still_missing(tx, billed, known_ids)
@@ -72,36 +72,24 @@ async def add_missing(
 async def _still_missing(
     tx: Transaction, billed: Sequence[BilledCall], known_ids: Collection[str]
 ) -> list[BilledCall]:
-    """Reservations are read first: a call goes from there into the ledger."""
+    """Reads reservations first: a call moves from there to the ledger."""
     held = await held_requests(tx, [each.client_request_id for each in billed])
     named = await calls_named(tx, billed)
     new = [call for call in named if call.id not in known_ids]
-    found = match(billed, new, BilledPeriod(0, 0)).findings
-    lines = [each.billed for each in found if each.what == "missing" and each.billed]
-    return [line for line in lines if line.client_request_id not in held]
+    missing = match(billed, new, BilledPeriod(0, 0)).missing
+    return [line for line in missing if line.client_request_id not in held]
 
 
 async def add_adjustments(
     tx: Transaction, lines: Mapping[str, StatementLine], source: Source, by: Author
 ) -> int:
-    """Book lines of no call, by their ids, to whom they name if anybody; how many were new."""
+    """Book lines without a call, by their ids. Returns the number of new rows."""
     through = await lock_closings(tx)
     known = await payers(tx, lines.values())
-    rows = [
-        replace(
-            _call(
-                BilledCall(line, line.cost_nanos),
-                known.of(line),
-                source,
-                through,
-            ),
-            id=name,
-            kind="adjustment",
-            n=0,
-            images=0,
-        )
-        for name, line in lines.items()
-    ]
+    rows = []
+    for name, line in lines.items():
+        row = _call(BilledCall(line, line.cost_nanos), known.of(line), source, through)
+        rows.append(replace(row, id=name, kind="adjustment", n=0, images=0))
     return await _book(tx, rows, "adjustments", source, by)
 
 
@@ -113,7 +101,6 @@ def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None)
     return LedgerRow(
         id=id_of("bill", source.upstream, *names),
         kind="call",
-        corrects=None,
         at_ms=line.at_ms,
         day=day,
         request_id=line.client_request_id,
@@ -123,15 +110,10 @@ def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None)
         key_id=payer.key_id,
         model=line.model or payer.model,
         route=line.route,
-        fingerprint="",
-        reference_images=0,
-        body_bytes=0,
-        answer_bytes=0,
         status=line.status,
         n=line.n,
         images=0 if day != about else paid_images(billed.cost_nanos, line.status, line.n),
         cost_nanos=billed.cost_nanos,
-        estimated=0,
         owner=payer.owner,
         cost_centre=payer.cost_centre,
         tags=payer.tags,

@@ -1,28 +1,28 @@
-"""Reports: usage by any dimension, from roll-ups alone, and lookups of single calls.
+"""Reports: usage by any dimension from roll-ups, and pages of the ledger.
 
-The days of a report are those that money and requests were booked in; sums are exact, so
-that the days of a range add up to the range. Lines of our own stand in brackets, "(untagged)"
-and "(total)"; a tag or a name that reads the same is shown in quotes, so that it is never
-taken for one of ours nor added to it.
+The days of a report are the days of booking. Sums are exact: the days of a range add up to the
+range. The report's own lines are in brackets, "(untagged)" and "(total)"; a tag or a name of the
+same text is quoted, so that the two are never mixed up.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from gateway.database.database import Row, Transaction
-from gateway.ledger.tables.ledger_rows import LEDGER_SELECT, LedgerRow
+from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED, LedgerRow, select_ledger_rows
 from gateway.ledger.tables.rollups import COLUMNS, Sums
 from gateway.model.outcome import Outcome
 from gateway.model.windows import window
 
+Name = TypeVar("Name")
 UNTAGGED = "(untagged)"
 TOTAL = "(total)"
 TAG = "tag:"
@@ -34,23 +34,15 @@ _COLUMN_OF: Mapping[str, str] = MappingProxyType(
 _SUMS = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in COLUMNS)
 
 
-@dataclass(slots=True)
-class UsageLine:
-    """One group's requests and money; lines of one report never overlap.
+@dataclass(slots=True, kw_only=True)
+class UsageLine(Sums):
+    """The requests and money of one group; lines of one report never overlap.
 
-    `outcomes` count the requests by how they ended, `saved` is nano-dollars by cause.
-    `spent_nanos` is the ledger's, corrections (`corrections_nanos`) within it. `paid_calls`
-    are the upstream calls that were charged: those that cost nothing are not among them.
+    `outcomes` counts the requests by outcome, `saved` is nano-dollars by cause. `spent_nanos`
+    includes the corrections (`corrections_nanos`). `paid_calls` are upstream calls with a cost.
     """
 
     group: str
-    calls: int = 0
-    errors: int = 0
-    paid_calls: int = 0
-    spent_nanos: int = 0
-    estimated_calls: int = 0
-    estimated_nanos: int = 0
-    corrections_nanos: int = 0
     outcomes: dict[Outcome, int] = field(default_factory=dict)
     saved: dict[str, int] = field(default_factory=dict)
 
@@ -63,33 +55,22 @@ class UsageLine:
         return self.outcomes.get(Outcome.COALESCED, 0)
 
     @property
-    def saved_nanos(self) -> int:
-        return sum(self.saved.values())
-
-    @property
     def estimated_share(self) -> float:
-        """The part of what was spent that is an estimate, 0 to 1."""
+        """The estimated part of the spending, 0 to 1."""
         return self.estimated_nanos / self.spent_nanos if self.spent_nanos > 0 else 0.0
 
     @property
     def error_share(self) -> float:
-        """The part of the requests that got a status of 400 or more, 0 to 1."""
+        """The part of the requests with a status of 400 or more, 0 to 1."""
         return self.errors / self.calls if self.calls else 0.0
 
-    def add(self, outcome: str, cause: str, sums: Sums) -> None:
-        """Take in the sums of one outcome and cause."""
-        self.calls += sums.calls
-        self.errors += sums.errors
-        self.paid_calls += sums.paid_calls
-        self.spent_nanos += sums.spent_nanos
-        self.estimated_calls += sums.estimated_calls
-        self.estimated_nanos += sums.estimated_nanos
-        self.corrections_nanos += sums.corrections_nanos
+    def count(self, outcome: str, cause: str, sums: Sums) -> None:
+        """Add the sums of one outcome and cause."""
+        self.add(sums)
         if outcome:
-            ended = Outcome(outcome)
-            self.outcomes[ended] = self.outcomes.get(ended, 0) + sums.calls
+            _add_to(self.outcomes, {Outcome(outcome): sums.calls})
         if sums.saved_nanos:
-            self.saved[cause] = self.saved.get(cause, 0) + sums.saved_nanos
+            _add_to(self.saved, {cause: sums.saved_nanos})
 
 
 async def usage_by(
@@ -97,8 +78,8 @@ async def usage_by(
 ) -> list[UsageLine]:
     """Usage from the first of these days to the last, grouped and in order of the group.
 
-    `by` is team, key, model, day, cost_centre, owner or `tag:NAME`; what has no such tag (or
-    an empty cost centre or owner) is on the line "(untagged)". Raises ValueError for another.
+    `by` is team, key, model, day, cost_centre, owner or `tag:NAME`, else ValueError is raised.
+    Usage without the tag (or with an empty cost centre or owner) is on the line "(untagged)".
     """
     tag = by.removeprefix(TAG) if by.startswith(TAG) else None
     column = "tags" if tag else _COLUMN_OF.get(by)
@@ -113,27 +94,28 @@ async def usage_by(
     lines: dict[str, UsageLine] = {}
     for row in await tx.fetch(sql, *values):
         group = _group(row["grp"], tag)
-        line = lines.setdefault(group, UsageLine(group))
-        line.add(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
+        line = lines.setdefault(group, UsageLine(group=group))
+        line.count(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
     return [lines[group] for group in sorted(lines)]
 
 
 def total_of(lines: Iterable[UsageLine]) -> UsageLine:
     """The sum of a report's lines, as a line of the group "(total)"."""
-    total = UsageLine(TOTAL)
+    total = UsageLine(group=TOTAL)
     for line in lines:
-        for column in fields(UsageLine):
-            here, there = getattr(total, column.name), getattr(line, column.name)
-            if isinstance(here, int):
-                setattr(total, column.name, here + there)
-            elif isinstance(here, dict):
-                here.update({name: here.get(name, 0) + number for name, number in there.items()})
+        total.add(line)
+        _add_to(total.outcomes, line.outcomes)
+        _add_to(total.saved, line.saved)
     return total
 
 
+def _add_to(sums: dict[Name, int], more: Mapping[Name, int]) -> None:
+    for name, number in more.items():
+        sums[name] = sums.get(name, 0) + number
+
+
 async def savings(tx: Transaction, from_day: str, to_day: str) -> list[Row]:
-    """What was had for nothing, a row a day and place: `day`, the dimensions, `calls` and
-    `saved_nanos`, in the order of days."""
+    """Requests served without a paid call: a row for each day, dimensions and cause."""
     names = "day, team, key_id, model, owner, cost_centre, tags, cause"
     rows = await tx.fetch(
         f"SELECT {names}, CAST(SUM(calls) AS BIGINT) AS calls, "
@@ -146,7 +128,7 @@ async def savings(tx: Transaction, from_day: str, to_day: str) -> list[Row]:
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """How often a result was had for nothing, and what it would have cost each time together."""
+    """The number of times that a result was reused, and the total cost avoided."""
 
     fingerprint: str
     model: str
@@ -163,10 +145,10 @@ async def most_reused(
     team: str | None = None,
     limit: int = 10,
 ) -> list[Reuse]:
-    """The results that were most often had for nothing in these days, or that saved most.
+    """The results that were reused most often in these days, or that saved most.
 
-    From single requests, which are kept for `[state] usage_days`; a team's alone where one is
-    named, whoever paid for the picture.
+    `team` limits the report to reuse by one team. Read from single requests, which are kept for
+    `[state] usage_days`.
     """
     other = "saved_nanos" if by == "uses" else "uses"
     rows = await tx.fetch(
@@ -182,7 +164,7 @@ async def most_reused(
 
 @dataclass(frozen=True, slots=True)
 class Borrowing:
-    """How often a team was given pictures that another had paid for, and what that saved it."""
+    """The number of times that a team reused results paid by another team, and the savings."""
 
     team: str
     paid_by_team: str
@@ -193,10 +175,10 @@ class Borrowing:
 async def paid_by_others(
     tx: Transaction, from_day: str, to_day: str, *, team: str | None = None
 ) -> list[Borrowing]:
-    """What teams used in these days that another had paid for, most first; one team's alone
-    where one is named. From single requests, which are kept for `[state] usage_days`.
+    """Reuse of results that another team paid for, most first; of one team if `team` is given.
 
-    Results are shared by teams where `[cache] scope` is "organisation".
+    Results are shared by teams if `[cache] scope` is "organisation". Read from single requests,
+    which are kept for `[state] usage_days`.
     """
     rows = await tx.fetch(
         "SELECT team, paid_by_team, COUNT(*) AS uses, "
@@ -209,7 +191,7 @@ async def paid_by_others(
 
 
 def _group(text: str, tag: str | None) -> str:
-    """The line that this text of a roll-up, or this tag among its tags, is counted on."""
+    """The group of a roll-up with this text, or with this tag in its tags."""
     name: str = text if tag is None else json.loads(text).get(tag, "")
     if not name:
         return UNTAGGED
@@ -219,42 +201,13 @@ def _group(text: str, tag: str | None) -> str:
 def days_of_report(
     today: str, zone: tzinfo, first_day: str | None = None, last_day: str | None = None
 ) -> tuple[str, str]:
-    """The first and the last day of a report, of which either may be given.
+    """The first and the last day of a report, with defaults for either.
 
-    Without them it ends today, and begins with the month of its last day, or with this month
-    where that day is yet to come.
+    A report ends today. It begins with the month of its last day, or with this month if that day
+    is in the future.
     """
     last = last_day or today
     return first_day or window("month", min(today, last), zone).first_day, last
-
-
-async def calls_of(tx: Transaction, request_id: str) -> list[LedgerRow]:
-    """The ledger's rows of one request, corrections too, in the order they were booked in."""
-    rows = await tx.fetch(
-        f"SELECT {LEDGER_SELECT} FROM ledger WHERE request_id = $1 ORDER BY at_ms, id", request_id
-    )
-    return _ledger(rows)
-
-
-async def estimated_calls(
-    tx: Transaction,
-    from_day: str,
-    to_day: str,
-    *,
-    team: str | None = None,
-    after: str = "",
-    limit: int = 1_000,
-) -> list[LedgerRow]:
-    """Calls of these days whose cost is still an estimate, a team's alone where one is named,
-    in pages; their order and `after` as in `ledger_rows`."""
-    rows = await tx.fetch(
-        f"SELECT {LEDGER_SELECT} FROM ledger l WHERE l.estimated = 1 AND l.day <= $1 "
-        "AND (l.day, l.at_ms, l.id) > ($2, $3, $4) "
-        "AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id) "
-        "AND (l.team = $6 OR $6 = '') ORDER BY l.day, l.at_ms, l.id LIMIT $5",
-        *(to_day, *_place(after, from_day), limit, team or ""),
-    )
-    return _ledger(rows)
 
 
 async def ledger_rows(
@@ -265,28 +218,29 @@ async def ledger_rows(
     team: str | None = None,
     after: str = "",
     limit: int = 1_000,
+    estimated: bool = False,
 ) -> list[LedgerRow]:
-    """Every row booked in these days, a team's alone where one is named, in pages.
+    """A page of the rows booked in these days, of one team if `team` is given.
 
-    Ordered by the day it is booked in, then by time, then by id: a correction is booked in
-    its call's day and always comes after it. `after` is the last page's last row, by `cursor`.
-    Raises ValueError where it is no such thing.
+    Ordered by day of booking, time and id: a correction always comes after its call. `after` is
+    the `cursor` of the previous page's last row, else ValueError is raised. `estimated` selects
+    calls whose cost is still an estimate.
     """
-    rows = await tx.fetch(
-        f"SELECT {LEDGER_SELECT} FROM ledger WHERE day <= $1 "
-        "AND (day, at_ms, id) > ($2, $3, $4) "
-        "AND (team = $6 OR $6 = '') ORDER BY day, at_ms, id LIMIT $5",
+    return await select_ledger_rows(
+        tx,
+        f"WHERE l.day <= $1 AND (l.day, l.at_ms, l.id) > ($2, $3, $4) "
+        f"AND (l.team = $6 OR $6 = '') {f'AND {STILL_ESTIMATED}' if estimated else ''} "
+        "ORDER BY l.day, l.at_ms, l.id LIMIT $5",
         *(to_day, *_place(after, from_day), limit, team or ""),
     )
-    return _ledger(rows)
 
 
 async def every_row(
     tx: Transaction, from_day: str, to_day: str, *, limit: int = 5_000
 ) -> AsyncIterator[LedgerRow]:
-    """All rows of these days, in the order of `ledger_rows`; ids as ASCII on every engine.
+    """All rows of these days, in the order of `ledger_rows`; ids in ASCII order.
 
-    How an engine orders texts can change with its libraries; what was printed must not.
+    An engine's text order can change with its libraries; the order of an export must not.
     """
     after, waiting = "", list[LedgerRow]()
     while True:
@@ -305,20 +259,15 @@ async def every_row(
 
 
 def cursor(row: LedgerRow) -> str:
-    """Where the page after this row begins."""
+    """The `after` of the page that follows this row."""
     return f"{row.day}/{row.at_ms}/{row.id}"
 
 
 def _place(after: str, from_day: str) -> tuple[str, int, str]:
-    """The day, time and id that the page comes after."""
     if not after:
         return from_day, -1, ""
     day, _, rest = after.partition("/")
     at_ms, _, last = rest.partition("/")
     if day < from_day or not re.fullmatch("[0-9]{1,15}", at_ms):
-        raise ValueError(f"{after!r} is not what the last page gave as next")
+        raise ValueError(f"{after!r} is not the `next` of an earlier page")
     return day, int(at_ms), last
-
-
-def _ledger(rows: Sequence[Row]) -> list[LedgerRow]:
-    return [LedgerRow(**row) for row in rows]

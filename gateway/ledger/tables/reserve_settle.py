@@ -14,7 +14,7 @@ from gateway.database.database import Transaction
 from gateway.database.multirow import insert_rows
 from gateway.ledger.rules.budget import spendable, verdict
 from gateway.ledger.tables.balances import BalanceChange, accounts_of, balances_of, book
-from gateway.ledger.tables.booking import book_calls, call_row
+from gateway.ledger.tables.booking import book_calls, call_row, release_of
 from gateway.ledger.tables.corrections import settle_late
 from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, RESERVATION_COLUMNS, OpenReservation
 from gateway.ledger.tables.rollups import tags_text
@@ -75,10 +75,9 @@ async def hold(
         raise ValueError(f"cannot hold {ceiling_nanos} nano-dollars for {images} images")
     day = day_of(now_ms, zone)
     row = (
-        reservation_id, day, now_ms, owner_id, ceiling_nanos, images, call.request_id,
-        caller.team, caller.key_id, call.model, call.route, call.fingerprint,
-        call.references, call.body_bytes, caller.owner, caller.cost_centre,
-        tags_text(caller.tags),
+        reservation_id, day, call.request_id, caller.team, caller.key_id, call.model, call.route,
+        call.fingerprint, call.references, call.body_bytes, caller.owner, caller.cost_centre,
+        tags_text(caller.tags), now_ms, owner_id, ceiling_nanos, images,
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
     move = BalanceChange(
@@ -133,14 +132,7 @@ async def void(tx: Transaction, reservation_id: str) -> bool:
     held = await take(tx, reservation_id)
     if held is None:
         return False
-    release = BalanceChange(
-        held.team,
-        held.key_id,
-        held.day,
-        held_nanos=-held.ceiling_nanos,
-        images_held=-held.images,
-    )
-    await book(tx, [release])
+    await book(tx, [release_of(held)])
     return True
 
 

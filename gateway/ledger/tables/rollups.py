@@ -1,8 +1,7 @@
-"""Roll-ups: the sums that reports read, kept by every transaction that adds rows.
+"""Roll-ups: the sums that reports read, updated in every transaction that adds rows.
 
-Requests are counted by `usage.record`, on rows that have an outcome: calls, errors, saved.
-Money is added by what writes the ledger, on rows whose outcome is empty: paid calls, spent,
-estimated, corrections. No column is fed by both, so nothing is counted twice.
+`usage.record` counts requests, in rows with an outcome: calls, errors, savings. Writers of the
+ledger add money, in rows with an empty outcome: paid calls, spending, estimates, corrections.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from gateway.database.multirow import insert_rows
 
 
 class Dimensions(NamedTuple):
-    """What sums are kept by, besides the day. `tags` is canonical JSON text."""
+    """The key of a roll-up, besides the day. `tags` is canonical JSON text."""
 
     team: str
     key_id: str
@@ -34,7 +33,7 @@ class Dimensions(NamedTuple):
 
 @dataclass(slots=True)
 class Sums:
-    """What is added to one row."""
+    """The sums of a roll-up, or amounts to add to it."""
 
     calls: int = 0
     errors: int = 0
@@ -60,14 +59,14 @@ _ADD = "ON CONFLICT (day, dimensions) DO UPDATE SET " + ", ".join(
 
 
 def tags_text(tags: Mapping[str, str]) -> str:
-    """Tags as canonical JSON text: the same tags are the same text, whatever their order."""
+    """Tags as canonical JSON text: equal tags give equal text, in any order."""
     if not tags:
         return "{}"
     return json.dumps(dict(tags), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 async def add(tx: Transaction, parts: Iterable[tuple[str, Dimensions, Sums]]) -> None:
-    """Add sums to their day's rows: one row each, locked in the order of their keys."""
+    """Add sums to the rows of their days, which are locked in the order of their keys."""
     totals: defaultdict[tuple[str, Dimensions], Sums] = defaultdict(Sums)
     for day, dimensions, sums in parts:
         totals[day, dimensions].add(sums)

@@ -1,15 +1,15 @@
-"""Comparing the ledger with a statement: what the ledger knows of what was billed."""
+"""Comparison of the ledger with a statement."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from hashlib import sha256
 
 from gateway.database.database import Transaction
-from gateway.database.multirow import placeholders, portions
+from gateway.database.multirow import fetch_named
 from gateway.ledger.rules.statement_lines import (
     BilledCall,
     StatementLine,
@@ -25,7 +25,7 @@ from gateway.model.windows import day_of
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The statement that is compared: the upstream's name, the file's digest, our zone."""
+    """A statement's source: the upstream's name, the file's digest, the ledger's time zone."""
 
     upstream: str
     digest: str
@@ -34,28 +34,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A statement beside the ledger's days from `first_day` to `last_day`."""
+    """A statement, and the ledger from `first_day` to `last_day`."""
 
     first_day: str
     last_day: str
     statement: StatementTotals
     matching: Matching
     pending: tuple[BilledCall, ...]
-    """Billed calls that are in flight here, or were left by a crash: not missing."""
+    """Billed calls that are still reserved here: in flight, or left by a crash."""
     adjustments: Mapping[str, StatementLine]
-    """Lines of no call that are not booked yet, by the ids that they will have."""
+    """Lines without a call that are not booked yet, by their ledger ids."""
     payers: Payers
     booked_nanos: int
-    """What the ledger says that these days cost."""
+    """The cost of these days in the ledger."""
     elsewhere_nanos: int
-    """What the statement has of other days."""
+    """The cost of other days in the statement."""
     known_ids: frozenset[str]
     booked_in: str | None
-    """The first open day, where all of these are closed: what is booked is booked there."""
+    """The day of booking, if all of these days are closed: the first open day."""
 
     @property
     def missing(self) -> list[BilledCall]:
-        return [f.billed for f in self.matching.findings if f.what == "missing" and f.billed]
+        return self.matching.missing
 
     @property
     def to_correct(self) -> list[Finding]:
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def after_its_end(self) -> int:
-        """How many calls are extra that were settled after the statement's last line."""
+        """The number of extra calls settled after the statement's last line."""
         last_ms = self.statement.last_ms or 0
         extra = (each.call for each in self.matching.findings if each.what == "extra")
         return sum(call is not None and call.at_ms > last_ms for call in extra)
@@ -78,7 +78,7 @@ class Comparison:
 
     @property
     def undecided_nanos(self) -> int:
-        """What the ledger has of these days that may be on another statement."""
+        """The cost in these days of calls that may be on another statement."""
         return sum(
             call.cost_nanos
             for call in self.matching.undecided
@@ -87,7 +87,7 @@ class Comparison:
 
     @property
     def off_nanos(self) -> int:
-        """By how much the ledger is over the statement, with its edges set aside."""
+        """The ledger's excess over the statement, without pending and undecided calls."""
         billed = self.statement.total_nanos - self.elsewhere_nanos - self.pending_nanos
         return self.booked_nanos - self.undecided_nanos - billed
 
@@ -99,16 +99,16 @@ async def compare(
     span: BilledPeriod,
     days: tuple[str, str],
 ) -> Comparison:
-    """Find what of a statement the ledger lacks, and what of these days it has too much.
+    """Find calls that only the statement or only the ledger has, or at another cost.
 
-    Reads all calls of these days, and those of others that the statement names.
+    Reads all calls of these days, and calls of other days that the statement names.
     """
     statement = await _without_booked(tx, statement, source.upstream)
     calls = await ledger_calls(tx, *days, statement.calls)
     adjustments = adjustment_ids(statement.adjustments, source.upstream)
     matching, pending = await _without_held(tx, match(statement.calls, calls, span))
-    lines = [f.billed.line for f in matching.findings if f.what == "missing" and f.billed]
-    there = await _booked_adjustments(tx, list(adjustments))
+    lines = [billed.line for billed in matching.missing]
+    there = await _booked_adjustments(tx, adjustments)
     return Comparison(
         *days,
         statement=statement,
@@ -126,10 +126,10 @@ async def compare(
 async def _without_booked(
     tx: Transaction, statement: StatementTotals, upstream: str
 ) -> StatementTotals:
-    """A credit that another statement has brought already is not taken off its call again."""
+    """Count a credit that an earlier statement booked as an adjustment, not in its call again."""
     of_calls = (line for billed in statement.calls for line in billed.parts)
     named = adjustment_ids(of_calls, upstream)
-    there = await _booked_adjustments(tx, list(named))
+    there = await _booked_adjustments(tx, named)
     return move_to_adjustments(statement, [named[name] for name in there]) if there else statement
 
 
@@ -141,19 +141,19 @@ async def _first_open(tx: Transaction, last_day: str) -> str | None:
 async def _without_held(
     tx: Transaction, matching: Matching
 ) -> tuple[Matching, tuple[BilledCall, ...]]:
-    """Set aside what is missing because its call is not settled yet."""
-    missing = [each.billed for each in matching.findings if each.what == "missing" and each.billed]
+    """Exclude missing calls that are not settled yet."""
+    missing = matching.missing
     held = await held_requests(tx, [billed.client_request_id for billed in missing])
     pending = tuple(billed for billed in missing if billed.client_request_id in held)
-    aside = {id(billed) for billed in pending}
-    findings = tuple(each for each in matching.findings if id(each.billed) not in aside)
+    excluded = {id(billed) for billed in pending}
+    findings = tuple(each for each in matching.findings if id(each.billed) not in excluded)
     return replace(matching, findings=findings), pending
 
 
 def _elsewhere(
     statement: StatementTotals, matching: Matching, zone: tzinfo, days: tuple[str, str]
 ) -> int:
-    """What the statement has that is of other days in our books."""
+    """The cost of the statement's calls and lines that the ledger has in other days."""
     found = [(line.cost_nanos, day_of(line.at_ms, zone)) for line in statement.adjustments]
     found += [(billed.cost_nanos, call.day) for billed, call in matching.agreed]
     for each in matching.findings:
@@ -164,7 +164,7 @@ def _elsewhere(
 
 
 def adjustment_ids(lines: Iterable[StatementLine], upstream: str) -> dict[str, StatementLine]:
-    """The lines by ids that follow from what they say; of the same ones, from their number."""
+    """The lines by ids made from their content; equal lines are numbered."""
     found: dict[str, StatementLine] = {}
     seen: dict[str, int] = {}
     for line in lines:
@@ -176,21 +176,18 @@ def adjustment_ids(lines: Iterable[StatementLine], upstream: str) -> dict[str, S
 
 
 def id_of(kind: str, *said: str) -> str:
-    """An id that is the same whenever the same is said."""
+    """An id made from these texts alone."""
     return f"{kind}_{sha256(json.dumps(said).encode()).hexdigest()[:32]}"
 
 
-async def _booked_adjustments(tx: Transaction, ids: Sequence[str]) -> set[str]:
-    """Which of these adjustments are in the ledger already."""
-    found: set[str] = set()
-    for some in portions(ids):
-        rows = await tx.fetch(f"SELECT id FROM ledger WHERE id IN {placeholders(len(some))}", *some)
-        found |= {row["id"] for row in rows}
-    return found
+async def _booked_adjustments(tx: Transaction, ids: Iterable[str]) -> set[str]:
+    """Those of these adjustments that are in the ledger already."""
+    rows = await fetch_named(tx, "SELECT id FROM ledger WHERE id IN {names}", ids)
+    return {row["id"] for row in rows}
 
 
 async def _total_about(tx: Transaction, first_day: str, last_day: str) -> int:
-    """What everything cost that these days are about, whenever it was booked."""
+    """The cost of everything that concerns these days, whenever it was booked."""
     rows = await tx.fetch(
         "SELECT CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger "
         "WHERE (day >= $1 AND day <= $2 AND late_for IS NULL) "

@@ -72,7 +72,7 @@ async def beat(tx: Transaction, owner: Owner, now_ms: int) -> None:
 
 
 async def retire(tx: Transaction, owner_id: str) -> None:
-    """Remove a process that settles nothing any more."""
+    """Remove a process that has stopped."""
     await tx.fetch("DELETE FROM owners WHERE id = $1", owner_id)
 
 

@@ -1,10 +1,10 @@
-"""Usage: one row per request, whatever came of it, written in batches."""
+"""Usage: one row per request, with any outcome, written in batches."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -18,17 +18,7 @@ from gateway.model.outcome import Outcome
 
 Cause = Literal["", "reuse", "coalesced", "automatic_retry", "remembered_refusal"]
 
-_COLUMNS = (
-    "id", "at_ms", "day", "request_id", "team", "key_id", "model", "route", "outcome", "cause",
-    "saved_nanos", "status", "code", "paid_by_team", "owner", "cost_centre", "tags", "fingerprint",
-    "aside", "uncacheable", "asked", "took_us", "stages",
-)  # fmt: skip
-_OF_REQUEST = (
-    f"SELECT {', '.join(_COLUMNS)} FROM usage_rows WHERE request_id = $1 AND key_id = $2 "
-    "ORDER BY at_ms, id LIMIT 1"
-)
 _NO_STAGES: Mapping[str, int] = MappingProxyType({})
-_HEAD = f"INSERT INTO usage_rows ({', '.join(_COLUMNS)})"
 _NEW = "ON CONFLICT (id) DO NOTHING RETURNING id"
 _FOLD = (
     "DELETE FROM usage_rows WHERE id IN "
@@ -38,14 +28,13 @@ _FOLD = (
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One request. `id` is its own, new for every row; `day` is its day in the state's zone.
+    """One request. `id` is new for every row; `day` is in the state's time zone.
 
-    `saved_nanos` is what it would have cost, and `cause` why it did not. `code` is the
-    refusal's or failure's, "" where there was none. `paid_by_team` is the team that paid for
-    the picture, where it was another one. `owner`, `cost_centre` and `tags` as they were.
-    `fingerprint` is the edit's, "" where the request was refused before it was known; `aside`
-    and `uncacheable` are as in `Fingerprint`, and `asked` is what was asked of the cache, as a
-    `Cache-Control`. `took_us` and `stages` are microseconds.
+    `saved_nanos` is the cost that was avoided, for the reason `cause`. `code` is the code of a
+    refusal or failure, or "". `paid_by_team` is the team that paid for the result, if another.
+    `owner`, `cost_centre` and `tags` are those at the time. `fingerprint` is "" if the request
+    was refused before it was computed. `aside` is the fingerprint's `extra_digest`, `uncacheable`
+    as there; `asked` is the request's `Cache-Control`. `took_us` and `stages` are microseconds.
     """
 
     id: str
@@ -74,7 +63,7 @@ class UsageRow:
 
     @property
     def dimensions(self) -> rollups.Dimensions:
-        """Where the request is counted."""
+        """The key of the roll-up that counts the request."""
         return rollups.Dimensions(
             self.team,
             self.key_id,
@@ -87,12 +76,20 @@ class UsageRow:
         )
 
 
-async def record(tx: Transaction, rows: Sequence[UsageRow], today: str = "") -> int:
-    """Write a batch and count it in the roll-ups; how many rows were new.
+_COLUMNS = tuple(column.name for column in fields(UsageRow))
+_HEAD = f"INSERT INTO usage_rows ({', '.join(_COLUMNS)})"
+_OF_REQUEST = (
+    f"SELECT {', '.join(_COLUMNS)} FROM usage_rows WHERE request_id = $1 AND key_id = $2 "
+    "ORDER BY at_ms, id LIMIT 1"
+)
 
-    Rows that are there already are left alone, so that a batch whose commit is in doubt may
-    be written again. Requests of a month that was closed before they could be written are
-    counted in the first open day. `today` spares a lock where no row can be of such a month.
+
+async def record(tx: Transaction, rows: Sequence[UsageRow], today: str = "") -> int:
+    """Write a batch and count it in the roll-ups. Returns the number of new rows.
+
+    Existing rows do not change, so that a batch may be written again if its commit is in doubt.
+    Requests of a month that is closed by now are counted in the first open day. With `today`, a
+    batch of the current month needs no lock.
     """
     rows = await _in_open_days(tx, rows, today)
     values = [_values(row) for row in sorted(rows, key=lambda row: row.id)]
@@ -104,7 +101,7 @@ async def record(tx: Transaction, rows: Sequence[UsageRow], today: str = "") -> 
 
 
 async def find(tx: Transaction, request_id: str, key_id: str) -> UsageRow | None:
-    """The row of a request that this key has made; None also where another key made it."""
+    """The row of a request of this key; None if there is none, or another key made it."""
     rows = await tx.fetch(_OF_REQUEST, request_id, key_id)
     return _row(rows[0]) if rows else None
 
@@ -113,33 +110,32 @@ async def _in_open_days(
     tx: Transaction, rows: Sequence[UsageRow], today: str
 ) -> Sequence[UsageRow]:
     if all(row.day[:7] >= today[:7] for row in rows) and today:
-        return rows  # nobody can close the month that it is
+        return rows  # the current month cannot be closed
     through = await lock_closings(tx)
     return [replace(row, day=open_day(row.day, through)) for row in rows]
 
 
 async def fold(tx: Transaction, before_day: str, limit: int = 5_000) -> int:
-    """Drop usage rows of days before this one, at most `limit`; how many went.
+    """Delete usage rows of days before this one, at most `limit`. Returns their number.
 
-    Their sums are in the roll-ups already, and money is in the ledger, which keeps its rows.
+    Their sums stay in the roll-ups, their money in the ledger.
     """
     return len(await tx.fetch(_FOLD, before_day, limit))
 
 
 def _values(row: UsageRow) -> tuple[Value, ...]:
-    return (
-        row.id, row.at_ms, row.day, row.request_id, row.team, row.key_id, row.model, row.route,
-        row.outcome.value, row.cause, row.saved_nanos, row.status, row.code, row.paid_by_team,
-        row.owner, row.cost_centre, tags_text(row.tags), row.fingerprint,
-        row.aside, row.uncacheable, row.asked, row.took_us, json.dumps(dict(row.stages)),
-    )  # fmt: skip
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    texts = {
+        "outcome": row.outcome.value,
+        "tags": tags_text(row.tags),
+        "stages": json.dumps(dict(row.stages)),
+    }
+    return tuple((values | texts).values())
 
 
 def _row(row: Row) -> UsageRow:
-    read = {name: row[name] for name in _COLUMNS}
-    read["outcome"] = Outcome(read["outcome"])
-    read["tags"], read["stages"] = json.loads(read["tags"]), json.loads(read["stages"])
-    return UsageRow(**read)
+    read = {name: json.loads(row[name]) for name in ("tags", "stages")}
+    return UsageRow(**{**row, **read, "outcome": Outcome(row["outcome"])})
 
 
 def _sums(row: UsageRow) -> rollups.Sums:

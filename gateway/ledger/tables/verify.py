@@ -1,10 +1,8 @@
-"""Verification: the books proven against the rows that they are sums of.
+"""Verification: compares every sum with the rows that it was made of.
 
-Closed months are read again and compared with what was written down when they were closed.
-
-Balances are compared with the ledger and the open reservations; what roll-ups say of money
-with the ledger, by everything they are kept by; what they say of requests with the single
-requests, as long as those are kept. It proves nothing of the upstream's own bill.
+Balances are compared with the ledger and the open reservations, the money in roll-ups with the
+ledger, their requests with the single requests while those are kept, and closed months with
+their sealed contents. Verification proves nothing about the upstream's bill.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from dataclasses import asdict, dataclass
 from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.close_month import Closing, closings, contents_of
 from gateway.ledger.tables.closed_days import closed_through
+from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED
 from gateway.ledger.tables.rollups import Dimensions
 from gateway.model.windows import TOTAL, days_before
 
@@ -26,7 +25,7 @@ _NEVER = "9999-12-31"
 
 
 def _differing(keys: str, sums: Sequence[str], booked: str, proven: str) -> str:
-    """The groups of `keys` in which the sums of the two differ, with those of each."""
+    """Selects the groups of `keys` whose sums in the two tables differ."""
     of_booked = ", ".join(f"{name} AS b_{name}, 0 AS p_{name}" for name in sums)
     of_proven = ", ".join(f"0 AS b_{name}, {name} AS p_{name}" for name in sums)
     both = [f"{side}_{name}" for name in sums for side in "bp"]
@@ -38,8 +37,8 @@ def _differing(keys: str, sums: Sequence[str], booked: str, proven: str) -> str:
     )
 
 
-# A correction has the day of its call, or a later one where that was closed: there it counts
-# what it changes. What is spent on a row with an outcome is wrong.
+# A correction has the day of its call, or a later one if that was closed. There it changes the
+# counts. Money in a roll-up with an outcome is a difference.
 _ROLL_UPS_OF_MONEY = _differing(
     _DIMENSIONS,
     _MONEY,
@@ -74,7 +73,7 @@ _ROLL_UPS_OF_MONEY = _differing(
   ) b ON b.corrects = k.id
 ) l""",
 )
-# Requests are on rows with an outcome; what is counted on any other is wrong on every day.
+# Requests are in roll-ups with an outcome; requests in any other are a difference.
 _ROLL_UPS_OF_REQUESTS = _differing(
     _DIMENSIONS,
     _REQUESTS,
@@ -110,19 +109,18 @@ WITH moves AS MATERIALIZED (
   SELECT account, '{TOTAL}', spent_nanos, held_nanos, images, images_held FROM of_days
 ) m""",
 )
-_TWICE = """
-SELECT r.id, r.day FROM reservations r JOIN ledger l ON l.id = r.id ORDER BY r.id
-"""
-_SUMS = """
+_TWICE = "SELECT r.id, r.day FROM reservations r JOIN ledger l ON l.id = r.id ORDER BY r.id"
+_SUMS = (
+    """
 SELECT
   (SELECT CAST(SUM(cost_nanos) AS BIGINT) FROM ledger) AS spent_nanos,
   (SELECT COUNT(*) FROM ledger) AS ledger_rows,
   (SELECT CAST(SUM(ceiling_nanos) AS BIGINT) FROM reservations) AS held_nanos,
   (SELECT COUNT(*) FROM reservations) AS open_reservations,
   COUNT(*) AS estimated_calls, CAST(SUM(l.cost_nanos) AS BIGINT) AS estimated_nanos
-FROM ledger l
-WHERE l.estimated = 1 AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id)
-"""
+FROM ledger l WHERE """
+    + STILL_ESTIMATED
+)
 _DAYS = "SELECT day FROM ledger UNION SELECT day FROM rollups UNION SELECT day FROM usage_rows"
 _FIRST_KEPT = """
 SELECT f.day, (SELECT COUNT(*) FROM usage_rows u WHERE u.day = f.day) AS kept,
@@ -133,7 +131,7 @@ FROM (SELECT MIN(day) AS day FROM usage_rows) f WHERE f.day IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the books don't agree: `what`, for whom, on which day, and both numbers."""
+    """A sum that differs from its rows: its name, account and day, and both numbers."""
 
     what: str
     account: str
@@ -144,7 +142,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found; no differences is the proof. Sums are over everything there ever was."""
+    """The result; without differences, the ledger is proven. Sums are over all time."""
 
     differences: tuple[Difference, ...]
     spent_nanos: int
@@ -154,17 +152,15 @@ class Verification:
     ledger_rows: int
     open_reservations: int
     requests_from: str | None
-    """The day from which on requests and savings were proven; None where no single request
-    is kept that could prove any."""
+    """The first day whose requests were proven; None if no single requests are kept."""
     closed_through: str | None = None
-    """The last day of the last closed month. All are as they were when they were closed."""
+    """The last day of the last closed month."""
 
 
 async def verify(tx: Transaction) -> Verification:
-    """Prove balances and roll-ups, and what is held, from the rows they are sums of.
+    """Compare balances, roll-ups and closed months with their rows.
 
-    Reads all of the ledger and every single request, day by day: for a read transaction, in
-    which every statement sees the same moment, not for a request's path.
+    Reads all of the ledger and every single request, day by day, in one read transaction.
     """
     requests_from = await _requests_from(tx)
     found = [
@@ -190,10 +186,7 @@ async def verify(tx: Transaction) -> Verification:
 
 
 async def _requests_from(tx: Transaction) -> str | None:
-    """The first day whose single requests are all still there.
-
-    They are dropped oldest first, so that at most the first day that has any lacks some.
-    """
+    """The first day of which all single requests are kept: the oldest are deleted first."""
     for row in await tx.fetch(_FIRST_KEPT):
         day: str = row["day"]
         return day if row["kept"] == row["counted"] else days_before(day, -1)
@@ -201,7 +194,7 @@ async def _requests_from(tx: Transaction) -> str | None:
 
 
 async def _changed(tx: Transaction, closing: Closing) -> list[Difference]:
-    """What of a closed month is not as it was when it was closed."""
+    """The changes of a closed month since it was sealed."""
     if closing.contents is None:
         return []
     then, now = asdict(closing.contents), asdict(await contents_of(tx, closing))
@@ -227,7 +220,7 @@ def _differences(
 
 
 def _place(row: Row) -> str:
-    """A roll-up's place as people read it: TEAM/KEY, and what else is known."""
+    """A roll-up's key as readable text: TEAM/KEY, and its other dimensions."""
     named = [
         f"{name}={row[name]}"
         for name in Dimensions._fields[2:]

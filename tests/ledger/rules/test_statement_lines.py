@@ -93,7 +93,7 @@ def test_what_is_no_time_is_said(text: object) -> None:
 
 def test_another_currency_is_refused() -> None:
     assert read(currency="usd").cost_nanos == 40_000_000
-    with pytest.raises(BadLine, match="line 7: the amount is in EUR; the books are in USD"):
+    with pytest.raises(BadLine, match="line 7: the amount is in EUR; the ledger is in USD"):
         read(currency="EUR")
 
 

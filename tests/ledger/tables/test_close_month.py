@@ -118,7 +118,7 @@ async def test_held_money_keeps_a_month_open(till: Till) -> None:
 async def test_an_estimate_keeps_a_month_open_unless_one_insists(till: Till) -> None:
     await a_month(till)
     with pytest.raises(
-        NotClosable, match=r"what 1 call of 2026-11 cost is only estimated, \$0\.03"
+        NotClosable, match=r"the cost of 1 call of 2026-11 is only estimated, \$0\.03"
     ):
         await close(till)
     await corrected(till, "req-b", 2 * CENT)

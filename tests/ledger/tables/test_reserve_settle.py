@@ -10,7 +10,7 @@ import pytest
 
 from gateway.database.database import Conflict, Database, Transaction
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
-from gateway.ledger.tables import model_costs, reports, reserve_settle
+from gateway.ledger.tables import model_costs, reserve_settle
 from gateway.ledger.tables.balances import UnknownAccount
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow
@@ -18,7 +18,7 @@ from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts, Settlement
 from gateway.model.windows import day_of
 from gateway.pricing.rules.quote import Quote
-from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
+from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller, ledger_of
 
 LEVELS = {"organisation": "organisation", "team": "team:design", "key": "key:k1"}
 
@@ -29,7 +29,7 @@ async def till(database: Database) -> Till:
 
 
 async def rows_of(till: Till, reservation_id: str) -> list[LedgerRow]:
-    return await till.database.read(lambda tx: reports.calls_of(tx, f"req-{reservation_id}"))
+    return await till.database.read(lambda tx: ledger_of(tx, f"req-{reservation_id}"))
 
 
 # --- reserve --------------------------------------------------------------------------------

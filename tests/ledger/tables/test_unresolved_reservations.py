@@ -12,10 +12,10 @@ from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.rules.budget import OverBudget
-from gateway.ledger.tables import reports, unresolved_reservations
+from gateway.ledger.tables import unresolved_reservations
 from gateway.ledger.tables.ledger_rows import OpenReservation
 from gateway.ledger.tables.unresolved_reservations import Owner, UnresolvedReservation
-from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
+from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till, ledger_of
 
 FLIGHT_MS, EXPIRY_MS = 1_200_000, 30_000
 LATER_MS = NOW_MS + FLIGHT_MS + 1
@@ -57,7 +57,7 @@ async def test_an_abandoned_reservation_is_settled_at_its_ceiling_estimated(till
     await till.reserve("a", 4 * CENT)
     (resolved,) = await resolve(till, LATER_MS)
     assert (resolved.id, resolved.request_id, resolved.ceiling_nanos) == ("a", "req-a", 4 * CENT)
-    (row,) = await till.database.read(lambda tx: reports.calls_of(tx, "req-a"))
+    (row,) = await till.database.read(lambda tx: ledger_of(tx, "req-a"))
     assert (row.cost_nanos, row.estimated, row.status, row.day) == (4 * CENT, 1, None, TODAY)
     proven = await till.proven()
     assert (proven.held_nanos, proven.estimated_calls) == (0, 1)
