@@ -1,8 +1,8 @@
-"""A backup of the state as a file: JSON lines, compressed by gzip, whole or not there at all.
+"""A backup of the state as a file: JSON lines, compressed by gzip, complete or absent.
 
-The first line says what it is, `{"backup": "image-edit-gateway", "format": 1, "schema": 7}`. Each
-of the next holds some rows of one table, `{"table": …, "columns": […], "rows": [[…], …]}`. The
-last proves that nothing is missing: `{"end": {"ledger": 1234, …}}`, the rows of each table.
+The first line is the header, `{"backup": "image-edit-gateway", "format": 1, "schema": 7}`. Each of
+the next has some rows of one table, `{"table": …, "columns": […], "rows": [[…], …]}`. The last
+proves completeness by the number of rows of each table: `{"end": {"ledger": 1234, …}}`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNREADABLE = (
 
 
 class BackupWriter:
-    """Writes a backup beside `path`; `finish` puts it there, in place of what was there."""
+    """Writes a backup to a file beside `path`, which `finish` replaces."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -36,8 +36,8 @@ class BackupWriter:
 
     def begin(self, schema: int) -> None:
         self.close()
-        # Digests of keys are in it, and who may spend what: it is its owner's alone.
-        # A file that is there already may be another's, or open to others.
+        # The backup has digests of keys and all budgets: only its owner may read it. An existing
+        # file may belong to another user, or be readable by others.
         self._partial.unlink(missing_ok=True)
         os.close(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._out = gzip.open(self._partial, "wt", 5, encoding="utf-8")  # noqa: SIM115
@@ -59,7 +59,7 @@ class BackupWriter:
         self._out = None
 
     def give_up(self) -> None:
-        """Leave nothing behind."""
+        """Delete the incomplete file."""
         self.close()
         self._partial.unlink(missing_ok=True)
 
@@ -70,11 +70,11 @@ class BackupWriter:
 
 
 def open_backup(path: Path) -> Backup:
-    """A backup to restore. Raises NotWhole, also later on, while its parts are read; OSError."""
+    """A backup to restore. Raises IncompleteBackup, also while its parts are read; OSError."""
     with _reading(path) as lines:
         head = next(lines, {})
         if head.get("backup") != KIND or head.get("format") != FORMAT:
-            raise IncompleteBackup(f"{path} is no backup of a gateway's state")
+            raise IncompleteBackup(f"{path} is not a backup of a gateway's state")
         schema = int(head["schema"])
     ends: list[dict[str, int]] = []
 
@@ -90,23 +90,23 @@ def open_backup(path: Path) -> Backup:
 
     def rows() -> dict[str, int]:
         if len(ends) != 1:
-            raise IncompleteBackup(f"{path} ends before all of the state was in it")
+            raise IncompleteBackup(f"{path} is incomplete: its last line is missing")
         return ends[0]
 
     return Backup(schema, parts, rows)
 
 
 def _part(line: Mapping[str, Any]) -> CopiedTable:
-    """Raises ValueError for what is no table's rows; no value is a float, money least of all."""
+    """Raises ValueError if the line has no rows of a table, or values other than text and int."""
     table, columns, rows = line["table"], line["columns"], line["rows"]
     names = [table, *columns]
     if not columns or not all(isinstance(name, str) for name in names):
         raise ValueError("a table or a column has no name")
     for row in rows:
         if not isinstance(row, list) or len(row) != len(columns):
-            raise ValueError(f"a row of {table} has not as many values as there are columns")
+            raise ValueError(f"a row of {table} does not have one value for each column")
         if not all(value is None or type(value) in (str, int) for value in row):
-            raise ValueError(f"a row of {table} holds what is neither text nor a whole number")
+            raise ValueError(f"a row of {table} has a value that is neither text nor an integer")
     return CopiedTable(table, columns, rows)
 
 

@@ -1,7 +1,6 @@
-"""The clock that money, rates and heartbeats go by: the state's, as near as it can be known.
+"""The state's clock, for money, rates and heartbeats.
 
-Processes of one state must agree on which minute and which day it is, also where the clocks of
-their machines do not.
+Processes of one state must agree on the minute and the day, even if their machines' clocks differ.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from gateway.database.database import Database
 
 
 def now_ms() -> int:
-    """Unix milliseconds by this machine's own clock."""
+    """Unix milliseconds by this machine's clock."""
     return time.time_ns() // 1_000_000
 
 
 class Clock:
-    """Called, it gives unix milliseconds by the state's clock."""
+    """Returns unix milliseconds by the state's clock when called."""
 
     def __init__(self) -> None:
         self.offset_ms = 0
@@ -26,12 +25,11 @@ class Clock:
         return now_ms() + self.offset_ms
 
     async def measure(self, database: Database) -> int:
-        """Ask the state what time it is; gives the offset. Raises StateUnavailable.
+        """Measure and return the offset of the state's clock. Raises StateUnavailable.
 
-        Half of the question's way is taken off, as the answer is that old.
+        Half of the round trip is subtracted, the probable age of the answer.
         """
-        asked_ms = now_ms()
+        before_ms = now_ms()
         theirs_ms = await database.clock_ms()
-        answered_ms = now_ms()
-        self.offset_ms = theirs_ms - (asked_ms + answered_ms) // 2
+        self.offset_ms = theirs_ms - (before_ms + now_ms()) // 2
         return self.offset_ms

@@ -34,17 +34,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class NotEmpty(Exception):
-    """The database holds a state already; nothing was changed."""
+    """The database already holds a state; nothing was changed."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"There is a state in that database already (its schema is at version {version}), and "
-            "it was used. Restore into a new file, or an empty database or schema."
+            f"That database already holds a state in use (schema version {version}). "
+            "Restore into a new file, or an empty database or schema."
         )
 
 
 class IncompleteBackup(Exception):
-    """The backup does not hold everything that was read; nothing was changed."""
+    """The backup is not complete; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ async def _read(tx: Transaction, table: Table, sink: Sink) -> int:
 async def write_state(tx: Transaction, backup: Backup) -> dict[str, int]:
     """Restore a backup into an empty database, then migrate it to this version's schema.
 
-    Returns the number of rows by table. Raises NotEmpty, NotWhole, SchemaTooNew.
+    Returns the number of rows by table. Raises NotEmpty, IncompleteBackup, SchemaTooNew.
     """
     known = known_migrations()
     await _make_empty(tx, known)
@@ -167,5 +167,7 @@ async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
 
 async def _write(tx: Transaction, part: CopiedTable, names: Sequence[str]) -> None:
     if part.table not in names or not all(map(_NAME.fullmatch, part.columns)):
-        raise IncompleteBackup(f"the backup names {part.table!r}, which is no table of its version")
+        raise IncompleteBackup(
+            f"the backup names {part.table!r}, which is not a table of its version"
+        )
     await insert_rows(tx, f"INSERT INTO {part.table} ({', '.join(part.columns)})", part.rows)

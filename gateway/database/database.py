@@ -1,13 +1,14 @@
-"""What the state asks of a database engine, SQLite or PostgreSQL alike.
+"""The interface of a database engine, SQLite or PostgreSQL.
 
-An operation is a coroutine function that takes a `Transaction` and awaits nothing else.
-The same DML text runs on both engines: `$1` parameters, `ON CONFLICT … RETURNING`,
-BIGINT integers, text ids. SQLite drives an operation to its end on its writer thread;
-PostgreSQL awaits it. An exception out of an operation rolls everything back.
+An operation is a coroutine function that takes a `Transaction` and awaits nothing else. The same
+SQL runs on both engines: `$1` parameters, `ON CONFLICT … RETURNING`, BIGINT integers, text ids.
+SQLite runs an operation to its end on its writer thread; PostgreSQL awaits it. An exception from
+an operation rolls its transaction back.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -17,44 +18,70 @@ Result = TypeVar("Result")
 
 
 class Transaction(Protocol):
-    """One transaction, open for the length of one operation."""
+    """One transaction, open during one operation."""
 
     async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
-        """Run one statement, give every row it returns (none for plain DML)."""
+        """Run one statement and return its rows (none for plain DML)."""
         ...
 
 
 Operation = Callable[[Transaction], Awaitable[Result]]
 
 
+class CheckedTransaction(ABC):
+    """A transaction that refuses to go on after a failed statement."""
+
+    def __init__(self) -> None:
+        self._failed: Exception | None = None
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        if self._failed is not None:
+            raise RuntimeError("this transaction has failed already") from self._failed
+        try:
+            return await self._fetch(sql, values)
+        except Exception as error:
+            self._failed = error
+            raise
+
+    async def run(self, operation: Operation[Result]) -> Result:
+        """Run an operation. Raises RuntimeError if it hid the failure of a statement."""
+        result = await operation(self)
+        if self._failed is not None:
+            raise RuntimeError("an operation went on after an error") from self._failed
+        return result
+
+    @abstractmethod
+    async def _fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]: ...
+
+
 class StateUnavailable(Exception):
     """The database could not be reached, opened or written; nothing was changed.
 
-    Where a commit's fate is unknown, engines raise `CommitUnknown` instead.
+    `CommitUnknown` is raised instead if the result of a commit is unknown.
     """
 
 
 class CommitUnknown(StateUnavailable):
-    """The connection broke during a commit: it may or may not have happened."""
+    """The connection broke during a commit, which may or may not have succeeded."""
 
 
 class Conflict(Exception):
-    """A statement broke a unique key: what it adds is there already.
+    """A statement violated a unique key.
 
-    It ends its transaction: an operation that wants to go on writes `ON CONFLICT` instead.
+    It ends its transaction: use `ON CONFLICT` in an operation that must continue.
     """
 
 
 class Database(Protocol):
-    """An engine. Every method raises StateUnavailable where the database is out of reach."""
+    """An engine. Every method raises StateUnavailable if the database cannot be reached."""
 
     async def write(
         self, operation: Operation[Result], *, urgent: bool = True, together: bool = False
     ) -> Result:
-        """Run in one durable read-write transaction; urgent (money) goes before batches.
+        """Run in one durable read-write transaction; urgent operations (money) precede batches.
 
-        `together`: it is short, may be run again, and may become durable at the same moment as
-        others that wait; each of them succeeds or fails by itself all the same.
+        `together`: the operation is short, may be run again, and may share a commit with others
+        in the queue. Each of them still succeeds or fails alone.
         """
         ...
 
@@ -63,7 +90,7 @@ class Database(Protocol):
         ...
 
     async def exclusive(self, operation: Operation[Result]) -> Result:
-        """Like write, but alone among all processes (migrations)."""
+        """Like write, but with no other writer in any process (migrations)."""
         ...
 
     async def clock_ms(self) -> int:

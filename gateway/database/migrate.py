@@ -1,7 +1,7 @@
-"""Bring the state's tables to what this version of the code knows.
+"""Migrates the state's tables to this version's schema.
 
-Migrations are numbered files of plain SQL, each applied once, all of them in one exclusive
-transaction: processes that start together take turns, and the last finds nothing to do.
+Migrations are numbered files of plain SQL, each applied once. One exclusive transaction applies
+all that are missing; a process that starts at the same time waits and finds none missing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ class SchemaTooNew(Exception):
             f"The state's schema is at version {found}, and this version of the gateway knows "
             f"up to {known}: it was used by a newer gateway. Run that one, or restore a backup."
         )
-        self.found = found
-        self.known = known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def statements_of(text: str) -> tuple[str, ...]:
 
 
 def known_migrations() -> tuple[Migration, ...]:
-    """The migrations that come with this version, in order."""
+    """The migrations of this version, in order."""
     found: list[Migration] = []
     for file in resources.files("gateway.database").joinpath("migrations").iterdir():
         if match := _FILE_NAME.fullmatch(file.name):
@@ -57,9 +55,9 @@ def known_migrations() -> tuple[Migration, ...]:
 
 
 async def migrate(database: Database, migrations: Sequence[Migration] | None = None) -> int:
-    """Apply what is missing; gives the schema's version afterwards.
+    """Apply missing migrations. Returns the schema's version afterwards.
 
-    Raises SchemaTooNew where the state is ahead of the code, and StateUnavailable.
+    Raises SchemaTooNew if the state is newer than the code, and StateUnavailable.
     """
     steps = known_migrations() if migrations is None else tuple(migrations)
 
@@ -70,13 +68,13 @@ async def migrate(database: Database, migrations: Sequence[Migration] | None = N
 
 
 async def schema_version(tx: Transaction) -> int:
-    """The number of the last migration applied; 0 where there is none."""
+    """The number of the last migration applied, or 0."""
     rows = await tx.fetch("SELECT MAX(number) AS number FROM schema_migrations")
     return int(rows[0]["number"] or 0)
 
 
 async def begun_version(tx: Transaction) -> int:
-    """The same, where there may be no table yet that says it: it is made."""
+    """The same; creates the table of versions if it is missing."""
     await tx.fetch(
         "CREATE TABLE IF NOT EXISTS schema_migrations "
         "(number BIGINT PRIMARY KEY, name TEXT NOT NULL, at_ms BIGINT NOT NULL)"
@@ -85,7 +83,7 @@ async def begun_version(tx: Transaction) -> int:
 
 
 async def apply_missing(tx: Transaction, steps: Sequence[Migration]) -> int:
-    """Apply those of `steps` that were not yet; gives the version. Raises SchemaTooNew."""
+    """Apply missing `steps`. Returns the version afterwards. Raises SchemaTooNew."""
     version = await begun_version(tx)
     known = steps[-1].number if steps else 0
     if version > known:
@@ -96,8 +94,6 @@ async def apply_missing(tx: Transaction, steps: Sequence[Migration]) -> int:
                 await tx.fetch(statement)
             await tx.fetch(
                 "INSERT INTO schema_migrations (number, name, at_ms) VALUES ($1, $2, $3)",
-                step.number,
-                step.name,
-                time.time_ns() // 1_000_000,
+                *(step.number, step.name, time.time_ns() // 1_000_000),
             )
     return max(version, known)

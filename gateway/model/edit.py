@@ -1,4 +1,4 @@
-"""A request for pictures as the gateway understands it, and its content address."""
+"""A request for images, and its content address."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Fingerprint:
     key: str
     uncacheable: str | None = None
     extra_digest: str = ""
-    """A digest of what is sent upstream but is no part of the key (`user` and the like)."""
+    """A digest of fields that are sent upstream but are not part of the key, such as `user`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Every refusal of the gateway as one table of data.
 
-A `Refusal` is raised wherever a request cannot go on; only `app.py` turns one into an
-HTTP response. The message says what happened, to which field, and what to do about it.
+A `Refusal` is raised if a request cannot go on; only `app.py` turns it into an HTTP response.
+The message says what happened, to which field, and what to do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sizes, spans and moments as people write them."""
+"""Sizes, durations and times as text."""
 
 from __future__ import annotations
 

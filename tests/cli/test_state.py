@@ -174,7 +174,7 @@ def test_a_restore_over_a_state_is_refused_in_one_line(run: Run, url: Url, tmp_p
     assert run(there, "state", "backup", file).exit_code == 0
     done = run(there, "state", "restore", file)
     assert done.exit_code == 1
-    assert done.output.startswith("Error: There is a state in that database already")
+    assert done.output.startswith("Error: That database already holds a state")
 
 
 def test_a_file_that_is_damaged_or_missing_is_one_line_too(

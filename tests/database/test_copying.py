@@ -147,7 +147,7 @@ async def _columns(table: str, tx: Transaction) -> Sequence[Row]:
 async def test_a_state_is_never_written_over(database: Database, other: Database) -> None:
     await fill(database)
     _, backup = await kept_of(database)
-    with pytest.raises(NotEmpty, match="There is a state in that database already"):
+    with pytest.raises(NotEmpty, match="That database already holds a state"):
         await database.exclusive(lambda tx: write_state(tx, backup))
     assert (await database.read(verify.verify)).differences == ()
 

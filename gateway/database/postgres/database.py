@@ -32,16 +32,15 @@ ALONE = (
 )
 PATIENT_SECONDS = 3600.0
 NAME = {"application_name": "image-edit-gateway"}
-# A frozen process must not hold everybody's rows for ever.
+# A frozen process must not keep row locks for ever.
 FROZEN_FOR = "SET idle_in_transaction_session_timeout = '15s'"
 
 
 class PostgresDatabase:
     """The state in PostgreSQL, at a URL as libpq writes them.
 
-    `writers` and `readers` are connections of their own, so that money waiting for rows
-    never keeps the key poll waiting. A server that is down at start, or goes down, raises
-    StateUnavailable from each call until it is back.
+    `writers` and `readers` are separate connections, so that money waiting for row locks never
+    delays the key poll. While the server is down, each call raises StateUnavailable.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class PostgresDatabase:
         return await self.read(ask)
 
     async def close(self) -> None:
-        """Finish what runs, if it ends within a command's time, then close every connection."""
+        """Wait for running operations, for at most a command's time, then close all connections."""
         self._closed = True
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=self._command_seconds)
@@ -109,7 +108,7 @@ class PostgresDatabase:
             pool.terminate()
 
     async def _to_its_end(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Await `work`, which goes on when its caller is cancelled."""
+        """Await `work`, which continues if its caller is cancelled."""
         if self._closed:
             work.close()
             raise StateUnavailable("the state's database is closed")
@@ -119,7 +118,7 @@ class PostgresDatabase:
         return await asyncio.shield(task)
 
     async def _write_batch(self, operation: Operation[Result]) -> Result:
-        # One batch at a time, so that batches never take the connections of money.
+        # One batch at a time, so that batches never occupy the connections that money needs.
         async with self._turn(self._batches):
             return await self._write(operation, self._command_seconds)
 
@@ -142,7 +141,7 @@ class PostgresDatabase:
     async def _repeated(
         self, begin: str, operation: Operation[Result], timeout_seconds: float
     ) -> Result:
-        """Run in a transaction, again where the server picked it as a deadlock's victim."""
+        """Run in a transaction, and again after a deadlock or serialisation error."""
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(random.uniform(0.001, 0.005 * 2**attempt))
@@ -160,11 +159,7 @@ class PostgresDatabase:
             try:
                 with boundary():
                     await connection.execute(begin)
-                result = await operation(transaction)
-                if transaction.failed is not None:
-                    raise RuntimeError(
-                        "an operation went on after an error"
-                    ) from transaction.failed
+                result = await transaction.run(operation)
             except BaseException as error:
                 await roll_back(connection, error)
                 raise
@@ -184,8 +179,8 @@ class PostgresDatabase:
     async def _opened(self) -> Any:
         async with self._opening:
             if self._pool is None:
-                # No connection is made before one is needed: a server that is down now
-                # fails the call, not the pool.
+                # Connections are opened when needed: a server that is down fails the call, not
+                # the pool.
                 self._pool = await asyncpg.create_pool(
                     self._url,
                     min_size=0,
@@ -204,4 +199,4 @@ async def _set_up(connection: Any) -> None:
 
 
 async def _leave_as_it_is(connection: Any) -> None:
-    """Every transaction here ends itself and sets nothing: save the round trip of a reset."""
+    """No reset: every transaction ends itself and sets nothing. Saves a round trip."""

@@ -9,9 +9,16 @@ from typing import Any
 
 import asyncpg
 
-from gateway.database.database import CommitUnknown, Conflict, Row, StateUnavailable, Value
+from gateway.database.database import (
+    CheckedTransaction,
+    CommitUnknown,
+    Conflict,
+    Row,
+    StateUnavailable,
+    Value,
+)
 
-# Errors after which the whole operation may be run again: nothing of it was kept.
+# Errors after which the whole operation may be run again: it was rolled back.
 AGAIN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -31,8 +38,8 @@ def _is_server_failure(error: asyncpg.PostgresError) -> bool:
 
 def unavailable(error: BaseException) -> StateUnavailable:
     """The StateUnavailable for an error that keeps the server from being used."""
-    said = str(error) or type(error).__name__
-    return StateUnavailable(f"the state's PostgreSQL cannot be used: {said}")
+    reason = str(error) or type(error).__name__
+    return StateUnavailable(f"the state's PostgreSQL cannot be used: {reason}")
 
 
 @contextmanager
@@ -54,23 +61,17 @@ def boundary() -> Iterator[None]:
         raise unavailable(error) from error
 
 
-class PostgresTransaction:
+class PostgresTransaction(CheckedTransaction):
     """One open transaction on one connection."""
 
     def __init__(self, connection: Any, timeout_seconds: float) -> None:
+        super().__init__()
         self._connection = connection
         self._timeout_seconds = timeout_seconds
-        self.failed: Exception | None = None
 
-    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
-        if self.failed is not None:
-            raise RuntimeError("this transaction has failed already") from self.failed
-        try:
-            with boundary():
-                records = await self._connection.fetch(sql, *values, timeout=self._timeout_seconds)
-        except Exception as error:
-            self.failed = error
-            raise
+    async def _fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]:
+        with boundary():
+            records = await self._connection.fetch(sql, *values, timeout=self._timeout_seconds)
         return [dict(record) for record in records]
 
 
@@ -99,7 +100,7 @@ async def give_back(pool: Any, connection: Any, timeout_seconds: float) -> None:
 def _discard(connection: Any) -> None:
     try:
         connection.terminate()
-    except asyncpg.InterfaceError:  # it broke, and the pool has dropped it already
+    except asyncpg.InterfaceError:  # it broke, and the pool has discarded it
         return
 
 

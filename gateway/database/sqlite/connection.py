@@ -1,4 +1,4 @@
-"""One thread's SQLite connection: how it is opened, and what its errors mean."""
+"""One thread's SQLite connection: opens it, and translates its errors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _PARAMETER = re.compile(r"\$(\d+)")
 
 
 def _primary(error: sqlite3.Error) -> int:
-    """The error's primary result code: SQLITE_BUSY_SNAPSHOT and its like are SQLITE_BUSY."""
+    """The error's primary result code, such as SQLITE_BUSY for SQLITE_BUSY_SNAPSHOT."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF
 
 
 def _translated(error: sqlite3.Error, path: Path) -> Exception:
-    """What the state knows an error of SQLite as; a programming error stays what it is."""
+    """The state's exception for an error of SQLite; programming errors stay unchanged."""
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(str(error)) if error.sqlite_errorcode in _UNIQUE else error
     if isinstance(error, sqlite3.ProgrammingError) or "syntax error" in str(error):
@@ -40,17 +40,16 @@ def _translated(error: sqlite3.Error, path: Path) -> Exception:
 
 @functools.lru_cache(1_000)
 def _numbered(sql: str) -> str:
-    """`$1` would be a parameter of that name to SQLite, to be looked up; `?1` is the first."""
+    """Replace `$1`, which SQLite looks up as a name, by the numbered parameter `?1`."""
     return _PARAMETER.sub(r"?\1", sql)
 
 
 def create(path: Path) -> None:
-    """An empty database file of 0600 in a folder of 0700, where there is none yet.
+    """Create an empty database file of mode 0600 in a folder of 0700, if there is none.
 
-    SQLite gives its log and index files the permissions of the database's own file. A file
-    that is there is never opened: closing any descriptor of it would drop every lock that
-    this process's connections hold on it, and another process could then throw away the log
-    under them.
+    SQLite gives its log and index files the permissions of the database file. An existing file is
+    never opened: closing any descriptor of it would release every lock that this process's
+    connections hold on it, and another process could then delete the log.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -58,7 +57,7 @@ def create(path: Path) -> None:
 
 
 class SqliteConnection:
-    """One thread's connection: opened when first needed, and again after it failed."""
+    """One thread's connection: opened at first use, and again after a failure."""
 
     def __init__(self, path: Path, busy_seconds: float, *, read_only: bool) -> None:
         self._path = path
@@ -84,13 +83,13 @@ class SqliteConnection:
 
     @property
     def holds(self) -> bool:
-        """Is its transaction still what it was, but for statements that failed by themselves?"""
+        """True if the transaction is still open and no failure has broken it."""
         return self._open is not None and self._open.in_transaction and not self._broken
 
     def fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]:
         try:
             cursor = self._in_use().execute(_numbered(sql), values)
-            # Fetched whole: a RETURNING that isn't keeps its statement, and the lock, open.
+            # A RETURNING that is not fetched to its end keeps its statement and lock open.
             rows = cursor.fetchall()
             names = [column[0] for column in cursor.description] if rows else ()
             return [dict(zip(names, row, strict=True)) for row in rows]
@@ -104,7 +103,7 @@ class SqliteConnection:
             self._in_use().execute("COMMIT")
         except sqlite3.Error as error:
             self._broken = True
-            # A failed fsync leaves what was written to the log: recovery may still find it.
+            # After a failed fsync, recovery may still find the commit in the log.
             if _primary(error) == sqlite3.SQLITE_IOERR:
                 raise CommitUnknown(f"{self._path}: {error}") from error
             raise _translated(error, self._path) from error
@@ -127,7 +126,7 @@ class SqliteConnection:
 
     def _in_use(self) -> sqlite3.Connection:
         if self._open is None:
-            raise RuntimeError("a transaction is used outside of its operation")
+            raise RuntimeError("a transaction is used outside its operation")
         return self._open
 
     def _connect(self) -> sqlite3.Connection:
@@ -144,7 +143,7 @@ class SqliteConnection:
         return connection
 
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
-        """Switch a new file to WAL; here SQLite itself doesn't wait for who does the same."""
+        """Switch a new file to WAL; SQLite does not wait for another process that does the same."""
         give_up = time.monotonic() + self._busy_seconds
         while True:
             try:

@@ -8,12 +8,19 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.database.database import Operation, Result, Row, StateUnavailable, Value
+from gateway.database.database import (
+    CheckedTransaction,
+    Operation,
+    Result,
+    Row,
+    StateUnavailable,
+    Value,
+)
 from gateway.database.sqlite.connection import SqliteConnection, create
 
 MOST_TOGETHER = 16
@@ -24,26 +31,20 @@ BATCH_PATIENCE_SECONDS = 0.1
 """How long urgent operations overtake a batch in the queue."""
 
 
-class SqliteTransaction:
+class SqliteTransaction(CheckedTransaction):
     """One open transaction; its `fetch` never suspends."""
 
     def __init__(self, connection: SqliteConnection) -> None:
+        super().__init__()
         self._connection = connection
-        self.failed: Exception | None = None
 
-    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
-        if self.failed is not None:
-            raise RuntimeError("this transaction has failed already") from self.failed
-        try:
-            return self._connection.fetch(sql, values)
-        except Exception as error:
-            self.failed = error
-            raise
+    async def _fetch(self, sql: str, values: Sequence[Value]) -> Sequence[Row]:
+        return self._connection.fetch(sql, values)
 
 
 @dataclass(order=True, slots=True)
 class _QueuedOperation:
-    """A queued operation, and the future of its result. None instead of one ends a thread."""
+    """A queued operation, and the future of its result. Without an operation, ends a thread."""
 
     due: float
     number: int
@@ -166,10 +167,7 @@ class _WorkerThread(threading.Thread):
 
     def _operate(self, operation: Operation[Any]) -> object:
         transaction = SqliteTransaction(self._connection)
-        result: object = _drive(operation, transaction)
-        if transaction.failed is not None:
-            raise RuntimeError("an operation went on after an error") from transaction.failed
-        return result
+        return _drive(transaction.run(operation))
 
 
 def _operation_of(job: _QueuedOperation) -> Operation[Any]:
@@ -178,9 +176,9 @@ def _operation_of(job: _QueuedOperation) -> Operation[Any]:
     return job.operation
 
 
-def _drive(operation: Operation[Result], transaction: SqliteTransaction) -> Result:
+def _drive(operation: Coroutine[Any, Any, Result]) -> Result:
     """Run an operation's coroutine to its end. It must not suspend."""
-    steps = operation(transaction).__await__()
+    steps = operation.__await__()
     try:
         next(steps)
     except StopIteration as done:
@@ -196,8 +194,8 @@ def _drive(operation: Operation[Result], transaction: SqliteTransaction) -> Resu
 class SqliteDatabase:
     """The state in one SQLite file.
 
-    The file is made 0600, its folder 0700, where they are missing. `busy_seconds` bounds
-    the wait for another process's lock; after it, StateUnavailable.
+    A missing file is created with mode 0600, its folder with 0700. `busy_seconds` limits the wait
+    for another process's lock, after which StateUnavailable is raised.
     """
 
     def __init__(self, path: Path | str, *, readers: int = 3, busy_seconds: float = 20.0) -> None:
@@ -223,14 +221,14 @@ class SqliteDatabase:
         return result
 
     async def exclusive(self, operation: Operation[Result]) -> Result:
-        # SQLite has one writer among all processes anyway: a write is alone.
+        # SQLite has one writer among all processes: every write is exclusive.
         return await self.write(operation)
 
     async def clock_ms(self) -> int:
-        return time.time_ns() // 1_000_000  # a file has no clock but its machine's
+        return time.time_ns() // 1_000_000  # the clock of a file is its machine's
 
     async def close(self) -> None:
-        """Finish what is queued, then end the threads and their connections."""
+        """Run the queued operations, then end the threads and close their connections."""
         with self._lock:
             already, self._closed = self._closed, True
             if not already:
@@ -262,7 +260,7 @@ class SqliteDatabase:
             create(self._path)
         except OSError as error:
             raise StateUnavailable(
-                f"the state's database {self._path} cannot be made: {error}"
+                f"the state's database {self._path} cannot be created: {error}"
             ) from error
         writer = SqliteConnection(self._path, self._busy_seconds, read_only=False)
         self._threads = [_WorkerThread("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
