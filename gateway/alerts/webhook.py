@@ -83,7 +83,7 @@ class Webhook:
 async def _status_of(
     client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes
 ) -> int:
-    """The answer's status; what else it says is not read."""
+    """The answer's status; its body is not read."""
     async with client.stream("POST", url, headers=headers, content=body) as response:
         return response.status_code
 
