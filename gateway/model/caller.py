@@ -17,7 +17,7 @@ NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one account may do; None means unlimited at this level."""
+    """The limits of one account; None means unlimited at this level."""
 
     budget_nanos: int | None = None
     budget_period: Period | None = None
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One level that bounds spending: the organisation, a team, or a key.
+    """One level with limits: the organisation, a team, or a key.
 
     `id` is "organisation", "team:NAME" or "key:ID"; balances are booked under it.
     """
@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking: a valid key and the accounts above it."""
+    """The caller of a request: a valid key and the accounts above it."""
 
     key_id: str
     key_name: str
@@ -59,5 +59,5 @@ class Caller:
 
     @property
     def accounts(self) -> tuple[Account, Account, Account]:
-        """Every account that pays, in the order in which rows are locked."""
+        """Every paying account, in the order of locking."""
         return (self.organisation_account, self.team_account, self.key_account)

@@ -13,9 +13,9 @@ _PLAIN = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASC
 def nanos_of(value: object) -> int | None:
     """Nano-dollars of an amount in dollars, fractions of a nano rounded up.
 
-    Takes decimal text, an int, or a Decimal (JSON and TOML are to be read with
-    `parse_float=Decimal`). None where the value is not a plain, non-negative, finite
-    amount up to a thousand million dollars: unknown is never 0.
+    Takes decimal text, an int, or a Decimal (read JSON and TOML with `parse_float=Decimal`).
+    None if the value is not a plain, non-negative, finite amount up to a thousand million
+    dollars: unknown is never 0.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         return None

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a request ended: the one vocabulary of header, metric, journal and usage row."""
+    """The outcome of a request, in headers, metrics, the event log and usage rows."""
 
     HIT = "hit"
     MISS = "miss"

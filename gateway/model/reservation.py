@@ -21,7 +21,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What the ledger keeps of an upstream call besides its cost."""
+    """The facts of an upstream call in the ledger, besides its cost."""
 
     request_id: str
     model: str
@@ -33,7 +33,7 @@ class CallFacts:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How an upstream call ended, in money.
+    """The cost and the result of an upstream call.
 
     `cost_nanos` None means unknown: the reservation's ceiling is booked, marked estimated.
     """
@@ -42,20 +42,20 @@ class Settlement:
     status: int | None = None
     upstream_request_id: str = ""
     credential: str = ""
-    """Which upstream key paid: its position and last characters, never the secret."""
+    """The upstream key used: its position and last characters, never the secret."""
     answer_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was booked for a reservation."""
+    """The amounts booked for a reservation."""
 
     reservation_id: str
     cost_nanos: int
     estimated: bool
     overrun_nanos: int = 0
     remaining_nanos: int | None = None
-    """Spendable now, the least over all levels; None where no level has a budget."""
+    """The spendable amount, the minimum of all levels; None without a budget."""
 
 
 @dataclass(frozen=True, slots=True)

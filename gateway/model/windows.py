@@ -1,7 +1,7 @@
 """Windows: the days that a budget counts, in one time zone.
 
 A day is its ISO text ("2026-11-23"), so that a window is a range of texts. A week starts
-on Monday. The window "total" is everything there ever was and never resets.
+on Monday. The window "total" is all time and never resets.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 class Window:
     """The days from `first_day` to `last_day`, both within.
 
-    `starts_ms` is its first instant and `resets_ms` the first after. The window of everything
-    has both days "total", and neither instant.
+    `starts_ms` is its first instant and `resets_ms` the first after it. The window of all time
+    has "total" as both days, and neither instant.
     """
 
     first_day: str
@@ -51,14 +51,14 @@ def window(period: Period, day: str, zone: tzinfo) -> Window:
 
 
 def days_before(day: str, days: int) -> str:
-    """The day that lies so many days before this one."""
+    """The day this number of days earlier."""
     return (date.fromisoformat(day) - days * _ONE_DAY).isoformat()
 
 
 def month_days(month: str) -> tuple[str, str]:
     """The first and the last day of a calendar month such as "2026-11". Raises ValueError."""
     if len(month) != len("2026-11"):
-        raise ValueError(f"{month!r} is no month")
+        raise ValueError(f"{month!r} is not a month")
     first, after = _bounds("month", date.fromisoformat(f"{month}-01"))
     return first.isoformat(), (after - _ONE_DAY).isoformat()
 
@@ -69,7 +69,7 @@ def start_ms(day: str, zone: tzinfo) -> int:
 
 
 def _bounds(period: Period, today: date) -> tuple[date, date]:
-    """The window's first day, and the first day after it."""
+    """The first day of a window, and the first day after it."""
     if period == "day":
         return today, today + _ONE_DAY
     if period == "week":

@@ -24,8 +24,13 @@ PICTURE = png(8, 8)
 AN_HOUR_MS = 3_600_000
 
 
-async def load_until_killed(gateway: GatewayProcess, round_number: int, seconds: float) -> None:
-    """Distinct edits from 8 clients, and kill -9 after so long; broken connections are meant."""
+async def load_until_killed(
+    gateway: GatewayProcess, emulator: EmulatorServer, round_number: int, seconds: float
+) -> None:
+    """Distinct edits from 8 clients, and kill -9 during a call, after this time at the earliest.
+
+    The clients' connections break: that is intended.
+    """
     gone = asyncio.Event()
 
     async def keep_asking(client: httpx.AsyncClient, name: int) -> None:
@@ -46,15 +51,18 @@ async def load_until_killed(gateway: GatewayProcess, round_number: int, seconds:
                 return
 
     async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
-        coalescing_key = [asyncio.create_task(keep_asking(client, name)) for name in range(8)]
+        clients = [asyncio.create_task(keep_asking(client, name)) for name in range(8)]
         await asyncio.sleep(seconds)
+        async with asyncio.timeout(60):
+            while not emulator.stats()["in_flight"]:
+                await asyncio.sleep(0.002)
         gateway.kill()
         gone.set()
-        await asyncio.gather(*coalescing_key)
+        await asyncio.gather(*clients)
 
 
 def settle_what_was_left(settings: Settings) -> Sequence[Any]:
-    """As the sweep does, an hour later."""
+    """As the regular maintenance does, an hour later."""
     later_ms = now_ms() + AN_HOUR_MS
     return in_state(
         settings,
@@ -94,7 +102,7 @@ def rounds_of_kill(tmp_path: Path, emulator: EmulatorServer, rounds: int) -> Non
     luck = random.Random(7)
     for number in range(rounds):
         gateway = GatewayProcess(tables, tmp_path / "process")
-        asyncio.run(load_until_killed(gateway, number, luck.uniform(0.05, 0.8)))
+        asyncio.run(load_until_killed(gateway, emulator, number, luck.uniform(0.05, 0.8)))
     # What was on its way to the emulator when the last gateway died is finished and billed.
     while emulator.stats()["in_flight"]:
         pass
@@ -102,7 +110,7 @@ def rounds_of_kill(tmp_path: Path, emulator: EmulatorServer, rounds: int) -> Non
     check_nothing_is_forgotten(settings, emulator, tmp_path / "gateway.db")
     with GatewayProcess(tables, tmp_path / "process") as again:
         assert again.edit("after all that").status_code == 200
-    assert left, "some call was in flight at some kill, or this test shows nothing"
+    assert left, "a call was in flight at each kill, and its reservation is left"
 
 
 def test_a_few_rounds_of_kill_9_forget_nothing_that_was_billed(

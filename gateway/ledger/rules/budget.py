@@ -1,4 +1,4 @@
-"""Budgets: may this call be paid for, at every level at once."""
+"""Budgets: whether a call can be paid for at every level."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from gateway.model.reservation import Balance
 
 @dataclass
 class OverBudget(Exception):
-    """A level's money or paid images don't suffice; nothing was held.
+    """A level's budget or image limit is not sufficient; nothing was held.
 
-    `limit`, `spent` and `held` are nano-dollars where `kind` is "budget", and pictures where
-    it is "images". `held` is what calls in flight hold, without the one that was asked for,
-    which is `needed`.
-    `held_only` says that it would have fitted if nothing were held: worth a short wait.
+    Amounts are nano-dollars if `kind` is "budget", images if it is "images". `held` is the amount
+    of calls in flight, `needed` that of the refused call. `held_only` is true if the call would
+    fit without the held amount: worth a short wait.
     """
 
     account: Account
@@ -54,11 +53,10 @@ class SpendingPaused(Exception):
 def verdict(
     asked: Sequence[Balance], ceiling_nanos: int, images: int, *, day_resets_ms: int
 ) -> OverBudget | SpendingPaused | None:
-    """Why a call may not be paid for, or None where it may.
+    """The reason that a call cannot be paid for, or None.
 
-    `asked` are the balances of every level, outermost first, with the call's ceiling and
-    images already among what is held. A pause comes first, then what waiting can't cure,
-    then what only money in flight stands in the way of.
+    `asked` are the balances of every level, outermost first; their held amounts include the
+    call. A pause comes first, then a limit that is used up, then one that calls in flight hold.
     """
     for balance in asked:
         if balance.account.paused:
@@ -77,7 +75,7 @@ def verdict(
 
 
 def spendable(balances: Iterable[Balance]) -> int | None:
-    """What can be spent now: the least over the levels, at least 0; None without a budget."""
+    """The spendable amount: the minimum of all levels, at least 0; None without a budget."""
     return min(
         (
             max(0, balance.account.limits.budget_nanos - balance.spent_nanos - balance.held_nanos)
