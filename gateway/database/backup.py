@@ -90,7 +90,7 @@ def open_backup(path: Path) -> Backup:
 
     def rows() -> dict[str, int]:
         if len(ends) != 1:
-            raise IncompleteBackup(f"{path} is incomplete: its last line is missing")
+            raise IncompleteBackup(f"{path} is incomplete: it ends before its last line")
         return ends[0]
 
     return Backup(schema, parts, rows)
