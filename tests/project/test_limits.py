@@ -96,15 +96,19 @@ def test_the_documented_table_is_the_table_of_limits() -> None:
     ]
 
 
+def reads(node: ast.AST, column: str) -> bool:
+    """Is this `limits.COLUMN` or `row["COLUMN"]`?"""
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return node.slice.value == column
+    return isinstance(node, ast.Attribute) and node.attr == column
+
+
 @LIMIT
 def test_a_limit_is_enforced(limit: Limit) -> None:
     readers = [
         path
         for path in Path("gateway").rglob("*.py")
         if not str(path.relative_to("gateway")).startswith(DERIVED)
-        and any(
-            isinstance(node, ast.Attribute) and node.attr == limit.column
-            for node in ast.walk(ast.parse(path.read_text()))
-        )
+        and any(reads(node, limit.column) for node in ast.walk(ast.parse(path.read_text())))
     ]
     assert readers, f"nothing reads Limits.{limit.column}"
