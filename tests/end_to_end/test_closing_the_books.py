@@ -124,7 +124,7 @@ def test_a_month_is_reconciled_closed_and_exported_to_the_nano_dollar(month: Mon
 
     call = next(row for row in csv.DictReader(io.StringIO(plain.decode())) if row["kind"] == "call")
     corrected = run("ledger", "correct", call["request_id"], "--cost-usd", "0.5")
-    assert f"this is booked in {month.following}-01" in corrected.output
+    assert f"the correction is booked in {month.following}-01" in corrected.output
     assert run("ledger", "export", "--period", month.name).stdout_bytes == plain
     assert (
         run("ledger", "export", "--period", month.name, "--format", "focus").stdout_bytes
@@ -135,7 +135,7 @@ def test_a_month_is_reconciled_closed_and_exported_to_the_nano_dollar(month: Mon
     (late,) = csv.DictReader(io.StringIO(after.stdout))
     assert (late["ChargeClass"], late["x_CorrectedLedgerId"]) == ("Correction", call["id"])
     assert late["BilledCost"] == spent(month, month.following)
-    assert "is as it was when it was closed" in run("ledger", "verify").output
+    assert "are unchanged since they were closed" in run("ledger", "verify").output
 
 
 def test_a_statement_that_comes_again_after_the_close_is_booked_in_the_month_after(
