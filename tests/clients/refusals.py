@@ -100,7 +100,7 @@ class Case:
 
 
 OWN: tuple[Case, ...] = (
-    Case("invalid_api_key", 401, "not known", key="sk-nobody"),
+    Case("invalid_api_key", 401, "unknown", key="sk-nobody"),
     Case("invalid_api_key", 401, "revoked", key="sk-revoked"),
     Case("invalid_api_key", 401, "expired", key="sk-expired"),
     Case("model_not_allowed", 403, "another-model", key="sk-narrow", param="model"),
@@ -125,7 +125,7 @@ OWN: tuple[Case, ...] = (
     Case("insufficient_quota", 429, "budget", key="sk-poor"),
     Case("insufficient_quota", 429, "pictures a day", key="sk-sated"),
     Case("spending_paused", 429, "paused", key="sk-paused"),
-    Case("rate_limit_exceeded", 429, "waiting", key="sk-crowded", may_retry=True),
+    Case("rate_limit_exceeded", 429, "in flight", key="sk-crowded", may_retry=True),
     Case("not_cached", 504, "only-if-cached", headers={"cache-control": "only-if-cached"}),
 )  # fmt: skip
 """Refused by the gateway itself: nothing reaches the upstream."""
@@ -179,7 +179,7 @@ ODD: tuple[Odd, ...] = (
     Odd("invalid_multipart", 400, "closing boundary", **_text("--b\r\n", FORM)),
     Odd("duplicate_field", 400, "once", **_text(TWICE.format("n"), FORM), param="n"),
     Odd(
-        "unsupported_image_source", 400, "address",
+        "unsupported_image_source", 400, "is a URL",
         **_json(images=[{"image_url": "https://example.com/a.png"}]), param="images",
     ),
     Odd(

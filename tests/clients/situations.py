@@ -162,7 +162,7 @@ SITUATIONS = (
     Situation("upstream_refused", 418, "without saying why", wordless, may_retry=False),
     Situation("budget_held", 429, "still running", without_money, calls=1),
     Situation("still_running", 504, "not paid for twice", slow, calls=1),
-    Situation("state_unavailable", 503, "nothing was charged", without_books),
+    Situation("state_unavailable", 503, "Nothing was charged", without_books),
     Situation("storage_full", 503, "folder for uploads", without_a_spool, soon=False),
     Situation("overloaded", 503, "connections", crowded),
 )

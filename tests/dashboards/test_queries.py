@@ -25,7 +25,7 @@ SECONDS = 32.0
 QUIET = {
     "service: Evicted and damaged B",
     "service: Reservations B",
-    "service: Troubles survived A",
+    "service: Recovered failures A",
     "spend: Budgets C",
 }
 """What stays at 0: nothing is damaged, left unresolved, in trouble or, in the end, held."""

@@ -101,5 +101,5 @@ async def test_a_row_that_the_state_refuses_is_given_up_alone(database: Database
 
     assert await recorder.flush()
     assert await database.read(written) == {f"req_{n}" for n in range(20) if n != 7}
-    faults = [json.loads(line) for line in log.getvalue().splitlines() if "refused" in line]
+    faults = [json.loads(line) for line in log.getvalue().splitlines() if "rejected" in line]
     assert [fault["request_id"] for fault in faults if fault["level"] == "error"] == ["req_7"]
