@@ -18,7 +18,7 @@ from gateway.database.clock import now_ms
 from gateway.database.database import Database
 from gateway.queries.cache_admin import SHOWN_ENTRIES, CacheAdmin, SelectedEntries
 from gateway.queries.models.cache import CacheStatisticsView, EntryView, ReuseView
-from gateway.runtime.engines import open_results
+from gateway.runtime.backends import open_results
 from gateway.settings import Settings
 from gateway.uploads.uploaded_file import digest
 

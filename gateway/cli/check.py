@@ -18,7 +18,7 @@ from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import SchemaTooNew, migrate
 from gateway.model.entry import Entry
-from gateway.runtime.engines import open_database, open_results, open_spans, open_upstream
+from gateway.runtime.backends import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError, used_file
 from gateway.uploads.uploaded_file import digest
 from gateway.upstream.client import CatalogueUnavailable

@@ -17,7 +17,7 @@ from gateway.accounts.tables import keys
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
 from gateway.cli.state_access import read_state, settings_of
-from gateway.runtime.engines import open_results, open_spans
+from gateway.runtime.backends import open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
 from gateway.server.allocator import keep_large_blocks

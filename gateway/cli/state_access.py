@@ -16,7 +16,7 @@ from gateway.cache.result_store import StoreUnavailable
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Operation, StateUnavailable
 from gateway.database.migrate import SchemaTooNew, migrate
-from gateway.runtime.engines import open_database
+from gateway.runtime.backends import open_database
 from gateway.settings import Settings, SettingsError, load
 
 Result = TypeVar("Result")

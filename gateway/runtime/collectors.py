@@ -27,7 +27,7 @@ from gateway.ledger.tables.budget_gauges import (
 from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
-from gateway.runtime.context import Context
+from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.readiness import Readiness
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics, families
@@ -41,7 +41,7 @@ Gauges = dict[Labels, float]
 class GaugeCollector:
     """Sets every gauge."""
 
-    context: Context
+    context: ProcessContext
     results: ResultStore
     flights: SingleFlight[FlightResult]
     recorder: UsageRecorder

@@ -12,13 +12,18 @@ import uuid
 from gateway.accounts.authenticator import Authenticator
 from gateway.database.clock import Clock
 from gateway.ledger.tables.unresolved_reservations import Owner
+from gateway.runtime.backends import VERSION, open_database, open_spans
 from gateway.runtime.collectors import GaugeCollector
-from gateway.runtime.context import Context
-from gateway.runtime.edit_parts import EditParts
-from gateway.runtime.engines import VERSION, open_database, open_spans
-from gateway.runtime.maintenance import StateMaintenance
-from gateway.runtime.parts import BudgetParts, CacheParts, CoalescingParts, UpstreamParts
+from gateway.runtime.edit_services import EditServices
+from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.readiness import Readiness
+from gateway.runtime.services import (
+    BudgetServices,
+    CacheServices,
+    CoalescingServices,
+    UpstreamServices,
+)
+from gateway.runtime.state_maintenance import StateMaintenance
 from gateway.server.graceful_shutdown import GracefulShutdown
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
@@ -36,7 +41,7 @@ class Container:
         clock: Clock | None = None,
     ) -> None:
         clock = clock or Clock()
-        self.context = context = Context(
+        self.context = context = ProcessContext(
             settings=settings,
             log=log,
             metrics=Metrics(VERSION, worker_slot),
@@ -46,11 +51,11 @@ class Container:
             owner=Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock()),
         )
         self.authenticator = Authenticator(settings.state.auth_stale_seconds)
-        self.upstream = UpstreamParts(context)
-        self.cache = CacheParts(context)
-        self.coalescing = CoalescingParts(context)
-        self.budgets = BudgetParts(context)
-        self.edits = EditParts(
+        self.upstream = UpstreamServices(context)
+        self.cache = CacheServices(context)
+        self.coalescing = CoalescingServices(context)
+        self.budgets = BudgetServices(context)
+        self.edits = EditServices(
             context,
             self.authenticator,
             self.upstream,
@@ -58,10 +63,10 @@ class Container:
             self.coalescing,
             self.budgets.service,
         )
-        self.operation = OperationParts(self)
+        self.operation = OperationServices(self)
 
 
-class OperationParts:
+class OperationServices:
     """What watches over the process, and what ends it."""
 
     def __init__(self, parts: Container) -> None:

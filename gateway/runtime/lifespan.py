@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from gateway.accounts.authenticator import refresh
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
-from gateway.runtime.background import BackgroundTasks, background_jobs
+from gateway.runtime.backends import VERSION
+from gateway.runtime.background_jobs import BackgroundTasks, job_table
 from gateway.runtime.container import Container
-from gateway.runtime.engines import VERSION
-from gateway.runtime.parts import UpstreamParts
+from gateway.runtime.services import UpstreamServices
 
 FIRST_CATALOGUE_SECONDS = 1.0
 SETTLE_SECONDS = 5.0
@@ -25,7 +25,7 @@ async def running(parts: Container) -> AsyncIterator[None]:
     """Start the parts; at the end wait for flights, write what is left, and close."""
     context = parts.context
     await _prepare(parts)
-    background = BackgroundTasks(background_jobs(parts), context.metrics, context.log)
+    background = BackgroundTasks(job_table(parts), context.metrics, context.log)
     background.start()
     context.log.info("started", version=VERSION, pid=os.getpid())
     try:
@@ -44,7 +44,7 @@ async def _prepare(parts: Container) -> None:
     await parts.cache.results.start()
 
 
-async def _load_catalogue(upstream: UpstreamParts) -> None:
+async def _load_catalogue(upstream: UpstreamServices) -> None:
     """Load the stored copy of the catalogue, or wait a moment for the upstream's."""
     if body := await upstream.stored_catalogue():
         upstream.catalogue.load(body)

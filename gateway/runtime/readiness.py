@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
 from gateway.database.clock import Clock
-from gateway.runtime.parts import UpstreamParts
+from gateway.runtime.services import UpstreamServices
 
 STALE_NOTICE_MS = 5_000
 
@@ -18,7 +18,7 @@ class Readiness:
 
     authenticator: Authenticator
     clock: Clock
-    upstream: UpstreamParts
+    upstream: UpstreamServices
     results: ResultStore
 
     @property

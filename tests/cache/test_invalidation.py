@@ -15,7 +15,7 @@ import pytest
 from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.database.clock import now_ms
 from gateway.emulator import EmulatorServer
-from gateway.runtime.engines import open_results
+from gateway.runtime.backends import open_results
 from gateway.settings import Settings
 from tests.support.buckets import make_bucket, s3_server, url_of
 from tests.support.crowds import outcomes

@@ -13,7 +13,7 @@ from gateway.database.clock import now_ms
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import corrections
-from gateway.runtime.engines import open_results
+from gateway.runtime.backends import open_results
 from gateway.settings import Settings
 from tests.support.inquiring import inquire, retry_of, told_of
 from tests.support.serving import KEY, Overrides, Running, in_state, make_key, serving, settings_for

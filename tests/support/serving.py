@@ -27,7 +27,7 @@ from gateway.database.clock import Clock, now_ms
 from gateway.database.database import Operation
 from gateway.database.migrate import migrate
 from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
-from gateway.runtime.engines import open_database
+from gateway.runtime.backends import open_database
 from gateway.server import GatewayServer, ServerConfig, listen, server_config
 from gateway.settings import Settings, load
 from gateway.telemetry.log import EventLog

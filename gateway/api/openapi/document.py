@@ -10,7 +10,7 @@ from gateway.api.openapi.components import SCHEMAS
 from gateway.api.openapi.refusals import HEADERS
 from gateway.api.openapi.schemas import Operation, Schema
 from gateway.model.errors import KINDS
-from gateway.runtime.engines import VERSION
+from gateway.runtime.backends import VERSION
 from gateway.settings import Settings
 from gateway.uploads.rules.upload_limits import UploadLimits
 

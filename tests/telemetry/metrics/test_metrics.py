@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from gateway.cache.result_store import Counts, StoreFailure
 from gateway.emulator import EmulatorServer
 from gateway.model.outcome import Outcome
-from gateway.runtime.background import background_jobs
+from gateway.runtime.background_jobs import job_table
 from gateway.telemetry.metrics import Metrics
 from tests.support.exposition import nanos, samples_of, scrape, total
 from tests.support.serving import Running
@@ -172,7 +172,7 @@ def test_every_part_that_may_fail_is_exposed_as_0(gateway: Running) -> None:
             r'(?:on_failure[(,]\s*|self\._write\(|RECOVERED_FAILURES\)\.labels\()"([\w ]+)"', code
         )
     )
-    background = {f"background_{name}" for name in background_jobs(gateway.app.parts)}
+    background = {f"background_{name}" for name in job_table(gateway.app.parts)}
     surveys = {"survey_state", "survey_results", "survey_disks"}
     counted = {
         sample.labels["part"]: sample.value

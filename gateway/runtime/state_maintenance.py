@@ -15,7 +15,7 @@ from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations, usage
 from gateway.model.money import usd
 from gateway.model.windows import day_of
-from gateway.runtime.context import Context
+from gateway.runtime.process_context import ProcessContext
 from gateway.server.allocator import give_back
 
 DAY_MS = 86_400_000
@@ -26,7 +26,7 @@ KEPT_RATE_MINUTES = 5
 class StateMaintenance:
     """Each method does one round. A failure is reported, and the next round tries again."""
 
-    context: Context
+    context: ProcessContext
     leases: Leases
     invalidation: Invalidation
 

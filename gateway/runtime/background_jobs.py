@@ -22,7 +22,7 @@ GAUGES_SECONDS = 1.0
 Job = Callable[[], Coroutine[None, None, None]]
 
 
-def background_jobs(parts: Container) -> Mapping[str, Job]:
+def job_table(parts: Container) -> Mapping[str, Job]:
     """The table of jobs. Names are part of the metrics' labels: `background_NAME`."""
     context, settings = parts.context, parts.context.settings
     maintenance, gauges = parts.operation.maintenance, parts.operation.gauges

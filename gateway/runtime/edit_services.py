@@ -16,8 +16,8 @@ from gateway.edits.result_cache import ResultCache
 from gateway.ledger.budget_service import BudgetService
 from gateway.pricing.rules.quote import PriceCeilings
 from gateway.queries.request_status import RequestStatus
-from gateway.runtime.context import Context
-from gateway.runtime.parts import CacheParts, CoalescingParts, UpstreamParts
+from gateway.runtime.process_context import ProcessContext
+from gateway.runtime.services import CacheServices, CoalescingServices, UpstreamServices
 from gateway.settings import Settings
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
@@ -25,16 +25,16 @@ from gateway.uploads.spool import SpoolMemory
 from gateway.upstream.client import UpstreamClient
 
 
-class EditParts:
+class EditServices:
     """The way of a request, its record, and its status afterwards."""
 
     def __init__(
         self,
-        context: Context,
+        context: ProcessContext,
         authenticator: Authenticator,
-        upstream: UpstreamParts,
-        cache: CacheParts,
-        coalescing: CoalescingParts,
+        upstream: UpstreamServices,
+        cache: CacheServices,
+        coalescing: CoalescingServices,
         budgets: BudgetService,
     ) -> None:
         settings = context.settings
@@ -66,11 +66,11 @@ class EditParts:
 
 
 def _buyer(
-    context: Context,
-    upstream: UpstreamParts,
-    cache: CacheParts,
+    context: ProcessContext,
+    upstream: UpstreamServices,
+    cache: CacheServices,
     result_cache: ResultCache,
-    coalescing: CoalescingParts,
+    coalescing: CoalescingServices,
     budgets: BudgetService,
 ) -> Buyer:
     settings, metrics, log = context.settings, context.metrics, context.log
@@ -104,7 +104,7 @@ def _prices(settings: Settings) -> PriceCeilings:
     )
 
 
-def _forwarder(context: Context, client: UpstreamClient) -> Forwarder:
+def _forwarder(context: ProcessContext, client: UpstreamClient) -> Forwarder:
     upstream = context.settings.upstream
     return Forwarder(
         upstream=client,
@@ -120,7 +120,7 @@ def _forwarder(context: Context, client: UpstreamClient) -> Forwarder:
     )
 
 
-def _coalescer(context: Context, coalescing: CoalescingParts, buyer: Buyer) -> Coalescer:
+def _coalescer(context: ProcessContext, coalescing: CoalescingServices, buyer: Buyer) -> Coalescer:
     return Coalescer(
         flights=coalescing.flights,
         buy=buyer.buy,
@@ -134,9 +134,9 @@ def _coalescer(context: Context, coalescing: CoalescingParts, buyer: Buyer) -> C
 
 
 def _pipeline(
-    context: Context,
+    context: ProcessContext,
     authenticator: Authenticator,
-    upstream: UpstreamParts,
+    upstream: UpstreamServices,
     result_cache: ResultCache,
     coalescer: Coalescer,
 ) -> Pipeline:

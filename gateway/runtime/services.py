@@ -17,8 +17,8 @@ from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
-from gateway.runtime.context import Context
-from gateway.runtime.engines import open_results, open_upstream
+from gateway.runtime.backends import open_results, open_upstream
+from gateway.runtime.process_context import ProcessContext
 from gateway.settings import Settings
 from gateway.upstream.limiter import UpstreamLimiter
 from gateway.upstream.model_catalogue import Catalogue
@@ -26,10 +26,10 @@ from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
 
 
-class UpstreamParts:
+class UpstreamServices:
     """The upstream's client, and what is known of the upstream."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ProcessContext) -> None:
         settings, metrics, log = context.settings.upstream, context.metrics, context.log
         self._context, self._document = context, f"catalogue:{settings.name}"
         self.client = client = open_upstream(context.settings)
@@ -72,10 +72,10 @@ def _model_overrides(settings: Settings) -> dict[str, ModelFacts]:
     return {name: override for name, override in facts.items() if override != ModelFacts(name)}
 
 
-class CacheParts:
+class CacheServices:
     """The result store, and its invalidation between processes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ProcessContext) -> None:
         self.results = open_results(context.settings)
         self.invalidation = Invalidation(
             database=context.database,
@@ -86,10 +86,10 @@ class CacheParts:
         )
 
 
-class CoalescingParts:
+class CoalescingServices:
     """Flights of this process, and leases between processes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ProcessContext) -> None:
         settings = context.settings
         self.flights = SingleFlight[FlightResult]()
         self.leases = Leases(
@@ -107,10 +107,10 @@ class CoalescingParts:
         )
 
 
-class BudgetParts:
+class BudgetServices:
     """Reservations and settlements, and alerts at the thresholds of budgets."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ProcessContext) -> None:
         warnings, zone = context.settings.warnings, context.settings.zone
         delivery = WebhookDelivery(
             database=context.database,

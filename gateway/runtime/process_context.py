@@ -14,7 +14,7 @@ from gateway.telemetry.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ProcessContext:
     """Settings, telemetry, the state, and this process as the ledger knows it."""
 
     settings: Settings
