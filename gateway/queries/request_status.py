@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.rules.joining import CoalescingKey
-from gateway.database.database import Database, StateUnavailable, Transaction
+from gateway.database.database import Database, Transaction
 from gateway.edits.coalescer import Coalescer, Joinable
 from gateway.model.caller import Caller
 from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
-from gateway.queries.known_request import KnownRequest
 from gateway.queries.models.request_status import RequestView
 from gateway.queries.request_view import request_view
 from gateway.queries.rules.retry_forecast import (
@@ -62,7 +62,7 @@ class RequestStatus:
         self._silent_ms = int(silent_seconds * 1000)
 
     async def read(self, request_id: str, caller: Caller) -> RequestView:
-        """The status of the caller's request. Raises `not_found` and `state_unavailable`."""
+        """The status of the caller's request. Raises `not_found`, and StateUnavailable."""
         if not _ID.fullmatch(request_id):
             raise _unknown(request_id)
         for pause in (*LOOK_AGAIN_SECONDS, None):
@@ -72,7 +72,7 @@ class RequestStatus:
                 await asyncio.sleep(pause)
         raise _unknown(request_id)
 
-    async def _look(self, request_id: str, key_id: str) -> KnownRequest | None:
+    async def _look(self, request_id: str, key_id: str) -> RequestHistory | None:
         """What is known of the request now; None where nothing is."""
         # Asked first: the flight writes its last rows before it stops leading.
         in_flight = self._coalescer.is_leading(request_id)
@@ -82,20 +82,12 @@ class RequestStatus:
         async def read(tx: Transaction) -> RequestHistory:
             return await history_of(tx, request_id, key_id, fingerprint)
 
-        try:
-            history = await self._database.read(read)
-        except StateUnavailable:
-            raise Refusal(
-                "state_unavailable",
-                "The gateway can't reach its database now, so the status of the request is not "
-                "known. Try again.",
-                retry_after_seconds=2,
-            ) from None
+        known = replace(await self._database.read(read), in_flight=in_flight)
         if recorded:
-            return KnownRequest(recorded.row, history, recorded.running, in_flight)
-        return KnownRequest(history.row, history, in_flight=in_flight) if history.about else None
+            known = replace(known, row=recorded.row, answering=recorded.running)
+        return known if known.about else None
 
-    async def _view(self, request_id: str, known: KnownRequest, caller: Caller) -> RequestView:
+    async def _view(self, request_id: str, known: RequestHistory, caller: Caller) -> RequestView:
         now_ms = self._now_ms()
         silent_since_ms = now_ms - self._silent_ms
         stored = await self._stored(known, now_ms)
@@ -112,7 +104,7 @@ class RequestStatus:
         )
         return request_view(request_id, known, state, stored, forecast)
 
-    async def _stored(self, known: KnownRequest, now_ms: int) -> Entry | None:
+    async def _stored(self, known: RequestHistory, now_ms: int) -> Entry | None:
         """The stored result of the edit, if it may be served."""
         fingerprint = known.fingerprint
         if fingerprint is None or not CoalescingKey.of(fingerprint, known.directives).shared:
@@ -121,9 +113,9 @@ class RequestStatus:
         return found.entry if found and may_serve(found.entry, now_ms) else None
 
     def _obtainable(
-        self, known: KnownRequest, stored: Entry | None, caller: Caller, silent_since_ms: int
+        self, known: RequestHistory, stored: Entry | None, caller: Caller, silent_since_ms: int
     ) -> Obtainable:
-        leases, here = known.history.leases, Joinable(in_flight=False, kept=False)
+        leases, here = known.leases, Joinable(in_flight=False, kept=False)
         if known.fingerprint:
             coalescing_key = CoalescingKey.of(known.fingerprint, known.directives)
             here = self._coalescer.would_join(coalescing_key, caller.key_id)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.model.entry import Entry
-from gateway.queries.known_request import KnownRequest, State
 from gateway.queries.models.read_model import Json
 from gateway.queries.models.request_status import RequestView
 from gateway.queries.rules.retry_forecast import RetryForecast, RetryOutcome
+from gateway.queries.tables.request_history import RequestHistory, State
 
 
 def request_view(
     request_id: str,
-    known: KnownRequest,
+    known: RequestHistory,
     state: State,
     stored: Entry | None,
     forecast: RetryForecast,
@@ -25,7 +25,7 @@ def request_view(
             "state": state,
             **_answer(known),
             **_money(known),
-            "upstream_request_id": known.history.upstream_request_id or None,
+            "upstream_request_id": known.upstream_request_id or None,
             "stored": stored is not None,
             "stored_until": stored.expires_ms if stored else None,
             "retry": _retry(forecast, stored),
@@ -33,9 +33,9 @@ def request_view(
     )
 
 
-def _answer(known: KnownRequest) -> Json:
+def _answer(known: RequestHistory) -> Json:
     """The edit that was asked for, and the answer that its client got."""
-    about, row = known.row or known.history.about, known.row
+    about, row = known.about, known.row
     answered = None if known.answering else row
     return {
         "at": answered.at_ms if answered else None,
@@ -50,14 +50,14 @@ def _answer(known: KnownRequest) -> Json:
     }
 
 
-def _money(known: KnownRequest) -> Json:
+def _money(known: RequestHistory) -> Json:
     """The amounts booked so far. The cost is not known before the call has ended."""
-    cost_nanos = known.history.cost_nanos if known.settled else None
+    cost_nanos = known.cost_nanos if known.settled else None
     return {
         "charged": None if cost_nanos is None else cost_nanos > 0,
         "cost_usd": cost_nanos,
-        "estimated": known.history.estimated,
-        "held_usd": known.history.held_nanos,
+        "estimated": known.estimated,
+        "held_usd": known.held_nanos,
         "saved_usd": known.row.saved_nanos if known.row else 0,
     }
 

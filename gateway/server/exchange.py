@@ -69,6 +69,16 @@ class Exchange:
         return str(self._scope["method"])
 
     @property
+    def path(self) -> str:
+        return str(self._scope["path"])
+
+    @property
+    def path_parameters(self) -> Mapping[str, str]:
+        """What stands for each `{name}` of the route's path."""
+        found: Mapping[str, str] = self._scope["path_params"]
+        return found
+
+    @property
     def query(self) -> str:
         """The query string, still encoded, without its question mark."""
         return bytes(self._scope["query_string"]).decode("latin-1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gateway.api.openapi import admin, images, read_routes
 from gateway.api.openapi.components import SCHEMAS
+from gateway.api.openapi.operations import admin_operations, public_operations
 from gateway.api.openapi.refusals import HEADERS
 from gateway.api.openapi.schemas import Operation, Schema
 from gateway.model.errors import KINDS
@@ -25,31 +25,26 @@ that is none of its path's `method_not_allowed`; `x-refusals` has every code wit
 def document(settings: Settings) -> Mapping[str, object]:
     """OpenAPI 3.1. `/admin/v1` is in it where it is switched on."""
     administered = bool(settings.admin.token.get_secret_value())
-    limits = settings.limits
-    bounds = UploadLimits(
-        max_body_bytes=limits.max_body_bytes, max_image_bytes=limits.max_image_bytes
+    limits = UploadLimits(
+        max_body_bytes=settings.limits.max_body_bytes,
+        max_image_bytes=settings.limits.max_image_bytes,
     )
     shared = SharedSchemas()
-    read, read_schemas = read_routes.operations()
-    administration, admin_schemas = admin.operations() if administered else ({}, {})
-    served: dict[str, Mapping[str, Operation]] = {
-        **images.operations(bounds),
-        **read,
-        **administration,
-    }
+    public, public_schemas = public_operations(limits)
+    administration, admin_schemas = admin_operations() if administered else ({}, {})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Image-edit gateway", "version": VERSION, "description": _ABOUT},
         "servers": [{"url": "/"}],
         "paths": {
             path: {method: shared.without(each) for method, each in operations.items()}
-            for path, operations in served.items()
+            for path, operations in {**public, **administration}.items()
         },
         "components": {
             "securitySchemes": {**_SCHEMES, **(_ADMIN if administered else {})},
             "headers": HEADERS,
             "responses": shared.responses,
-            "schemas": {**SCHEMAS, **read_schemas, **admin_schemas},
+            "schemas": {**SCHEMAS, **public_schemas, **admin_schemas},
         },
         "x-refusals": {
             code: {"status": kind.status, "type": kind.type, "retry": kind.retry.value}

@@ -1,16 +1,16 @@
-"""The operations that make pictures: edits and generations, plain and as a stream."""
+"""How edits and generations are described: their fields, headers, answers and refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.api.openapi.refusals import MONEY, OF_A_PICTURES_ERROR, RATES, headers, refusals
+from gateway.api.openapi.refusals import MONEY, OF_ERRORS, RATES, headers
 from gateway.api.openapi.schemas import TEXT, Operation, Schema, array, described, ref
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.events import CONTENT_TYPE
 from gateway.wire.fields import LONGEST_MODEL, MOST_IMAGES
 
-_REFUSED = (
+CODES = (
     "invalid_api_key", "too_many_failures", "model_not_allowed", "bypass_not_allowed",
     "model_not_found", "unsupported_n", "missing_field", "duplicate_field",
     "unsupported_image_source", "invalid_field", "invalid_multipart", "invalid_json",
@@ -19,12 +19,19 @@ _REFUSED = (
     "still_running", "state_unavailable", "storage_full", "shutting_down", "upstream_unreachable",
     "upstream_timeout", "upstream_failed", "upstream_account", "upstream_busy", "upstream_refused",
 )  # fmt: skip
-_OF_EDITS = ("edit_not_supported", "too_many_reference_images", "invalid_image", "image_too_large")
+EDIT_CODES = (
+    *CODES, "edit_not_supported", "too_many_reference_images", "invalid_image", "image_too_large",
+)  # fmt: skip
 
 _ANSWERED = (
     "X-Request-Id", "Server-Timing", "Cache-Status", "Age", "X-Gateway-Cache", *MONEY,
     "X-Gateway-Cost-Estimated", "X-Gateway-Reference-Images", "X-Gateway-Upstream-Request-Id",
     *RATES, "Cache-Control", "X-Accel-Buffering",
+)  # fmt: skip
+
+ERROR_HEADERS = (
+    *OF_ERRORS, *MONEY, *RATES, "Server-Timing", "Cache-Status", "Age",
+    "X-Gateway-Cost-Estimated", "X-Gateway-Upstream-Request-Id",
 )  # fmt: skip
 
 _DIRECTIVES: list[Schema] = [
@@ -56,31 +63,28 @@ _PASSED_ON = (
 )
 
 
-def operations(bounds: UploadLimits) -> Mapping[str, Mapping[str, Operation]]:
-    """By path and method."""
-    edits = {
-        "multipart/form-data": {"schema": _edit_form(bounds), "encoding": _AS_PICTURES},
-        "application/json": {"schema": _edit_document(bounds)},
-    }
-    made = {
-        "application/json": {"schema": _document(bounds)},
-        "multipart/form-data": {"schema": _form(bounds)},
-    }
-    edit = _operation("editImage", "Edit pictures", (*_REFUSED, *_OF_EDITS), edits)
-    generation = _operation("generateImage", "Make pictures", _REFUSED, made)
-    return {"/v1/images/edits": {"post": edit}, "/v1/images/generations": {"post": generation}}
+def describe_edit(bounds: UploadLimits) -> Operation:
+    return _description(
+        {
+            "multipart/form-data": {"schema": _edit_form(bounds), "encoding": _AS_PICTURES},
+            "application/json": {"schema": _edit_document(bounds)},
+        }
+    )
 
 
-def _operation(
-    name: str, summary: str, codes: tuple[str, ...], content: Mapping[str, object]
-) -> Operation:
+def describe_generation(bounds: UploadLimits) -> Operation:
+    return _description(
+        {
+            "application/json": {"schema": _document(bounds)},
+            "multipart/form-data": {"schema": _form(bounds)},
+        }
+    )
+
+
+def _description(content: Mapping[str, object]) -> Operation:
     return {
-        "operationId": name,
-        "summary": summary,
-        "tags": ["images"],
-        "security": [{"key": []}],
         "parameters": _DIRECTIVES,
-        "requestBody": {"required": True, "content": dict(content)},
+        "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {
                 "description": "The pictures; with `stream=true` as events, the last of which "
@@ -91,7 +95,6 @@ def _operation(
                     CONTENT_TYPE: {"schema": ref("Event")},
                 },
             },
-            **refusals(codes, OF_A_PICTURES_ERROR),
         },
     }
 

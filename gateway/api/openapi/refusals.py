@@ -55,16 +55,6 @@ HEADERS: Mapping[str, Schema] = {
 RATES = tuple(name for name in HEADERS if "RateLimit" in name)
 MONEY = tuple(name for name in HEADERS if name.endswith("-USD"))
 OF_ERRORS = ("X-Request-Id", "X-Gateway-Error-Source", "X-Should-Retry", "Retry-After")
-OF_A_PICTURES_ERROR = (
-    *OF_ERRORS,
-    *MONEY,
-    *RATES,
-    "Server-Timing",
-    "Cache-Status",
-    "Age",
-    "X-Gateway-Cost-Estimated",
-    "X-Gateway-Upstream-Request-Id",
-)
 
 ANYWHERE = ("bad_request", "headers_too_large", "overloaded", "internal_error")
 """What any request may meet: no HTTP, a head that is too large, too many connections, a fault."""

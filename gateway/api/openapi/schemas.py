@@ -63,14 +63,6 @@ def _untitled(schema: Any) -> Any:
     }
 
 
-def path_parameters(path: str) -> list[Schema]:
-    """A parameter for each `{name}` in the path."""
-    return [
-        {"name": name, "in": "path", "required": True, "schema": TEXT}
-        for name in re.findall(r"\{(\w+)\}", path)
-    ]
-
-
 def ref(name: str) -> Schema:
     """A schema of the components."""
     return {"$ref": _COMPONENTS.format(model=name)}

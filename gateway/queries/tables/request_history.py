@@ -1,4 +1,4 @@
-"""One request in the state, by its id: its usage row, its booked calls, its open reservations.
+"""One request by its id: its usage row, its booked calls, its open reservations.
 
 Only for the key that made it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gateway.coalescing.rules.joining import FRESH
 from gateway.coalescing.rules.lease import Lease
@@ -19,29 +20,68 @@ from gateway.ledger.tables.unresolved_reservations import (
     unresolved_of_request,
 )
 from gateway.ledger.tables.usage import UsageRow, find
+from gateway.model.edit import Fingerprint
+from gateway.wire.cache_directives import Directives, parse
+
+State = Literal["running", "lost", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHistory:
-    """What the state knows of a request.
+    """What the state, and this process's memory, know of a request.
 
     `row` is None until its batch is written, and where a crash lost it; `booked` are its
     upstream calls, `held` its open reservations. `leases` are all leases of its edit.
+    `answering`: this process is still answering it. `in_flight`: it leads a flight of this one.
     """
 
     row: UsageRow | None
     booked: Sequence[BookedCall]
     held: Sequence[UnresolvedReservation]
     leases: Sequence[Lease] = ()
+    answering: bool = False
+    in_flight: bool = False
 
     @property
     def about(self) -> UsageRow | LedgerRow | OpenReservation | None:
-        """A row that names its edit; None where the state knows nothing of the request."""
+        """A row that names its edit; None where nothing is known of the request."""
         if self.row:
             return self.row
         if self.booked:
             return self.booked[0].call
         return self.held[0].held if self.held else None
+
+    def state(self, *, silent_since_ms: int, joinable: bool) -> State:
+        """`joinable`: the same request would join a call that is in flight."""
+        left_early = self.row is not None and self.row.code in ("client_gone", "still_running")
+        if self.answering or self.in_flight or (joinable and left_early):
+            return "running"
+        held = [each.heartbeat_ms or 0 for each in self.held]
+        if any(beat_ms >= silent_since_ms for beat_ms in held):
+            return "running"
+        return "lost" if held else "ended"
+
+    @property
+    def settled(self) -> bool:
+        """Is its cost known? A request that followed another's flight pays nothing for it."""
+        return not (self.answering or self.in_flight or self.held)
+
+    @property
+    def may_be_paid(self) -> bool:
+        """Is it charged, or may it still be?"""
+        return self.in_flight or bool(self.held) or self.cost_nanos > 0
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """The edit it asks for; None where it was refused before that was known."""
+        if (row := self.row) and row.fingerprint:
+            return Fingerprint(row.fingerprint, row.uncacheable or None, row.aside)
+        key = "" if row else self.about.fingerprint if self.about else ""
+        return Fingerprint(key) if key else None
+
+    @property
+    def directives(self) -> Directives:
+        return parse(self.row.asked, "") if self.row else Directives()
 
     @property
     def cost_nanos(self) -> int:

@@ -1,0 +1,176 @@
+"""`/v1/images/…`: hands a request to the pipeline, and sends its reply or refusal."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from gateway.api.responses import SHUTTING_DOWN, refuse
+from gateway.edits.edit_request import Incoming, Reply
+from gateway.edits.purchase import INTERNAL
+from gateway.ledger.budget_service import BudgetService
+from gateway.model.edit import Route
+from gateway.model.errors import Refusal
+from gateway.runtime.context import Context
+from gateway.runtime.edit_parts import EditParts
+from gateway.server.disconnect import ClientDisconnected
+from gateway.server.exchange import Exchange
+from gateway.server.graceful_shutdown import GracefulShutdown
+from gateway.telemetry.request_record import RequestRecord
+from gateway.wire.response_headers import (
+    CACHE_WORDS,
+    money_headers,
+    rate_headers,
+    references_header,
+    server_timing,
+)
+
+CUT_SHORT = Refusal(
+    "upstream_timeout",
+    "The gateway had to stop before this edit was done. It may have been charged; ask again only "
+    "if you would pay for it twice.",
+)
+
+
+class ImageEndpoints:
+    """Edits and generations, each with its record and its span."""
+
+    def __init__(
+        self,
+        context: Context,
+        edits: EditParts,
+        budgets: BudgetService,
+        shutdown: GracefulShutdown,
+    ) -> None:
+        self._spans, self._log = context.spans, context.log
+        self._pipeline, self._recorder = edits.pipeline, edits.recorder
+        self._budgets = budgets
+        self._shutdown = shutdown
+
+    async def edit(self, exchange: Exchange) -> None:
+        await self._answer("edits", exchange)
+
+    async def generate(self, exchange: Exchange) -> None:
+        await self._answer("generations", exchange)
+
+    async def _answer(self, route: Route, exchange: Exchange) -> None:
+        path = f"/v1/images/{route}"
+        facts = {
+            "http.request.method": "POST",
+            "http.route": path,
+            "gateway.request_id": exchange.request_id,
+        }
+        with self._spans.request(f"POST {path}", exchange.headers, facts) as span:
+            record = RequestRecord(
+                exchange.request_id, route, self._spans, trace_id=self._spans.trace_id
+            )
+            if record.trace_id:
+                self._log.bind(trace_id=record.trace_id)
+            await self._serve(exchange, record)
+            span.set_attributes(record.facts())
+            if record.status >= 500:
+                span.fail(record.code)
+
+    async def _serve(self, exchange: Exchange, record: RequestRecord) -> None:
+        self._recorder.begin(record)
+        try:
+            if self._shutdown.in_progress:
+                raise replace(SHUTTING_DOWN)
+            await self._pipeline.serve(self._incoming(exchange, record), record)
+        except Refusal as refusal:
+            self._add_remaining_budget(record)
+            await _refuse(exchange, refusal, record)
+        except ClientDisconnected:
+            record.client_left()
+        except asyncio.CancelledError:
+            # The server ends, and waits no longer for those who wait. The flight is not theirs:
+            # it ends when the upstream's connections are closed, and is booked then.
+            exchange.shorten_drain()
+            if exchange.answered and not exchange.started:
+                record.client_left()  # before it has taken the whole of its answer
+                return
+            cut = CUT_SHORT if record.fingerprint else SHUTTING_DOWN
+            await _refuse(exchange, replace(cut), record)
+        except Exception as error:  # noqa: BLE001 - a client never sees a traceback
+            self._log.error("a request crashed", error)
+            await _refuse(exchange, INTERNAL, record)
+        finally:
+            self._recorder.record(record)
+
+    def _incoming(self, exchange: Exchange, record: RequestRecord) -> Incoming:
+        async def begin(head: Reply) -> None:
+            await exchange.start(head.status, stream_headers(head, record))
+
+        async def answer(reply: Reply) -> None:
+            self._add_remaining_budget(record)
+            if exchange.started:
+                await exchange.finish(reply.body)
+            else:
+                await exchange.answer(reply.status, reply_headers(reply, record), reply.body)
+
+        return Incoming(
+            route=record.route,
+            headers=exchange.headers,
+            address=exchange.address,
+            chunks=exchange.chunks,
+            gone=exchange.wait_for_disconnect,
+            begin=begin,
+            send=exchange.send,
+            answer=answer,
+        )
+
+    def _add_remaining_budget(self, record: RequestRecord) -> None:
+        """What the key can spend, as last read: a hit does not wait for the state."""
+        if record.caller and record.remaining_nanos is None:
+            record.remaining_nanos = self._budgets.remaining(record.caller.key_id)
+
+
+async def _refuse(exchange: Exchange, refusal: Refusal, record: RequestRecord) -> None:
+    record.refuse(refusal)
+    headers = _record_headers(record)
+    if record.cache:
+        headers["cache-status"] = record.cache.header()
+        headers["age"] = str(record.age_seconds or 0)
+    await refuse(exchange, refusal, headers)
+
+
+def reply_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
+    """The headers of a picture."""
+    headers = {"content-type": reply.content_type, **_record_headers(record)}
+    if reply.cache:
+        headers["x-gateway-cache"] = CACHE_WORDS[reply.cache.outcome]
+        headers["cache-status"] = reply.cache.header()
+    if reply.age_seconds is not None:
+        headers["age"] = str(reply.age_seconds)
+    if record.references:
+        headers["x-gateway-reference-images"] = references_header(
+            record.references, record.reference_cap
+        )
+    return headers
+
+
+def stream_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
+    """The headers of a stream that begins; what it costs comes with the last event.
+
+    Some proxies gather an answer before they pass it on, unless told not to.
+    """
+    return {**reply_headers(reply, record), "cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+def _record_headers(record: RequestRecord) -> dict[str, str]:
+    headers = {
+        "x-request-id": record.request_id,
+        "server-timing": server_timing(record.stages),
+        **money_headers(
+            cost_nanos=record.cost_nanos,
+            saved_nanos=record.saved_nanos,
+            remaining_nanos=record.remaining_nanos,
+        ),
+    }
+    if record.estimated:
+        headers["x-gateway-cost-estimated"] = "true"
+    if record.upstream_request_id:
+        headers["x-gateway-upstream-request-id"] = record.upstream_request_id
+    if record.rate_status:
+        headers.update(rate_headers(record.rate_status))
+    return headers

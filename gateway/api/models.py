@@ -1,0 +1,47 @@
+"""`/v1/models`: the upstream's models that the key may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.api.responses import answer_json
+from gateway.edits.pipeline import Pipeline
+from gateway.model.errors import Refusal
+from gateway.server.exchange import Exchange
+from gateway.upstream.model_catalogue import Catalogue
+from gateway.upstream.rules.model_limits import may_use
+
+
+class ModelEndpoints:
+    def __init__(self, pipeline: Pipeline, catalogue: Catalogue) -> None:
+        self._pipeline, self._catalogue = pipeline, catalogue
+
+    async def list_models(self, exchange: Exchange) -> None:
+        items = await self._usable(exchange)
+        await answer_json(exchange, {"object": "list", "data": list(items.values())})
+
+    async def show_model(self, exchange: Exchange) -> None:
+        items = await self._usable(exchange)
+        model = exchange.path_parameters["model"]
+        if model not in items:
+            raise Refusal(
+                "model_not_found",
+                f"There is no model {model!r} that this key may use; GET /v1/models lists them.",
+                param="model",
+            )
+        await answer_json(exchange, items[model])
+
+    async def _usable(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
+        caller = await self._pipeline.caller_asking(exchange.headers, exchange.address)
+        if self._catalogue.listing is None:
+            await self._catalogue.refresh()
+        if (listing := self._catalogue.listing) is None:
+            raise Refusal(
+                "upstream_unreachable",
+                "The list of models has never been had from the upstream; try again shortly.",
+                retry_after_seconds=5,
+            )
+        return {
+            name: item for name, item in listing.items.items() if may_use(name, caller.accounts)
+        }

@@ -1,0 +1,116 @@
+"""The operations of the two tables of routes: the public ones and `/admin/v1`."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+
+from gateway.api.admin import PREFIX
+from gateway.api.admin.permissions import Role
+from gateway.api.admin.routes import ROUTES, AdminRoute, CacheRoute
+from gateway.api.openapi.refusals import answered, refusals
+from gateway.api.openapi.schemas import (
+    TEXT,
+    Operation,
+    Schema,
+    answer_schemas,
+    input_schema,
+)
+from gateway.api.routes import PUBLIC_ROUTES, PublicRoute
+from gateway.uploads.rules.upload_limits import UploadLimits
+
+Operations = Mapping[str, Mapping[str, Operation]]
+"""By path and method."""
+_ALWAYS = (
+    "invalid_api_key", "too_many_failures", "permission_denied", "invalid_field",
+    "duplicate_field", "state_unavailable",
+)  # fmt: skip
+_OF_BODIES = ("invalid_json", "body_too_large", "upload_timeout", "conflict")
+_HEADERS = ("X-Request-Id", "Cache-Control")
+
+
+def public_operations(limits: UploadLimits) -> tuple[Operations, Schema]:
+    """The operations, and the schemas that their answers use."""
+    views = {
+        route: row.answer for route, row in PUBLIC_ROUTES.items() if isinstance(row.answer, type)
+    }
+    answers, components = answer_schemas(views)
+    return _by_path(
+        {
+            route.replace(":path", ""): _public(row, answers.get(route, row.answer), limits)
+            for route, row in PUBLIC_ROUTES.items()
+        }
+    ), components
+
+
+def admin_operations() -> tuple[Operations, Schema]:
+    """The operations, and the schemas that their answers use."""
+    answers, components = answer_schemas({route: row.answer for route, row in ROUTES.items()})
+    return _by_path(
+        {
+            route.replace(" ", f" {PREFIX}"): _admin(route, row, answers[route])
+            for route, row in ROUTES.items()
+        }
+    ), components
+
+
+def _by_path(operations: Mapping[str, Operation]) -> Operations:
+    found: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
+    for route, operation in operations.items():
+        method, path = route.split()
+        named = [
+            {"name": name, "in": "path", "required": True, "schema": TEXT}
+            for name in re.findall(r"\{(\w+)\}", path)
+        ]
+        parameters = [*named, *operation.pop("parameters", ())]
+        found[path][method.lower()] = {
+            **operation,
+            **({"parameters": parameters} if parameters else {}),
+        }
+    return found
+
+
+def _public(row: PublicRoute, answer: Schema | None, limits: UploadLimits) -> Operation:
+    more = row.more(limits)
+    good = {} if answer is None else {"200": answered("The answer.", answer)}
+    refused = refusals(row.codes, row.error_headers)
+    return {
+        "operationId": row.name,
+        "summary": row.summary,
+        "tags": [row.tag],
+        "security": [{scheme: []} if scheme else {} for scheme in row.security],
+        **more,
+        "responses": {**good, **more.get("responses", {}), **refused},
+    }
+
+
+def _admin(route: str, row: AdminRoute, answer: Schema) -> Operation:
+    has_body = route.startswith(("POST", "PATCH"))
+    codes = (
+        *_ALWAYS,
+        *row.codes,
+        *(() if route.startswith("GET") else _OF_BODIES),
+        *(("results_unavailable",) if isinstance(row, CacheRoute) else ()),
+    )
+    roles = [
+        f"{role.value} (its own team only)" if role is Role.TEAM else role.value
+        for role in row.roles
+    ]
+    query = input_schema(row.query).get("properties", {})
+    operation: Operation = {
+        "operationId": row.name,
+        "summary": row.summary,
+        "description": f"For {', '.join(roles)}.",
+        "tags": ["administration"],
+        "security": [{"admin": []}],
+        "parameters": [
+            {"name": name, "in": "query", "schema": schema} for name, schema in query.items()
+        ],
+        "responses": {str(row.status): answered("Done.", answer, _HEADERS), **refusals(codes)},
+    }
+    if has_body:
+        body = input_schema(row.body)
+        content = {"application/json": {"schema": body}}
+        operation["requestBody"] = {"required": bool(body["required"]), "content": content}
+    return operation

@@ -1,0 +1,128 @@
+"""Answers and refusals as HTTP responses; the one place where an error becomes a refusal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from starlette.exceptions import HTTPException
+
+from gateway.accounts.rules import errors
+from gateway.cache.result_store import StoreUnavailable
+from gateway.database.database import CommitUnknown, Conflict, StateUnavailable
+from gateway.model.errors import Refusal, Retry
+from gateway.server.exchange import Exchange
+from gateway.wire.events import error_event
+from gateway.wire.response_headers import rate_headers
+
+Endpoint = Callable[[Exchange], Awaitable[None]]
+JSON = "application/json"
+RETRIED_BY_SDKS = frozenset({408, 409, 429})
+LONGEST_RETRY_AFTER_SECONDS = 60
+SHUTTING_DOWN = Refusal(
+    "shutting_down",
+    "The gateway is shutting down; nothing was charged. Try again: another one answers, or this "
+    "one when it is back.",
+    retry_after_seconds=2,
+)
+_ACCOUNT_CODES: Mapping[type[errors.AccountError], str] = {
+    errors.NotFound: "not_found",
+    errors.AlreadyExists: "conflict",
+    errors.AccountEnded: "conflict",
+    errors.BadValue: "invalid_field",
+}
+
+
+async def answer_json(
+    exchange: Exchange,
+    document: object,
+    status: int = 200,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Send a document as the whole answer."""
+    headers = {"content-type": JSON, "x-request-id": exchange.request_id, **(more or {})}
+    await exchange.answer(status, headers, json.dumps(document).encode())
+
+
+async def refuse(
+    exchange: Exchange, refusal: Refusal, more: Mapping[str, str] | None = None
+) -> None:
+    """Send a refusal, in a stream as its last event; nothing where an answer was sent."""
+    body = refusal.body or json.dumps(refusal.envelope()).encode()
+    if exchange.started:
+        # Left unfinished after this, so that the client sees that something is missing.
+        await exchange.send(error_event(body))
+    if not exchange.answered:
+        headers = {**(more or {}), **_headers(refusal), "x-request-id": exchange.request_id}
+        await exchange.answer(refusal.status, headers, body)
+
+
+def _headers(refusal: Refusal) -> dict[str, str]:
+    """Above all whether to try again.
+
+    SDKs go by the status unless `x-should-retry` says otherwise, and not all heed a long
+    `Retry-After`.
+    """
+    headers = {"content-type": JSON, "x-gateway-error-source": refusal.source}
+    if refusal.rate_status:
+        headers.update(rate_headers(refusal.rate_status))
+    if refusal.kind.retry is Retry.YES:
+        headers["x-should-retry"] = "true"
+        wait = min(LONGEST_RETRY_AFTER_SECONDS, max(1, math.ceil(refusal.retry_after_seconds or 1)))
+        headers["retry-after"] = str(wait)
+    elif refusal.status in RETRIED_BY_SDKS or refusal.status >= 500:
+        headers["x-should-retry"] = "false"
+    return headers
+
+
+def refusal_of(error: Exception, exchange: Exchange) -> Refusal | None:
+    """The refusal that an error is; None for an error that nothing foresaw."""
+    match error:
+        case Refusal():
+            return replace(error)
+        case HTTPException():
+            return _of_framework(error, exchange)
+        case errors.AccountError(message=message, param=param):
+            return Refusal(_ACCOUNT_CODES[type(error)], message, param=param)
+        case Conflict():
+            return Refusal(
+                "conflict", "Another request has just added the same. Read it and decide again."
+            )
+        case CommitUnknown():
+            return Refusal(
+                "state_unavailable",
+                "The connection to the database failed during the commit: the change may or may "
+                "not have been made. Check, then try again.",
+            )
+        case StateUnavailable():
+            return Refusal(
+                "state_unavailable",
+                "The database can't be reached; nothing was changed. Try again.",
+                retry_after_seconds=2,
+            )
+        case StoreUnavailable():
+            return Refusal(
+                "results_unavailable",
+                f"The stored results are not available now ({error}). Edits still work, without "
+                "the cache where it can't be read. Try again.",
+            )
+    return None
+
+
+def _of_framework(error: HTTPException, exchange: Exchange) -> Refusal:
+    """The framework's own 404 and 405 in our words."""
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "another method")
+        return Refusal(
+            "method_not_allowed", f"{exchange.path} does not take {exchange.method}; use {allow}."
+        )
+    if error.status_code == 404:
+        return Refusal(
+            "not_found",
+            f"There is nothing at {exchange.path[:200]!r}. A client's base_url ends in /v1; the "
+            "routes are /v1/images/edits, /v1/images/generations and /v1/models, and "
+            "/openapi.json has all.",
+        )
+    return Refusal("bad_request", str(error.detail), status_override=error.status_code)
