@@ -119,6 +119,14 @@ def _networks(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return proxies
 
 
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s?#@*A-Z]+", origin):
+            wanted = 'an origin in lower case, such as https://app.example.com, or "*"'
+            raise ValueError(f"{origin!r} is not {wanted}")
+    return origins
+
+
 def _statuses(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not re.fullmatch(r"[45](\d\d|xx)", value):
@@ -173,6 +181,7 @@ class ServerSettings(SettingsSection):
     max_connections: NaturalCount = 2000
     answer_seconds: SomeSeconds = 60.0
     trusted_proxies: Annotated[TextList, AfterValidator(_networks)] = ()
+    cors_origins: Annotated[TextList, AfterValidator(_origins)] = ()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     spool_folder: str = ""
     spool_bytes: ByteSize = 64 * 2**20

@@ -66,23 +66,33 @@ class Authenticator:
         """Was the last successful read too long ago?"""
         return self.loaded_ms is None or now_ms - self.loaded_ms > self._stale_ms
 
-    def authenticate(self, authorization: str, now_ms: int) -> Caller:
-        """The caller of an `Authorization` header.
+    def authenticate(self, authorization: str, now_ms: int, api_key: str = "") -> Caller:
+        """The caller of an `Authorization: Bearer` or `api-key` header.
 
         Raises Refusal: `invalid_api_key`, or `state_unavailable` where the keys are stale.
         """
         scheme, _, secret = authorization.strip().partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
+        secret = secret.strip() if scheme.lower() == "bearer" else ""
+        api_key = api_key.strip()
+        if secret and api_key and secret != api_key:
             raise Refusal(
                 "invalid_api_key",
-                "Send your API key in the header `Authorization: Bearer YOUR_KEY`.",
+                "The headers Authorization and api-key carry different keys; send only one.",
+                param="api-key",
+            )
+        secret = secret or api_key
+        if not secret:
+            raise Refusal(
+                "invalid_api_key",
+                "Send your API key in the header `Authorization: Bearer YOUR_KEY` or "
+                "`api-key: YOUR_KEY`.",
             )
         if self.is_stale(now_ms):
             raise Refusal(
                 "state_unavailable",
                 "The gateway can't read its database, so it can't check API keys: try again.",
             )
-        found = self.find(hash_secret(secret.strip()), now_ms)
+        found = self.find(hash_secret(secret), now_ms)
         if isinstance(found, KeyProblem):
             raise Refusal("invalid_api_key", found.message)
         return found

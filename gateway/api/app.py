@@ -14,13 +14,22 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.admin import PATHS, PREFIX, AdminApi
+from gateway.api.cors import CorsPolicy
 from gateway.api.health import HealthEndpoints
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
 from gateway.api.metrics import MetricsEndpoint
 from gateway.api.models import ModelEndpoints
 from gateway.api.openapi.document import document
-from gateway.api.responses import JSON, SHUTTING_DOWN, Endpoint, refusal_of, refuse
+from gateway.api.responses import (
+    JSON,
+    SHUTTING_DOWN,
+    Endpoint,
+    accepts_gzip,
+    compressed,
+    refusal_of,
+    refuse,
+)
 from gateway.api.routes import PUBLIC_ROUTES, Endpoints
 from gateway.database.clock import Clock
 from gateway.database.ids import new_id
@@ -46,6 +55,8 @@ class Gateway:
         self.parts = parts
         self._settings, self._log = parts.context.settings, parts.context.log
         self._admin = AdminApi(parts.context, parts.cache.results)
+        origins = self._settings.server.cors_origins
+        self._cors = CorsPolicy(frozenset(origins)) if origins else None
         endpoints = self._endpoints()
         self._router = Router(
             [
@@ -88,6 +99,8 @@ class Gateway:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
+        if scope["path"].endswith("/") and scope["path"] != "/":
+            scope["path"] = scope["path"][:-1]
         server = self._settings.server
         exchange = scope["exchange"] = Exchange(
             scope,
@@ -100,7 +113,8 @@ class Gateway:
         )
         self._log.bind(request_id=exchange.request_id)
         try:
-            await self._router(scope, receive, send)
+            if self._cors is None or not await self._cors.apply(exchange):
+                await self._router(scope, receive, send)
         except ClientDisconnected:
             return  # there is nobody to answer
         except asyncio.CancelledError:
@@ -113,13 +127,20 @@ class Gateway:
             await refuse(exchange, refusal or INTERNAL, more)
 
     @functools.cached_property
-    def _description(self) -> bytes:
-        """Built for the first reader: it takes longer than the rest of a start."""
-        return json.dumps(document(self._settings)).encode()
+    def _description(self) -> tuple[bytes, bytes]:
+        """Plain and compressed, once for all: it takes longer than the rest of a start."""
+        body = json.dumps(document(self._settings)).encode()
+        return body, compressed(body)
 
     async def _describe(self, exchange: Exchange) -> None:
-        body = await asyncio.to_thread(lambda: self._description)
-        headers = {"content-type": JSON, "x-request-id": exchange.request_id}
+        body, smaller = await asyncio.to_thread(lambda: self._description)
+        headers = {
+            "content-type": JSON,
+            "x-request-id": exchange.request_id,
+            "vary": "Accept-Encoding",
+        }
+        if accepts_gzip(exchange):
+            headers["content-encoding"], body = "gzip", smaller
         await exchange.answer(200, headers, body)
 
 

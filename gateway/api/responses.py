@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
@@ -19,6 +22,8 @@ from gateway.wire.response_headers import rate_headers
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 JSON = "application/json"
+COMPRESSED_FROM_BYTES = 1024
+_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?(?=,|$)", re.IGNORECASE)
 RETRIED_BY_SDKS = frozenset({408, 409, 429})
 LONGEST_RETRY_AFTER_SECONDS = 60
 SHUTTING_DOWN = Refusal(
@@ -40,10 +45,31 @@ async def answer_json(
     document: object,
     status: int = 200,
     more: Mapping[str, str] | None = None,
+    *,
+    secret: bool = False,
 ) -> None:
-    """Send a document as the whole answer."""
+    """Send a document as the whole answer.
+
+    It is compressed for a client that asks, unless it is `secret`: the length of a compressed
+    answer can betray what stands in it beside a text of an attacker's choice (BREACH).
+    """
+    body = json.dumps(document).encode()
     headers = {"content-type": JSON, "x-request-id": exchange.request_id, **(more or {})}
-    await exchange.answer(status, headers, json.dumps(document).encode())
+    if not secret and len(body) > COMPRESSED_FROM_BYTES:
+        headers["vary"] = "Accept-Encoding"
+        if accepts_gzip(exchange):
+            headers["content-encoding"] = "gzip"
+            body = await asyncio.to_thread(compressed, body)
+    await exchange.answer(status, headers, body)
+
+
+def accepts_gzip(exchange: Exchange) -> bool:
+    weight = _GZIP.search(exchange.headers.get("accept-encoding", ""))
+    return weight is not None and float(weight[1] or 1) > 0
+
+
+def compressed(body: bytes) -> bytes:
+    return gzip.compress(body, compresslevel=6, mtime=0)
 
 
 async def refuse(
@@ -66,6 +92,8 @@ def _headers(refusal: Refusal) -> dict[str, str]:
     `Retry-After`.
     """
     headers = {"content-type": JSON, "x-gateway-error-source": refusal.source}
+    if refusal.status == 401:
+        headers["www-authenticate"] = "Bearer"
     if refusal.rate_status:
         headers.update(rate_headers(refusal.rate_status))
     if refusal.kind.retry is Retry.YES:

@@ -55,7 +55,7 @@ class PublicRoute:
     more: Callable[[UploadLimits], Operation] = lambda _: {}
 
 
-_KEY = ("key",)
+_KEY = ("key", "api-key")
 _KEYED = ("invalid_api_key", "too_many_failures", "rate_limit_exceeded", "state_unavailable")
 _OF_MODELS = (*_KEYED, "upstream_unreachable")
 _METRICS = {

@@ -104,7 +104,9 @@ class Pipeline:
         """
         now_ms = self.now_ms()
         try:
-            return self.authenticator.authenticate(headers.get("authorization", ""), now_ms)
+            return self.authenticator.authenticate(
+                headers.get("authorization", ""), now_ms, headers.get("api-key", "")
+            )
         except Refusal as refusal:
             if refusal.code == "invalid_api_key":
                 self._throttle.failed(ip_address, now_ms)

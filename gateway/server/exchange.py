@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from starlette.types import Receive, Scope, Send
 
@@ -52,6 +52,8 @@ class Exchange:
         self._drain_seconds = DRAIN_SECONDS
         self._body_started = False
         self._body_ended = False
+        self.added_headers: Sequence[tuple[bytes, bytes]] = ()
+        """Headers of every answer, whatever it will be."""
         self.answered = False
         self.started = False
         """An answer in pieces has been started."""
@@ -126,7 +128,7 @@ class Exchange:
         Raises ValueError, with nothing sent, for an invalid header. Returns when the client has
         accepted all but the end.
         """
-        raw = [*_raw(headers), (b"content-length", str(len(body)).encode())]
+        raw = [*_raw(headers), *self.added_headers, (b"content-length", str(len(body)).encode())]
         self.answered = True
         unread = self._has_body and not self._body_ended
         if unread:
@@ -144,7 +146,7 @@ class Exchange:
 
         End it by `finish`, or leave it unfinished to abort it.
         """
-        raw = _raw(headers)
+        raw = [*_raw(headers), *self.added_headers]
         self.answered = self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 

@@ -66,8 +66,14 @@ class AdminApi:
                 sees_secrets=holder.role is Role.ADMIN,
             )
             view = await self._run(row, request, reads=method == "GET")
-            # It may hold a secret, or be out of date in a moment.
-            await answer_json(exchange, view.document(), row.status, {"cache-control": "no-store"})
+            # The answer to a change may hold a new secret, and any is out of date in a moment.
+            await answer_json(
+                exchange,
+                view.document(),
+                row.status,
+                {"cache-control": "no-store"},
+                secret=method != "GET" or (row.secrets and request.sees_secrets),
+            )
 
         return handle
 

@@ -43,6 +43,7 @@ class AdminRoute:
     body: type[Body] = Body
     codes: tuple[str, ...] = ()
     status: int = 200
+    secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,20 @@ _BOTH = (*_MISSING, *_UNKNOWN)
 ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "GET /organisation": StateRoute(
         "showOrganisation", "The organisation", accounts.show_organisation,
-        views.OrganisationView, _FINANCE),
+        views.OrganisationView, _FINANCE, secrets=True),
     "PATCH /organisation": StateRoute(
         "updateOrganisation", "Change its terms", accounts.update_organisation,
         views.OrganisationView, _ADMIN, body=with_settings(take.SettingsBody, "organisation")),
     "GET /teams": StateRoute(
         "listTeams", "The teams", accounts.list_teams,
-        Page[views.TeamView], _FINANCE, take.TeamsQuery),
+        Page[views.TeamView], _FINANCE, take.TeamsQuery, secrets=True),
     "POST /teams": StateRoute(
         "createTeam", "A new team", accounts.create_team,
         views.TeamView, _ADMIN, body=with_settings(take.NewTeamBody, "team"), codes=_MISSING,
         status=201),
     "GET /teams/{name}": StateRoute(
-        "showTeam", "A team", accounts.show_team, views.TeamView, _ALL, codes=_UNKNOWN),
+        "showTeam", "A team", accounts.show_team, views.TeamView, _ALL, codes=_UNKNOWN,
+        secrets=True),
     "PATCH /teams/{name}": StateRoute(
         "updateTeam", "Change its terms", accounts.update_team,
         views.TeamView, _ADMIN, body=with_settings(take.SettingsBody, "team"), codes=_UNKNOWN),

@@ -18,8 +18,9 @@ _ABOUT = """\
 A shared endpoint for image edits that speaks the OpenAI image API: it never pays twice for the \
 same picture, and never lets a team spend more than it has.
 
-Every GET is answered to HEAD as well. A path that is none of these is `not_found`, a method \
-that is none of its path's `method_not_allowed`; `x-refusals` has every code with its status."""
+Every GET is answered to HEAD as well, and a trailing slash makes no difference. A path that is \
+none of these is `not_found`, a method that is none of its path's `method_not_allowed`; \
+`x-refusals` has every code with its status."""
 
 
 def document(settings: Settings) -> Mapping[str, object]:
@@ -83,6 +84,7 @@ def _bearer(description: str) -> Schema:
 
 _SCHEMES: Mapping[str, Schema] = {
     "key": _bearer("A team's API key."),
+    "api-key": {"type": "apiKey", "in": "header", "name": "api-key", "description": "The same."},
     "metrics": _bearer("The token of [metrics] token; without one, loopback alone may read."),
 }
 _ADMIN: Mapping[str, Schema] = {

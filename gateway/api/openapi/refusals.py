@@ -28,6 +28,7 @@ HEADERS: Mapping[str, Schema] = {
     "X-Should-Retry": _header(
         one_of(["true", "false"]), "May an SDK try again, where its status alone would say wrong?"
     ),
+    "WWW-Authenticate": _header(one_of(["Bearer"]), "How to send a key.", required=True),
     "Retry-After": _header({**_NUMBER, "minimum": 1, "maximum": 60}, "Seconds."),
     "Server-Timing": _header(TEXT, "The milliseconds of each stage."),
     "Cache-Status": _header(TEXT, "What happened in the cache, as RFC 9211 has it."),
@@ -96,7 +97,11 @@ def refusals(codes: Iterable[str], names: Iterable[str] = OF_ERRORS) -> Response
                     "upstream_refused" not in by_status[status]
                 )
     found = {
-        str(status): _refused(by_status[status], names, passed_on=passed_on and status < 500)
+        str(status): _refused(
+            by_status[status],
+            [*names, "WWW-Authenticate"] if status == 401 else names,
+            passed_on=passed_on and status < 500,
+        )
         for status in sorted(by_status)
     }
     if passed_on:
