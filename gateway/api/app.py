@@ -15,12 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.admin import PATHS, PREFIX, AdminApi
 from gateway.api.cors import CorsPolicy
-from gateway.api.health import HealthEndpoints
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
-from gateway.api.metrics import MetricsEndpoint
 from gateway.api.models import ModelEndpoints
 from gateway.api.openapi.document import document
+from gateway.api.operating import OperatingEndpoints
 from gateway.api.responses import (
     JSON,
     SHUTTING_DOWN,
@@ -81,8 +80,7 @@ class Gateway:
             images=ImageEndpoints(context, edits, parts.budgets.service, operation.shutdown),
             models=ModelEndpoints(edits.pipeline, parts.upstream.catalogue),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
-            health=HealthEndpoints(operation),
-            metrics=MetricsEndpoint(context, operation.gauges),
+            operating=OperatingEndpoints(context, operation),
             describe=self._describe,
         )
 

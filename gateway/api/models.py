@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.api.responses import answer_json
@@ -13,9 +14,10 @@ from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules.model_limits import may_use
 
 
+@dataclass(frozen=True, slots=True)
 class ModelEndpoints:
-    def __init__(self, pipeline: Pipeline, catalogue: Catalogue) -> None:
-        self._pipeline, self._catalogue = pipeline, catalogue
+    pipeline: Pipeline
+    catalogue: Catalogue
 
     async def list_models(self, exchange: Exchange) -> None:
         items = await self._usable(exchange)
@@ -33,10 +35,10 @@ class ModelEndpoints:
         await answer_json(exchange, items[model])
 
     async def _usable(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
-        caller = await self._pipeline.caller_asking(exchange.headers, exchange.address)
-        if self._catalogue.listing is None:
-            await self._catalogue.refresh()
-        if (listing := self._catalogue.listing) is None:
+        caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
+        if self.catalogue.listing is None:
+            await self.catalogue.refresh()
+        if (listing := self.catalogue.listing) is None:
             raise Refusal(
                 "upstream_unreachable",
                 "The list of models has never been had from the upstream; try again shortly.",

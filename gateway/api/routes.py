@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gateway.api.health import HealthEndpoints, HealthView, ReadinessView
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
-from gateway.api.metrics import MetricsEndpoint
 from gateway.api.models import ModelEndpoints
 from gateway.api.openapi import images as pictures
 from gateway.api.openapi.refusals import OF_ERRORS, answered, headers
 from gateway.api.openapi.schemas import ANYTHING, TEXT, Operation, ref
+from gateway.api.operating import HealthView, OperatingEndpoints, ReadinessView
 from gateway.api.responses import Endpoint
 from gateway.queries.models.key_status import KeyStatusView
 from gateway.queries.models.request_status import RequestView
@@ -31,8 +30,7 @@ class Endpoints:
     images: ImageEndpoints
     models: ModelEndpoints
     key: KeyEndpoints
-    health: HealthEndpoints
-    metrics: MetricsEndpoint
+    operating: OperatingEndpoints
     describe: Endpoint
 
 
@@ -95,14 +93,14 @@ PUBLIC_ROUTES: Mapping[str, PublicRoute] = MappingProxyType({
         lambda on: on.key.show_request, _KEY, RequestView, (*_KEYED, "not_found")),
     "GET /healthz": PublicRoute(
         "showHealth", "The process is alive", "operating",
-        lambda on: on.health.show_health, answer=HealthView),
+        lambda on: on.operating.show_health, answer=HealthView),
     "GET /readyz": PublicRoute(
         "showReadiness", "The gateway takes requests", "operating",
-        lambda on: on.health.show_readiness, answer=ReadinessView,
+        lambda on: on.operating.show_readiness, answer=ReadinessView,
         more=lambda _: {"responses": {"503": _NOT_READY}}),
     "GET /metrics": PublicRoute(
         "showMetrics", "The gateway's metrics", "operating",
-        lambda on: on.metrics.show_metrics, ("metrics", ""),
+        lambda on: on.operating.show_metrics, ("metrics", ""),
         codes=("permission_denied", "too_many_failures"),
         more=lambda _: {"responses": {"200": _METRICS}}),
     "GET /openapi.json": PublicRoute(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model,
 
 from gateway.accounts.rules.account_settings import fields_of
 from gateway.accounts.rules.field_types import LARGEST_COUNT, MOST_MODELS
-from gateway.api.admin.field_types import (
+from gateway.api.admin.input_types import (
     DOLLARS_SCHEMA,
     LINE_SCHEMA,
     Age,

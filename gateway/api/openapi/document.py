@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gateway.api.openapi.components import SCHEMAS
-from gateway.api.openapi.operations import admin_operations, public_operations
+from gateway.api.openapi.operations import Operations, admin_operations, public_operations
 from gateway.api.openapi.refusals import HEADERS
-from gateway.api.openapi.schemas import Operation, Schema
+from gateway.api.openapi.schemas import SCHEMAS, Operation, Schema
 from gateway.model.errors import KINDS
 from gateway.runtime.backends import VERSION
 from gateway.settings import Settings
@@ -30,21 +29,18 @@ def document(settings: Settings) -> Mapping[str, object]:
         max_body_bytes=settings.limits.max_body_bytes,
         max_image_bytes=settings.limits.max_image_bytes,
     )
-    shared = SharedSchemas()
     public, public_schemas = public_operations(limits)
     administration, admin_schemas = admin_operations() if administered else ({}, {})
+    paths, responses = _shared({**public, **administration})
     return {
         "openapi": "3.1.0",
         "info": {"title": "Image-edit gateway", "version": VERSION, "description": _ABOUT},
         "servers": [{"url": "/"}],
-        "paths": {
-            path: {method: shared.without(each) for method, each in operations.items()}
-            for path, operations in {**public, **administration}.items()
-        },
+        "paths": paths,
         "components": {
             "securitySchemes": {**_SCHEMES, **(_ADMIN if administered else {})},
             "headers": HEADERS,
-            "responses": shared.responses,
+            "responses": responses,
             "schemas": {**SCHEMAS, **public_schemas, **admin_schemas},
         },
         "x-refusals": {
@@ -54,28 +50,30 @@ def document(settings: Settings) -> Mapping[str, object]:
     }
 
 
-class SharedSchemas:
-    """Responses of refusals that several operations have: each stands in the document once."""
+def _shared(paths: Operations) -> tuple[Operations, Mapping[str, object]]:
+    """The operations with references in place of their refusals, and the refusals by name."""
+    names: dict[str, str] = {}
 
-    def __init__(self) -> None:
-        self.responses: dict[str, object] = {}
-        self._names: dict[str, str] = {}
+    def reference(status: str, response: object) -> Schema:
+        text = json.dumps(response, sort_keys=True)
+        if text not in names:
+            alike = sum(name.startswith(f"Refused{status}") for name in names.values())
+            names[text] = f"Refused{status}" + (f"-{alike + 1}" if alike else "")
+        return {"$ref": f"#/components/responses/{names[text]}"}
 
-    def without(self, operation: Operation) -> Operation:
-        """The operation with references in place of its refusals."""
+    def without(operation: Operation) -> Operation:
+        responses = operation["responses"].items()
         kept = {
-            status: response if status.startswith("2") else self._shared(status, response)
-            for status, response in operation["responses"].items()
+            status: response if status.startswith("2") else reference(status, response)
+            for status, response in responses
         }
         return {**operation, "responses": kept}
 
-    def _shared(self, status: str, response: object) -> Schema:
-        text = json.dumps(response, sort_keys=True)
-        if text not in self._names:
-            alike = sum(name.startswith(f"Refused{status}") for name in self.responses)
-            self._names[text] = f"Refused{status}" + (f"-{alike + 1}" if alike else "")
-            self.responses[self._names[text]] = response
-        return {"$ref": f"#/components/responses/{self._names[text]}"}
+    found = {
+        path: {method: without(each) for method, each in operations.items()}
+        for path, operations in paths.items()
+    }
+    return found, {name: json.loads(text) for text, name in names.items()}
 
 
 def _bearer(description: str) -> Schema:
