@@ -132,11 +132,7 @@ class Gateway:
 
     async def _describe(self, exchange: Exchange) -> None:
         body, smaller = await asyncio.to_thread(lambda: self._description)
-        headers = {
-            "content-type": JSON,
-            "x-request-id": exchange.request_id,
-            "vary": "Accept-Encoding",
-        }
+        headers = {"content-type": JSON, "vary": "Accept-Encoding"}
         if accepts_gzip(exchange):
             headers["content-encoding"], body = "gzip", smaller
         await exchange.answer(200, headers, body)

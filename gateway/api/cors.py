@@ -28,18 +28,19 @@ class CorsPolicy:
         if not exchange.path.startswith("/v1/"):
             return False
         origin = exchange.headers.get("origin", "")
-        allowed = bool(origin) and ("*" in self._origins or origin in self._origins)
-        asked = exchange.headers.get("access-control-request-method")
-        preflight = exchange.method == "OPTIONS" and bool(origin) and asked is not None
-        added = [] if "*" in self._origins else [(b"vary", b"Origin")]
-        if allowed:
-            named = b"*" if "*" in self._origins else origin.encode("latin-1")
-            added.append((b"access-control-allow-origin", named))
+        added = exchange.added_headers
+        if "*" in self._origins:
+            permitted = "*"
+        else:
+            permitted = origin if origin in self._origins else ""
+            added.append((b"vary", b"Origin"))
+        if origin and permitted:
+            added.append((b"access-control-allow-origin", permitted.encode("latin-1")))
             added.append((b"access-control-expose-headers", _EXPOSED))
-        exchange.added_headers = added
-        if not preflight:
+        asked = "access-control-request-method" in exchange.headers
+        if not (exchange.method == "OPTIONS" and origin and asked):
             return False
-        if not allowed:
+        if not permitted:
             raise Refusal(
                 "permission_denied",
                 f"Pages of {origin[:200]!r} may not call this gateway; [server] cors_origins "
@@ -51,7 +52,6 @@ class CorsPolicy:
                 "access-control-request-headers", ""
             ),
             "access-control-max-age": _PREFLIGHT_SECONDS,
-            "x-request-id": exchange.request_id,
         }
         await exchange.answer(200, headers, b"")
         return True

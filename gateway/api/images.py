@@ -159,7 +159,6 @@ def stream_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
 
 def _record_headers(record: RequestRecord) -> dict[str, str]:
     headers = {
-        "x-request-id": record.request_id,
         "server-timing": server_timing(record.stages),
         **money_headers(
             cost_nanos=record.cost_nanos,

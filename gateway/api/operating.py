@@ -56,8 +56,7 @@ class OperatingEndpoints:
         self.parts.gauges.update_process()
         accept = exchange.headers.get("accept", "")
         body, content_type = await asyncio.to_thread(self.context.metrics.exposition, accept)
-        headers = {"content-type": content_type, "x-request-id": exchange.request_id}
-        await exchange.answer(200, headers, body)
+        await exchange.answer(200, {"content-type": content_type}, body)
 
     def _check_may_read_metrics(self, exchange: Exchange) -> None:
         token = self.context.settings.metrics.token.get_secret_value()

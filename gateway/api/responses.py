@@ -54,7 +54,7 @@ async def answer_json(
     answer can betray what stands in it beside a text of an attacker's choice (BREACH).
     """
     body = json.dumps(document).encode()
-    headers = {"content-type": JSON, "x-request-id": exchange.request_id, **(more or {})}
+    headers = {"content-type": JSON, **(more or {})}
     if not secret and len(body) > COMPRESSED_FROM_BYTES:
         headers["vary"] = "Accept-Encoding"
         if accepts_gzip(exchange):
@@ -81,8 +81,7 @@ async def refuse(
         # Left unfinished after this, so that the client sees that something is missing.
         await exchange.send(error_event(body))
     if not exchange.answered:
-        headers = {**(more or {}), **_headers(refusal), "x-request-id": exchange.request_id}
-        await exchange.answer(refusal.status, headers, body)
+        await exchange.answer(refusal.status, {**(more or {}), **_headers(refusal)}, body)
 
 
 def _headers(refusal: Refusal) -> dict[str, str]:

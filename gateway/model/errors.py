@@ -1,6 +1,6 @@
 """Every refusal of the gateway as one table of data.
 
-A `Refusal` is raised if a request cannot go on; only `app.py` turns it into an HTTP response.
+A `Refusal` is raised if a request cannot go on; only `gateway/api` turns it into an HTTP response.
 The message says what happened, to which field, and what to do.
 """
 

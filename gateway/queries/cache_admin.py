@@ -6,6 +6,7 @@ results may be many and far away. All raise StoreUnavailable and StateUnavailabl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -116,10 +117,7 @@ class CacheAdmin:
         if "/" not in reference:
             return reference
 
-        async def find(tx: Transaction) -> str:
-            return (await show_key(tx, reference)).id
-
-        return await self._database.read(find)
+        return (await self._database.read(lambda tx: show_key(tx, reference))).id
 
     async def select(self, selection: Selection, progress: Progress) -> SelectedEntries:
         """The entries that a purge would delete now; nothing is deleted."""
@@ -142,7 +140,8 @@ class CacheAdmin:
         Deleted entries are announced even where the purge fails on the way. Entries stored or
         replaced meanwhile may stay.
         """
-        await self._record(selected, by)
+        facts = {**selected.selection.facts(), "entries": selected.entries, "bytes": selected.bytes}
+        await self._database.write(lambda tx: append(tx, by, "cache.purge", "cache", {}, facts))
         total = (await self._results.stats()).entries
         seen = 0
         gone: dict[str, int] = {}
@@ -185,25 +184,10 @@ class CacheAdmin:
                 oldest_ms = min(entry.created_ms, oldest_ms or entry.created_ms)
         return StoreStats(number, size, oldest_ms)
 
-    async def _record(self, selected: SelectedEntries, by: Author) -> None:
-        recorded = {
-            **selected.selection.facts(),
-            "entries": selected.entries,
-            "bytes": selected.bytes,
-        }
-
-        async def write(tx: Transaction) -> None:
-            await append(tx, by, "cache.purge", "cache", {}, recorded)
-
-        await self._database.write(write)
-
     async def _announce(self, gone: Mapping[str, int], now_ms: int) -> None:
         """Announce to every process that its older copies of these entries are void."""
         await self._database.write(lambda tx: leases.purged(tx, gone), urgent=False)
         items = iter(gone.items())
         while some := [Replaced(*item) for item in islice(items, ANNOUNCED_AT_ONCE)]:
-
-            async def write(tx: Transaction, some: Sequence[Replaced] = some) -> None:
-                await announce(tx, some, now_ms)
-
+            write = functools.partial(announce, replaced=some, now_ms=now_ms)
             await self._database.write(write, urgent=False)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.rules.joining import CoalescingKey
-from gateway.database.database import Database, Transaction
+from gateway.database.database import Database
 from gateway.edits.coalescer import Coalescer, Joinable
 from gateway.model.caller import Caller
 from gateway.model.entry import Entry
@@ -79,10 +79,10 @@ class RequestStatus:
         recorded = self._recorder.find(request_id, key_id)
         fingerprint = recorded.row.fingerprint if recorded else ""
 
-        async def read(tx: Transaction) -> RequestHistory:
-            return await history_of(tx, request_id, key_id, fingerprint)
-
-        known = replace(await self._database.read(read), in_flight=in_flight)
+        history = await self._database.read(
+            lambda tx: history_of(tx, request_id, key_id, fingerprint)
+        )
+        known = replace(history, in_flight=in_flight)
         if recorded:
             known = replace(known, row=recorded.row, answering=recorded.running)
         return known if known.about else None

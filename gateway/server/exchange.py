@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.types import Receive, Scope, Send
 
@@ -52,8 +52,8 @@ class Exchange:
         self._drain_seconds = DRAIN_SECONDS
         self._body_started = False
         self._body_ended = False
-        self.added_headers: Sequence[tuple[bytes, bytes]] = ()
-        """Headers of every answer, whatever it will be."""
+        self.added_headers = [(b"x-request-id", request_id.encode())]
+        """The headers of any answer, whatever it will be."""
         self.answered = False
         self.started = False
         """An answer in pieces has been started."""

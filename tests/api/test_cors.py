@@ -141,7 +141,7 @@ def test_it_is_off_by_default(gateway: Running) -> None:
         preflight = client.options("/v1/key", headers=asks(PAGE))
         answer = client.get("/v1/key", headers={"origin": PAGE})
 
-    assert (preflight.status_code, preflight.headers["allow"]) == (405, "GET, HEAD")
+    assert preflight.status_code == 405
     assert not [name for name in [*preflight.headers, *answer.headers] if "access-control" in name]
     assert KEY not in preflight.text
 

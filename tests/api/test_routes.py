@@ -132,3 +132,21 @@ def test_head_of_what_only_takes_post_is_refused(served: Running, path: str) -> 
     with served.client() as client:
         refused = client.head(path)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "allowed"),
+    [
+        ("/v1/key", KEY, {"GET", "HEAD"}),
+        ("/v1/images/edits", KEY, {"POST"}),
+        ("/admin/v1/teams", ROOT_TOKEN, {"GET", "HEAD", "POST"}),
+        ("/admin/v1/pause", ROOT_TOKEN, {"POST"}),
+    ],
+)
+def test_a_405_lists_the_methods_of_the_path(
+    served: Running, path: str, token: str, allowed: set[str]
+) -> None:
+    with served.client(token) as client:
+        refused = client.put(path)
+    assert refused.status_code == 405
+    assert set(refused.headers["allow"].split(", ")) == allowed

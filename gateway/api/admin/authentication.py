@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.rules.guess_throttle import GuessThrottle
-from gateway.accounts.tables.tokens import TokenRecord, find_token
+from gateway.accounts.tables.tokens import find_token
 from gateway.api.admin.permissions import ROOT, TokenHolder, holder_of
-from gateway.database.database import Database, Transaction
+from gateway.database.database import Database
 from gateway.model.errors import Refusal
 from gateway.server.exchange import Exchange
 from gateway.telemetry.log import EventLog
@@ -52,7 +52,9 @@ class AdminAuthenticator:
         sender = (exchange.address, hash_secret(sent))
         if sender not in self._accepted:
             self._throttle.check(exchange.address, self._now_ms())
-        holder = ROOT if _same(sent, self._root) else await self._find(hash_secret(sent))
+        # In constant time; neither is empty.
+        is_root = hmac.compare_digest(sent.encode("latin-1"), self._root.encode())
+        holder = ROOT if is_root else await self._find(sender[1])
         if holder is None:
             self._accepted.pop(sender, None)
             self._failed(exchange)
@@ -65,10 +67,7 @@ class AdminAuthenticator:
         return holder
 
     async def _find(self, secret_hash: str) -> TokenHolder | None:
-        async def find(tx: Transaction) -> TokenRecord | None:
-            return await find_token(tx, secret_hash)
-
-        token = await self._database.read(find)
+        token = await self._database.read(lambda tx: find_token(tx, secret_hash))
         return holder_of(token) if token else None
 
     def _failed(self, exchange: Exchange) -> None:
@@ -93,8 +92,3 @@ def _token_sent(exchange: Exchange) -> str:
             "Send an admin token in the header `Authorization: Bearer TOKEN`.",
         )
     return rest.strip()
-
-
-def _same(sent: str, root: str) -> bool:
-    """Is it the root token, compared in constant time? Neither may be empty."""
-    return hmac.compare_digest(sent.encode("latin-1"), root.encode())

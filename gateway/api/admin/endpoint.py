@@ -51,7 +51,8 @@ class AdminApi:
             route = f"{method} {path}"
             row = ROUTES.get(route)
             if row is None:
-                raise HTTPException(405, headers={"Allow": ", ".join(PATHS[path])})
+                head = ("HEAD",) if "GET" in PATHS[path] else ()
+                raise HTTPException(405, headers={"Allow": ", ".join((*PATHS[path], *head))})
             check_role(holder, row.roles, route)
             query = query_of(exchange.query, row.query)
             body = Body() if method == "GET" else await body_of(exchange.chunks(), row.body)

@@ -205,3 +205,13 @@ def test_what_is_refused_by_role_changes_nothing(holders: Mapping[str, Api]) -> 
     holders["other team"].ask("PATCH", "/teams/own", json={"budget_usd": "1"})
 
     assert holders["root"].get("/teams/own") == before
+
+
+def test_a_listing_is_paged_or_complete_and_says_whether_there_is_more() -> None:
+    """The usage report alone has no pages: it is complete."""
+    for route, row in ROUTES.items():
+        fields = getattr(row.answer, "model_fields", {})
+        if "data" in fields:
+            assert {"has_more", "next"} <= fields.keys(), route
+            paged = {"limit", "after"} <= row.query.model_fields.keys()
+            assert paged or route == "GET /usage", route
