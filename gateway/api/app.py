@@ -60,10 +60,8 @@ class Gateway:
         self._router = Router(
             [
                 *(
-                    _route(path, row.endpoint(endpoints), [method])
-                    for method, path, row in (
-                        (*route.split(), row) for route, row in PUBLIC_ROUTES.items()
-                    )
+                    _route(route.split()[1], row.endpoint(endpoints), route.split()[:1])
+                    for route, row in PUBLIC_ROUTES.items()
                 ),
                 *(_route(f"{PREFIX}{path}", self._admin.endpoint(path)) for path in PATHS),
                 _route("/admin", self._admin.not_found),

@@ -99,7 +99,8 @@ def test_an_answer_with_a_secret_is_not_compressed(served: Running) -> None:
     """A new key or token, and a webhook's URL that an admin sees."""
     tags = {f"tag{number}": "x" * 100 for number in range(20)}
     team = fresh("team")
-    with served.client(ROOT_TOKEN, headers=ASKED) as client:
+    with served.client(ROOT_TOKEN) as client:
+        client.headers.update(ASKED)
         terms = {"unlimited": True, "webhook_url": HOOK}
         shown = [client.post("/admin/v1/teams", json={"name": team, **terms})]
         made = client.post("/admin/v1/keys", json={"team": team, "name": "k", "tags": tags})

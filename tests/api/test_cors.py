@@ -10,7 +10,8 @@ import pytest
 from gateway.api.openapi.refusals import HEADERS
 from gateway.emulator import EmulatorServer
 from gateway.settings import SettingsError, load
-from tests.support.serving import KEY, Running, make_key, serving, settings_for
+from tests.api.admin.api_client import admin_settings
+from tests.support.serving import KEY, Overrides, Running, make_key, serving, settings_for
 
 PAGE = "https://app.example.com"
 APP = "capacitor://localhost"
@@ -34,8 +35,8 @@ def asks(origin: str, method: str = "POST") -> dict[str, str]:
 def served(
     tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
 ) -> Iterator[Running]:
-    more = {"server": {"cors_origins": [PAGE, APP]}, "admin": {"token": "root-0123456789abcdef"}}
-    settings = settings_for(tmp_path_factory.mktemp("cors"), emulator_server, more)
+    more: Overrides = {"server": {"cors_origins": [PAGE, APP]}}
+    settings = admin_settings(tmp_path_factory.mktemp("cors"), emulator_server, more)
     make_key(settings)
     with serving(settings) as running:
         yield running

@@ -49,7 +49,7 @@ def test_every_401_names_the_scheme_that_is_wanted(
     "headers",
     [
         {"api-key": KEY},
-        {"Api-Key": f" {KEY} "},
+        {"Api-Key": KEY},
         {"api-key": KEY, "authorization": f"Bearer {KEY}"},
         {"api-key": KEY, "authorization": "Bearer"},
         {"api-key": KEY, "authorization": "Basic eDp5"},

@@ -132,7 +132,9 @@ def test_a_root_token_may_have_any_letters(tmp_path: Path, emulator: EmulatorSer
         assert client.get("/admin/v1/organisation", headers=header).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["", "/", "/nowhere", "/teams//", "/teams/a/b", "/keys/a/b/rotate"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "/nowhere", "/teams//", "/teams/a/b", "/keys/a/b/rotate"]
+)
 def test_a_path_that_is_not_there_is_a_404_in_the_envelope(root: Api, path: str) -> None:
     error = check_refused(root.ask("GET", path), 404, "not_found")
 
