@@ -11,8 +11,8 @@ from gateway.edits.purchase import INTERNAL
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
-from gateway.runtime.context import Context
-from gateway.runtime.edit_parts import EditParts
+from gateway.runtime.edit_services import EditServices
+from gateway.runtime.process_context import ProcessContext
 from gateway.server.disconnect import ClientDisconnected
 from gateway.server.exchange import Exchange
 from gateway.server.graceful_shutdown import GracefulShutdown
@@ -37,8 +37,8 @@ class ImageEndpoints:
 
     def __init__(
         self,
-        context: Context,
-        edits: EditParts,
+        context: ProcessContext,
+        edits: EditServices,
         budgets: BudgetService,
         shutdown: GracefulShutdown,
     ) -> None:

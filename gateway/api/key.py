@@ -8,13 +8,13 @@ from gateway.api.responses import answer_json
 from gateway.edits.pipeline import Pipeline
 from gateway.queries.key_status import key_status
 from gateway.queries.request_status import RequestStatus
-from gateway.runtime.context import Context
+from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEndpoints:
-    context: Context
+    context: ProcessContext
     pipeline: Pipeline
     request_status: RequestStatus
 

@@ -14,8 +14,8 @@ from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.api.responses import answer_json
 from gateway.model.errors import Refusal
 from gateway.queries.models.read_model import ReadModel
-from gateway.runtime.container import OperationParts
-from gateway.runtime.context import Context
+from gateway.runtime.container import OperationServices
+from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
 
 
@@ -36,24 +36,24 @@ class ReadinessView(ReadModel):
 
 @dataclass(frozen=True, slots=True)
 class OperatingEndpoints:
-    context: Context
-    parts: OperationParts
+    context: ProcessContext
+    operation: OperationServices
     _wrong_tokens: GuessThrottle = field(init=False, default_factory=GuessThrottle)
 
     async def show_health(self, exchange: Exchange) -> None:
         await answer_json(exchange, HealthView().document())
 
     async def show_readiness(self, exchange: Exchange) -> None:
-        if self.parts.shutdown.in_progress:
+        if self.operation.shutdown.in_progress:
             await answer_json(exchange, ReadinessView(status="draining").document(), 503)
             return
-        view = ReadinessView(status="ready", degraded=self.parts.readiness.degraded())
+        view = ReadinessView(status="ready", degraded=self.operation.readiness.degraded())
         await answer_json(exchange, view.document())
 
     async def show_metrics(self, exchange: Exchange) -> None:
         """For the holder of the metrics token, or without one for this machine."""
         self._check_may_read_metrics(exchange)
-        self.parts.gauges.update_process()
+        self.operation.gauges.update_process()
         accept = exchange.headers.get("accept", "")
         body, content_type = await asyncio.to_thread(self.context.metrics.exposition, accept)
         await exchange.answer(200, {"content-type": content_type}, body)

@@ -20,7 +20,7 @@ from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
 from gateway.queries.cache_admin import CacheAdmin
 from gateway.queries.models.read_model import ReadModel
-from gateway.runtime.context import Context
+from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
 
 PREFIX = "/admin/v1"
@@ -29,7 +29,7 @@ PREFIX = "/admin/v1"
 class AdminApi:
     """Answers requests to `/admin/v1`."""
 
-    def __init__(self, context: Context, results: ResultStore) -> None:
+    def __init__(self, context: ProcessContext, results: ResultStore) -> None:
         self._settings, self._database = context.settings, context.database
         root = context.settings.admin.token.get_secret_value()
         self._authenticator = AdminAuthenticator(root, context.database, context.log, context.clock)
