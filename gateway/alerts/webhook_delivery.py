@@ -12,7 +12,7 @@ from gateway.alerts.message import message_of
 from gateway.alerts.rules.thresholds import next_wait_ms
 from gateway.alerts.tables import outbox
 from gateway.alerts.tables.outbox import Due
-from gateway.alerts.webhook import TIMEOUT_SECONDS, Undelivered, Webhook
+from gateway.alerts.webhook_client import TIMEOUT_SECONDS, Undelivered, WebhookClient
 from gateway.database.database import Database, Transaction
 from gateway.model.units import time_text
 from gateway.telemetry.log import EventLog
@@ -34,7 +34,7 @@ class WebhookDelivery:
     """
 
     database: Database
-    webhook: Webhook
+    webhook: WebhookClient
     webhook_url: str
     metrics: Metrics
     log: EventLog

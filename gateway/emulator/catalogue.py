@@ -1,4 +1,4 @@
-"""The models on sale: what each may do and what a picture costs."""
+"""The models: what each can do, and the price of a picture."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ _RELEASED = 1_780_000_000
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model; `max_reference_images` 0 means that it generates but does not edit."""
+    """One model; with `max_reference_images` 0 it can't edit. The price is of one picture."""
 
     id: str
     price_nanos: int
-    """What one picture costs."""
     max_reference_images: int
     max_n: int = 1
 

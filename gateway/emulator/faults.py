@@ -1,8 +1,8 @@
-"""What can be made to go wrong, and how it is ordered.
+"""The faults that the emulator can show, and how they are ordered.
 
-A knob is set by default (`EmulatorSettings.knobs`), for every call or for the next few
-(`POST /emulator/faults`), or by a header of the call itself (`X-Emulator-Retry-After: 2`).
-The nearer to the call, the stronger.
+A knob is set, in rising order of precedence, by `EmulatorSettings.knobs`, by `POST
+/emulator/faults` for every call or for the next ones, or by a header of the call
+(`X-Emulator-Retry-After: 2`).
 """
 
 from __future__ import annotations
@@ -21,19 +21,16 @@ MISSING = "missing"
 
 
 def _knob(default: Any, said: str) -> Any:
-    """A knob and what `gateway emulate --help` says of it."""
+    """A knob and its text in `gateway emulate --help`."""
     return field(default=default, metadata={"help": said})
 
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """How one call is served. The defaults are the documented behaviour.
+    """How one call is served; the defaults are the documented behaviour.
 
-    Before the work: `latency_seconds`, `reset_before_read` (nothing is read, nothing billed),
-    `status` with `retry_after` (an error answer; billed only if `bill` is true). After the
-    work, which is billed unless `bill` is false: `hang`, `reset_after_read`, `garbage`,
-    `no_picture`, `cost`, `slow_body`, `truncate`, `reset_mid_answer`, `truncate_stream`,
-    `stream_error` (not billed unless `bill` is true).
+    `status` comes before the work and is billed only if `bill` is true. All faults after the work
+    are billed unless `bill` is false, but `stream_error`, which is not unless `bill` is true.
     """
 
     latency_seconds: float = _knob(
@@ -62,13 +59,15 @@ class Knobs:
     models_status: int | None = _knob(None, "Answer /v1/models with this error.")
 
     def turned(self, settings: Mapping[str, object]) -> Knobs:
-        """These knobs with some turned; raises Refused (400) on a name or value unknown."""
+        """These knobs with some changed. Raises Refused (400) on an unknown name or value."""
         changes: dict[str, Any] = {}
         for name, value in settings.items():
             if name not in _KINDS:
                 raise bad_field(name, f"There is no knob '{name}'; there are: {', '.join(_KINDS)}.")
+            kind, _, or_none = _KINDS[name].partition(" | ")
             try:
-                changes[name] = _READERS[_KINDS[name]](value)
+                unset = value is None and or_none and kind != "str"
+                changes[name] = None if unset else _READERS[kind](value)
             except ValueError as wrong:
                 raise bad_field(name, f"The knob {name} {wrong}.") from wrong
         return replace(self, **changes)
@@ -78,7 +77,7 @@ _KINDS: Mapping[str, str] = {knob.name: str(knob.type) for knob in fields(Knobs)
 
 
 class Faults:
-    """Which knobs the next call meets."""
+    """The knobs of the coming calls."""
 
     def __init__(self, defaults: Knobs) -> None:
         self._defaults = defaults
@@ -87,7 +86,7 @@ class Faults:
 
     @property
     def queued(self) -> int:
-        """How many calls are still to meet a fault of their own."""
+        """The number of coming calls that have knobs of their own."""
         return len(self._next)
 
     def plan(
@@ -97,7 +96,7 @@ class Faults:
     ) -> None:
         """Queue knobs for the coming calls, one mapping each; replace those for all calls.
 
-        Raises Refused (400), nothing changed, on an unknown knob or value.
+        Raises Refused (400) and changes nothing on an unknown knob or value.
         """
         for settings in (*next_calls, always or {}):
             self._defaults.turned(settings)
@@ -111,21 +110,21 @@ class Faults:
         self._next.clear()
 
     def for_call(self, headers: Mapping[str, str]) -> Knobs:
-        """The knobs of an edit or a generation; uses up one place of the queue."""
+        """The knobs of an edit or a generation; takes the next of the queue."""
         coming = self._next.popleft() if self._next else {}
         return self._defaults.turned(self._always).turned(coming).turned(_in(headers))
 
     def for_models(self, headers: Mapping[str, str]) -> Knobs:
-        """The knobs of a look at the catalogue; leaves the queue alone."""
+        """The knobs of a request for the models; does not use the queue."""
         return self._defaults.turned(self._always).turned(_in(headers))
 
 
 def _in(headers: Mapping[str, str]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, text in headers.items():
-        if name.startswith(HEADER_PREFIX):
-            found[name.removeprefix(HEADER_PREFIX).replace("-", "_")] = knob_value(text)
-    return found
+    return {
+        name.removeprefix(HEADER_PREFIX).replace("-", "_"): knob_value(text)
+        for name, text in headers.items()
+        if name.startswith(HEADER_PREFIX)
+    }
 
 
 def knob_value(text: str) -> object:
@@ -143,15 +142,14 @@ def _switch(value: object) -> bool:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError("must be a number of seconds")
-    if not 0 <= value <= 86_400:
-        raise ValueError("must be 0 to 86400 seconds")
-    return float(value)
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 86_400:  # type: ignore[operator]
+        raise ValueError("must be a number of seconds, 0 to 86400")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _error_status(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 400 <= value <= 599:
+    if not isinstance(value, int) or not 400 <= value <= 599:
         raise ValueError("must be an error status, 400 to 599")
     return value
 
@@ -163,16 +161,10 @@ def _json_text(value: object) -> str:
     return str(value) if isinstance(value, Decimal) else json.dumps(value, default=float)
 
 
-def _or_none(reader: Callable[[object], Any]) -> Callable[[object], Any]:
-    return lambda value: None if value is None else reader(value)
-
-
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "bool": _switch,
-    "bool | None": _or_none(_switch),
     "float": _seconds,
-    "float | None": _or_none(_seconds),
-    "int | None": _or_none(_error_status),
-    "str | None": _json_text,
+    "int": _error_status,
+    "str": _json_text,
 }
-"""How a knob's value is read, by the knob's annotation."""
+"""How a knob's value is read, by the knob's type."""

@@ -9,7 +9,7 @@ from starlette.types import Receive
 
 
 class Waits:
-    """Latencies and hung calls; belongs to one event loop."""
+    """Latencies and calls that hang; belongs to one event loop."""
 
     def __init__(self) -> None:
         self._closing = asyncio.Event()
@@ -17,28 +17,29 @@ class Waits:
         self._hung = 0
 
     async def pause(self, seconds: float) -> None:
-        """Wait this long, or until everything closes."""
+        """Wait this long, or until `close`."""
         if seconds > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._closing.wait()
+                await asyncio.wait_for(self._closing.wait(), seconds)
 
     async def hang(self, receive: Receive) -> bool:
-        """Wait until released (true), or until the client leaves or all closes (false)."""
+        """Wait until released (True), or until the client disconnects or `close` (False)."""
         release = self._release
-        leaving = asyncio.ensure_future(_gone(receive))
-        freeing = asyncio.ensure_future(release.wait())
+        waits = [
+            asyncio.ensure_future(_disconnected(receive)),
+            asyncio.ensure_future(release.wait()),
+        ]
         self._hung += 1
         try:
-            await asyncio.wait({leaving, freeing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._hung -= 1
-            leaving.cancel()
-            freeing.cancel()
+            for wait in waits:
+                wait.cancel()
         return release.is_set() and not self._closing.is_set()
 
     def release(self) -> int:
-        """Let every call go that hangs now; how many there are."""
+        """Let every call continue that hangs now; returns their number."""
         self._release.set()
         self._release = asyncio.Event()
         return self._hung
@@ -49,6 +50,6 @@ class Waits:
         self._release.set()
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue

@@ -1,4 +1,4 @@
-"""The work itself: pictures and a prompt in, encoded pictures out. Same request, same bytes.
+"""Draws the pictures of a call. The same request gives the same bytes.
 
 Everything here is slow and synchronous: call it off the event loop.
 """
@@ -9,7 +9,7 @@ import io
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
@@ -23,27 +23,26 @@ _LONGEST_OWN_SIDE = 2048
 _MOST_PIXELS = 64_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A finished picture as a file's bytes; `size` is its WIDTHxHEIGHT."""
+class Encoded(NamedTuple):
+    """A picture as a file; `size` is WIDTHxHEIGHT."""
 
     content: bytes
     format: str
     size: str
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """All that a call yields: rough versions of the first picture, then the pictures."""
+class Work(NamedTuple):
+    """The pictures of a call, and before them rough versions of the first one."""
 
     partials: tuple[Encoded, ...]
     pictures: tuple[Encoded, ...]
 
 
 def work(asked: Asked) -> Work:
-    """Draw everything that is asked for; raises Refused (400) on files that are no pictures."""
+    """Draw everything that is asked for. Raises Refused (400) if a file is not a picture."""
     first = edited(asked) if asked.route == "edits" else imagined(asked)
-    pictures = [first, *(_variation(first, asked.prompt, i) for i in range(1, asked.n))]
+    colours = [colour_of(asked.prompt, "variation", i) for i in range(1, asked.n)]
+    pictures = [first, *(tinted(first, colour, strength=0.35) for colour in colours)]
     steps = asked.partial_images if asked.stream else 0
     partials = [coarse(first, 2 ** (steps + 2 - step)) for step in range(steps)]
     return Work(
@@ -53,7 +52,7 @@ def work(asked: Asked) -> Work:
 
 
 def edited(asked: Asked) -> Picture:
-    """The references, made one, changed as the prompt says where the mask allows it."""
+    """The references in one picture, edited by the prompt where the mask allows it."""
     references = [opened(content, "image") for content in asked.pictures]
     changed = carried_out(asked.prompt, collage(references))
     if asked.mask is not None:
@@ -65,7 +64,7 @@ def edited(asked: Asked) -> Picture:
 
 
 def imagined(asked: Asked) -> Picture:
-    """A soft abstract picture that depends on the prompt alone."""
+    """An abstract picture that depends on the prompt alone."""
     prompt, size = asked.prompt, asked.size or GENERATED_SIZE
     dice = random.Random(ascii(prompt))
     sky = Image.linear_gradient("L").resize(size)
@@ -80,12 +79,12 @@ def imagined(asked: Asked) -> Picture:
 
 
 def opened(content: bytes, param: str) -> Picture:
-    """Decode a PNG, JPEG or WebP upright, onto white; raises Refused (400)."""
+    """Decode a PNG, JPEG or WebP upright, onto white. Raises Refused (400)."""
     return _flat(ImageOps.exif_transpose(_decoded(content, param)))
 
 
 def collage(pictures: Sequence[Picture]) -> Picture:
-    """The pictures side by side in rows, in their order, on the first one's area."""
+    """The pictures in rows, in their order, on an area of the first one's size."""
     if len(pictures) == 1:
         return pictures[0]
     canvas = Image.new("RGB", pictures[0].size)
@@ -100,10 +99,10 @@ def collage(pictures: Sequence[Picture]) -> Picture:
 
 
 def encoded(picture: Picture, asked: Asked) -> Encoded:
-    """The picture as a file of the format that is asked for."""
+    """The picture as a file of the requested format."""
     file = io.BytesIO()
     if asked.output_format == "png":
-        # The least compression: a demo's time is better spent than its bytes.
+        # Least compression: time matters more than size here.
         picture.save(file, "PNG", compress_level=1)
     else:
         picture.save(file, asked.output_format.upper(), quality=asked.output_compression)
@@ -130,7 +129,7 @@ def _flat(picture: Picture) -> Picture:
 
 
 def _masked(original: Picture, changed: Picture, mask: bytes) -> Picture:
-    """The change shows where the mask is transparent, the original where it is opaque."""
+    """The changed picture where the mask is transparent, the original where it is opaque."""
     veil = _decoded(mask, "mask")
     if not veil.has_transparency_data:
         raise Refused(400, "invalid_mask", "The mask needs an alpha channel.", "mask")
@@ -141,10 +140,6 @@ def _masked(original: Picture, changed: Picture, mask: bytes) -> Picture:
     return Image.composite(_cover(changed, original.size), original, open_to_change)
 
 
-def _variation(picture: Picture, prompt: str, index: int) -> Picture:
-    return tinted(picture, colour_of(prompt, "variation", index), strength=0.35)
-
-
 def _cover(picture: Picture, size: Size) -> Picture:
-    """Scaled and cropped about its middle to exactly this size."""
+    """Scaled and cropped to exactly this size."""
     return picture if picture.size == size else ImageOps.fit(picture, size)

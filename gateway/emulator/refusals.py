@@ -1,52 +1,45 @@
-"""What the provider says no with: OpenAI's error envelope."""
+"""The provider's refusals, in OpenAI's error envelope."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 
-INVALID = "invalid_request_error"
-SERVER = "server_error"
+from starlette.responses import JSONResponse, Response
 
 
+@dataclass(eq=False)
 class Refused(Exception):
-    """A call the provider will not serve; `app.py` makes the HTTP answer of it."""
+    """A call that the provider refuses; `app.py` answers with `response`."""
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.param = param
-        self.retry_after = retry_after
-        """Seconds."""
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    retry_after: float | None = None
+    """Seconds."""
 
-    def body(self) -> bytes:
-        """The envelope as JSON, all four keys present."""
+    def __str__(self) -> str:
+        return self.message
+
+    def response(self) -> Response:
         error = {
             "message": self.message,
-            "type": INVALID if self.status < 500 else SERVER,
+            "type": "invalid_request_error" if self.status < 500 else "server_error",
             "param": self.param,
             "code": self.code,
         }
-        return json.dumps({"error": error}).encode()
+        retry = {} if self.retry_after is None else {"retry-after": f"{self.retry_after:g}"}
+        return JSONResponse({"error": error}, self.status, retry)
 
-    def headers(self) -> dict[str, str]:
-        return {} if self.retry_after is None else {"retry-after": f"{self.retry_after:g}"}
+    def body(self) -> bytes:
+        return bytes(self.response().body)
 
 
 def bad_field(param: str, message: str) -> Refused:
-    """A field's value that can't be honoured."""
+    """A value that is not accepted."""
     return Refused(400, "invalid_field", message, param)
 
 
 def told_to_fail(status: int, retry_after: float | None = None) -> Refused:
     """The failure that a knob asks for."""
-    message = "The emulator was told to fail."
-    return Refused(status, "emulated_failure", message, retry_after=retry_after)
+    return Refused(status, "emulated_failure", "The emulator was told to fail.", None, retry_after)

@@ -1,14 +1,13 @@
-"""What a call asks for: multipart or JSON in, a checked `Asked` out."""
+"""The request of a call: multipart or JSON, read and checked."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from gateway.emulator.catalogue import Model
@@ -17,14 +16,13 @@ from gateway.emulator.sizing import Size, asked_size
 
 Route = Literal["edits", "generations"]
 
-FORMATS = ("png", "jpeg", "webp")
+_FORMATS = ("png", "jpeg", "webp")
 _REFERENCE = re.compile(r"image(\[\d*\])?", re.ASCII)
 _LONGEST_PROMPT = 32_000
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A request's body taken apart, not yet understood."""
+class Parts(NamedTuple):
+    """The parts of a request's body, not yet checked."""
 
     fields: Mapping[str, str]
     pictures: tuple[bytes, ...] = ()
@@ -33,7 +31,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call that the model can serve. `size` None leaves it to the picture."""
+    """A request that the model can serve; with `size` None the picture keeps its own."""
 
     route: Route
     model: Model
@@ -51,56 +49,16 @@ class Asked:
     background: str
 
 
-async def read_call(request: Request, route: Route, models: Sequence[Model]) -> Asked:
-    """Read the whole body and check it against the catalogue; raises Refused."""
-    parts = await (read_multipart(request) if route == "edits" else read_json(request))
-    return understood(route, parts, models)
-
-
-async def read_multipart(request: Request) -> Parts:
-    """An edit's parts: references under `image`, `image[]` or `image[0]`, in arrival order."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Refused(415, "unsupported_media_type", "Send an edit as multipart/form-data.")
-    fields: dict[str, str] = {}
-    pictures: list[bytes] = []
-    mask = None
-    async with request.form() as form:
-        for name, value in form.multi_items():
-            if isinstance(value, str):
-                fields[name] = value
-            elif _REFERENCE.fullmatch(name):
-                pictures.append(await _content(value, name))
-            elif name in ("mask", "mask[]"):
-                mask = await _content(value, name)
-    return Parts(fields, tuple(pictures), mask)
-
-
-async def _content(upload: UploadFile, name: str) -> bytes:
-    content = await upload.read()
-    if not content:
-        raise Refused(400, "invalid_image", "The file is empty.", name)
-    return content
-
-
-async def read_json(request: Request) -> Parts:
-    """A generation's fields as texts, as multipart would carry them; nulls are left out."""
-    try:
-        document = json.loads(await request.body())
-    except ValueError as broken:
-        raise Refused(400, "invalid_json", "The body is not valid JSON.") from broken
-    if not isinstance(document, dict):
-        raise Refused(400, "invalid_json", "The body must be a JSON object.")
-    given = {name: value for name, value in document.items() if value is not None}
-    return Parts({n: v if isinstance(v, str) else json.dumps(v) for n, v in given.items()})
-
-
-def understood(route: Route, parts: Parts, models: Sequence[Model]) -> Asked:
-    """Check every field; raises Refused with the answer the provider would give."""
+async def read_call(request: Request, route: Route, model_named: Callable[[str], Model]) -> Asked:
+    """Read the whole body and check every field. Raises Refused."""
+    parts = await (_read_multipart(request) if route == "edits" else _read_json(request))
     fields = parts.fields
-    model = _model(fields, models)
+    if not (name := fields.get("model", "")):
+        raise Refused(400, "missing_field", "Name a model.", "model")
+    model = model_named(name)
     if route == "edits":
-        _check_references(model, parts)
-    stream = _flag(fields, "stream")
+        _check_references(model, len(parts.pictures))
+    stream = _choice(fields, "stream", ("false", "true", "0", "1")) in ("true", "1")
     n = _n(fields, model)
     if stream and n > 1:
         raise Refused(400, "unsupported_n", "A stream carries one picture; leave n out.", "n")
@@ -112,7 +70,7 @@ def understood(route: Route, parts: Parts, models: Sequence[Model]) -> Asked:
         mask=parts.mask,
         n=n,
         size=asked_size(fields),
-        output_format=_choice(fields, "output_format", FORMATS),
+        output_format=_choice(fields, "output_format", _FORMATS),
         output_compression=_number(fields, "output_compression", 90, range(101)),
         as_url=_choice(fields, "response_format", ("b64_json", "url")) == "url",
         stream=stream,
@@ -122,18 +80,40 @@ def understood(route: Route, parts: Parts, models: Sequence[Model]) -> Asked:
     )
 
 
-def _model(fields: Mapping[str, str], models: Sequence[Model]) -> Model:
-    name = fields.get("model", "")
-    if not name:
-        raise Refused(400, "missing_field", "Name a model.", "model")
-    found = next((model for model in models if model.id == name), None)
-    if found is None:
-        raise Refused(404, "model_not_found", f"The model '{name}' does not exist.", "model")
-    return found
+async def _read_multipart(request: Request) -> Parts:
+    """An edit: references are `image`, `image[]` or `image[0]`, in order of arrival."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Refused(415, "unsupported_media_type", "Send an edit as multipart/form-data.")
+    fields: dict[str, str] = {}
+    pictures: list[bytes] = []
+    mask = None
+    async with request.form() as form:
+        for name, value in form.multi_items():
+            if isinstance(value, str):
+                fields[name] = value
+            elif not (content := await value.read()):
+                raise Refused(400, "invalid_image", "The file is empty.", name)
+            elif _REFERENCE.fullmatch(name):
+                pictures.append(content)
+            elif name in ("mask", "mask[]"):
+                mask = content
+    return Parts(fields, tuple(pictures), mask)
 
 
-def _check_references(model: Model, parts: Parts) -> None:
-    given, cap = len(parts.pictures), model.max_reference_images
+async def _read_json(request: Request) -> Parts:
+    """A generation's fields as text, as in multipart; nulls are left out."""
+    try:
+        document = json.loads(await request.body())
+    except ValueError as broken:
+        raise Refused(400, "invalid_json", "The body is not valid JSON.") from broken
+    if not isinstance(document, dict):
+        raise Refused(400, "invalid_json", "The body must be a JSON object.")
+    given = {name: value for name, value in document.items() if value is not None}
+    return Parts({n: v if isinstance(v, str) else json.dumps(v) for n, v in given.items()})
+
+
+def _check_references(model: Model, given: int) -> None:
+    cap = model.max_reference_images
     if not model.can_edit:
         raise Refused(400, "edit_not_supported", f"{model.id} does not support editing.", "model")
     if not given:
@@ -169,10 +149,6 @@ def _number(fields: Mapping[str, str], name: str, default: int, allowed: range) 
         span = f"{allowed.start} to {allowed.stop - 1}"
         raise bad_field(name, f"{name} must be a whole number, {span}.")
     return int(text)
-
-
-def _flag(fields: Mapping[str, str], name: str) -> bool:
-    return _choice(fields, name, ("false", "true", "0", "1")) in ("true", "1")
 
 
 def _choice(fields: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Serving the emulator: in the foreground, or beside a test or a demo on a thread."""
+"""Serves the emulator: in the foreground, or on a thread beside a test or a demo."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Self, TypeVar
 import uvicorn
 
 from gateway.emulator.app import create_app
-from gateway.emulator.billing import StatementRow, Stats
-from gateway.emulator.emulator import Emulator
-from gateway.emulator.settings import EmulatorSettings
+from gateway.emulator.billing import Charge, Stats
+from gateway.emulator.emulator import Emulator, EmulatorSettings
 from gateway.emulator.sockets import ReachableProtocol
 
 Result = TypeVar("Result")
@@ -25,7 +24,7 @@ _START_SECONDS = 10.0
 def run(
     settings: EmulatorSettings | None = None, host: str = "127.0.0.1", port: int = 8081
 ) -> None:
-    """Serve in the foreground until interrupted; raises OSError where the port is taken."""
+    """Serve in the foreground until interrupted. Raises OSError if the port is taken."""
     listener = _listener(host, port)
     with contextlib.suppress(KeyboardInterrupt):
         _Server(settings or EmulatorSettings()).run(sockets=[listener])
@@ -34,8 +33,7 @@ def run(
 class EmulatorServer:
     """An emulator on a thread of its own, over a real socket, as a context manager.
 
-    `port` 0 takes a free one. The methods may be called from any other thread; after `stop`
-    the books can still be read.
+    `port` 0 takes a free one. After `stop` the books can still be read.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class EmulatorServer:
         self.stop()
 
     def start(self) -> None:
-        """Listen and serve; raises OSError where the port is taken."""
+        """Listen and serve. Raises OSError if the port is taken."""
         listener = _listener(self._host, self._port)
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(
@@ -66,20 +64,20 @@ class EmulatorServer:
             raise RuntimeError("The emulator did not start.")
 
     def stop(self) -> None:
-        """End everything, hung calls too, within a second or two; safe to call twice."""
+        """End everything, calls that hang too, within two seconds; may be called twice."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
 
     @property
     def origin(self) -> str:
-        """The address without a path, e.g. http://127.0.0.1:40123."""
+        """The address without a path, for example http://127.0.0.1:40123."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """What OpenAI's SDKs and the gateway's upstream setting call base URL: with /v1."""
+        """The base URL for SDKs and the gateway, with /v1."""
         return f"{self.origin}/v1"
 
     @property
@@ -90,9 +88,9 @@ class EmulatorServer:
     def stats(self) -> Stats:
         return self._inside(lambda emulator: emulator.books.stats())
 
-    def statement(self) -> list[StatementRow]:
+    def statement(self) -> list[Charge]:
         """One row per billed call."""
-        return self._inside(lambda emulator: emulator.books.statement())
+        return self._inside(lambda emulator: list(emulator.books.charges))
 
     def order(
         self, *next_calls: Mapping[str, object], always: Mapping[str, object] | None = None
@@ -104,7 +102,7 @@ class EmulatorServer:
         self._inside(lambda emulator: emulator.faults.clear())
 
     def release(self) -> int:
-        """Let the calls that hang go on; how many there were."""
+        """Let the calls that hang continue; returns their number."""
         return self._inside(lambda emulator: emulator.waits.release())
 
     def reset(self) -> None:
@@ -112,7 +110,7 @@ class EmulatorServer:
         self._inside(lambda emulator: emulator.reset())
 
     def _inside(self, look: Callable[[Emulator], Result]) -> Result:
-        """Run on the emulator's event loop, which alone touches its state."""
+        """Run on the emulator's event loop, since its state belongs to that."""
         loop, emulator = self._server.loop, self._server.emulator
         if loop is None or self._thread is None or not self._thread.is_alive():
             return look(emulator)
@@ -124,7 +122,7 @@ class EmulatorServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with the emulator's protocol; its end does not wait for hung calls."""
+    """uvicorn with the emulator's protocol; it does not wait for calls that hang."""
 
     def __init__(self, settings: EmulatorSettings) -> None:
         app = create_app(settings)

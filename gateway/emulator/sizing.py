@@ -1,4 +1,4 @@
-"""How large a picture is asked for, in whichever of the sizing fields a model's users send."""
+"""The size of a picture, from any of the sizing fields."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _RATIO = re.compile(r"(\d{1,3})\s*:\s*(\d{1,3})", re.ASCII)
 
 
 def asked_size(fields: Mapping[str, str]) -> Size | None:
-    """The size in pixels that the fields ask for; None is the provider's own choice.
+    """The size in pixels; None leaves it to the provider. Raises Refused (400).
 
-    Looks at `width` and `height`, `size`, `image_size`, `resolution`, in this order; the
-    first that names a size wins, and `aspect_ratio` shapes one that is only named 1K, 2K or
-    4K. Raises Refused (400) on a value that is no size.
+    The first of `width` and `height`, `size`, `image_size`, `resolution` that names a size wins;
+    `aspect_ratio` applies to the sizes 1K, 2K and 4K.
     """
     if "width" in fields or "height" in fields:
         return _within("width", _side(fields, "width"), _side(fields, "height"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from gateway.alerts import BudgetMonitor, WebhookDelivery
-from gateway.alerts.webhook import Webhook
+from gateway.alerts.webhook_client import WebhookClient
 from gateway.cache.invalidation import Invalidation
 from gateway.coalescing.lease_transaction import Leases
 from gateway.coalescing.lease_watcher import LeaseWatcher
@@ -114,7 +114,7 @@ class BudgetServices:
         warnings, zone = context.settings.warnings, context.settings.zone
         delivery = WebhookDelivery(
             database=context.database,
-            webhook=Webhook(secret=warnings.secret.get_secret_value(), proxy=warnings.proxy),
+            webhook=WebhookClient(secret=warnings.secret.get_secret_value(), proxy=warnings.proxy),
             webhook_url=warnings.webhook_url.get_secret_value(),
             metrics=context.metrics,
             log=context.log,

@@ -24,7 +24,7 @@ from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables import teams
 from gateway.accounts.tables.audit import Author
 from gateway.alerts import BudgetMonitor, WebhookDelivery
-from gateway.alerts.webhook import Webhook
+from gateway.alerts.webhook_client import WebhookClient
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
@@ -73,7 +73,7 @@ class Books:
         database = self.till.database
         delivery = WebhookDelivery(
             database=database,
-            webhook=Webhook(secret=SECRET, timeout_seconds=1.0),
+            webhook=WebhookClient(secret=SECRET, timeout_seconds=1.0),
             webhook_url=url,
             metrics=self.metrics,
             log=log,

@@ -28,7 +28,7 @@ class Undelivered(Exception):
     """No answer of 2xx came in time. The text has the reason, never the address."""
 
 
-class Webhook:
+class WebhookClient:
     """Posts to any address; follows no redirect, and uses no proxy but the one given."""
 
     def __init__(

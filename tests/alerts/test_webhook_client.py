@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.alerts.webhook import Undelivered, Webhook
+from gateway.alerts.webhook_client import Undelivered, WebhookClient
 from tests.support.receiver import receiving
 
 SECRET = "whsec-0123456789"
@@ -21,17 +21,17 @@ MESSAGE = {"text": "Half of it – über 50 % – is spent.", "percent": 50}
 
 
 @pytest.fixture
-async def webhook() -> AsyncIterator[Webhook]:
-    made = Webhook(secret=SECRET, timeout_seconds=1.0)
+async def webhook() -> AsyncIterator[WebhookClient]:
+    made = WebhookClient(secret=SECRET, timeout_seconds=1.0)
     yield made
     await made.close()
 
 
-async def post(webhook: Webhook, url: str) -> None:
+async def post(webhook: WebhookClient, url: str) -> None:
     await webhook.post(url, MESSAGE, delivery="wrn_1", now_ms=NOW_MS)
 
 
-async def test_a_message_arrives_as_json_with_when_it_was_sent(webhook: Webhook) -> None:
+async def test_a_message_arrives_as_json_with_when_it_was_sent(webhook: WebhookClient) -> None:
     with receiving() as receiver:
         await post(webhook, receiver.url)
     (got,) = receiver.posts
@@ -41,7 +41,7 @@ async def test_a_message_arrives_as_json_with_when_it_was_sent(webhook: Webhook)
     assert got.headers["x-gateway-delivery"] == "wrn_1"
 
 
-async def test_the_signature_is_the_hmac_of_the_bytes_that_arrived(webhook: Webhook) -> None:
+async def test_the_signature_is_the_hmac_of_the_bytes_that_arrived(webhook: WebhookClient) -> None:
     with receiving() as receiver:
         await post(webhook, receiver.url)
     (got,) = receiver.posts
@@ -50,7 +50,7 @@ async def test_the_signature_is_the_hmac_of_the_bytes_that_arrived(webhook: Webh
 
 
 async def test_without_a_secret_nothing_pretends_to_be_signed() -> None:
-    webhook = Webhook()
+    webhook = WebhookClient()
     with receiving() as receiver:
         await post(webhook, receiver.url)
     await webhook.close()
@@ -58,12 +58,14 @@ async def test_without_a_secret_nothing_pretends_to_be_signed() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 410, 429, 500, 503])
-async def test_an_answer_other_than_2xx_is_not_a_delivery(webhook: Webhook, status: int) -> None:
+async def test_an_answer_other_than_2xx_is_not_a_delivery(
+    webhook: WebhookClient, status: int
+) -> None:
     with receiving(status) as receiver, pytest.raises(Undelivered, match=str(status)):
         await post(webhook, receiver.url)
 
 
-async def test_a_redirect_is_not_followed(webhook: Webhook) -> None:
+async def test_a_redirect_is_not_followed(webhook: WebhookClient) -> None:
     with (
         receiving() as elsewhere,
         receiving(307, headers={"location": elsewhere.url}) as receiver,
@@ -73,7 +75,7 @@ async def test_a_redirect_is_not_followed(webhook: Webhook) -> None:
     assert elsewhere.posts == []
 
 
-async def test_a_silent_receiver_costs_a_bounded_time(webhook: Webhook) -> None:
+async def test_a_silent_receiver_costs_a_bounded_time(webhook: WebhookClient) -> None:
     with receiving() as receiver:
         receiver.silent.set()
         started = time.monotonic()
@@ -109,7 +111,7 @@ async def speaking(head: bytes, more: bytes, every_seconds: float) -> AsyncItera
         await asyncio.sleep(0)
 
 
-async def test_a_receiver_that_dribbles_is_cut_off_all_the_same(webhook: Webhook) -> None:
+async def test_a_receiver_that_dribbles_is_cut_off_all_the_same(webhook: WebhookClient) -> None:
     async with speaking(b"HTTP/1.1 200 OK\r\n", b"x-more: and more\r\n", 0.1) as url:
         started = time.monotonic()
         with pytest.raises(Undelivered, match="in time"):
@@ -117,7 +119,7 @@ async def test_a_receiver_that_dribbles_is_cut_off_all_the_same(webhook: Webhook
         assert time.monotonic() - started < 3.0
 
 
-async def test_an_endless_answer_is_not_read(webhook: Webhook) -> None:
+async def test_an_endless_answer_is_not_read(webhook: WebhookClient) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n"
     async with speaking(head, b"x" * 65536, 0.0) as url:
         await post(webhook, url)  # the first use opens the client, which takes its time
@@ -127,7 +129,9 @@ async def test_an_endless_answer_is_not_read(webhook: Webhook) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{port}/", "http://nowhere.invalid/", "no"])
-async def test_where_nobody_listens_nothing_is_delivered(webhook: Webhook, address: str) -> None:
+async def test_where_nobody_listens_nothing_is_delivered(
+    webhook: WebhookClient, address: str
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = address.format(port=unused.getsockname()[1])
@@ -135,7 +139,7 @@ async def test_where_nobody_listens_nothing_is_delivered(webhook: Webhook, addre
             await post(webhook, url)
 
 
-async def test_what_went_wrong_is_told_without_the_address(webhook: Webhook) -> None:
+async def test_what_went_wrong_is_told_without_the_address(webhook: WebhookClient) -> None:
     with receiving(500) as receiver, pytest.raises(Undelivered) as told:
         await post(webhook, receiver.url)
     assert "secret-path" not in str(told.value)
@@ -143,7 +147,7 @@ async def test_what_went_wrong_is_told_without_the_address(webhook: Webhook) -> 
 
 async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    made = Webhook()
+    made = WebhookClient()
     with receiving() as receiver:
         await post(made, receiver.url)
     await made.close()
@@ -152,7 +156,7 @@ async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_proxy_that_is_set_is_used() -> None:
     with receiving() as proxy:
-        made = Webhook(proxy=f"http://127.0.0.1:{proxy.server_address[1]}")
+        made = WebhookClient(proxy=f"http://127.0.0.1:{proxy.server_address[1]}")
         await post(made, "http://chat.example/hooks/1")
         await made.close()
     assert proxy.posts[0].path == "http://chat.example/hooks/1"
