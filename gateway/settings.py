@@ -179,7 +179,9 @@ class ServerSettings(SettingsSection):
     max_header_bytes: Annotated[ByteSize, Field(ge=1024)] = 64 * 2**10
     header_seconds: SomeSeconds = 15.0
     max_connections: NaturalCount = 2000
+    max_connections_per_address: NaturalCount = 1000
     answer_seconds: SomeSeconds = 60.0
+    max_unsent_bytes: Annotated[ByteSize, Field(ge=2**20)] = 256 * 2**20
     trusted_proxies: Annotated[TextList, AfterValidator(_networks)] = ()
     cors_origins: Annotated[TextList, AfterValidator(_origins)] = ()
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import resource
 import socket
@@ -77,6 +78,7 @@ def server_config(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=close_seconds,
     )
+    config.trusted_networks = [ipaddress.ip_network(proxy) for proxy in trusted_proxies]
     config.connection_limits = replace(
         limits, max_connections=_within_file_limit(limits.max_connections)
     )

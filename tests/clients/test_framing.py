@@ -23,6 +23,7 @@ def test_a_body_is_never_taken_for_another_request(lasting: Served) -> None:
         answers = _all_of(connection)
 
     assert answers.count(b"HTTP/1.1 ") == 1, answers[:2000]
+    assert b'"invalid_multipart"' in answers
 
 
 def _all_of(connection: socket.socket) -> bytes:

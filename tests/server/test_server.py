@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.emulator import EmulatorServer
 from gateway.server import ConnectionLimits, listen, server_config
 from gateway.server.exchange import Exchange
+from gateway.server.protocol.connection_limits import share_of
 from tests.support.serving import (
     KEY,
     PHOTOGRAPH,
@@ -63,10 +64,12 @@ class App:
             await exchange.answer(200, headers, body)
         self.answered.set()
 
-    def connect(self, **options: int) -> socket.socket:
+    def connect(self, *, receive_bytes: int = 0, address: str = "") -> socket.socket:
         connection = socket.socket()
-        if "receive_bytes" in options:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_bytes"])
+        if receive_bytes:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if address:
+            connection.bind((address, 0))
         connection.settimeout(8)
         connection.connect(("127.0.0.1", self.port))
         return connection
@@ -90,12 +93,18 @@ def rest_of(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def served(**bounds: Any) -> Iterator[App]:
+def served(*, trusted_proxies: Sequence[str] = (), **bounds: Any) -> Iterator[App]:
     app = App()
     listener = listen("127.0.0.1", 0)
     app.port = listener.getsockname()[1]
     app.server = uvicorn.Server(
-        server_config(app, ConnectionLimits(**bounds), lifespan=False, close_seconds=1)
+        server_config(
+            app,
+            ConnectionLimits(**bounds),
+            trusted_proxies=trusted_proxies,
+            lifespan=False,
+            close_seconds=1,
+        )
     )
     thread = threading.Thread(target=app.server.run, args=([listener],))
     thread.start()
@@ -188,8 +197,9 @@ def test_what_is_no_http_does_not_take_the_answer_of_the_request_before_it() -> 
     with served() as app:
         answer = app.ask(GET + b"\r\n" + b"this is no HTTP\r\n\r\n")
 
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert answer.count(b"HTTP/1.1") == 1
+    first, second = answer.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200")
+    check_refused(b"HTTP/1.1 " + second, 400, "bad_request")
 
 
 # --- time -----------------------------------------------------------------------------
@@ -255,6 +265,56 @@ def test_a_connection_beyond_the_cap_is_told_so_and_closed() -> None:
     assert again.startswith(b"HTTP/1.1 200")
 
 
+LIVENESS = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def is_served(app: App, address: str) -> bool:
+    with app.connect(address=address) as connection:
+        connection.sendall(GET + b"connection: close\r\n\r\n")
+        return rest_of(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_one_address_takes_no_more_than_its_share_of_the_connections() -> None:
+    with served(max_connections=20, max_connections_per_address=5) as app, ExitStack() as open_:
+        for _ in range(5):
+            open_.enter_context(app.connect(address="127.0.0.2"))
+        wait_for(lambda: app.open_connections() == 5)
+        assert not is_served(app, "127.0.0.2")
+        assert is_served(app, "127.0.0.3")
+        open_.close()
+        wait_for(lambda: app.open_connections() == 0)
+        assert is_served(app, "127.0.0.2")
+
+
+def test_a_trusted_proxy_is_no_single_client() -> None:
+    limits = {"max_connections_per_address": 1}
+    with served(trusted_proxies=["127.0.0.0/30"], **limits) as app, app.connect():
+        wait_for(lambda: app.open_connections() == 1)
+        assert is_served(app, "127.0.0.1")
+        with app.connect(address="127.0.0.9"):
+            wait_for(lambda: app.open_connections() == 2)
+            assert not is_served(app, "127.0.0.9")
+
+
+def test_an_ipv6_network_of_64_bits_is_one_address() -> None:
+    assert share_of("2001:db8::1") == share_of("2001:db8::2:1") != share_of("2001:db8:0:1::1")
+    assert share_of("fe80::1%eth0") == share_of("fe80::2")
+    assert share_of("10.0.0.1") != share_of("10.0.0.2")
+
+
+def test_a_liveness_probe_is_answered_when_all_connections_are_taken() -> None:
+    """Also while others over the limit hang on."""
+    with served(max_connections=2) as app, ExitStack() as open_:
+        for number in range(200):
+            open_.enter_context(app.connect(address=f"127.0.1.{number % 50 + 1}"))
+        wait_for(lambda: app.open_connections() == 2)
+        answer = app.ask(LIVENESS)
+        check_refused(app.ask(GET + b"\r\n"), 503, "overloaded")
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
 def test_the_cap_is_below_the_limit_of_open_files_which_is_raised() -> None:
     script = (
         "import resource\n"
@@ -283,6 +343,33 @@ def test_a_client_that_takes_nothing_of_its_answer_is_closed(path: str, headers:
         assert not app.answered.wait(0.2), "the answer is not done while nobody takes it"
         assert app.answered.wait(5)
         wait_for(lambda: app.open_connections() == 0)
+
+
+def untaken(app: App, key: bytes) -> socket.socket:
+    """A connection whose client has asked for a big answer and takes nothing of it."""
+    connection = app.connect(receive_bytes=4096)
+    connection.sendall(GET.replace(b"/headers", b"/big") + b"authorization: " + key + b"\r\n\r\n")
+    return connection
+
+
+def unsent_bytes(app: App) -> int:
+    connections = list(app.server.server_state.connections)
+    return sum(each.transport.get_write_buffer_size() for each in connections)
+
+
+def test_answers_that_nobody_takes_are_bounded_in_all_and_by_key() -> None:
+    limit = 5 * BIG_BYTES  # five answers in all, and one of each key
+    with served(max_unsent_bytes=limit) as app, ExitStack() as open_:
+        first = open_.enter_context(untaken(app, b"a"))
+        wait_for(lambda: unsent_bytes(app) > BIG_BYTES / 2)
+        for _ in range(10):
+            open_.enter_context(untaken(app, b"a"))
+        for number in range(10):
+            open_.enter_context(untaken(app, b"key %d" % number))
+            wait_for(lambda: unsent_bytes(app) <= limit)
+        wait_for(lambda: unsent_bytes(app) > limit - 2 * BIG_BYTES)
+        assert first.recv(12) == b"HTTP/1.1 200"
+        assert is_served(app, "127.0.0.1")
 
 
 def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:

@@ -62,6 +62,30 @@ AMBIGUOUS = {
     "a chunk that is longer than it says": CHUNKED + b"1\r\nxy\r\n" + LAST,
     "an extension that ends in LF": CHUNKED + b"1;a=b\nx\r\n" + LAST,
     "a length behind the chunks": CHUNKED + b"0\r\ncontent-length: 5\r\n\r\n",
+    "another protocol": b"GET /headers RTSP/1.0\r\nhost: x\r\n\r\n",
+    "a source's protocol": b"GET /headers ICE/1.0\r\nhost: x\r\n\r\n",
+    "two spaces before the path": b"GET  /headers HTTP/1.1\r\nhost: x\r\n\r\n",
+    "two spaces behind the path": b"GET /headers  HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a space before the method": b" GET /headers HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a tab behind the method": b"GET\t/headers HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a LF before the method": b"\nGET /headers HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a CR before the method": b"\rGET /headers HTTP/1.1\r\nhost: x\r\n\r\n",
+    "an asterisk for a path": b"GET * HTTP/1.1\r\nhost: x\r\n\r\n",
+    "no host": b"GET /headers HTTP/1.1\r\n\r\n",
+    "a host with a path": b"GET /headers HTTP/1.1\r\nhost: x/y\r\n\r\n",
+    "a host with a user": b"GET /headers HTTP/1.1\r\nhost: a@x\r\n\r\n",
+    "a host with a space": b"GET /headers HTTP/1.1\r\nhost: a b\r\n\r\n",
+    "a host with a port that is no number": b"GET /headers HTTP/1.1\r\nhost: x:http\r\n\r\n",
+    "a host of HTTP/1.0 with a path": b"GET /headers HTTP/1.0\r\nhost: x/y\r\n\r\n",
+    "an upgrade by a folded line": post(
+        b"connection: upgrade", b"upgrade:", b" h2c", b"content-length: 0"
+    ),
+    "an upgrade whose name ends in a space": post(
+        b"connection: upgrade", b"upgrade : h2c", b"content-length: 0"
+    ),
+    "a folded line behind an upgrade": post(
+        b"connection: upgrade", b"upgrade: h2c", b" x", b"content-length: 0"
+    ),
 }
 
 
@@ -115,6 +139,84 @@ def test_chunked_is_chunked_in_whatever_case(word: bytes) -> None:
         answers = bodies(app, post(b"Transfer-Encoding: " + word, b"connection: close", body=LAST))
 
     assert len(answers) == 1
+
+
+UPGRADES = {
+    "a length": post(
+        b"connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"content-length: 3", body=b"abc"
+    ),
+    "chunks": post(
+        b"upgrade: h2c", b"connection: upgrade", b"transfer-encoding: chunked",
+        body=b"3\r\nabc\r\n" + LAST,
+    ),
+    "nothing": post(b"connection: upgrade", b"upgrade: websocket", b"content-length: 0"),
+    "two offers": post(
+        b"Connection: upgrade", b"upgrade: h2c", b"upgrade: x", b"content-length: 1", body=b"x"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1, 50, 10_000])
+@pytest.mark.parametrize("body", UPGRADES)
+def test_an_offer_to_upgrade_is_ignored_and_the_body_is_no_other_request(
+    body: str, step: int
+) -> None:
+    last = BEHIND.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    sent = UPGRADES[body] + last
+    with served() as app:
+        answer = app.ask(*[sent[at : at + step] for at in range(0, len(sent), step)])
+
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == answer.count(b"HTTP/1.1 ") == 2
+
+
+def test_a_body_behind_an_offer_to_upgrade_is_read_by_its_length() -> None:
+    """What looks like a request is the body; a request behind it is one."""
+    inner = BEHIND.replace(b"behind", b"inner")
+    length = b"content-length: %d" % len(inner)
+    with served() as app:
+        sent = post(b"connection: upgrade, close", b"upgrade: h2c", length, body=inner)
+        answers = bodies(app, sent)
+
+    assert len(answers) == 1
+
+
+# --- methods, hosts, and the server as a whole --------------------------------------------
+
+
+@pytest.mark.parametrize("method", [b"BREW", b"PROPFIND", b"CONNECT", b"get", b"SOURCE"])
+def test_a_method_that_nothing_here_implements_is_501_and_ends_the_connection(
+    method: bytes,
+) -> None:
+    with served() as app:
+        answer = app.ask(method + b" /headers HTTP/1.1\r\nhost: x\r\n\r\n" + BEHIND)
+
+    check_refused(answer, 501, "method_not_allowed")
+
+
+def test_the_server_s_options_are_the_methods_it_implements() -> None:
+    with served() as app:
+        sent = b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n"
+        last = BEHIND.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        options, _ = bodies(app, sent + last)
+
+    assert b"\r\nallow: GET, HEAD, POST" in b"\r\n" + options
+
+
+@pytest.mark.parametrize(
+    "host", [b"x", b"x:8080", b"x:", b"", b"[::1]:8080", b"127.0.0.1", b"a_b.example", b"x.%41"]
+)
+def test_a_well_formed_host_is_served(host: bytes) -> None:
+    with served() as app:
+        sent = b"GET / HTTP/1.1\r\nconnection: close\r\nhost: " + host + b"\r\n\r\n"
+        assert len(bodies(app, sent)) == 1
+
+
+def test_http_1_0_needs_no_host_and_is_not_asked_to_go_on() -> None:
+    head = b"POST /body HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
+    with served() as app:
+        answer = app.ask(head, b"abc")
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
 
 
 # --- floods -------------------------------------------------------------------------------

@@ -8,46 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import termios
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from gateway.server.protocol.slow_client import queued_bytes
 from gateway.server.protocol.uninitialised_bytes import uninitialised
 
+if TYPE_CHECKING:
+    from gateway.server.protocol.connection import ClientConnection
+
 READ_BYTES = 1 << 20
+CHUNKED_READ_BYTES = 1 << 17
 HEAD_BYTES = 8192
 """The size of a read that may contain a head; a body's bytes in it are copied."""
-
-
-class BodyReader(Protocol):
-    """A connection that takes its bodies from a Receiver."""
-
-    in_head: bool
-    """The next byte belongs to a head."""
-    missing_bytes: int
-    """The rest of a body of known length; else 0."""
-
-    @property
-    def unread_bytes(self) -> int:
-        """The received bytes of the body that the application has not read."""
-        ...
-
-    def take_back(self) -> bytes:
-        """Remove and return those bytes; they are received again with the next ones."""
-        ...
-
-    def body_received(self, body: bytes, new_bytes: int) -> None:
-        """Take a piece of a body of known length; its last `new_bytes` bytes are new."""
-        ...
-
-    def data_received(self, data: memoryview) -> None: ...
-
-    def eof_received(self) -> bool | None: ...
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
-
-    def connection_lost(self, exc: Exception | None) -> None: ...
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -57,10 +29,13 @@ class Receiver(asyncio.BufferedProtocol):
     before it returns. The bytes of a body are the application's.
     """
 
-    def __init__(self, reader: BodyReader, transport: asyncio.Transport, buffer: bytearray) -> None:
+    def __init__(
+        self, reader: ClientConnection, transport: asyncio.Transport, buffer: bytearray
+    ) -> None:
         self._fileno = transport.get_extra_info("socket").fileno()
         self._buffer = memoryview(buffer)
         self._head_buffer = self._buffer[:HEAD_BYTES]
+        self._chunk_buffer = self._buffer[:CHUNKED_READ_BYTES]
         self._reader = reader
         self._body = b""
         self._target: memoryview | None = None
@@ -77,7 +52,7 @@ class Receiver(asyncio.BufferedProtocol):
         reader = self._reader
         missing = reader.missing_bytes
         if not missing:
-            return self._head_buffer if reader.in_head else self._buffer
+            return self._head_buffer if reader.in_head else self._chunk_buffer
         self._before = reader.unread_bytes
         size = min(missing, queued_bytes(self._fileno, termios.FIONREAD), READ_BYTES - self._before)
         if size < HEAD_BYTES:

@@ -1,8 +1,4 @@
-"""Refusing a connection or a request before the app sees it, and closing without a reset.
-
-To close a socket with unread bytes resets the connection, and the client loses the answer. Our
-side is therefore ended first, and incoming bytes are dropped for a moment.
-"""
+"""Answers of the protocol itself, and the end of a connection behind them."""
 
 from __future__ import annotations
 
@@ -10,13 +6,15 @@ import asyncio
 import json
 from collections.abc import Iterable
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.database.ids import new_id
 from gateway.model.errors import Refusal, Retry
+from gateway.server.protocol.request_head import ALLOWED
 
-LINGER_SECONDS = 1.0
-"""How long incoming bytes are dropped before the socket is closed."""
+LINGER_SECONDS = 2.0
+"""The time between the end of our side and closing the socket."""
 
 
 def refusal_response(refusal: Refusal, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -37,15 +35,29 @@ def refusal_response(refusal: Refusal, headers: Iterable[tuple[bytes, bytes]]) -
     return STATUS_LINE[refusal.status] + b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def close_after_answer(transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-    """End our side now, and abort the connection a moment later."""
-    transport.write_eof()
-    loop.call_later(LINGER_SECONDS, transport.abort)
+def abort_once_sent(transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    """Abort a connection whose side of ours has ended, a moment after all bytes have left."""
+
+    def check() -> None:
+        if transport.get_write_buffer_size():  # which `AnswerTimeout` ends
+            loop.call_later(LINGER_SECONDS, check)
+        else:
+            transport.abort()
+
+    loop.call_later(LINGER_SECONDS, check)
 
 
-def too_many_connections() -> Refusal:
+def too_many_connections(whose: str) -> Refusal:
     return Refusal(
         "overloaded",
-        "The gateway has reached its limit of connections; nothing was charged. Try again shortly.",
+        f"The gateway has reached its limit of connections{whose}; nothing was charged. "
+        "Try again shortly.",
         retry_after_seconds=1,
     )
+
+
+async def answer_server_options(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer `OPTIONS *`, which asks about the server as a whole."""
+    headers = [(b"allow", ALLOWED), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

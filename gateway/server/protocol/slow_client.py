@@ -1,4 +1,4 @@
-"""Time limits for slow clients: of sending a head, and of accepting an answer."""
+"""Limits for slow clients: the time to send a head, the time and the bytes of an answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import array
 import asyncio
 import fcntl
 import termios
+from collections import defaultdict
 from collections.abc import Callable
+
+OWNERS_SHARE = 4
+"""One owner's answers may hold a quarter of what all may."""
 
 
 class HeadTimeout:
@@ -76,6 +80,47 @@ class AnswerTimeout:
         """
         fileno = self._transport.get_extra_info("socket").fileno()
         return self._transport.get_write_buffer_size() + queued_bytes(fileno, termios.TIOCOUTQ)
+
+
+class UnsentAnswers:
+    """Bounds the bytes of answers that clients do not accept, in all and for each owner.
+
+    The largest of an owner that holds too much is aborted: the client that accepts least.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[asyncio.Transport, bytes | str] = {}
+        self._bytes: dict[asyncio.Transport, int] = {}
+        """As they were when the transport was added."""
+        self._total = 0
+
+    def add(self, transport: asyncio.Transport, owner: bytes | str, max_bytes: int) -> None:
+        """Count this transport's unsent bytes until `discard`, and abort others if necessary."""
+        self.discard(transport)
+        self._owners[transport] = owner
+        self._bytes[transport] = size = transport.get_write_buffer_size()
+        self._total += size
+        if self._total > max_bytes // OWNERS_SHARE:
+            self._shrink(max_bytes)
+
+    def discard(self, transport: asyncio.Transport) -> None:
+        self._total -= self._bytes.pop(transport, 0)
+        self._owners.pop(transport, None)
+
+    def _shrink(self, max_bytes: int) -> None:
+        held = defaultdict[bytes | str, dict[asyncio.Transport, int]](dict)
+        for transport, owner in self._owners.items():
+            held[owner][transport] = transport.get_write_buffer_size()
+        totals = {owner: sum(sizes.values()) for owner, sizes in held.items()}
+        while len(self._owners) > 1:
+            owner = max(totals, key=totals.__getitem__)
+            over_share = totals[owner] > max_bytes // OWNERS_SHARE and len(held[owner]) > 1
+            if not over_share and sum(totals.values()) <= max_bytes:
+                break
+            largest = max(held[owner], key=held[owner].__getitem__)
+            totals[owner] -= held[owner].pop(largest)
+            self.discard(largest)
+            largest.abort()
 
 
 def queued_bytes(fileno: int, which: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 SMALL_BYTES = 16_384
 
@@ -12,13 +13,20 @@ class WriteCoalescing:
     loop's next iteration.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        close: Callable[[], None],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._close = close
+        self._closed = False
         self._waiting = b""
 
     def write(self, data: bytes) -> None:
-        if self._transport.is_closing():
+        if self.is_closing():
             self._waiting = b""
         elif self._waiting:
             both, self._waiting = (self._waiting, data), b""
@@ -36,8 +44,9 @@ class WriteCoalescing:
         self._waiting = b""
 
     def is_closing(self) -> bool:
-        return self._transport.is_closing()
+        return self._closed or self._transport.is_closing()
 
     def close(self) -> None:
         self.flush()
-        self._transport.close()
+        self._closed = True
+        self._close()

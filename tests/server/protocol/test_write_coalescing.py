@@ -34,7 +34,7 @@ class Line(asyncio.Transport):
 
 
 def joined(line: Line) -> WriteCoalescing:
-    return WriteCoalescing(line, asyncio.get_running_loop())
+    return WriteCoalescing(line, asyncio.get_running_loop(), line.close)
 
 
 async def test_a_head_waits_for_its_body() -> None:
