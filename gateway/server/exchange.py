@@ -137,7 +137,7 @@ class Exchange:
         if self._scope["method"] == "HEAD":
             body = b""
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        if unread and (self._body_started or "expect" not in self.headers):
+        if unread and (self._body_started or not self._awaits_continue):
             await self._drain()
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -169,6 +169,12 @@ class Exchange:
     @property
     def _has_body(self) -> bool:
         return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+
+    @property
+    def _awaits_continue(self) -> bool:
+        """The client sends no body before a `100 Continue`; HTTP/1.0 does not know it."""
+        expects = self.headers.get("expect", "").lower() == "100-continue"
+        return expects and self._scope.get("http_version") != "1.0"
 
     async def _drain(self) -> None:
         left = self._drain_bytes

@@ -83,6 +83,7 @@ AMBIGUOUS = {
     "an upgrade whose name ends in a space": post(
         b"connection: upgrade", b"upgrade : h2c", b"content-length: 0"
     ),
+    "a NUL in an upgrade": post(b"connection: upgrade", b"upgrade: \x00", b"content-length: 0"),
     "a folded line behind an upgrade": post(
         b"connection: upgrade", b"upgrade: h2c", b" x", b"content-length: 0"
     ),

@@ -263,6 +263,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
+        self.headers[:] = [(name, value.rstrip(b" \t")) for name, value in self.headers]
         self.missing_bytes = check_head(self.headers, version)
         if self._over_limit and self.url != LIVENESS_PATH:
             raise self._over_limit
@@ -366,7 +367,7 @@ class ClientConnection(HttpToolsProtocol):
         self._flush()
         self.flow.resume_reading()
         self._unset_keepalive_if_required()
-        if self.in_head or read_on:
+        if self.in_head or read_on or self._input_ended:
             self.transport.resume_reading()
         else:
             self._stop_reading()
@@ -409,6 +410,7 @@ class ClientConnection(HttpToolsProtocol):
             self._input_paused = False
             self.transport.resume_reading()
         if self._waiting:
+            self._flush()
             self.data_received(b"")
-        if self._input_ended and not self._busy:
+        if self._input_ended and not (self._busy and self.in_head):
             self._close()

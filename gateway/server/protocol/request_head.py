@@ -18,7 +18,7 @@ REQUEST_LINE = re.compile(
 )
 """Empty lines may come before it (RFC 9112, section 2.2)."""
 UNFINISHED_REQUEST_LINE = re.compile(rb"(?:\r\n)*(?:\r|[-!#$%&'*+.^_`|~0-9A-Za-z][^\n]*)?")
-UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+UPGRADE = re.compile(rb"\r\nupgrade:[\t\x20-\x7e\x80-\xff]*(?=\r\n)", re.IGNORECASE)
 ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 METHODS = frozenset(ALLOWED.split(b", "))
 HTTP_VERSIONS = frozenset({"1.0", "1.1"})
