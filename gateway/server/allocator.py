@@ -1,7 +1,7 @@
-"""How the C library's allocator treats blocks of megabytes, which is what a gateway moves.
+"""Settings of the C library's allocator (glibc) for blocks of megabytes.
 
-By itself it gives each back to the system at once, and has it mapped, zeroed and faulted in
-again for the next: of a hit that took a quarter of the time (measured; see the benchmarks).
+By default it returns each block to the system when it is freed, and maps and zeroes a new one for
+the next: a quarter of the time of a hit (measured; see the benchmarks).
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ import ctypes
 from typing import Any
 
 KEPT_BYTES = 16 << 20
-"""So much free memory is kept at the heap's end; of more, all but half of this is given back.
-
-By itself glibc would give back everything: under load to have it back at the next request.
-"""
+"""Free memory kept at the end of the heap. Of more, all but half of this is returned."""
 LARGEST_BYTES = 32 << 20
-"""Larger blocks are mapped on their own, as before; glibc takes no higher bound."""
+"""Larger blocks are mapped on their own; glibc accepts no higher value."""
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 
 def keep_large_blocks() -> bool:
-    """Have freed blocks used again. Of the whole process; False where the C library can't.
+    """Reuse freed blocks, in the whole process; False if the C library has no such setting.
 
-    To be called before there is a second thread: an arena that is there by then stays in use.
+    Call it before a second thread starts: an arena that exists by then stays in use.
     """
-    mallopt = _of_libc("mallopt")
+    mallopt = _libc_function("mallopt")
     if mallopt is None:
         return False
-    # One arena for all threads: they hold Python's lock anyway, and each arena keeps its own.
+    # One arena for all threads: Python's lock serialises them, and each arena keeps free memory.
     wanted = {
         _MMAP_THRESHOLD: LARGEST_BYTES,
         _TRIM_THRESHOLD: KEPT_BYTES,
@@ -38,16 +35,16 @@ def keep_large_blocks() -> bool:
 
 
 def give_back() -> None:
-    """Give free memory back that lies between what is in use. Takes milliseconds: not in a loop.
+    """Return free memory between blocks in use to the system. Takes milliseconds.
 
-    One small block that outlives a peak keeps the heap's end where the peak has put it: 64
-    uploads left 150 MB behind them, which `free` alone never gives back.
+    `free` returns only the end of the heap: one small block that outlived a peak of 64 uploads
+    kept 150 MB.
     """
-    malloc_trim = _of_libc("malloc_trim")
+    malloc_trim = _libc_function("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(ctypes.c_size_t(KEPT_BYTES // 2))
 
 
-def _of_libc(name: str) -> Any:
-    """A function of the C library that not every one has; None where this one hasn't."""
+def _libc_function(name: str) -> Any:
+    """A function of the C library; None if it has none of that name."""
     return getattr(ctypes.CDLL(None), name, None)

@@ -156,7 +156,7 @@ def theirs(loop: asyncio.AbstractEventLoop, config: uvicorn.Config, stream: byte
     async def converse() -> bytes:
         state, transport = ServerState(), Memory()
         protocol = Theirs(config, state, {}, loop)
-        protocol.connection_made(transport)  # type: ignore[arg-type]
+        protocol.connection_made(transport)
         protocol.data_received(stream)
         for _ in range(200):
             await asyncio.sleep(0)

@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol, with limits of our own and a shorter way for megabytes.
 
 `connection` subclasses uvicorn's `HttpToolsProtocol`; the other modules are its parts:
-`connection_limits` (the limits), `request_head` (which heads are refused), `slow_client` (the
-time limits of a head and of an answer), `early_close` (answers before the request was read).
+`connection_limits` (the limits), `request_head` (which heads are refused), `slow_client` (limits of
+slow heads and unread answers), `early_close` (answers of the protocol itself).
 
 Three modules make a hit cheaper. They are kept because a hit of 1 MB (8 connections, one worker)
 costs 21 % more CPU and 20 % of the throughput without them: 3.69 ms of CPU instead of 3.18, the

@@ -182,7 +182,7 @@ class ClientConnection(HttpToolsProtocol):
         self.cycle.body = b""  # type: ignore[assignment]
         return unread
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """The client has ended its side. That of a whole request may still read the answer."""
         if self._ignore_input or not (self._busy and self.in_head):
             return False  # closes the connection
@@ -205,8 +205,6 @@ class ClientConnection(HttpToolsProtocol):
 
     def _next_request(self) -> None:
         """Parse the request whose beginning has been received, unless another is unanswered."""
-        if not self.in_head or self._ignore_input:
-            return
         if self._busy:
             if not self.cycle.keep_alive:
                 self._waiting = b""
