@@ -49,7 +49,7 @@ assert keep_large_blocks()
 peak, small = [], []
 for _ in range(100):
     peak.append(b"x" * 1_000_000)
-    small.append(bytearray(4_000))
+    small.append(bytearray(40_000))
 at_peak = held()
 del peak
 freed = held()

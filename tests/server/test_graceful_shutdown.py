@@ -24,8 +24,6 @@ from tests.support.serving import (
     GatewayProcess,
     Overrides,
     in_state,
-    make_key,
-    settings_for,
     tables_of,
 )
 from tests.support.waiting import let_go, until
@@ -35,13 +33,6 @@ HEAD = (
     "POST /v1/images/edits HTTP/1.1\r\nHost: gateway\r\n"
     f"Authorization: Bearer {KEY}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 )
-
-
-@pytest.fixture
-def settings(tmp_path: Path, emulator: EmulatorServer) -> Settings:
-    found = settings_for(tmp_path, emulator)
-    make_key(found)
-    return found
 
 
 @contextmanager
@@ -62,7 +53,7 @@ def is_draining(gateway: GatewayProcess) -> bool:
     return answer.status_code == 503 and answer.json() == {"status": "draining"}
 
 
-def check_nothing_is_lost(settings: Settings, emulator: EmulatorServer) -> None:
+def check_ledger(settings: Settings, emulator: EmulatorServer) -> None:
     """What is billed is booked, to the cent, and nothing is held."""
     proof = in_state(settings, verify.verify)
     assert (proof.differences, proof.open_reservations) == ((), 0)
@@ -104,7 +95,7 @@ def test_who_has_begun_is_served_and_who_comes_later_is_told_to_go_elsewhere(
         assert refused.headers["connection"] == "close"
     assert alive.status_code == 200
     assert emulator.stats()["billed_calls"] == 1
-    check_nothing_is_lost(settings, emulator)
+    check_ledger(settings, emulator)
 
 
 def test_what_is_being_uploaded_and_what_is_being_streamed_is_finished(
@@ -136,7 +127,7 @@ def test_what_is_being_uploaded_and_what_is_being_streamed_is_finished(
     assert uploaded.startswith(b"HTTP/1.1 200"), uploaded[:300]
     assert b"\r\nconnection: close\r\n" in uploaded.lower()
     assert emulator.stats()["billed_calls"] == 2
-    check_nothing_is_lost(settings, emulator)
+    check_ledger(settings, emulator)
 
 
 def _streamed(gateway: GatewayProcess) -> list[str]:

@@ -224,10 +224,10 @@ def _trickle(connection: socket.socket, seconds: float) -> None:
 
 
 def test_the_head_of_a_further_request_is_under_the_same_limit() -> None:
-    with served(header_seconds=0.4) as app, app.connect() as connection:
+    with served(header_seconds=0.15) as app, app.connect() as connection:
         connection.sendall(GET + b"\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
-        time.sleep(0.6)
+        time.sleep(0.2)
         connection.sendall(GET + b"\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200"), "waiting between them is free"
         connection.sendall(b"GET /")

@@ -17,24 +17,16 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import verify
 from gateway.settings import Settings
+from tests.server.test_graceful_shutdown import check_ledger
 from tests.support.serving import (
     KEY,
     PHOTOGRAPH,
     GatewayProcess,
     Overrides,
     in_state,
-    make_key,
-    settings_for,
     tables_of,
 )
 from tests.support.waiting import let_go, until
-
-
-@pytest.fixture
-def settings(tmp_path: Path, emulator: EmulatorServer) -> Settings:
-    found = settings_for(tmp_path, emulator)
-    make_key(found)
-    return found
 
 
 @contextmanager
@@ -86,12 +78,6 @@ async def edits(gateway: GatewayProcess, name: str, count: int) -> list[str]:
     return [answer.data[0].b64_json or "" for answer in answers if answer.data]
 
 
-def check_the_books(settings: Settings, emulator: EmulatorServer) -> None:
-    proof = in_state(settings, verify.verify)
-    assert (proof.differences, proof.open_reservations) == ((), 0)
-    assert proof.spent_nanos == emulator.stats()["billed_nanos"]
-
-
 def test_a_worker_that_is_killed_under_load_is_replaced_and_every_client_is_served(
     settings: Settings, tmp_path: Path, emulator: EmulatorServer
 ) -> None:
@@ -140,7 +126,7 @@ def test_a_worker_that_retires_finishes_what_it_has_begun_while_the_others_serve
 
     assert statuses == [200] * 4
     assert emulator.stats()["billed_calls"] == 12
-    check_the_books(settings, emulator)
+    check_ledger(settings, emulator)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -162,7 +148,7 @@ def test_all_workers_stop_together_and_say_so_to_who_comes_meanwhile(
 
     assert answer.status_code == 200
     assert (later.status_code, later.json()["error"]["code"]) == (503, "shutting_down")
-    check_the_books(settings, emulator)
+    check_ledger(settings, emulator)
 
 
 def test_workers_do_not_outlive_their_parent(
