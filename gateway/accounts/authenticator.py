@@ -72,16 +72,15 @@ class Authenticator:
         Raises Refusal: `invalid_api_key`, or `state_unavailable` where the keys are stale.
         """
         scheme, _, secret = authorization.strip().partition(" ")
-        secret = secret.strip() if scheme.lower() == "bearer" else ""
-        api_key = api_key.strip()
-        if secret and api_key and secret != api_key:
+        bearer = secret.strip() if scheme.lower() == "bearer" else ""
+        sent = {bearer, api_key.strip()} - {""}
+        if len(sent) > 1:
             raise Refusal(
                 "invalid_api_key",
                 "The headers Authorization and api-key carry different keys; send only one.",
                 param="api-key",
             )
-        secret = secret or api_key
-        if not secret:
+        if not sent:
             raise Refusal(
                 "invalid_api_key",
                 "Send your API key in the header `Authorization: Bearer YOUR_KEY` or "
@@ -92,7 +91,7 @@ class Authenticator:
                 "state_unavailable",
                 "The gateway can't read its database, so it can't check API keys: try again.",
             )
-        found = self.find(hash_secret(secret), now_ms)
+        found = self.find(hash_secret(sent.pop()), now_ms)
         if isinstance(found, KeyProblem):
             raise Refusal("invalid_api_key", found.message)
         return found
