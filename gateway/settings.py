@@ -231,6 +231,7 @@ class CacheSettings(SettingsSection):
     ttl: Seconds = 30 * 86400.0
     scope: Literal["key", "team", "organisation"] = "team"
     generations: bool = False
+    obey_cache_control: bool = False
     timeout_seconds: Seconds = 2.0
     failure_memory_seconds: Seconds = 120.0
     refusal_memory_seconds: Seconds = 60.0

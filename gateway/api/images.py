@@ -129,7 +129,7 @@ async def _refuse(exchange: Exchange, refusal: Refusal, record: RequestRecord) -
     record.refuse(refusal)
     headers = _record_headers(record)
     if record.cache:
-        headers["cache-status"] = record.cache.header()
+        headers["cache-status"] = record.cache.header(record.cache_control_ignored)
         headers["age"] = str(record.age_seconds or 0)
     await refuse(exchange, refusal, headers)
 
@@ -139,7 +139,7 @@ def reply_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
     headers = {"content-type": reply.content_type, **_record_headers(record)}
     if reply.cache:
         headers["x-gateway-cache"] = CACHE_WORDS[reply.cache.outcome]
-        headers["cache-status"] = reply.cache.header()
+        headers["cache-status"] = reply.cache.header(record.cache_control_ignored)
     if reply.age_seconds is not None:
         headers["age"] = str(reply.age_seconds)
     if record.references:

@@ -40,10 +40,6 @@ class Broadcast:
         self._next_place = 0
         self._subscribers: set[asyncio.Event] = set()
 
-    def mark_sent(self) -> None:
-        """The call leaves for the upstream."""
-        self.is_sent = True
-
     def open(self) -> None:
         """The upstream starts to stream."""
         self.is_open = True

@@ -10,7 +10,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
-from gateway.pricing.rules.quote import PriceCeilings, Quote
+from gateway.pricing.rules.prices import PriceCeilings, Quote
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.limiter import Permit

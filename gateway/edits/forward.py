@@ -70,7 +70,7 @@ class Forwarder:
 
     async def _try(self, request: EditRequest, permit: Permit) -> CallResult:
         deadline = time.perf_counter() + self.timeout_seconds
-        request.broadcast.mark_sent()
+        request.broadcast.is_sent = True
         wait = retry_policy.wait_before_call(self.upstream.backoff_seconds, random.random())
         if wait is None:
             return CallFailed(refusals.refusal_while_resting(self.upstream.backoff_seconds), None)

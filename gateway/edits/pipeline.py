@@ -1,8 +1,8 @@
 """The life of a request, one function per stage, in the order in which they run.
 
 Read `Pipeline.serve` from top to bottom. Each stage takes the result of the one before it, so
-that none can be left out. `purchase` buys a picture and outlives the request; `coalescer`
-decides which requests share one purchase. The last stage, `record`, is the caller's.
+that none can be left out. `purchase` buys a picture and outlives the request; `join` decides
+which requests share one purchase. The last stage, `record`, is the caller's.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.cache.rules.fingerprint import fingerprint as fingerprint_of
 from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.stream_subscriber import StreamSubscriber
-from gateway.edits.coalescer import Coalescer, JoinResult
 from gateway.edits.early_checks import EarlyChecks
 from gateway.edits.edit_request import Admitted, EditRequest, Incoming, Reply
 from gateway.edits.flight_result import Found
+from gateway.edits.join import Coalescer, JoinResult
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache
 from gateway.model.caller import Caller, Level
@@ -66,6 +66,7 @@ class Pipeline:
     spool_memory: SpoolMemory
     spool_folder: str | None
     scope: FingerprintScope
+    obey_cache_control: bool
     heartbeat_seconds: float
     now_ms: Callable[[], int]
     _throttle: GuessThrottle = field(init=False, default_factory=GuessThrottle)
@@ -122,12 +123,9 @@ class Pipeline:
         """Checks everything that the head alone decides: directives, sizes, rates."""
         with record.stage("admit"):
             headers = incoming.headers
-            directives = cache_directives.parse(
-                headers.get("cache-control", ""),
-                headers.get("x-gateway-variant", ""),
-                headers.get("x-stainless-retry-count", ""),
-            )
+            directives = cache_directives.parse(headers, caller, obey_plain=self.obey_cache_control)
             record.cache_control_text = directives.text
+            record.cache_control_ignored = directives.ignored
             cache_directives.check_bypass(directives, caller)
             content_type = headers.get("content-type", "")
             check_content_type(incoming.route, content_type)

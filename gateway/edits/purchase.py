@@ -157,8 +157,8 @@ class Buyer:
             with self._stage(request, "settle"):
                 await self.budget.void(paid)
             return Failed(refusal, extra_digest=extra_digest)
-        stores = request.coalescing_key.stores
-        seconds = self.memory.seconds_for(refusal, settlement.cost_nanos, stores=stores)
+        kept = request.coalescing_key.recalls_refusals
+        seconds = self.memory.seconds_for(refusal, settlement.cost_nanos, keeps_refusals=kept)
         now_ms, memory_ms = self.now_ms(), int(seconds * 1000)
         paid.lease.failed(failure_of(refusal, extra_digest), memory_ms)
         with self._stage(request, "settle"):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from gateway.cache.result_store import Stored
 from gateway.cache.rules.fingerprint import GENERATIONS_OFF
-from gateway.edits.coalescer import JoinResult
 from gateway.edits.edit_request import EditRequest, Reply
 from gateway.edits.flight_result import (
     Bought,
@@ -17,6 +16,7 @@ from gateway.edits.flight_result import (
     settled_of,
     upstream_request_id,
 )
+from gateway.edits.join import JoinResult
 from gateway.model.outcome import Outcome
 from gateway.telemetry.request_record import RequestRecord
 from gateway.wire.response_headers import CacheStatus
@@ -53,7 +53,7 @@ def expected_status(request: EditRequest, led: bool) -> CacheStatus:
     key = request.fingerprint.key
     if not led:
         return CacheStatus(Outcome.COALESCED, key=key)
-    no_store = "no-store" if request.directives.no_store else ""
+    no_store = "" if request.directives.stores else "no-store"
     why_not = request.fingerprint.uncacheable or no_store
     return CacheStatus(_outcome(why_not, request), key=key, detail=why_not)
 
@@ -103,7 +103,7 @@ def _bought(bought: Bought, request: EditRequest, record: RequestRecord, ttl_sec
 
 def _outcome(not_stored_because: str, request: EditRequest) -> Outcome:
     """The outcome for the request that bought the picture."""
-    if not_stored_because in ("no-store", GENERATIONS_OFF):
+    if request.directives.no_store or not_stored_because == GENERATIONS_OFF:
         return Outcome.BYPASS
     return Outcome.REFRESHED if request.directives.no_cache else Outcome.MISS
 

@@ -73,6 +73,6 @@ class ResultCache:
 def _why_not_stored(request: EditRequest, call: Answered) -> str:
     if request.fingerprint.uncacheable:
         return request.fingerprint.uncacheable
-    if request.directives.no_store:
+    if not request.directives.stores:
         return "no-store"
     return "url-results" if call.parsed.has_urls else ""

@@ -29,7 +29,7 @@ from gateway.ledger.tables.model_costs import highest_cost
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of
-from gateway.pricing.rules.quote import Quote
+from gateway.pricing.rules.prices import Quote
 
 Result = TypeVar("Result")
 HELD_WAIT_SECONDS = 5.0

@@ -16,7 +16,7 @@ from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.rules.joining import CoalescingKey
 from gateway.database.database import Database
-from gateway.edits.coalescer import Coalescer, Joinable
+from gateway.edits.join import Coalescer, Joinable
 from gateway.model.caller import Caller
 from gateway.model.entry import Entry
 from gateway.model.errors import Refusal

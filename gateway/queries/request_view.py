@@ -81,7 +81,7 @@ _MESSAGES: Mapping[RetryOutcome, str] = MappingProxyType(
         RetryOutcome.SAME_ANSWER: "The same request gets this one's answer, for nothing.",
         RetryOutcome.SAME_ERROR: (
             "For `seconds` the same request gets the same error, without a call and for nothing. "
-            "After that, or at once with Cache-Control: no-cache, it buys a new picture."
+            "After that, or at once with X-Gateway-Cache-Control: no-cache, it buys a new picture."
         ),
         RetryOutcome.REFUSED: (
             "The same request is refused again, for nothing, until the request or its key's "
@@ -95,6 +95,6 @@ _CHARGED = (
     "buys a new one."
 )
 _BYPASSES = (
-    "The picture is stored, but the same request bypasses it by its Cache-Control and buys a new "
-    "one; without that header it gets the stored picture, for nothing."
+    "The picture is stored, but the same request bypasses it by its X-Gateway-Cache-Control and "
+    "buys a new one; without that header it gets the stored picture, for nothing."
 )

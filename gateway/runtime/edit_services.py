@@ -6,15 +6,15 @@ from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
 from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.edits.call_budget import CallBudget
-from gateway.edits.coalescer import Coalescer
 from gateway.edits.flight_result import log_facts
 from gateway.edits.follow_other_process import Follower
 from gateway.edits.forward import Forwarder
+from gateway.edits.join import Coalescer
 from gateway.edits.pipeline import FingerprintScope, Pipeline
 from gateway.edits.purchase import Buyer
 from gateway.edits.result_cache import ResultCache
 from gateway.ledger.budget_service import BudgetService
-from gateway.pricing.rules.quote import PriceCeilings
+from gateway.pricing.rules.prices import PriceCeilings
 from gateway.queries.request_status import RequestStatus
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import CacheServices, CoalescingServices, UpstreamServices
@@ -157,6 +157,7 @@ def _pipeline(
         scope=FingerprintScope(
             settings.cache.scope, settings.upstream.name, settings.cache.generations
         ),
+        obey_cache_control=settings.cache.obey_cache_control,
         heartbeat_seconds=server.stream_heartbeat_seconds,
         now_ms=context.clock,
     )

@@ -67,6 +67,8 @@ class RequestRecord:
     uncacheable: str = ""
     cache_control_text: str = ""
     """The cache directives, as `Directives.text`."""
+    cache_control_ignored: tuple[str, ...] = ()
+    """What of a plain `Cache-Control` or `Pragma` was ignored."""
     references: int = 0
     reference_cap: int | None = None
     body_bytes: int = 0

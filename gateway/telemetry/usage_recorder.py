@@ -87,6 +87,8 @@ class UsageRecorder:
             cause=record.cause,
             trace_id=record.trace_id,
         )
+        for word in record.cache_control_ignored:
+            self._metrics.counter(families.CACHE_CONTROL_IGNORED).labels(word).inc()
         self._log.request(**_line(record, seconds))
         if caller:
             self._queue(record, caller)

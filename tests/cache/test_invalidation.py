@@ -21,7 +21,7 @@ from tests.support.buckets import make_bucket, s3_server, url_of
 from tests.support.crowds import outcomes
 from tests.support.serving import Running, in_state, make_key, serving, settings_for
 
-NO_CACHE = {"cache-control": "no-cache"}
+NO_CACHE = {"x-gateway-cache-control": "no-cache"}
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ OWN: tuple[Case, ...] = (
     Case("model_not_allowed", 403, "another-model", key="sk-narrow", param="model"),
     Case(
         "bypass_not_allowed", 403, "no-cache", key="sk-tied",
-        headers={"cache-control": "no-cache"}, param="Cache-Control",
+        headers={"x-gateway-cache-control": "no-cache"}, param="X-Gateway-Cache-Control",
     ),
     Case("model_not_found", 404, "nothing-1", fields={"model": "nothing-1"}, param="model"),
     Case(

@@ -47,7 +47,7 @@ def test_what_the_head_alone_refuses_is_never_uploaded(
             "-H", "Content-Type: image/png", "--data-binary", "@large.png"
         ),
         "bypass_not_allowed": curl.edit(
-            new_prompt(), *large, "-H", "Cache-Control: no-cache", key="sk-tied"
+            new_prompt(), *large, "-H", "X-Gateway-Cache-Control: no-cache", key="sk-tied"
         ),
     }
 

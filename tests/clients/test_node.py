@@ -102,7 +102,7 @@ def test_a_client_that_gives_up_waiting_and_tries_again_buys_once(
         lasting,
         images=[{"file": "photo.jpg", "as": "to file"}],
         fields={"prompt": new_prompt()},
-        headers={"cache-control": word} if word else {},
+        headers={"x-gateway-cache-control": word} if word else {},
         timeout_seconds=0.6,
     )
 

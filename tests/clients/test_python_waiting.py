@@ -14,7 +14,7 @@ from tests.clients.pictures import is_grey_photograph
 from tests.support.serving import KEY, PHOTOGRAPH, Served
 
 
-@pytest.mark.parametrize("headers", [{}, {"cache-control": "no-cache"}])
+@pytest.mark.parametrize("headers", [{}, {"x-gateway-cache-control": "no-cache"}])
 def test_a_client_that_times_out_and_tries_again_buys_once(
     lasting: Served, emulator: EmulatorServer, pictures: Path, new_prompt: Prompt,
     headers: dict[str, str],
@@ -88,7 +88,7 @@ def test_an_ambiguous_failure_is_not_bought_again_until_that_is_asked_for(
     emulator.order({"status": 500, "bill": True})
     failed, again = (edit(lasting, pictures, prompt) for _ in range(2))
     calls = emulator.stats()["calls"]
-    bought = edit(lasting, pictures, prompt, headers={"cache-control": "no-cache"})
+    bought = edit(lasting, pictures, prompt, headers={"x-gateway-cache-control": "no-cache"})
 
     for seen in (failed, again):
         assert (seen["error"]["code"], seen["tries"]) == ("upstream_failed", 1)

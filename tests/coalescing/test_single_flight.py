@@ -17,7 +17,7 @@ from tests.support.crowds import crowd, leaving_crowd, outcomes
 from tests.support.serving import Running, make_key, serving, settings_for
 from tests.support.waiting import let_go, until
 
-NO_CACHE = {"cache-control": "no-cache"}
+NO_CACHE = {"x-gateway-cache-control": "no-cache"}
 
 
 @pytest.fixture

@@ -71,8 +71,8 @@ class Crowd:
             (2.5, lambda: self._fresh("film", pictures=[LARGE, *PICTURES], model=COLLAGE)),
             (2.0, self._streamed),
             (2.0, self._together),
-            (3.0, lambda: self._popular("figma", headers={"cache-control": "no-cache"})),
-            (3.0, lambda: self._fresh("figma", headers={"cache-control": "no-store"})),
+            (3.0, lambda: self._popular("figma", headers={"x-gateway-cache-control": "no-cache"})),
+            (3.0, lambda: self._fresh("figma", headers={"x-gateway-cache-control": "no-store"})),
             (1.0, self._mistaken),
         ]
 

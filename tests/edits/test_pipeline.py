@@ -208,7 +208,7 @@ def test_who_asks_for_the_same_meanwhile_shares_the_one_call(
 
 def test_no_cache_buys_anew_and_replaces(gateway: Running, emulator: EmulatorServer) -> None:
     gateway.edit()
-    fresh = gateway.edit(headers={"cache-control": "no-cache"})
+    fresh = gateway.edit(headers={"x-gateway-cache-control": "no-cache"})
     after = gateway.edit()
 
     assert fresh.headers["x-gateway-cache"] == "REFRESHED"
@@ -217,7 +217,7 @@ def test_no_cache_buys_anew_and_replaces(gateway: Running, emulator: EmulatorSer
 
 
 def test_no_store_buys_anew_and_keeps_nothing(gateway: Running, emulator: EmulatorServer) -> None:
-    bypass = gateway.edit(headers={"cache-control": "no-store"})
+    bypass = gateway.edit(headers={"x-gateway-cache-control": "no-store"})
     after = gateway.edit()
 
     assert bypass.headers["x-gateway-cache"] == "BYPASS"

@@ -101,9 +101,9 @@ def request(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.1:
         asked["key"] = POOR
     if rng.random() < 0.1:
-        asked["headers"] = {"cache-control": "no-cache"}
+        asked["headers"] = {"x-gateway-cache-control": "no-cache"}
     if rng.random() < 0.1:
-        asked["headers"] = {"cache-control": "no-store"}
+        asked["headers"] = {"x-gateway-cache-control": "no-store"}
     if rng.random() < 0.1:
         asked["stream"] = "true"
     if rng.random() < 0.2:

@@ -26,8 +26,8 @@ from tests.support.serving import (
 from tests.support.usage import usage_of
 from tests.support.waiting import let_go, until
 
-NO_CACHE = {"cache-control": "no-cache"}
-NO_STORE = {"cache-control": "no-store"}
+NO_CACHE = {"x-gateway-cache-control": "no-cache"}
+NO_STORE = {"x-gateway-cache-control": "no-store"}
 
 
 @pytest.fixture
@@ -96,9 +96,9 @@ def test_max_age_takes_nothing_older_and_replaces_it(
     with serving(settings, clock) as gateway:
         gateway.edit()
         clock.step(59)
-        young = gateway.edit(headers={"cache-control": "max-age=60"})
+        young = gateway.edit(headers={"x-gateway-cache-control": "max-age=60"})
         clock.step(2)
-        old = gateway.edit(headers={"cache-control": "max-age=60"})
+        old = gateway.edit(headers={"x-gateway-cache-control": "max-age=60"})
         after = gateway.edit()
 
     assert outcomes([young, after]) == {"HIT": 2}
@@ -112,7 +112,7 @@ def test_only_if_cached_buys_nothing(gateway: Running, emulator: EmulatorServer)
     missing = gateway.edit(headers=headers)
     gateway.edit()
     there = gateway.edit(headers=headers)
-    too_old = gateway.edit(headers={"cache-control": "only-if-cached, max-age=0"})
+    too_old = gateway.edit(headers={"x-gateway-cache-control": "only-if-cached, max-age=0"})
 
     for answer in (missing, too_old):
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "not_cached")
@@ -135,14 +135,84 @@ def test_who_may_not_bypass_the_cache_gets_hits_and_buys_nothing_twice(
     make_key(settings, team_terms=team_terms, key_terms=forbidden if level == "key" else {})
     with serving(settings) as gateway:
         first = gateway.edit()
-        refused = gateway.edit(headers={"cache-control": word})
-        hit = gateway.edit(headers={"cache-control": "max-age=600"})
+        refused = gateway.edit(headers={"x-gateway-cache-control": word})
+        hit = gateway.edit(headers={"x-gateway-cache-control": "max-age=600"})
 
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (403, "bypass_not_allowed")
     assert word in error["message"]
     assert outcomes([first, hit]) == {"MISS": 1, "HIT": 1}
     assert emulator.stats()["calls"] == 1
+
+
+# --- a plain Cache-Control ----------------------------------------------------------------
+
+UNASKED = [
+    {"cache-control": "no-cache", "pragma": "no-cache"},  # fetch with cache: "no-store", Postman
+    {"cache-control": "max-age=0"},  # fetch with cache: "no-cache"
+    {"pragma": "no-cache"},  # Java's setUseCaches(false), with the first
+    {"cache-control": "no-store"},
+]
+
+
+@pytest.mark.parametrize("headers", UNASKED)
+@pytest.mark.parametrize("may_bypass", [True, False])
+def test_a_plain_header_buys_nothing_again(
+    tmp_path: Path, emulator: EmulatorServer, headers: dict[str, str], may_bypass: bool
+) -> None:
+    settings = settings_for(tmp_path, emulator)
+    make_key(settings, key_terms={"may_bypass_cache": may_bypass})
+    ignored = next((word for word in ("no-cache", "max-age") if word in str(headers)), "")
+    with serving(settings) as gateway:
+        answers = [gateway.edit(), gateway.edit(headers=headers)]
+        with gateway.client(None) as client:
+            metrics = client.get("/metrics").text
+
+    assert outcomes(answers) == {"MISS": 1, "HIT": 1}
+    assert emulator.stats()["calls"] == 1
+    if ignored:
+        label = "pragma" if "cache-control" not in headers else ignored
+        assert answers[1].headers["cache-status"].endswith(f"; detail=ignored-{label}")
+        assert f'gateway_cache_control_ignored_total{{directive="{label}"}} 1.0' in metrics
+
+
+@pytest.mark.parametrize("headers", UNASKED)
+@pytest.mark.parametrize("obey", [True, False])
+def test_a_plain_header_pays_for_a_billed_failure_once(
+    tmp_path: Path, emulator: EmulatorServer, headers: dict[str, str], obey: bool
+) -> None:
+    settings = settings_for(tmp_path, emulator, {"cache": {"obey_cache_control": obey}})
+    make_key(settings)
+    emulator.order({"status": 500, "bill": True})
+    with serving(settings) as one, serving(settings) as other:
+        statuses = [gateway.edit(headers=headers).status_code for gateway in (one, one, other)]
+
+    assert statuses == [502, 502, 502]
+    assert emulator.stats()["billed_calls"] == 1
+
+
+def test_with_a_plain_no_store_nothing_is_stored_but_calls_are_shared(
+    gateway: Running, emulator: EmulatorServer
+) -> None:
+    emulator.order(always={"latency_seconds": 0.5})
+    answers = crowd([gateway.url], 10, headers={"cache-control": "no-store"})
+    after = gateway.edit()
+
+    assert outcomes(answers) == {"MISS": 1, "COALESCED": 9}
+    assert all("detail=no-store" in answer.headers["cache-status"] for answer in answers)
+    assert outcomes([after, gateway.edit()]) == {"MISS": 1, "HIT": 1}
+    assert emulator.stats()["calls"] == 2
+
+
+def test_a_plain_header_steers_where_it_is_switched_on(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    settings = settings_for(tmp_path, emulator, {"cache": {"obey_cache_control": True}})
+    make_key(settings)
+    with serving(settings) as gateway:
+        answers = [gateway.edit(), gateway.edit(headers={"cache-control": "no-cache"})]
+
+    assert outcomes(answers) == {"MISS": 1, "REFRESHED": 1}
 
 
 # --- why something is not stored --------------------------------------------------------
@@ -264,8 +334,8 @@ def test_max_age_is_no_way_round_for_who_may_not_go_round(
     with serving(settings, clock) as gateway:
         first = gateway.edit()
         clock.step(2)
-        refused = gateway.edit(headers={"cache-control": "max-age=1"})
-        new = gateway.edit("another", headers={"cache-control": "max-age=1"})
+        refused = gateway.edit(headers={"x-gateway-cache-control": "max-age=1"})
+        new = gateway.edit("another", headers={"x-gateway-cache-control": "max-age=1"})
 
     assert first.status_code == 200
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "bypass_not_allowed")

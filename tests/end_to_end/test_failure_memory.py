@@ -24,8 +24,8 @@ from tests.support.serving import (
 from tests.support.usage import usage_of
 from tests.support.waiting import until
 
-NO_CACHE = {"cache-control": "no-cache"}
-NO_STORE = {"cache-control": "no-store"}
+NO_CACHE = {"x-gateway-cache-control": "no-cache"}
+NO_STORE = {"x-gateway-cache-control": "no-store"}
 NOT_SURE = [{"status": 500}, {"reset_after_read": True}, {"garbage": True}, {"truncate": True}]
 
 
@@ -419,5 +419,5 @@ def test_a_client_that_was_told_to_ask_again_joins_whatever_its_library(
         # Having been served, it buys as it asks to.
         after = gateway.edit(headers=headers).headers["x-gateway-cache"]
     assert after == {"": "HIT", "no-cache": "REFRESHED", "no-store": "BYPASS"}[
-        headers.get("cache-control", "")
+        headers.get("x-gateway-cache-control", "")
     ]  # fmt: skip

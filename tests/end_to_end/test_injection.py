@@ -41,7 +41,7 @@ def gateway(
 
 def status_of(gateway: Running, body: bytes, **headers: str) -> int:
     """Each is asked for anew, so that whatever is bought is seen at the upstream."""
-    given = {"content-type": form_type(), "cache-control": "no-store"} | {
+    given = {"content-type": form_type(), "x-gateway-cache-control": "no-store"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
     with gateway.client() as client:

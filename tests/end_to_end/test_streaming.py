@@ -104,8 +104,8 @@ def test_a_stream_that_was_made_before_is_a_hit_for_another_stream(
 
 def test_directives_hold_for_streams(gateway: Running, emulator: EmulatorServer) -> None:
     stream(gateway)
-    fresh = stream(gateway, headers={"cache-control": "no-cache"})
-    bypass = stream(gateway, headers={"cache-control": "no-store"})
+    fresh = stream(gateway, headers={"x-gateway-cache-control": "no-cache"})
+    bypass = stream(gateway, headers={"x-gateway-cache-control": "no-store"})
     absent = stream(gateway, prompt="other", headers={"cache-control": "only-if-cached"})
 
     assert (fresh.outcome, bypass.outcome) == ("REFRESHED", "BYPASS")

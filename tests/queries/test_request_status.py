@@ -19,7 +19,10 @@ from tests.support.inquiring import inquire, retry_of, told_of
 from tests.support.serving import KEY, Overrides, Running, in_state, make_key, serving, settings_for
 
 NEIGHBOUR = "sk-neighbour-0123456789abcdef"
-NO_CACHE, NO_STORE = {"cache-control": "no-cache"}, {"cache-control": "no-store"}
+NO_CACHE, NO_STORE = (
+    {"x-gateway-cache-control": "no-cache"},
+    {"x-gateway-cache-control": "no-store"},
+)
 
 
 def set_up(tmp_path: Path, emulator: EmulatorServer, more: Overrides) -> Settings:

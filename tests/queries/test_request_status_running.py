@@ -156,7 +156,7 @@ def test_what_nobody_may_share_is_joined_only_by_who_was_told_so(
     settings = settings_for(tmp_path, emulator, IMPATIENT)
     make_key(settings)
     emulator.order({"hang": True})
-    no_store = {"cache-control": "no-store"}
+    no_store = {"x-gateway-cache-control": "no-store"}
     with serving(settings) as gateway:
         answer = gateway.edit(headers=no_store)
         assert retry_of(told_of(gateway, answer)) == ("join", True)

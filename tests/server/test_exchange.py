@@ -65,7 +65,8 @@ BY_ITS_HEAD: dict[str, tuple[str, str]] = {
     "a rate": ("Authorization: Bearer sk-slow\r\n", "rate_limit_exceeded"),
     "a crowd": ("Authorization: Bearer sk-crowded\r\n", "rate_limit_exceeded"),
     "a bypass": (
-        "Authorization: Bearer sk-tied\r\nCache-Control: no-cache\r\n", "bypass_not_allowed",
+        "Authorization: Bearer sk-tied\r\nX-Gateway-Cache-Control: no-cache\r\n",
+        "bypass_not_allowed",
     ),
 }  # fmt: skip
 

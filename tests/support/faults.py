@@ -81,9 +81,17 @@ def _bought(
 def _ambiguous(
     client: str = "502 upstream_failed, no retry", billed: str = "$0.01", status: str = "–"
 ) -> Seen:
+    return _estimated(client, "502 upstream_failed, no retry", billed, status)
+
+
+def _timed_out(client: str = "504 upstream_timeout, no retry") -> Seen:
+    return _estimated(client, "504 upstream_timeout, no retry")
+
+
+def _estimated(client: str, failure: str, billed: str = "$0.01", status: str = "–") -> Seen:
     return Seen(
         client, "$0.01 (estimated)", billed, f"$0.01 (estimated), status {status}", stored=False,
-        again="502 upstream_failed, no retry; not asked again",
+        again=f"{failure}; not asked again",
     )  # fmt: skip
 
 
@@ -100,21 +108,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "its answer trickles for longer than is waited",
         [{"slow_body": 8}],
-        Seen(
-            "504 upstream_timeout, no retry", "$0.01 (estimated)", "$0.01",
-            "$0.01 (estimated), status –", stored=False,
-            again="504 upstream_timeout, no retry; not asked again",
-        ),
+        _timed_out(),
         settings=IMPATIENT,
     ),
     Fault(
         "it never answers",
         [{"hang": True}],
-        Seen(
-            "504 upstream_timeout, no retry", "$0.01 (estimated)", "$0.01",
-            "$0.01 (estimated), status –", stored=False,
-            again="504 upstream_timeout, no retry; not asked again",
-        ),
+        _timed_out(),
         settings=IMPATIENT,
     ),
     # --- refusals ---------------------------------------------------------------------
@@ -268,11 +268,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "a stream falls silent",
         [{"hang": True}],
-        Seen(
-            "events: partial, error upstream_timeout; then cut", "$0.01 (estimated)", "$0.01",
-            "$0.01 (estimated), status –", stored=False,
-            again="504 upstream_timeout, no retry; not asked again",
-        ),
+        _timed_out("events: partial, error upstream_timeout; then cut"),
         stream=True,
         settings=IMPATIENT,
     ),
@@ -443,7 +439,7 @@ them again and compares. The ceiling of a picture is $0.01 here. No row leaves a
   *Estimated*: the upstream stated no plausible cost; the ceiling is booked until it is corrected.
 - **The bill**: what the emulated upstream charged. The ledger is never below it.
 - **The same again**: the identical edit, sent right after. *Not asked again*: it is answered from
-  memory, so that nothing is paid twice; `Cache-Control: no-cache` buys again.
+  memory, so that nothing is paid twice; `X-Gateway-Cache-Control: no-cache` buys again.
 
 """
 COLUMNS = (

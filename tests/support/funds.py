@@ -14,7 +14,7 @@ from gateway.ledger.tables.reserve_settle import Granted
 from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, CallFacts, Settled, Settlement
 from gateway.model.windows import day_of
-from gateway.pricing.rules.quote import Quote
+from gateway.pricing.rules.prices import Quote
 
 NOW_MS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * 1000
 TODAY = "2026-11-25"

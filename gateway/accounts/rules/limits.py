@@ -69,7 +69,7 @@ LIMITS = (
     ),
     Limit(
         "may_bypass_cache", "may_bypass_cache", FLAG, combine=Combine.ALL,
-        help="Allow the cache directives no-cache and no-store: true or false.",
+        help="Allow X-Gateway-Cache-Control: no-cache and no-store: true or false.",
     ),
 )  # fmt: skip
 LIMITS_BY_NAME = MappingProxyType({limit.name: limit for limit in LIMITS})

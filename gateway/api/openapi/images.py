@@ -36,11 +36,12 @@ ERROR_HEADERS = (
 
 _DIRECTIVES: list[Schema] = [
     {
-        "name": "Cache-Control",
+        "name": "X-Gateway-Cache-Control",
         "in": "header",
         "schema": TEXT,
         "description": "`no-cache` buys anew and replaces, `no-store` buys and keeps nothing, "
-        "`max-age=SECONDS` takes nothing older, `only-if-cached` buys nothing.",
+        "`max-age=SECONDS` takes nothing older, `only-if-cached` buys nothing. Of a plain "
+        "Cache-Control only `only-if-cached` is obeyed, and with `no-store` nothing is stored.",
     },
     {
         "name": "X-Gateway-Variant",

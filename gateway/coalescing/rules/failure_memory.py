@@ -50,17 +50,17 @@ class MemoryTimes:
     refusal_seconds: float
 
     def seconds_for(
-        self, refusal: Refusal, cost_nanos: int | None, *, stores: bool = True
+        self, refusal: Refusal, cost_nanos: int | None, *, keeps_refusals: bool = True
     ) -> float:
         """The time for one failed call; 0 is not at all.
 
-        `cost_nanos` is what was charged for it, None if that is unknown. Without `stores`
-        (`no-store`) no answer is kept, which a refusal is; but a charge is not risked twice.
+        `cost_nanos` is what was charged for it, None if that is unknown. A refusal is an answer,
+        which `no-store` does not keep; but a charge is not risked twice.
         """
         if is_refusal(refusal.code) and _is_of_the_edit(refusal):
             if cost_nanos is None:
                 return self.failure_seconds
-            return self.refusal_seconds if stores else 0.0
+            return self.refusal_seconds if keeps_refusals else 0.0
         if refusal.code in AMBIGUOUS and cost_nanos != 0:
             return self.failure_seconds
         return 0.0

@@ -1,6 +1,6 @@
 """Joining: which flight, lease or remembered failure a request shares instead of buying.
 
-Everything that decides it is here. `edits.coalescer` applies it to the flights of this process,
+Everything that decides it is here. `edits.join` applies it to the flights of this process,
 `lease_transaction` to the leases of all processes.
 """
 
@@ -21,15 +21,16 @@ _UNSHARED = "alone:"
 class CoalescingKey:
     """The parts of a request that decide what it shares.
 
-    `key` is the fingerprint's, `extra_digest` too. `fresh`: with `no-cache`. `shared`: others
-    may have the result, so the flight takes a lease. `stores`: without `no-store`. `retry`: an
-    SDK's automatic one.
+    `key` is the fingerprint's, `extra_digest` too. `fresh`: with `no-cache`. `past_failures`: it
+    buys again after a failure. `shared`: others may have the result, so the flight takes a lease.
+    `recalls_refusals`: without the directive `no-store`. `retry`: an SDK's automatic one.
     """
 
     key: str
     fresh: bool = False
     shared: bool = True
-    stores: bool = True
+    recalls_refusals: bool = True
+    past_failures: bool = False
     retry: bool = False
     extra_digest: str = ""
 
@@ -40,7 +41,8 @@ class CoalescingKey:
             extra_digest=fingerprint.extra_digest,
             fresh=directives.no_cache,
             shared=not (directives.no_store or fingerprint.uncacheable),
-            stores=not directives.no_store,
+            recalls_refusals=not directives.no_store,
+            past_failures=directives.past_failures,
             retry=directives.retry,
         )
 
@@ -71,8 +73,10 @@ class CoalescingKey:
 
     @property
     def watched_keys(self) -> tuple[str, ...]:
-        """The keys of the leases that may block it."""
-        return tuple(filter(None, (self.lease_key or self.key, self.fresh_key)))
+        """The keys of the leases that may block it, or whose failure it gets."""
+        of_failure = "" if self.past_failures else self.key
+        keys = (self.lease_key or self.key, self.fresh_key, of_failure)
+        return tuple(dict.fromkeys(filter(None, keys)))
 
     def shares_failure(self, code: str, extra_digest: str) -> bool:
         """Does a failure of a request with these extra fields hold for this one too?
@@ -83,7 +87,7 @@ class CoalescingKey:
 
     def recalls(self, code: str) -> bool:
         """May a remembered failure be given? A refusal is an answer: never with `no-store`."""
-        return self.stores or not is_refusal(code)
+        return self.recalls_refusals or not is_refusal(code)
 
 
 def blocking_lease(
@@ -104,6 +108,8 @@ def blocking_lease(
         status = status_of(lease, now_ms)
         if status is LeaseStatus.EXPIRED or lease.id in ignored_ids:
             continue
+        if key.fresh and lease.key == key.key and status is not LeaseStatus.FAILED:
+            continue  # a fresh request shares no plain flight, only its failure
         own = lease.owner_id == owner_id and lease.key == key.lease_key
         if status is LeaseStatus.IN_FLIGHT and key.shared and not own:
             return lease, status
@@ -119,12 +125,13 @@ def blocking_lease(
 
 def is_replaced(coalescing_key: CoalescingKey, lease: Lease) -> bool:
     """Must this lease, which does not block, be removed before the edit's own is taken?"""
-    return lease.key == coalescing_key.lease_key or lease.ended_ms is None
+    of_fresh = lease.key == coalescing_key.fresh_key and lease.ended_ms is None
+    return of_fresh or lease.key == coalescing_key.lease_key
 
 
 def _gets_failure(key: CoalescingKey, lease: Lease) -> bool:
-    """`no-cache` buys again after a failure; an SDK's retry of that does not."""
-    if lease.failure is None or (key.fresh and not key.retry):
+    """A request for another try buys again after a failure; an SDK's retry of that does not."""
+    if lease.failure is None or (key.past_failures and not key.retry):
         return False
     code = lease.failure.code
     return key.shares_failure(code, lease.failure.extra_digest) and key.recalls(code)

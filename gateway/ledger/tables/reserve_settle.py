@@ -20,7 +20,7 @@ from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, RESERVATION_COLUMNS
 from gateway.ledger.tables.rollups import tags_text
 from gateway.model.reservation import Balance, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
-from gateway.pricing.rules.quote import Quote
+from gateway.pricing.rules.prices import Quote
 
 MOST_IMAGES = 1_000
 

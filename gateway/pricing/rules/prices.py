@@ -1,6 +1,12 @@
-"""Price ceilings, and which costs are plausible."""
+"""Quotes: the most that a call can cost, reserved before its cost is known; plausible costs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.model.caller import Caller
+from gateway.model.reservation import CallFacts
 
 MOST_TIMES_THE_PRICE = 10
 """How far above its configured price a seen cost can raise a picture's ceiling.
@@ -9,6 +15,31 @@ Without this bound one odd cost, plausible enough to be booked, would make each 
 hold so much that a month's budgets stand still. A price that really rose this far is still
 booked in full, as an overrun, until the configured price is corrected.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class PriceCeilings:
+    """The most that one image may cost, as configured."""
+
+    default_nanos: int
+    by_model: Mapping[str, int]
+
+    def of(self, model: str) -> int:
+        return self.by_model.get(model, self.default_nanos)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One upstream call to be paid for. `price_nanos` is the configured ceiling of one image."""
+
+    caller: Caller
+    call: CallFacts
+    price_nanos: int
+    images: int
+
+    def ceiling_nanos(self, seen_nanos: int | None) -> int:
+        """The amount to hold, where one image has lately cost up to `seen_nanos`."""
+        return ceiling(self.price_nanos, seen_nanos, self.images)
 
 
 def ceiling(price_nanos: int, seen_nanos: int | None, n: int) -> int:

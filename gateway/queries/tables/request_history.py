@@ -21,7 +21,7 @@ from gateway.ledger.tables.unresolved_reservations import (
 )
 from gateway.ledger.tables.usage import UsageRow, find
 from gateway.model.edit import Fingerprint
-from gateway.wire.cache_directives import Directives, parse
+from gateway.wire.cache_directives import Directives, from_text
 
 State = Literal["running", "lost", "ended"]
 
@@ -81,7 +81,7 @@ class RequestHistory:
 
     @property
     def directives(self) -> Directives:
-        return parse(self.row.asked, "") if self.row else Directives()
+        return from_text(self.row.asked) if self.row else Directives()
 
     @property
     def cost_nanos(self) -> int:

@@ -71,6 +71,13 @@ REQUESTS = _counter(
     "Requests to the image routes, by outcome.",
 )
 REFUSALS = _counter(_R, "gateway_refusals", "code", "Refused and failed requests, by error code.")
+CACHE_CONTROL_IGNORED = _counter(
+    _R,
+    "gateway_cache_control_ignored",
+    "directive",
+    "Plain `Cache-Control` and `Pragma` headers that would have bought again and were ignored: "
+    "no-cache, max-age, pragma.",
+)
 REQUEST_SECONDS = _histogram(
     _R,
     "gateway_request_seconds",

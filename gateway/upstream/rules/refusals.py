@@ -16,7 +16,7 @@ _ACCOUNT = (
 )
 _MAY_BE_CHARGED = (
     "It may have charged for this call, so it is not tried again by itself; to buy it again, send "
-    "the same edit with Cache-Control: no-cache."
+    "the same edit with X-Gateway-Cache-Control: no-cache."
 )
 _BREAKS = {
     "timeout": "did not answer in time",

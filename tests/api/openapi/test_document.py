@@ -124,7 +124,7 @@ def test_edits_are_described_in_both_forms_with_their_directives_and_streams() -
     assert content["application/json"]["schema"]["required"] == ["model", "prompt", "images"]
     assert edit["responses"]["200"]["content"].keys() == {"application/json", "text/event-stream"}
     assert {each["name"] for each in edit["parameters"]} == {
-        "Cache-Control",
+        "X-Gateway-Cache-Control",
         "X-Gateway-Variant",
         "X-Stainless-Retry-Count",
     }

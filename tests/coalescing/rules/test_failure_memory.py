@@ -59,8 +59,8 @@ def test_how_long_a_failure_is_remembered(
 
 
 def test_where_nothing_is_stored_a_refusal_is_not_either_but_a_charge_is_not_risked() -> None:
-    assert TIMES.seconds_for(no(400), 0, stores=False) == 0
-    assert TIMES.seconds_for(refusal_of_break("failed"), None, stores=False) == 120
+    assert TIMES.seconds_for(no(400), 0, keeps_refusals=False) == 0
+    assert TIMES.seconds_for(refusal_of_break("failed"), None, keeps_refusals=False) == 120
 
 
 @pytest.mark.parametrize("refusal", [no(400), refusal_of_break("timeout"), refusal_of_unsent()])

@@ -11,7 +11,9 @@ from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, st
 
 NOW = 1_800_000_000_000
 EDIT = CoalescingKey("k")
-FRESH = CoalescingKey("k", fresh=True)
+FRESH = CoalescingKey("k", fresh=True, past_failures=True)
+PLAIN_FRESH = CoalescingKey("k", fresh=True)
+"""With a plain `no-cache` that `obey_cache_control` obeys."""
 FAILED = FlightFailure("upstream_failed", 502, "broke")
 REFUSED = FlightFailure("upstream_refused", 400, "no", "{}")
 
@@ -50,14 +52,18 @@ def fresh(lease: Lease) -> Lease:
         (FRESH, fresh(IN_FLIGHT), LeaseStatus.IN_FLIGHT),
         (FRESH, fresh(FINISHED), None),
         (FRESH, fresh(BROKE), None),
+        (PLAIN_FRESH, BROKE, LeaseStatus.FAILED),
+        (PLAIN_FRESH, fresh(BROKE), LeaseStatus.FAILED),
+        (PLAIN_FRESH, IN_FLIGHT, None),
+        (PLAIN_FRESH, FINISHED, None),
         (replace(FRESH, retry=True), fresh(FINISHED), LeaseStatus.FINISHED),
         (replace(FRESH, retry=True), fresh(BROKE), LeaseStatus.FAILED),
         (replace(EDIT, shared=False), IN_FLIGHT, None),
         (replace(EDIT, shared=False), FINISHED, None),
         (replace(EDIT, shared=False), BROKE, LeaseStatus.FAILED),
-        (replace(EDIT, shared=False, stores=False), BROKE, LeaseStatus.FAILED),
-        (replace(EDIT, shared=False, stores=False), NO, None),
-        (replace(FRESH, shared=False, stores=False), BROKE, None),
+        (replace(EDIT, shared=False, recalls_refusals=False), BROKE, LeaseStatus.FAILED),
+        (replace(EDIT, shared=False, recalls_refusals=False), NO, None),
+        (replace(FRESH, shared=False, recalls_refusals=False), BROKE, None),
     ],
 )
 def test_what_a_lease_means_to_who_asks(
@@ -98,6 +104,7 @@ def test_a_process_is_not_stopped_by_leftovers_of_its_own_but_by_what_it_remembe
 def test_an_edit_that_nobody_shares_watches_for_failures_alone() -> None:
     assert EDIT.watched_keys == ("k", "fresh:k")
     assert FRESH.watched_keys == ("fresh:k",)
+    assert PLAIN_FRESH.watched_keys == ("fresh:k", "k")
     assert replace(EDIT, shared=False).watched_keys == ("k",)
 
 

@@ -19,12 +19,12 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import unresolved_reservations
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.reservation import CallFacts, Reservation, Settlement
-from gateway.pricing.rules.quote import Quote
+from gateway.pricing.rules.prices import Quote
 from tests.support.databases import open_engine
 from tests.support.funds import CALLER, CENT, NOW_MS, Till
 
 EDIT = CoalescingKey("v1-edit")
-FRESH = CoalescingKey("v1-edit", fresh=True)
+FRESH = CoalescingKey("v1-edit", fresh=True, past_failures=True)
 NOT_SHARED = CoalescingKey("v1-edit", shared=False)
 FACTS = CallFacts("req_1", "deepshi-image-1", "edits", "v1-edit")
 BROKE = FlightFailure("upstream_failed", 502, "The upstream broke.")

@@ -17,7 +17,7 @@ from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts, Settlement
 from gateway.model.windows import day_of
-from gateway.pricing.rules.quote import Quote
+from gateway.pricing.rules.prices import Quote
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller, ledger_of
 
 LEVELS = {"organisation": "organisation", "team": "team:design", "key": "key:k1"}

@@ -24,7 +24,11 @@ from gateway.wire.cache_directives import Directives
 
 NOW = 1_800_000_000_000
 EDIT = Fingerprint("k", extra_digest="a")
-PLAIN, NO_CACHE, NO_STORE = Directives(), Directives(no_cache=True), Directives(no_store=True)
+PLAIN, NO_CACHE, NO_STORE = (
+    Directives(),
+    Directives(no_cache=True, past_failures=True),
+    Directives(no_store=True),
+)
 ENTRY = Entry("k", "t", "key", "m", 1, NOW - 9_000, NOW + 60_000, "d", 1, "c", "req", "up")
 BROKE = FlightFailure("upstream_failed", 502, "broke", extra_digest="a")
 NO = FlightFailure("upstream_refused", 400, "no", "{}", extra_digest="a")

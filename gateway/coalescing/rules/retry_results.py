@@ -26,7 +26,7 @@ class _Kept(Generic[Result]):
     until_ms: int
 
 
-class RetryMemory(Generic[Result]):
+class RetryResults(Generic[Result]):
     """Kept results by request, and the requests that were told to come again."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:

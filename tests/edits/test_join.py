@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from gateway.coalescing.rules.failure_memory import Remembered
-from gateway.coalescing.rules.retry_memory import RetryMemory
+from gateway.coalescing.rules.retry_results import RetryResults
 from gateway.coalescing.single_flight import SingleFlight
-from gateway.edits.coalescer import Coalescer
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Failed, FlightResult
+from gateway.edits.join import Coalescer
 from gateway.model.caller import Account, Caller
 from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal
@@ -56,7 +56,7 @@ async def stays() -> None:
 
 
 async def test_what_is_kept_for_retries_counts_the_bytes_of_refusals() -> None:
-    upstream, retries = Upstream(), RetryMemory[FlightResult]()
+    upstream, retries = Upstream(), RetryResults[FlightResult]()
     coalescer = coalescer_of(upstream, retries)
 
     await coalescer.join(request(no_cache=True), stays)
@@ -68,7 +68,7 @@ async def test_what_is_kept_for_retries_counts_the_bytes_of_refusals() -> None:
 
 async def test_a_retry_that_sends_other_fields_beside_is_another_request() -> None:
     upstream = Upstream()
-    coalescer = coalescer_of(upstream, RetryMemory())
+    coalescer = coalescer_of(upstream, RetryResults())
 
     await coalescer.join(request("ann", no_cache=True), stays)
     await coalescer.join(request("bob", no_cache=True, retry=True), stays)
@@ -76,7 +76,7 @@ async def test_a_retry_that_sends_other_fields_beside_is_another_request() -> No
     assert upstream.calls == 2
 
 
-def coalescer_of(upstream: Upstream, retries: RetryMemory[FlightResult]) -> Coalescer:
+def coalescer_of(upstream: Upstream, retries: RetryResults[FlightResult]) -> Coalescer:
     return Coalescer(
         flights=SingleFlight(),
         buy=upstream.buy,

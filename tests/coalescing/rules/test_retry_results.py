@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.coalescing.rules.retry_memory import KEPT_MS, MOST_PROMISES, RetryMemory
+from gateway.coalescing.rules.retry_results import KEPT_MS, MOST_PROMISES, RetryResults
 
 NOW = 1_800_000_000_000
 ME, OTHER = ("key_1", "alone:k"), ("key_2", "alone:k")
 
 
 def test_a_landing_is_found_by_who_asked_for_it_alone() -> None:
-    retries: RetryMemory[str] = RetryMemory()
+    retries: RetryResults[str] = RetryResults()
     retries.keep(ME, "picture", 10, NOW)
 
     assert retries.find(ME, NOW) == retries.find(ME, NOW + KEPT_MS - 1) == "picture"
@@ -18,7 +18,7 @@ def test_a_landing_is_found_by_who_asked_for_it_alone() -> None:
 
 
 def test_the_bytes_are_bounded_and_the_oldest_goes_first() -> None:
-    retries: RetryMemory[str] = RetryMemory(most_bytes=100)
+    retries: RetryResults[str] = RetryResults(most_bytes=100)
     for number in range(5):
         retries.keep(("key", str(number)), f"picture {number}", 40, NOW + number)
 
@@ -29,7 +29,7 @@ def test_the_bytes_are_bounded_and_the_oldest_goes_first() -> None:
 
 
 def test_what_is_too_large_alone_is_not_kept_and_drives_nothing_out() -> None:
-    retries: RetryMemory[str] = RetryMemory(most_bytes=100)
+    retries: RetryResults[str] = RetryResults(most_bytes=100)
     retries.keep(ME, "small", 40, NOW)
     retries.keep(OTHER, "large", 101, NOW)
 
@@ -37,7 +37,7 @@ def test_what_is_too_large_alone_is_not_kept_and_drives_nothing_out() -> None:
 
 
 def test_a_later_landing_takes_the_place_of_the_one_before() -> None:
-    retries: RetryMemory[str] = RetryMemory(most_bytes=100)
+    retries: RetryResults[str] = RetryResults(most_bytes=100)
     retries.keep(ME, "first", 60, NOW)
     retries.keep(ME, "second", 60, NOW)
 
@@ -45,7 +45,7 @@ def test_a_later_landing_takes_the_place_of_the_one_before() -> None:
 
 
 def test_what_has_become_old_is_let_go_when_something_new_comes() -> None:
-    retries: RetryMemory[str] = RetryMemory()
+    retries: RetryResults[str] = RetryResults()
     retries.keep(ME, "old", 60, NOW)
     retries.keep(OTHER, "new", 1, NOW + KEPT_MS)
 
@@ -53,7 +53,7 @@ def test_what_has_become_old_is_let_go_when_something_new_comes() -> None:
 
 
 def test_who_was_told_to_ask_again_is_known_once() -> None:
-    retries: RetryMemory[str] = RetryMemory()
+    retries: RetryResults[str] = RetryResults()
     retries.promise(ME, NOW)
 
     assert [retries.was_promised(ME, NOW), retries.was_promised(ME, NOW)] == [True, False]
@@ -62,7 +62,7 @@ def test_who_was_told_to_ask_again_is_known_once() -> None:
 
 
 def test_promises_are_bounded() -> None:
-    retries: RetryMemory[str] = RetryMemory()
+    retries: RetryResults[str] = RetryResults()
     for number in range(MOST_PROMISES + 1):
         retries.promise(("key", str(number)), NOW)
 

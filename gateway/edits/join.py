@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
 from gateway.coalescing.rules.joining import CoalescingKey
-from gateway.coalescing.rules.retry_memory import Name, RetryMemory
+from gateway.coalescing.rules.retry_results import Name, RetryResults
 from gateway.coalescing.single_flight import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.edit_request import EditRequest
@@ -56,7 +56,7 @@ class Coalescer:
     buy: Buy
     client_wait_seconds: float
     now_ms: Callable[[], int]
-    retries: RetryMemory[FlightResult] = field(default_factory=RetryMemory[FlightResult])
+    retries: RetryResults[FlightResult] = field(default_factory=RetryResults[FlightResult])
     on_unattended: Callable[[EditRequest, FlightResult], None] = lambda *_: None
     spans: Spans = NO_SPANS
     _failures: FailureMemory = field(init=False, default_factory=FailureMemory)
@@ -113,7 +113,7 @@ class Coalescer:
         now_ms, key = self.now_ms(), request.coalescing_key
         if again and (result := self.retries.find(_name_of(request), now_ms)):
             return result
-        if key.fresh:
+        if key.past_failures:
             return None
         remembered = self._failures.recall(key.key, now_ms, key.extra_digest)
         if remembered is None or not key.recalls(remembered.refusal.code):
