@@ -207,6 +207,7 @@ class UpstreamSettings(SettingsSection):
     implausible_cost_usd: Nanos = Field(default="10")  # type: ignore[assignment]
     uncharged_statuses: Annotated[TextList, AfterValidator(_statuses)] = ("4xx", "503")
     catalogue_seconds: Seconds = 300.0
+    first_call_alone: bool = True
     keep_alive: bool = False
     proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
     ca_bundle: str = ""

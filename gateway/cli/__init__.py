@@ -31,6 +31,7 @@ _MODULES = {
     "organisation": "accounts", "teams": "accounts", "keys": "accounts", "tokens": "accounts",
     "pause": "accounts", "resume": "accounts", "audit": "audit", "apply": "apply",
     "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state",
+    "prices": "prices",
 }  # fmt: skip
 
 

@@ -7,13 +7,14 @@ one's lease is `Blocked`, and follows that one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from gateway.coalescing.rules.joining import CoalescingKey, blocking_lease, is_replaced
-from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus
+from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
+from gateway.database.ids import new_id
 
 _KEPT_AFTER_MS = 60_000
 """How long an expired lease stays, for the processes that watch it."""
@@ -41,6 +42,8 @@ class LeaseTransaction:
     request_id: str
     ignored_ids: set[str] = field(default_factory=set)
     """Ids of flights that were waited for in vain."""
+    permit: Lease | None = None
+    """A further lease, which ends with this one: see `edits.first_calls`."""
     _succeeded: bool = False
     _failure: FlightFailure | None = None
     _remembered_ms: int = 0
@@ -89,6 +92,8 @@ class LeaseTransaction:
             await leases.remember(tx, of_edit)
         if self._succeeded and key.fresh:
             await leases.forget(tx, key.key)
+        if self.permit:
+            await leases.remove(tx, self.permit.key, self.permit.id)
 
     def _lease(
         self, key: str, reservation_id: str, now_ms: int, until_ms: int, *, ended: bool = False
@@ -124,15 +129,33 @@ class Leases:
         """The lease of a flight that will reserve money."""
         return LeaseTransaction(self, coalescing_key, request_id)
 
-    async def release(self, lease: LeaseTransaction, reservation_id: str) -> None:
-        """Nothing will be stored: followers in other processes stop waiting."""
-        key = lease.coalescing_key.lease_key
-        if not key:
-            return
+    async def take(
+        self, key: str, request_id: str, lost_ids: Collection[str]
+    ) -> tuple[Lease, Lease | None]:
+        """A new lease of this key, and the lease of another process that prevents it.
+
+        This process has no other flight of the key, and the owners of `lost_ids` are gone.
+        """
+        now_ms = self.now_ms()
+        new = Lease(
+            key, new_id("lse_"), self.owner_id, request_id, now_ms, now_ms + self.max_age_ms
+        )
+
+        async def take(tx: Transaction) -> Lease | None:
+            while not await leases.claim(tx, new):
+                for found in await leases.read(tx, [key]):
+                    expired = status_of(found, now_ms) is LeaseStatus.EXPIRED
+                    if not expired and found.owner_id != self.owner_id and found.id not in lost_ids:
+                        return found
+                    await leases.remove(tx, key, found.id)
+            return None
+
+        return new, await self.database.write(take)
+
+    async def release(self, key: str, lease_id: str) -> None:
+        """Remove a lease, so that other processes stop waiting for it."""
         try:
-            await self.database.write(
-                lambda tx: leases.remove(tx, key, reservation_id), urgent=False
-            )
+            await self.database.write(lambda tx: leases.remove(tx, key, lease_id), urgent=False)
         except StateUnavailable as error:  # followers wait until the lease expires
             self.on_failure("lease", error)
 

@@ -10,7 +10,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
-from gateway.pricing.rules.prices import PriceCeilings, Quote
+from gateway.pricing.rules.prices import PriceCeilings, Quote, price_fields
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.limiter import Permit
@@ -32,6 +32,7 @@ class CallBudget:
     """Pays for upstream calls."""
 
     budgets: BudgetService
+    upstream: str
     prices: PriceCeilings
     metrics: Metrics
     log: EventLog
@@ -59,6 +60,8 @@ class CallBudget:
             fingerprint=request.fingerprint.key,
             references=len(edit.references),
             body_bytes=edit.body_bytes,
+            upstream=self.upstream,
+            **price_fields(edit.fields),
         )
         return Quote(request.caller, call, self.prices.of(edit.model), edit.n)
 
@@ -102,4 +105,19 @@ class CallBudget:
                 **labels,
                 cost_usd=usd(cost),
                 ceiling_usd=usd(reservation.ceiling_nanos),
+            )
+        if settled.stopped_nanos is not None:
+            self.log.error(
+                "a model is stopped: a picture cost more than 10 times its price",
+                model=request.edit.model,
+                upstream=self.upstream,
+                picture_usd=usd(settled.stopped_nanos),
+                price_usd=usd(reservation.price_nanos),
+                remedy=f"gateway prices confirm {request.edit.model}",
+            )
+        if settled.price_lifted:
+            self.log.warning(
+                "calls no longer wait for a price: the answers of the model state no cost",
+                model=request.edit.model,
+                upstream=self.upstream,
             )

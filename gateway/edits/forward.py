@@ -155,7 +155,8 @@ class Forwarder:
         parsed = await self._parse(answer.body)
         bound = self.implausible_cost_nanos * request.edit.n
         cost = plausible(parsed.cost_nanos, bound)
-        settlement = replace(settlement, cost_nanos=cost)
+        odd = parsed.cost_nanos if cost is None and (parsed.cost_nanos or 0) > 0 else None
+        settlement = replace(settlement, cost_nanos=cost, implausible_nanos=odd)
         if answer.went_wrong:
             return _unreadable(refusals.refusal_of_error_event(answer.body), settlement)
         if not parsed.valid:

@@ -7,13 +7,14 @@ client that leaves does not stop it. After `reserve`, every path ends in a settl
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
 from gateway.coalescing.rules.failure_memory import MemoryTimes, Remembered, failure_of
 from gateway.edits.call_budget import CallBudget, PaidCall
 from gateway.edits.edit_request import EditRequest
+from gateway.edits.first_calls import FirstCalls
 from gateway.edits.flight_result import (
     Answered,
     Bought,
@@ -22,7 +23,6 @@ from gateway.edits.flight_result import (
     Failed,
     FailureScope,
     FlightResult,
-    Followed,
     Found,
 )
 from gateway.edits.follow_other_process import Follower
@@ -54,6 +54,7 @@ class Buyer:
     budget: CallBudget
     leases: Leases
     follower: Follower
+    first_calls: FirstCalls
     forwarder: Forwarder
     memory: MemoryTimes
     metrics: Metrics
@@ -64,8 +65,7 @@ class Buyer:
     async def buy(self, request: EditRequest) -> FlightResult:
         """The whole flight. Never raises: an error is a `Failed`."""
         try:
-            paid = await self._reserve_or_follow(request)
-            return await self._pay_for(request, paid) if isinstance(paid, PaidCall) else paid
+            return await self._buy_or_follow(request)
         except Refusal as refusal:
             leader_only = refusal.code in LEADER_ONLY
             return Failed(refusal, FailureScope.LEADER if leader_only else FailureScope.SHARED)
@@ -75,21 +75,33 @@ class Buyer:
         finally:
             request.spool.close()
 
-    async def _reserve_or_follow(
-        self, request: EditRequest
-    ) -> PaidCall | Found | Followed | Failed:
-        """Repeats until there is a result, or money and a lease for a call."""
+    async def _buy_or_follow(self, request: EditRequest) -> FlightResult:
+        """Repeats until there is a result."""
         lease = self.leases.of(request.coalescing_key, request.request_id)
         while True:
             if found := await self._look_up(request):
                 return found
             try:
-                return await self._acquire_and_reserve(request, lease)
+                return await self._buy(request, lease)
             except Blocked as blocked:
                 with self._stage(request, "follow"):
                     followed = await self.follower.follow(request, lease, blocked)
             if followed:
                 return followed
+
+    async def _buy(self, request: EditRequest, lease: LeaseTransaction) -> FlightResult:
+        """One purchase: alone if the model's price is not known. Raises Blocked and Refusal."""
+        model = request.edit.model
+        if self.limiter.is_full or self.first_calls.is_busy(model):
+            # A request without money is refused before it waits.
+            with self._stage(request, "check_budget"):
+                await self.budget.check(request)
+        async with AsyncExitStack() as stack:
+            with self._stage(request, "first_call"):
+                turn = self.first_calls.turn(model, request.request_id)
+                lease.permit = await stack.enter_async_context(turn)
+            paid = await self._acquire_and_reserve(request, lease)
+            return await self._pay_for(request, paid) if isinstance(paid, PaidCall) else paid
 
     async def _look_up(self, request: EditRequest) -> Found | None:
         """Another flight may have stored the result since the request's own look-up."""
@@ -100,18 +112,12 @@ class Buyer:
     async def _acquire_and_reserve(
         self, request: EditRequest, lease: LeaseTransaction
     ) -> PaidCall | Found:
-        """An upstream slot first, then the money: a request in the queue holds none.
-
-        If a queue is likely, a request without money is refused before it waits.
-        """
-        if self.limiter.is_full:
-            with self._stage(request, "check_budget"):
-                await self.budget.check(request)
+        """An upstream slot first, then the money: a request in the queue holds none."""
         with ExitStack() as stack:
             with self._stage(request, "queue"):
                 permit = await self.limiter.acquire(request.caller.team)
             stack.callback(permit.release)
-            if permit.queued and (found := await self._look_up(request)):
+            if (permit.queued or lease.permit) and (found := await self._look_up(request)):
                 return found
             with self._stage(request, "reserve"):
                 paid = await self.budget.reserve(request, lease, permit)
@@ -181,7 +187,8 @@ class Buyer:
         with self._stage(request, "store"):
             bought = await self.cache.store(request, call, settled)
             if bought.not_stored_because:
-                await self.leases.release(paid.lease, paid.reservation.id)
+                key = request.coalescing_key.lease_key
+                await self.leases.release(key, paid.reservation.id)
         return bought
 
     def _stage(self, request: EditRequest, name: str) -> Stage:

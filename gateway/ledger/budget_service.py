@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -24,18 +24,17 @@ from gateway.database.database import (
 from gateway.database.ids import new_id
 from gateway.ledger.rules import budget_refusals
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
-from gateway.ledger.tables import reserve_settle
-from gateway.ledger.tables.model_costs import highest_cost
+from gateway.ledger.tables import price_status, reserve_settle
+from gateway.ledger.tables.picture_costs import highest_cost, seen_since
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.prices import Quote, odd_price
 
 Result = TypeVar("Result")
 HELD_WAIT_SECONDS = 5.0
 REMAINING_MS = 5_000
 VERDICT_MS = 250
-SEEN_DAYS_MS = 30 * 86_400_000
 _POLL_SECONDS = 0.05
 _WRITE_RETRY_SECONDS = 1.0
 
@@ -91,9 +90,9 @@ class BudgetService:
         now_ms = self.now_ms()
 
         async def check(tx: Transaction) -> None:
-            ceiling_nanos = await self._ceiling_nanos(tx, quote, now_ms)
+            priced, ceiling_nanos = await self._priced(tx, quote, now_ms)
             await reserve_settle.check(
-                tx, quote, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
+                tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
             )
 
         with self._as_refusals():
@@ -103,9 +102,14 @@ class BudgetService:
                 if not over.held_only:
                     raise self._used_up(over) from None
 
-    async def _ceiling_nanos(self, tx: Transaction, quote: Quote, now_ms: int) -> int:
-        since_day = day_of(now_ms - SEEN_DAYS_MS, self.zone)
-        return quote.ceiling_nanos(await highest_cost(tx, quote.call.model, since_day))
+    async def _priced(self, tx: Transaction, quote: Quote, now_ms: int) -> tuple[Quote, int]:
+        """The quote at a confirmed price, and the amount to hold. Raises `price_unconfirmed`."""
+        call, since_day = quote.call, seen_since(day_of(now_ms, self.zone))
+        status = await price_status.status_of(tx, call.upstream, call.model)
+        if status.stopped_nanos is not None:
+            raise budget_refusals.price_unconfirmed(call.model, status.stopped_nanos)
+        priced = quote.at_least(status.confirmed_nanos)
+        return priced, priced.ceiling_nanos(await highest_cost(tx, call.price_key, since_day))
 
     # --- reserve ----------------------------------------------------------------------
 
@@ -177,10 +181,11 @@ class BudgetService:
         async def hold(tx: Transaction) -> reserve_settle.Granted:
             if participant:
                 await participant.hold(tx, reservation_id)
+            priced, ceiling_nanos = await self._priced(tx, quote, now_ms)
             return await reserve_settle.hold(
                 tx,
-                quote,
-                ceiling_nanos=await self._ceiling_nanos(tx, quote, now_ms),
+                priced,
+                ceiling_nanos=ceiling_nanos,
                 reservation_id=reservation_id,
                 owner_id=self.owner_id,
                 now_ms=now_ms,
@@ -231,9 +236,10 @@ class BudgetService:
         async def settle(tx: Transaction) -> Settled:
             if participant:
                 await participant.resolve(tx, reservation.id)
-            return await reserve_settle.settle(
+            settled = await reserve_settle.settle(
                 tx, reservation.id, settlement, now_ms=now_ms, zone=self.zone
             )
+            return await _judge_price(tx, reservation, settlement, settled, now_ms)
 
         if settled := await self._write("settle", settle):
             self._keep_remaining(key_id, settled.remaining_nanos)
@@ -291,3 +297,31 @@ class BudgetService:
         if self._late:
             await asyncio.wait(set(self._late), timeout=seconds)
         return len(self._late)
+
+
+async def _judge_price(
+    tx: Transaction,
+    reservation: Reservation,
+    settlement: Settlement,
+    settled: Settled,
+    now_ms: int,
+) -> Settled:
+    """Stop the model where its picture cost far more than its price; count what states no cost."""
+    upstream, model, *_ = reservation.price_key
+    stated = (
+        settlement.cost_nanos
+        if settlement.implausible_nanos is None
+        else (settlement.implausible_nanos)
+    )
+    if stated and odd_price(stated, reservation.images, reservation.price_nanos):
+        # A price that was confirmed while this call was made counts too.
+        status = await price_status.status_of(tx, upstream, model)
+        price_nanos = max(reservation.price_nanos, status.confirmed_nanos or 0)
+        if odd := odd_price(stated, reservation.images, price_nanos):
+            await price_status.stop(tx, upstream, model, odd, now_ms)
+            return replace(settled, stopped_nanos=odd)
+    if settlement.status == 200 and not stated:
+        answers = 1 if stated is None else price_status.MOST_UNCOSTED  # 0 is a cost
+        lifted = await price_status.count_uncosted(tx, upstream, model, answers)
+        return replace(settled, price_lifted=lifted and stated is None)
+    return settled

@@ -67,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
     "budget_held": Kind(429, RATE, Retry.YES),
     "rate_limit_exceeded": Kind(429, RATE, Retry.YES),
     "spending_paused": Kind(429, QUOTA),
+    "price_unconfirmed": Kind(503, SERVER),
     "not_cached": Kind(504, INVALID),
     "still_running": Kind(504, SERVER, Retry.YES),
     "state_unavailable": Kind(503, SERVER, Retry.YES),

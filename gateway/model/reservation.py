@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.model.caller import Account, Period
 from gateway.model.edit import Route
 
 
+class PriceKey(NamedTuple):
+    """What the price of a picture depends on. Quality and size are empty where not chosen."""
+
+    upstream: str
+    model: str
+    quality: str = ""
+    size: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Money and images held for one upstream call, until it is settled or voided."""
+    """Money and images held for one upstream call, until it is settled or voided.
+
+    `price_nanos` is the configured or confirmed price of one image.
+    """
 
     id: str
     day: str
     ceiling_nanos: int
     images: int
     made_ms: int
+    price_key: PriceKey
+    price_nanos: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,13 @@ class CallFacts:
     fingerprint: str = ""
     references: int = 0
     body_bytes: int = 0
+    upstream: str = ""
+    quality: str = ""
+    size: str = ""
+
+    @property
+    def price_key(self) -> PriceKey:
+        return PriceKey(self.upstream, self.model, self.quality, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +66,8 @@ class Settlement:
     credential: str = ""
     """The upstream key used: its position and last characters, never the secret."""
     answer_bytes: int = 0
+    implausible_nanos: int | None = None
+    """A stated cost that is too high to be booked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,10 @@ class Settled:
     overrun_nanos: int = 0
     remaining_nanos: int | None = None
     """The spendable amount, the minimum of all levels; None without a budget."""
+    stopped_nanos: int | None = None
+    """A picture cost this much, far above its price, so that its model was stopped."""
+    price_lifted: bool = False
+    """So many answers stated no cost that calls no longer wait for the price to be known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from gateway.ledger.tables.budget_gauges import (
     budget_balances,
     count_reservations,
 )
+from gateway.ledger.tables.price_status import count_stopped
 from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
@@ -78,10 +79,15 @@ class GaugeCollector:
         day = day_of(now_ms, zone)
         rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
 
-        async def read(tx: Transaction) -> tuple[Sequence[Balance], ReservationCounts]:
-            return await budget_balances(tx, day, zone), await count_reservations(tx, rule)
+        async def read(tx: Transaction) -> tuple[Sequence[Balance], ReservationCounts, int]:
+            return (
+                await budget_balances(tx, day, zone),
+                await count_reservations(tx, rule),
+                await count_stopped(tx),
+            )
 
-        balances, counts = await self.context.database.read(read)
+        balances, counts, stopped = await self.context.database.read(read)
+        metrics.set_shared(families.PRICES_UNCONFIRMED, {(): stopped})
         metrics.set_shared(families.RESERVATIONS_OPEN, {(): counts.open})
         metrics.set_shared(families.RESERVATIONS_UNRESOLVED, {(): counts.unresolved})
         _update_budgets(metrics, balances)

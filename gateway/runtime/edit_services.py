@@ -6,6 +6,7 @@ from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
 from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.edits.call_budget import CallBudget
+from gateway.edits.first_calls import FirstCalls
 from gateway.edits.flight_result import log_facts
 from gateway.edits.follow_other_process import Follower
 from gateway.edits.forward import Forwarder
@@ -77,13 +78,29 @@ def _buyer(
     return Buyer(
         cache=result_cache,
         limiter=upstream.limiter,
-        budget=CallBudget(budgets=budgets, prices=_prices(settings), metrics=metrics, log=log),
+        budget=CallBudget(
+            budgets=budgets,
+            upstream=settings.upstream.name,
+            prices=_prices(settings),
+            metrics=metrics,
+            log=log,
+        ),
         leases=coalescing.leases,
         follower=Follower(
             lease_watcher=coalescing.lease_watcher,
             results=cache.results,
             log=log,
             now_ms=context.clock,
+        ),
+        first_calls=FirstCalls(
+            enabled=settings.upstream.first_call_alone,
+            upstream=settings.upstream.name,
+            leases=coalescing.leases,
+            lease_watcher=coalescing.lease_watcher,
+            zone=settings.zone,
+            now_ms=context.clock,
+            most_waiting=settings.upstream.max_waiting,
+            wait_seconds=settings.upstream.queue_seconds,
         ),
         forwarder=_forwarder(context, upstream.client),
         memory=MemoryTimes(

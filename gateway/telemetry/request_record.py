@@ -18,7 +18,7 @@ from gateway.telemetry.spans import NO_SPANS, SpanAttributes, Spans
 from gateway.wire.response_headers import CacheStatus
 
 Raised = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
-WAITING = ("join", "follow", "queue", "forward")
+WAITING = ("join", "follow", "first_call", "queue", "forward")
 """The stages in which a request waits for something outside the gateway."""
 
 

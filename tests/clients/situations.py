@@ -131,6 +131,15 @@ def without_books(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
 
 
 @contextmanager
+def mispriced(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
+    """A picture of the model has cost 20 times its price."""
+    with patient(folder, emulator, {}) as gateway:
+        emulator.order({"cost": 0.2})
+        assert gateway.edit("another").headers["x-gateway-cost-usd"] == "0.2"
+        yield gateway
+
+
+@contextmanager
 def without_a_spool(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     (folder / "spool").write_text("this is no folder")
     tables: Overrides = {"server": {"spool_folder": str(folder / "spool"), "spool_bytes": 100}}
@@ -163,6 +172,7 @@ SITUATIONS = (
     Situation("budget_held", 429, "still running", without_money, calls=1),
     Situation("still_running", 504, "not paid for twice", slow, calls=1),
     Situation("state_unavailable", 503, "Nothing was charged", without_books),
+    Situation("price_unconfirmed", 503, "Nothing was charged", mispriced, may_retry=False, calls=1),
     Situation("storage_full", 503, "folder for uploads", without_a_spool, soon=False),
     Situation("overloaded", 503, "connections", crowded),
 )

@@ -42,7 +42,7 @@ def two_months_ago() -> date:
 def aged(state: Path, days: int) -> None:
     """Make all that is booked so many days older, as if that time had passed."""
     with sqlite3.connect(state) as books:
-        for table in ("ledger", "usage_rows", "rollups", "balances", "model_costs"):
+        for table in ("ledger", "usage_rows", "rollups", "balances", "picture_costs"):
             older = f"UPDATE {table} SET day = date(day, ?) WHERE day <> 'total'"  # noqa: S608
             books.execute(older, (f"-{days} days",))
         for table in ("ledger", "usage_rows"):

@@ -274,7 +274,7 @@ class Money(RuleBasedStateMachine):
                 nanos = -(-call.booked // call.images)
                 seen[call.day] = max(nanos, seen.get(call.day, 0))
         rows = self.run(
-            self.till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM model_costs"))
+            self.till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM picture_costs"))
         )
         assert {row["day"]: row["max_nanos"] for row in rows} == seen
 

@@ -45,7 +45,11 @@ def tables_of(folder: Path, emulator: EmulatorServer, more: Overrides | None = N
     """Settings of a gateway that keeps everything below `folder`, as TOML tables."""
     tables: dict[str, dict[str, Any]] = {
         "server": {"port": 0, "timezone": "UTC"},
-        "upstream": {"base_url": emulator.base_url, "api_key": emulator.api_key},
+        "upstream": {
+            "base_url": emulator.base_url,
+            "api_key": emulator.api_key,
+            "first_call_alone": False,  # most tests make different calls side by side at once
+        },
         "cache": {"url": f"disk:{folder / 'cache'}"},
         "state": {"url": f"sqlite:{folder / 'gateway.db'}"},
     }

@@ -193,6 +193,12 @@ class PauseBody(Body):
     team: Line | None = None
 
 
+class PriceBody(Body):
+    model: Line
+    upstream: Line | None = None
+    price_usd: Dollars | None = None
+
+
 class CorrectionBody(Body):
     request_id: Line
     cost_usd: Dollars

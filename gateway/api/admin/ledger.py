@@ -10,6 +10,7 @@ from gateway.api.admin.inputs import (
     DaysQuery,
     LedgerQuery,
     PageQuery,
+    PriceBody,
     Query,
     UsageQuery,
 )
@@ -18,7 +19,13 @@ from gateway.api.admin.permissions import team_of
 from gateway.api.admin.request_input import AdminRequest
 from gateway.database.database import Transaction
 from gateway.ledger.rules.abandonment import Abandonment
-from gateway.ledger.tables import close_month, corrections, reports, unresolved_reservations
+from gateway.ledger.tables import (
+    close_month,
+    corrections,
+    price_status,
+    reports,
+    unresolved_reservations,
+)
 from gateway.ledger.tables import verify as verification
 from gateway.model.errors import Refusal
 from gateway.model.windows import day_of
@@ -26,6 +33,7 @@ from gateway.queries.models.ledger import (
     ClosedMonthView,
     CorrectionView,
     LedgerRowView,
+    PriceView,
     ReservationView,
     ResolutionView,
     VerificationView,
@@ -128,6 +136,19 @@ async def correct(tx: Transaction, request: AdminRequest[Query, CorrectionBody])
     except ValueError as error:
         raise Refusal("invalid_field", f"{error}.", param="cost_usd") from None
     return CorrectionView.of(corrected)
+
+
+async def confirm_price(tx: Transaction, request: AdminRequest[Query, PriceBody]) -> ReadModel:
+    body = request.body
+    upstream = body.upstream or request.settings.upstream.name
+    today = day_of(request.by.now_ms, request.settings.zone)
+    try:
+        nanos = await price_status.confirm(
+            tx, upstream, body.model, body.price_usd, today=today, by=request.by
+        )
+    except (price_status.NoPrice, ValueError) as error:
+        raise Refusal("invalid_field", f"{error}.", param="price_usd") from None
+    return PriceView.of_confirmed(upstream, body.model, nanos)
 
 
 async def _team(tx: Transaction, request: AdminRequest[DaysQuery, Body]) -> str | None:

@@ -144,6 +144,9 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "POST /ledger/corrections": StateRoute(
         "correctLedger", "Correct the cost of a request", ledger.correct,
         ledger_views.CorrectionView, _FINANCE, body=take.CorrectionBody, codes=_BOTH),
+    "POST /prices/confirm": StateRoute(
+        "confirmPrice", "Confirm a model's price, and allow its calls again", ledger.confirm_price,
+        ledger_views.PriceView, _ADMIN, body=take.PriceBody, codes=_MISSING),
     "GET /cache": CacheRoute(
         "showCache", "What is stored, and what it saved", CacheHandlers.statistics,
         cache_views.CacheView | cache_views.UnfinishedCacheView, _ALL, take.TeamQuery,

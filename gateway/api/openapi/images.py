@@ -16,8 +16,9 @@ CODES = (
     "unsupported_image_source", "invalid_field", "invalid_multipart", "invalid_json",
     "body_too_large", "unsupported_media_type", "upload_timeout",
     "insufficient_quota", "budget_held", "rate_limit_exceeded", "spending_paused", "not_cached",
-    "still_running", "state_unavailable", "storage_full", "shutting_down", "upstream_unreachable",
-    "upstream_timeout", "upstream_failed", "upstream_account", "upstream_busy", "upstream_refused",
+    "price_unconfirmed", "still_running", "state_unavailable", "storage_full", "shutting_down",
+    "upstream_unreachable", "upstream_timeout", "upstream_failed", "upstream_account",
+    "upstream_busy", "upstream_refused",
 )  # fmt: skip
 EDIT_CODES = (
     *CODES, "edit_not_supported", "too_many_reference_images", "invalid_image", "image_too_large",

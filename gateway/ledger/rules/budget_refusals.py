@@ -50,6 +50,16 @@ def paused(pause: SpendingPaused) -> Refusal:
     )
 
 
+def price_unconfirmed(model: str, cost_nanos: int) -> Refusal:
+    return Refusal(
+        "price_unconfirmed",
+        f"A picture of {model} has cost ${usd(cost_nanos)}, more than 10 times its expected price. "
+        "The gateway buys no more of this model until its operator confirms the price with "
+        f"`gateway prices confirm {model}`. Nothing was charged. Stored pictures are still served.",
+        param="model",
+    )
+
+
 def state_unavailable() -> Refusal:
     return Refusal(
         "state_unavailable",

@@ -1,7 +1,7 @@
 """Booking: adds ledger rows and updates all sums of them, in one transaction.
 
 Every transaction locks in the same order, so that no two wait for each other: reservation, ledger
-rows, roll-ups, model costs, balances. The balances come last, because every transaction locks
+rows, roll-ups, picture costs, balances. The balances come last, because every transaction locks
 the organisation's row. One transaction therefore books all of its rows at once.
 """
 
@@ -21,8 +21,8 @@ from gateway.ledger.tables.ledger_rows import (
     OpenReservation,
     insert_ledger_rows,
 )
-from gateway.ledger.tables.model_costs import raise_cost, recount_cost
-from gateway.model.reservation import Settlement
+from gateway.ledger.tables.picture_costs import highest_cost, raise_cost, recount_cost, seen_since
+from gateway.model.reservation import PriceKey, Settlement
 from gateway.pricing.rules.prices import per_image
 
 
@@ -38,10 +38,18 @@ def paid_images(cost_nanos: int, status: int | None, n: int) -> int:
     return n if cost_nanos > 0 or succeeded else 0
 
 
-def call_row(held: OpenReservation, settlement: Settlement, now_ms: int) -> LedgerRow:
-    """The ledger row of a call: its cost, or the ceiling as an estimate if the cost is unknown."""
+async def call_row(
+    tx: Transaction, held: OpenReservation, settlement: Settlement, now_ms: int
+) -> LedgerRow:
+    """The ledger row of a call.
+
+    An unknown cost is estimated at the ceiling, or at what such a call has cost meanwhile.
+    """
     known = known_cost(settlement)
-    cost = held.ceiling_nanos if known is None else known
+    cost = known
+    if cost is None:
+        seen = await highest_cost(tx, held.price_key, seen_since(held.day))
+        cost = max(held.ceiling_nanos, (seen or 0) * held.images)
     return LedgerRow(
         **{name: getattr(held, name) for name in CALL_COLUMNS},
         kind="call",
@@ -64,7 +72,7 @@ async def book_calls(tx: Transaction, closed: Sequence[tuple[OpenReservation, Le
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_call(row)) for row in rows])
     for row in rows:
         if not row.estimated and row.n:
-            await raise_cost(tx, row.model, row.day, per_image(row.cost_nanos, row.n))
+            await raise_cost(tx, row.price_key, row.day, per_image(row.cost_nanos, row.n))
     changes = (
         release_of(held, spent_nanos=row.cost_nanos, images=row.images) for held, row in closed
     )
@@ -151,22 +159,22 @@ async def book_corrections(tx: Transaction, corrections: Sequence[Correction]) -
     await rollups.add(
         tx, [(each.row.day, each.row.dimensions, _sums_of_correction(each)) for each in new]
     )
-    for model, day in sorted({(each.row.model, each.call_day) for each in new}):
-        here = [each for each in new if (each.row.model, each.call_day) == (model, day)]
-        await _update_model_cost(tx, model, day, here)
+    for key, day in sorted({(each.row.price_key, each.call_day) for each in new}):
+        here = [each for each in new if (each.row.price_key, each.call_day) == (key, day)]
+        await _update_picture_cost(tx, key, day, here)
     await book(tx, [_balance_change(each.row) for each in new])
     return len(new)
 
 
-async def _update_model_cost(
-    tx: Transaction, model: str, day: str, corrections: Sequence[Correction]
+async def _update_picture_cost(
+    tx: Transaction, key: PriceKey, day: str, corrections: Sequence[Correction]
 ) -> None:
     """Correcting an estimate can only raise the maximum; a known cost may have been the maximum."""
     if all(each.estimate for each in corrections):
         seen = [per_image(each.after_nanos, each.row.n) for each in corrections if each.row.n]
-        await raise_cost(tx, model, day, max(seen, default=0))
+        await raise_cost(tx, key, day, max(seen, default=0))
     else:
-        await recount_cost(tx, model, day)
+        await recount_cost(tx, key, day)
 
 
 def _sums_of_correction(correction: Correction) -> rollups.Sums:
@@ -193,9 +201,9 @@ async def book_statement_rows(tx: Transaction, rows: Sequence[LedgerRow]) -> lis
     """Book calls and adjustments of a statement. Returns the rows that were new."""
     new = await insert_ledger_rows(tx, rows)
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_statement(row)) for row in new])
-    for row in sorted(new, key=lambda row: (row.model, row.day)):
+    for row in sorted(new, key=lambda row: (row.price_key, row.day)):
         if row.kind == "call":
-            await raise_cost(tx, row.model, row.day, per_image(row.cost_nanos, row.n))
+            await raise_cost(tx, row.price_key, row.day, per_image(row.cost_nanos, row.n))
     await book(tx, [_balance_change(row) for row in new])
     return new
 

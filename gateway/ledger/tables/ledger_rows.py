@@ -10,6 +10,7 @@ from typing import Literal
 from gateway.database.database import Transaction, Value
 from gateway.database.multirow import insert_rows
 from gateway.ledger.tables import rollups
+from gateway.model.reservation import PriceKey
 
 LARGEST_NANOS = 10**15
 """A million dollars, the maximum of one call: no sum can overflow."""
@@ -32,6 +33,13 @@ class CallRecord:
     owner: str
     cost_centre: str
     tags: str
+    upstream: str = ""
+    quality: str = ""
+    size: str = ""
+
+    @property
+    def price_key(self) -> PriceKey:
+        return PriceKey(self.upstream, self.model, self.quality, self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

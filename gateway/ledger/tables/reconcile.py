@@ -109,6 +109,7 @@ def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None)
         team=payer.team,
         key_id=payer.key_id,
         model=line.model or payer.model,
+        upstream=source.upstream,
         route=line.route,
         status=line.status,
         n=line.n,

@@ -77,7 +77,8 @@ async def hold(
     row = (
         reservation_id, day, call.request_id, caller.team, caller.key_id, call.model, call.route,
         call.fingerprint, call.references, call.body_bytes, caller.owner, caller.cost_centre,
-        tags_text(caller.tags), now_ms, owner_id, ceiling_nanos, images,
+        tags_text(caller.tags), call.upstream, call.quality, call.size, now_ms, owner_id,
+        ceiling_nanos, images,
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
     move = BalanceChange(
@@ -86,7 +87,9 @@ async def hold(
     await book(tx, [move])
     balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
     _check(balances, ceiling_nanos, images, day, zone)
-    reservation = Reservation(reservation_id, day, ceiling_nanos, images, now_ms)
+    reservation = Reservation(
+        reservation_id, day, ceiling_nanos, images, now_ms, call.price_key, quote.price_nanos
+    )
     return Granted(reservation, spendable(balances))
 
 
@@ -111,7 +114,7 @@ async def settle(
     held = await take(tx, reservation_id)
     if held is None:
         return await settle_late(tx, reservation_id, settlement, now_ms=now_ms, zone=zone)
-    row = call_row(held, settlement, now_ms)
+    row = await call_row(tx, held, settlement, now_ms)
     await book_calls(tx, [(held, row)])
     accounts = accounts_of(held.team, held.key_id)
     balances = await balances_of(tx, accounts, day_of(now_ms, zone), zone)

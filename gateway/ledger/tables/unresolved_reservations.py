@@ -105,7 +105,7 @@ async def settle_abandoned(
     await book_calls(
         tx,
         [
-            (held, call_row(held, _UNKNOWN, held.made_ms + rule.longest_flight_ms))
+            (held, await call_row(tx, held, _UNKNOWN, held.made_ms + rule.longest_flight_ms))
             for held in settled
         ],
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts
 
 MOST_TIMES_THE_PRICE = 10
-"""How far above its configured price a seen cost can raise a picture's ceiling.
+"""How far above its price a picture's cost can be without stopping its model.
 
-Without this bound one odd cost, plausible enough to be booked, would make each further call
-hold so much that a month's budgets stand still. A price that really rose this far is still
-booked in full, as an overrun, until the configured price is corrected.
+A cost above it stops the model until a person confirms the price. So one odd cost can't make each
+further call hold so much that a month's budgets stand still.
 """
+
+_LONGEST_OPTION = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class Quote:
     price_nanos: int
     images: int
 
+    def at_least(self, price_nanos: int | None) -> Quote:
+        """The same call at a confirmed price, where that is higher."""
+        return replace(self, price_nanos=max(self.price_nanos, price_nanos or 0))
+
     def ceiling_nanos(self, seen_nanos: int | None) -> int:
         """The amount to hold, where one image has lately cost up to `seen_nanos`."""
         return ceiling(self.price_nanos, seen_nanos, self.images)
@@ -47,7 +52,7 @@ def ceiling(price_nanos: int, seen_nanos: int | None, n: int) -> int:
 
     `price_nanos` is the configured ceiling of one image, `seen_nanos` the most that one image
     of this model has lately cost, or None. The larger one counts, up to MOST_TIMES_THE_PRICE
-    times the configured price. If the configured price is 0, the seen cost is not bounded.
+    times the price. If the price is 0, the seen cost is not bounded.
     """
     if price_nanos < 0 or n < 1:
         raise ValueError(f"a ceiling of {price_nanos} nano-dollars for {n} images makes no sense")
@@ -62,6 +67,26 @@ def plausible(cost_nanos: int | None, bound_nanos: int) -> int | None:
     if cost_nanos is None or not 0 <= cost_nanos <= bound_nanos:
         return None
     return cost_nanos
+
+
+def odd_price(cost_nanos: int, n: int, price_nanos: int) -> int | None:
+    """What one image cost, if that is too far above its price for more such calls."""
+    each = per_image(cost_nanos, n)
+    return each if price_nanos and each > MOST_TIMES_THE_PRICE * price_nanos else None
+
+
+def price_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The `quality` and `size` of an edit, as far as its price depends on them."""
+    chosen = {name: text.strip().lower() for name, text in fields if text}
+    size = chosen.get("size", "auto")
+    if size == "auto":
+        sides = [chosen[side] for side in ("width", "height") if side in chosen]
+        size = chosen.get("resolution") or chosen.get("image_size") or "x".join(sides)
+    quality = chosen.get("quality", "auto")
+    return {
+        "quality": "" if quality == "auto" else quality[:_LONGEST_OPTION],
+        "size": size[:_LONGEST_OPTION],
+    }
 
 
 def per_image(cost_nanos: int, n: int) -> int:

@@ -156,6 +156,19 @@ class ResolutionView(ReadModel):
         )
 
 
+class PriceView(ReadModel):
+    """The confirmed price of one picture of a model."""
+
+    object: Literal["price"] = "price"
+    upstream: str
+    model: str
+    price_usd: Money
+
+    @classmethod
+    def of_confirmed(cls, upstream: str, model: str, nanos: int) -> Self:
+        return cls.of({"upstream": upstream, "model": model, "price_usd": nanos})
+
+
 class CorrectionView(ReadModel):
     """The cost of a request's calls before and after its correction."""
 

@@ -127,6 +127,11 @@ PICTURES = _counter(_M, "gateway_pictures", "team model", "Pictures paid for.")
 OVERRUNS = _counter(
     _M, "gateway_overruns", "team model", "Upstream calls that cost more than their ceiling."
 )
+PRICES_UNCONFIRMED = _shared(
+    _M,
+    "gateway_prices_unconfirmed",
+    "Models that are stopped because a picture cost more than 10 times its price.",
+)
 WARNINGS = _counter(
     _M,
     "gateway_warnings",

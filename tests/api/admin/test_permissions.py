@@ -81,6 +81,8 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     # There is no such request: whoever may correct is told so.
     "POST /ledger/corrections": (404, 404, 403, 403,
                                  _json(request_id="req_none", cost_usd="0.01")),
+    "POST /prices/confirm": (200, 403, 403, 403,
+                             _json(model="deepshi-image-1", price_usd="0.01")),
     "GET /cache": (200, 200, 200, 403, _of_team),
     "POST /cache/purge": (200, 403, 200, 403, lambda root, team: {"json": {"team": team}}),
     "POST /cache/verify": (200, 403, 403, 403, _nothing),

@@ -208,7 +208,7 @@ async def test_what_was_seen_to_cost_is_forgotten_where_it_was_corrected_late(ti
     await till.settle("dear", 9 * CENT)
     await close(till)
     await corrected(till, "req-dear", 2 * CENT)
-    seen = await till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM model_costs"))
+    seen = await till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM picture_costs"))
     assert [dict(each) for each in seen] == [{"day": TODAY, "max_nanos": 2 * CENT}]
 
 

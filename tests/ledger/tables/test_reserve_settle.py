@@ -10,12 +10,12 @@ import pytest
 
 from gateway.database.database import Conflict, Database, Transaction
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
-from gateway.ledger.tables import model_costs, reserve_settle
+from gateway.ledger.tables import picture_costs, reserve_settle
 from gateway.ledger.tables.balances import UnknownAccount
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow
 from gateway.model.caller import Caller
-from gateway.model.reservation import CallFacts, Settlement
+from gateway.model.reservation import CallFacts, PriceKey, Settlement
 from gateway.model.windows import day_of
 from gateway.pricing.rules.prices import Quote
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller, ledger_of
@@ -360,7 +360,9 @@ async def test_what_was_voided_cannot_be_settled_silently(till: Till) -> None:
 
 
 async def highest(till: Till, since_day: str, model: str = "deepshi-image-1") -> int | None:
-    return await till.database.read(lambda tx: model_costs.highest_cost(tx, model, since_day))
+    return await till.database.read(
+        lambda tx: picture_costs.highest_cost(tx, PriceKey("", model), since_day)
+    )
 
 
 async def test_the_highest_cost_of_a_picture_is_remembered_by_model(till: Till) -> None:

@@ -10,8 +10,8 @@ import pytest
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database, Transaction
 from gateway.database.migrate import migrate
-from gateway.ledger.tables import corrections, model_costs, reserve_settle
-from gateway.model.reservation import Settlement
+from gateway.ledger.tables import corrections, picture_costs, reserve_settle
+from gateway.model.reservation import PriceKey, Settlement
 from tests.support.databases import open_engine
 from tests.support.engines import schema_url
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller
@@ -38,7 +38,7 @@ async def correct(till: Till, name: str, cost: int) -> None:
 
 async def highest(till: Till, since_day: str = TODAY) -> int | None:
     return await till.database.read(
-        lambda tx: model_costs.highest_cost(tx, "deepshi-image-1", since_day)
+        lambda tx: picture_costs.highest_cost(tx, PriceKey("", "deepshi-image-1"), since_day)
     )
 
 
@@ -99,7 +99,10 @@ async def test_another_day_and_another_model_are_left_alone(till: Till) -> None:
     await correct(till, "a", CENT)
     assert (await highest(till), await highest(till, YESTERDAY)) == (CENT, 8 * CENT)
     assert (
-        await till.database.read(lambda tx: model_costs.highest_cost(tx, "m2", TODAY)) == 7 * CENT
+        await till.database.read(
+            lambda tx: picture_costs.highest_cost(tx, PriceKey("", "m2"), TODAY)
+        )
+        == 7 * CENT
     )
 
 

@@ -1,0 +1,69 @@
+"""Picture costs: the highest known cost of one image, by upstream, model, quality, size and day.
+
+Reservations use it, so a correction must lower it. Writers of a row lock it: a correction computes
+the maximum again under that lock; later calls raise it.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from gateway.database.database import Transaction
+from gateway.database.multirow import insert_rows
+from gateway.model.reservation import PriceKey
+
+SEEN_DAYS = 30
+
+_ROW = "upstream = $1 AND model = $2 AND quality = $3 AND size = $4 AND day = $5"
+_RAISE = "INSERT INTO picture_costs (upstream, model, quality, size, day, max_nanos)"
+_IF_HIGHER = (
+    "ON CONFLICT (upstream, model, quality, size, day) DO UPDATE SET max_nanos = "
+    "excluded.max_nanos WHERE excluded.max_nanos > picture_costs.max_nanos"
+)
+_LOCK = f"UPDATE picture_costs SET max_nanos = max_nanos WHERE {_ROW} RETURNING max_nanos"
+# Rows without an upstream are of an earlier version, and hold for every quality and size.
+_SEEN = (
+    "SELECT MAX(max_nanos) AS seen FROM picture_costs WHERE model = $2 AND day >= $5 "
+    "AND (upstream = '' OR (upstream = $1 AND quality = $3 AND size = $4))"
+)
+# An estimate counts once it is corrected. Rounded up, as in `prices.per_image`.
+_COUNT = """
+SELECT CAST(MAX((l.cost_nanos + COALESCE(c.nanos, 0) + l.n - 1) / l.n) AS BIGINT) AS nanos
+FROM ledger l LEFT JOIN (
+  SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS nanos
+  FROM ledger k JOIN ledger x ON x.corrects = k.id
+  WHERE k.day = $5 AND k.model = $2 GROUP BY x.corrects
+) c ON c.corrects = l.id
+WHERE l.day = $5 AND l.upstream = $1 AND l.model = $2 AND l.quality = $3 AND l.size = $4
+  AND l.kind = 'call' AND l.n > 0
+  AND (l.estimated = 0 OR c.corrects IS NOT NULL) AND l.cost_nanos + COALESCE(c.nanos, 0) > 0
+"""
+
+
+def seen_since(day: str) -> str:
+    """The first day whose costs still count on this day."""
+    return str(date.fromisoformat(day) - timedelta(days=SEEN_DAYS))
+
+
+async def highest_cost(tx: Transaction, key: PriceKey, since_day: str) -> int | None:
+    """The highest known cost of such an image since that day."""
+    seen: int | None = (await tx.fetch(_SEEN, *key, since_day))[0]["seen"]
+    return seen
+
+
+async def raise_cost(tx: Transaction, key: PriceKey, day: str, nanos: int) -> None:
+    """Record the cost of such an image on that day."""
+    if nanos > 0:
+        await insert_rows(tx, _RAISE, [(*key, day, nanos)], _IF_HIGHER)
+
+
+async def recount_cost(tx: Transaction, key: PriceKey, day: str) -> None:
+    """Compute that day's highest cost again from the ledger, after a correction."""
+    exists = await tx.fetch(_LOCK, *key, day)
+    nanos: int | None = (await tx.fetch(_COUNT, *key, day))[0]["nanos"]
+    if exists and nanos is None:
+        await tx.fetch(f"DELETE FROM picture_costs WHERE {_ROW}", *key, day)
+    elif exists:
+        await tx.fetch(f"UPDATE picture_costs SET max_nanos = $6 WHERE {_ROW}", *key, day, nanos)
+    else:
+        await raise_cost(tx, key, day, nanos or 0)
