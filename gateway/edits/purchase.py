@@ -36,7 +36,9 @@ from gateway.telemetry.request_record import Stage
 from gateway.telemetry.spans import Spans
 from gateway.upstream.limiter import UpstreamLimiter
 
-LEADER_ONLY = frozenset({"insufficient_quota", "budget_held", "spending_paused"})
+LEADER_ONLY = frozenset(
+    {"insufficient_quota", "budget_held", "spending_paused", "rate_limit_exceeded"}
+)
 INTERNAL = Refusal(
     "internal_error",
     "The gateway failed. Its log has the error under this request's id, and GET /v1/requests/ID "

@@ -14,6 +14,7 @@ from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Answered, Bought
 from gateway.model.entry import Entry
 from gateway.model.reservation import Settled
+from gateway.uploads.rules.picture_sniffer import is_picture
 from gateway.uploads.uploaded_file import digest
 
 
@@ -75,4 +76,6 @@ def _why_not_stored(request: EditRequest, call: Answered) -> str:
         return request.fingerprint.uncacheable
     if not request.directives.stores:
         return "no-store"
-    return "url-results" if call.parsed.has_urls else ""
+    if call.parsed.has_urls:
+        return "url-results"
+    return "" if all(map(is_picture, call.parsed.heads)) else "not-a-picture"

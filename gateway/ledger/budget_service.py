@@ -23,7 +23,7 @@ from gateway.database.database import (
 )
 from gateway.database.ids import new_id
 from gateway.ledger.rules import budget_refusals
-from gateway.ledger.rules.budget import OverBudget, SpendingPaused
+from gateway.ledger.rules.budget import OverBudget, SpendingPaused, TooManyInFlight
 from gateway.ledger.tables import price_status, reserve_settle
 from gateway.ledger.tables.picture_costs import highest_cost, seen_since
 from gateway.model.errors import Refusal
@@ -209,6 +209,8 @@ class BudgetService:
             yield
         except SpendingPaused as pause:
             raise budget_refusals.paused(pause) from None
+        except TooManyInFlight as full:
+            raise budget_refusals.in_flight(full.account) from None
         except StateUnavailable as error:
             self.on_failure("reserve", error)
             raise budget_refusals.state_unavailable() from None

@@ -5,6 +5,8 @@ The pictures are never parsed nor touched: see `json_text`.
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,6 +15,8 @@ from gateway.model.money import nanos_of, usd
 from gateway.wire.json_cutter import Hole, Number, Segment, cut, plain_parse, write
 
 _LARGEST_ERROR_BYTES = 1_048_576
+_HEAD_CHARS = 160
+_DATA_URL = re.compile(rb"data:[\w/+.-]{1,40};base64,")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class ParsedAnswer:
     cost_nanos: int | None
     """None is unknown, never 0."""
     _body: bytes = field(repr=False)
+    heads: tuple[bytes, ...] = ()
+    """The first bytes of each picture that the answer holds."""
     _tree: Any = field(default=None, repr=False)
     _long_strings: Sequence[Segment] = field(default=(), repr=False)
     _cost_steps: tuple[str, ...] = ()
@@ -72,6 +78,11 @@ def read_answer(body: bytes, cost_path: str) -> ParsedAnswer:
         valid=pictures > 0,
         pictures=pictures,
         has_urls=any(_is_given(item.get("url")) for item in items),
+        heads=tuple(
+            _head(item["b64_json"], long_strings)
+            for item in items
+            if _is_given(item.get("b64_json"))
+        ),
         cost_nanos=_cost(tree, steps),
         _body=body,
         _tree=tree,
@@ -99,6 +110,19 @@ def upstream_error(body: bytes) -> UpstreamError | None:
 
 def _text(value: object) -> str | None:
     return str(value) if isinstance(value, str) else None
+
+
+def _head(base64_text: object, long_strings: Sequence[Segment]) -> bytes:
+    """The first bytes of a picture; none where its text is no base64."""
+    if isinstance(base64_text, Hole):
+        start = bytes(long_strings[base64_text.index][:_HEAD_CHARS]).replace(b"\\/", b"/")
+    else:
+        start = str(base64_text)[:_HEAD_CHARS].encode()
+    start = _DATA_URL.sub(b"", start)
+    try:
+        return b64decode(start[: len(start) // 4 * 4])
+    except ValueError:
+        return b""
 
 
 def _is_given(value: object) -> bool:

@@ -57,7 +57,8 @@ LIMITS = (
     ),
     Limit(
         "max_in_flight", "max_in_flight", COUNT, unit="requests",
-        help="Maximum number of requests in flight.",
+        help="Maximum number of paid calls in flight, over all processes; also of requests that "
+        "wait, per process.",
     ),
     Limit(
         "max_reference_images", "max_reference_images", COUNT, unit="images",

@@ -50,6 +50,16 @@ class SpendingPaused(Exception):
         return self.account.level
 
 
+@dataclass
+class TooManyInFlight(Exception):
+    """As many paid calls of this level are in flight as its limit permits; nothing was held."""
+
+    account: Account
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.account.id} has no further call in flight")
+
+
 def verdict(
     asked: Sequence[Balance], ceiling_nanos: int, images: int, *, day_resets_ms: int
 ) -> OverBudget | SpendingPaused | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
+from gateway.model.caller import Account
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
 from gateway.model.units import time_text
@@ -39,6 +40,21 @@ def held(account_id: str, over: OverBudget | None = None) -> Refusal:
         facts=_facts(over) if over else {"level": level},
         retry_after_seconds=5,
     )
+
+
+def in_flight(account: Account) -> Refusal:
+    """The limit of paid calls in flight is reached, over all processes."""
+    limit = account.limits.max_in_flight
+    return Refusal(
+        "rate_limit_exceeded",
+        f"This {account.level} already has {limit} paid calls in flight, its limit. Calls whose "
+        "clients have left count too. Wait for one to finish.",
+        facts={
+            "level": account.level, "limit_name": "max_in_flight", "limit": limit, "spent": 0,
+            "held": limit, "resets_at": None,
+        },
+        retry_after_seconds=1,
+    )  # fmt: skip
 
 
 def paused(pause: SpendingPaused) -> Refusal:

@@ -35,7 +35,7 @@ class BalanceChange:
 
 
 _AMOUNTS = ("spent_nanos", "held_nanos", "images", "images_held")
-_LIMITS = ("budget_nanos", "budget_period", "paid_images_per_day")
+_LIMITS = ("budget_nanos", "budget_period", "paid_images_per_day", "max_in_flight")
 _HEAD = f"INSERT INTO balances (account, day, {', '.join(_AMOUNTS)})"
 _ADD = "ON CONFLICT (account, day) DO UPDATE SET " + ", ".join(
     f"{name} = balances.{name} + excluded.{name}" for name in _AMOUNTS
@@ -49,7 +49,7 @@ _IN_WINDOW = (
     "WHEN 'day' THEN $1 WHEN 'week' THEN $4 WHEN 'month' THEN $5 ELSE 'total' END"
 )
 _BALANCES = (
-    "SELECT a.id, a.paused, a.budget_nanos, a.budget_period, a.paid_images_per_day, "
+    f"SELECT a.id, a.paused, {', '.join(f'a.{name}' for name in _LIMITS)}, "
     "COALESCE(d.images, 0) AS images, COALESCE(d.images_held, 0) AS images_held, "
     "(SELECT MAX(last_day) FROM closings) AS closed_through, "
     f"COALESCE((SELECT CAST(SUM(b.spent_nanos) AS BIGINT) {_IN_WINDOW}), 0) AS spent_nanos, "
@@ -92,8 +92,8 @@ async def balances_of(
 ) -> list[Balance]:
     """The balances of these accounts in their windows that hold `day`.
 
-    Money is the budget window's, images are the day's. The returned accounts have the budget,
-    image limit and pause that are in the state now. `booked` is true if this transaction has
+    Money is the budget window's, images are the day's. The returned accounts have the limits of
+    purchases and the pause that are in the state now. `booked` is true if this transaction has
     booked in that day: then it raises DayClosed. Raises UnknownAccount.
     """
     week, month = window("week", day, zone), window("month", day, zone)

@@ -12,12 +12,13 @@ from datetime import tzinfo
 
 from gateway.database.database import Transaction
 from gateway.database.multirow import insert_rows
-from gateway.ledger.rules.budget import spendable, verdict
+from gateway.ledger.rules.budget import TooManyInFlight, spendable, verdict
 from gateway.ledger.tables.balances import BalanceChange, accounts_of, balances_of, book
 from gateway.ledger.tables.booking import book_calls, call_row, release_of
 from gateway.ledger.tables.corrections import settle_late
 from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, RESERVATION_COLUMNS, OpenReservation
 from gateway.ledger.tables.rollups import tags_text
+from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
 from gateway.pricing.rules.prices import Quote
@@ -67,8 +68,8 @@ async def hold(
     """Hold a call's ceiling and images on every level, or raise and hold nothing.
 
     Limits and pauses are those in the state now, not the caller's. `owner_id` is the process
-    that will resolve the reservation. Raises OverBudget, SpendingPaused, UnknownAccount,
-    DayClosed, and ValueError for an impossible ceiling or number of images.
+    that will resolve the reservation. Raises OverBudget, SpendingPaused, TooManyInFlight,
+    UnknownAccount, DayClosed, and ValueError for an impossible ceiling or number of images.
     """
     caller, call, images = quote.caller, quote.call, quote.images
     if not 0 <= ceiling_nanos <= LARGEST_NANOS or not 0 <= images <= MOST_IMAGES:
@@ -87,10 +88,25 @@ async def hold(
     await book(tx, [move])
     balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
     _check(balances, ceiling_nanos, images, day, zone)
+    await _check_in_flight(tx, caller, balances)
     reservation = Reservation(
         reservation_id, day, ceiling_nanos, images, now_ms, call.price_key, quote.price_nanos
     )
     return Granted(reservation, spendable(balances))
+
+
+async def _check_in_flight(tx: Transaction, caller: Caller, balances: Sequence[Balance]) -> None:
+    """Count the open reservations, this one included; `book` has locked the accounts."""
+    for balance in balances:
+        account = balance.account
+        limit = account.limits.max_in_flight
+        if limit is None:
+            continue
+        of_level = {"team": ("team = $1", caller.team), "key": ("key_id = $1", caller.key_id)}
+        where, *values = of_level.get(account.level, ("1 = 1",))
+        rows = await tx.fetch(f"SELECT COUNT(*) AS calls FROM reservations WHERE {where}", *values)
+        if rows[0]["calls"] > limit:
+            raise TooManyInFlight(account)
 
 
 def _check(

@@ -78,6 +78,12 @@ def look(head: bytes) -> SniffedPicture | None:
     return _look_of_text(head)
 
 
+def is_picture(head: bytes) -> bool:
+    """Does a file that begins with `head` look like a picture, or a moving one?"""
+    kind = look(head)
+    return kind is not None and kind.media_type.startswith(("image/", "video/"))
+
+
 def _look_of_text(head: bytes) -> SniffedPicture | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<svg", b"<?xml")):
