@@ -107,7 +107,7 @@ class CallBudget:
                 ceiling_usd=usd(reservation.ceiling_nanos),
             )
         if settled.stopped_nanos is not None:
-            self.log.error(
+            self.log.warning(
                 "a model is stopped: a picture cost more than 10 times its price",
                 model=request.edit.model,
                 upstream=self.upstream,

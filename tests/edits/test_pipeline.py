@@ -235,6 +235,25 @@ def test_results_by_address_are_passed_on_but_not_stored(gateway: Running) -> No
     assert "detail=url-results" in first.headers["cache-status"]
 
 
+@pytest.mark.parametrize("body", [b"<!doctype html><h1>Sorry" + b" " * 3_000, b"no picture"])
+def test_what_is_no_picture_is_delivered_and_booked_but_not_stored(
+    tmp_path: Path, emulator: EmulatorServer, body: bytes
+) -> None:
+    with recording_upstream() as upstream:
+        upstream.picture = body
+        settings = settings_for(tmp_path, emulator, {"upstream": {"base_url": upstream.url}})
+        make_key(settings)
+        with serving(settings) as gateway:
+            answers = [gateway.edit() for _ in range(2)]
+
+    for answer in answers:
+        assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == body
+        assert answer.headers["x-gateway-cache"] == "MISS"
+        assert answer.headers["x-gateway-cost-usd"] == "0.01"
+        assert "detail=not-a-picture" in answer.headers["cache-status"]
+    assert len(upstream.seen) == 2
+
+
 def test_a_generation_goes_through_uncached_by_default(
     gateway: Running, emulator: EmulatorServer
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import verify
 from gateway.settings import Settings
+from tests.support.crowds import leaving_crowd
 from tests.support.engines import fresh_schema, postgres_url
 from tests.support.serving import (
     KEY,
@@ -29,6 +30,7 @@ from tests.support.serving import (
     tables_of,
 )
 from tests.support.upstreams import png
+from tests.support.waiting import let_go, until
 
 __all__ = ["postgres_url"]
 
@@ -274,3 +276,23 @@ def test_an_overrun_is_booked_and_warned_of(tmp_path: Path, emulator: EmulatorSe
     assert answer.headers["x-gateway-cost-usd"] == "0.07"
     assert "a call cost more than its ceiling" in gateway.log.getvalue()
     assert 'gateway_overruns_total{model="deepshi-image-1",team="design"} 1.0' in metrics
+
+
+def test_a_paid_call_whose_client_has_left_counts_for_the_limit_in_flight(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    settings = settings_for(tmp_path, emulator)
+    make_key(settings, key_terms={"max_in_flight": 1})
+    emulator.order({"hang": True})
+    with serving(settings) as one, serving(settings) as other:
+        assert leaving_crowd(one.url, 1, patience=0.5) == 1
+        refused = [gateway.edit("another") for gateway in (one, other)]
+        let_go(emulator)
+        until(lambda: other.edit("another").status_code == 200)
+
+    for answer in refused:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (429, "rate_limit_exceeded")
+        assert (error["limit_name"], error["limit"], error["held"]) == ("max_in_flight", 1, 1)
+        assert "clients have left" in error["message"]
+    assert emulator.stats()["billed_calls"] == 2

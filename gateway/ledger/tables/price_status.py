@@ -97,7 +97,7 @@ async def confirm(
     """Confirm the price of one picture, and allow calls again. Returns the price.
 
     Without `nanos` it is what the picture cost that stopped the model, or else the highest cost
-    seen. Raises NoPrice, and ValueError for a price that cannot be one.
+    seen, or else the price confirmed before. Raises NoPrice and ValueError.
     """
     if nanos is not None and not 0 <= nanos <= LARGEST_NANOS:
         raise ValueError(f"a price of ${usd(nanos)} cannot be reserved")
@@ -109,7 +109,7 @@ async def confirm(
         rows = await tx.fetch(
             f"{seen} AND upstream IN ('', $1)", upstream, model, seen_since(today)
         )
-        nanos = rows[0]["nanos"]
+        nanos = before.confirmed_nanos if rows[0]["nanos"] is None else rows[0]["nanos"]
     if nanos is None:
         raise NoPrice(upstream, model)
     await tx.fetch(_CONFIRM, upstream, model, nanos)

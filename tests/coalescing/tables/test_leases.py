@@ -321,7 +321,7 @@ async def test_a_flight_that_stores_nothing_lets_its_followers_go(
     reservation = await one.reserve(lease_transaction)
     lease_transaction.succeeded()
     await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
-    await one.leases.release(lease_transaction, reservation.id)
+    await one.leases.release("v1-edit", reservation.id)
 
     assert await other.reserve(other.lease_transaction())
 

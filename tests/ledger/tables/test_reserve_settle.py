@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.database.database import Conflict, Database, Transaction
-from gateway.ledger.rules.budget import OverBudget, SpendingPaused
+from gateway.ledger.rules.abandonment import Abandonment
+from gateway.ledger.rules.budget import OverBudget, SpendingPaused, TooManyInFlight
 from gateway.ledger.tables import picture_costs, reserve_settle
 from gateway.ledger.tables.balances import UnknownAccount
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow
+from gateway.ledger.tables.unresolved_reservations import settle_abandoned
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts, PriceKey, Settlement
 from gateway.model.windows import day_of
@@ -258,6 +260,9 @@ async def test_the_ledger_says_everything_about_a_call(till: Till) -> None:
         "cost_centre": "cc-7",
         "tags": '{"project":"atlas"}',
         "late_for": None,
+        "upstream": "",
+        "quality": "",
+        "size": "",
     }
 
 
@@ -440,3 +445,37 @@ async def test_a_reservation_and_its_settlement_take_few_statements(till: Till) 
     await till.database.write(reserve)
     await till.database.write(settle)
     assert counts == [3, 6]
+
+
+async def test_an_answer_that_is_lost_is_booked_at_what_such_a_call_has_cost_meanwhile(
+    till: Till,
+) -> None:
+    for name in ("known", "lost", "killed"):
+        await till.reserve(name, CENT)
+    await till.settle("known", 5 * CENT)
+    lost = await till.settle("lost", None, status=None)
+    rule = Abandonment(NOW_MS + 10**9, 1_000)
+    settled = await till.database.write(lambda tx: settle_abandoned(tx, rule))
+    rows = await till.database.read(lambda tx: ledger_of(tx, "req-killed"))
+
+    assert (lost.cost_nanos, lost.estimated, lost.overrun_nanos) == (5 * CENT, True, 4 * CENT)
+    assert [held.id for held in settled] == ["killed"]
+    assert [row.cost_nanos for row in rows] == [5 * CENT]
+    await till.proven()
+
+
+@pytest.mark.parametrize("account", ["organisation", "team:design", "key:k1"])
+async def test_paid_calls_in_flight_are_limited_exactly_at_each_level(
+    till: Till, account: str
+) -> None:
+    await till.limit(account, max_in_flight=2)
+    asked = (till.reserve(f"r{number}") for number in range(6))
+    results = await asyncio.gather(*asked, return_exceptions=True)
+
+    full = [result for result in results if isinstance(result, TooManyInFlight)]
+    assert (len(full), {each.account.id for each in full}) == (4, {account})
+    held = await till.database.read(lambda tx: tx.fetch("SELECT id FROM reservations"))
+    assert len(held) == 2
+    await till.settle(held[0]["id"])
+    await till.reserve("after")
+    await till.proven()

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pricing.rules.prices import MOST_TIMES_THE_PRICE, ceiling, per_image, plausible
+from gateway.pricing.rules.prices import (
+    MOST_TIMES_THE_PRICE,
+    ceiling,
+    odd_price,
+    per_image,
+    plausible,
+    price_fields,
+)
 
 NANOS = st.integers(0, 10**15)
 
@@ -59,3 +66,30 @@ def test_an_unbelievable_cost_is_unknown_and_never_zero(
 @given(NANOS, st.integers(1, 10))
 def test_the_cost_of_one_picture_never_adds_up_to_less_than_the_bill(cost: int, n: int) -> None:
     assert cost <= per_image(cost, n) * n < cost + n
+
+
+@pytest.mark.parametrize(
+    ("cost", "n", "price", "odd"),
+    [(100, 1, 10, None), (101, 1, 10, 101), (400, 4, 10, None), (401, 4, 10, 101), (9, 1, 0, None)],
+)
+def test_a_picture_above_ten_times_its_price_is_odd(
+    cost: int, n: int, price: int, odd: int | None
+) -> None:
+    assert odd_price(cost, n, price) == odd
+
+
+@pytest.mark.parametrize(
+    ("fields", "quality", "size"),
+    [
+        ({}, "", ""),
+        ({"quality": "auto", "size": "auto"}, "", ""),
+        ({"quality": " High ", "size": "1024x1024", "prompt": "x"}, "high", "1024x1024"),
+        ({"width": "64", "height": "32"}, "", "64x32"),
+        ({"size": "auto", "resolution": "2K"}, "", "2k"),
+        ({"quality": "q" * 99, "size": "s" * 99}, "q" * 32, "s" * 32),
+    ],
+)
+def test_the_price_depends_on_the_quality_and_size_chosen(
+    fields: dict[str, str], quality: str, size: str
+) -> None:
+    assert price_fields(fields.items()) == {"quality": quality, "size": size}
