@@ -35,11 +35,12 @@ ERROR_HEADERS = (
     "X-Gateway-Cost-Estimated", "X-Gateway-Upstream-Request-Id",
 )  # fmt: skip
 
+_WORD = "(no-cache|no-store|only-if-cached|max-age=[0-9]{1,9})"
 _DIRECTIVES: list[Schema] = [
     {
         "name": "X-Gateway-Cache-Control",
         "in": "header",
-        "schema": TEXT,
+        "schema": {"type": "string", "pattern": f"^({_WORD}(, *{_WORD})*)?$"},
         "description": "`no-cache` buys anew and replaces, `no-store` buys and keeps nothing, "
         "`max-age=SECONDS` takes nothing older, `only-if-cached` buys nothing. Of a plain "
         "Cache-Control only `only-if-cached` is obeyed, and with `no-store` nothing is stored.",

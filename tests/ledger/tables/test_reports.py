@@ -142,7 +142,7 @@ async def test_a_call_that_cost_nothing_is_not_a_paid_one(till: Till) -> None:
     await till.settle("a", 0)
     await till.reserve("b")
     await till.settle("b", CENT)
-    await till.reserve("c", 0)
+    await till.reserve("c", 0, model="free")
     await till.settle("c", None)
     assert await paid_calls(till) == 1
 
