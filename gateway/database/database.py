@@ -57,8 +57,13 @@ class CheckedTransaction(ABC):
 class StateUnavailable(Exception):
     """The database could not be reached, opened or written; nothing was changed.
 
-    `CommitUnknown` is raised instead if the result of a commit is unknown.
+    `CommitUnknown` is raised instead if the result of a commit is unknown. `reason` says in a few
+    words what is wrong, without names of hosts, files or users: clients may see it.
     """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CommitUnknown(StateUnavailable):

@@ -68,7 +68,7 @@ class CallBudget:
     async def settle(self, request: EditRequest, paid: PaidCall, settlement: Settlement) -> Settled:
         """Book the call's cost. A second settlement changes nothing."""
         settled = await self.budgets.settle(
-            request.caller.key_id, paid.reservation, settlement, paid.lease
+            self._quote(request), paid.reservation, settlement, paid.lease
         )
         if not paid.counted:
             paid.counted = True

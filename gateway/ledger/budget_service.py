@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from gateway.database.ids import new_id
 from gateway.ledger.rules import budget_refusals
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused, TooManyInFlight
 from gateway.ledger.tables import price_status, reserve_settle
+from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.picture_costs import highest_cost, seen_since
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
@@ -61,6 +63,8 @@ class BudgetService:
     now_ms: Callable[[], int]
     on_failure: Callable[[str, BaseException], None]
     on_used_up: Callable[[OverBudget], None] = lambda _: None
+    write_failure: Callable[[], StateUnavailable | None] = lambda: None
+    """Why the state can't be written at present, if it is known already."""
     _queues: defaultdict[str, asyncio.Lock] = field(
         init=False, default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -96,6 +100,8 @@ class BudgetService:
             )
 
         with self._as_refusals():
+            if failure := self.write_failure():
+                raise failure
             try:
                 await self.database.read(check)
             except OverBudget as over:
@@ -213,7 +219,7 @@ class BudgetService:
             raise budget_refusals.in_flight(full.account) from None
         except StateUnavailable as error:
             self.on_failure("reserve", error)
-            raise budget_refusals.state_unavailable() from None
+            raise budget_refusals.state_unavailable(error.reason) from None
 
     def _used_up(self, over: OverBudget) -> Refusal:
         self.on_used_up(over)
@@ -223,28 +229,37 @@ class BudgetService:
 
     async def settle(
         self,
-        key_id: str,
+        quote: Quote,
         reservation: Reservation,
         settlement: Settlement,
         participant: TransactionParticipant | None = None,
     ) -> Settled:
-        """Book the cost of a call. Never raises for an unreachable state: it is written later.
+        """Book the cost of a call. Never raises: what can't be written now is written later.
 
-        The booking is dated to now in either case, because statements are matched by the time
-        at which calls ended.
+        A state that lacks the reservation is an older one that was restored: the call is booked
+        in it all the same. The booking is dated to now in any case, because statements are
+        matched by the time at which calls ended.
         """
         now_ms = self.now_ms()
 
         async def settle(tx: Transaction) -> Settled:
             if participant:
                 await participant.resolve(tx, reservation.id)
-            settled = await reserve_settle.settle(
-                tx, reservation.id, settlement, now_ms=now_ms, zone=self.zone
+            settle = functools.partial(
+                reserve_settle.settle,
+                *(tx, reservation.id, settlement),
+                now_ms=now_ms,
+                zone=self.zone,
             )
+            try:
+                settled = await settle()
+            except UnknownReservation:
+                await reserve_settle.insert(tx, quote, reservation, self.owner_id)
+                settled = await settle()
             return await _judge_price(tx, reservation, settlement, settled, now_ms)
 
         if settled := await self._write("settle", settle):
-            self._keep_remaining(key_id, settled.remaining_nanos)
+            self._keep_remaining(quote.caller.key_id, settled.remaining_nanos)
             return settled
         cost = settlement.cost_nanos
         return Settled(
@@ -269,7 +284,7 @@ class BudgetService:
         """Write now, or in the background until it is written: then None."""
         try:
             return await self.database.write(operation, together=True)
-        except StateUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - the money stays held until it is written
             self.on_failure(act, error)
             self._in_background(self._write_later(operation))
             return None
@@ -279,7 +294,7 @@ class BudgetService:
             await asyncio.sleep(_WRITE_RETRY_SECONDS)
             try:
                 await self.database.write(operation)
-            except StateUnavailable as error:
+            except Exception as error:  # noqa: BLE001 - never given up
                 self.on_failure("write again", error)
             else:
                 return

@@ -26,7 +26,10 @@ def open_database(state: StateSettings) -> Database:
         from gateway.database.postgres import PostgresDatabase
     except ImportError:
         raise _extra_missing("[state] url: PostgreSQL needs", "postgres") from None
-    return PostgresDatabase(state.url)
+    try:
+        return PostgresDatabase(state.url)
+    except ValueError as error:
+        raise SettingsError(f"[state] url: {error}") from None
 
 
 def open_results(settings: Settings) -> ResultStore:

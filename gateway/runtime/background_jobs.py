@@ -1,23 +1,27 @@
-"""The background jobs of a gateway: started together, counted when they crash, cancelled together.
-
-Each one runs until the gateway stops.
-"""
+"""The background jobs of a gateway: started and stopped together, restarted when they crash."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING
 
 from gateway.accounts.authenticator import keep_fresh
-from gateway.runtime.container import Container
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
+
+if TYPE_CHECKING:
+    from gateway.runtime.container import Container
 
 HEARTBEATS_PER_LEASE = 5
 SETTLE_ABANDONED_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 GAUGES_SECONDS = 1.0
+RESTART_SECONDS = 1.0
+SHOWN_SECONDS = 60.0
+"""A crash is reported by `/readyz` for this time."""
 
 Job = Callable[[], Coroutine[None, None, None]]
 
@@ -70,27 +74,48 @@ def _every(seconds: float, job: Job, *, pause_first: bool = False) -> Job:
 
 
 class BackgroundTasks:
-    """One task for each job, by name. A job never ends by itself: that is a crash."""
+    """One task for each job, by name. A job that ends, in whatever way, is started again."""
 
-    def __init__(self, jobs: Mapping[str, Job], metrics: Metrics, log: EventLog) -> None:
-        self._jobs = jobs
+    def __init__(self, metrics: Metrics, log: EventLog) -> None:
         self._crashes = metrics.counter(families.RECOVERED_FAILURES)
         self._log = log
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._crashed: dict[str, tuple[str, float]] = {}
 
-    def start(self) -> None:
-        for name, job in self._jobs.items():
+    def start(self, jobs: Mapping[str, Job]) -> None:
+        for name, job in jobs.items():
             self._crashes.labels(f"background_{name}")  # exported as 0 until it crashes
-            task = asyncio.create_task(job(), name=name)
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+            self._tasks.append(asyncio.create_task(self._supervise(name, job), name=name))
 
     async def stop(self) -> None:
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            self._crashes.labels(f"background_{task.get_name()}").inc()
-            self._log.error("a background task crashed", error, task=task.get_name())
+    @property
+    def problems(self) -> list[str]:
+        """A line for each job that crashed in the last minute."""
+        now = time.monotonic()
+        return [
+            f"background job {name}: crashed by {error}, and was started again"
+            for name, (error, at) in self._crashed.items()
+            if now - at <= SHOWN_SECONDS
+        ]
+
+    async def _supervise(self, name: str, job: Job) -> None:
+        while True:
+            error: BaseException = RuntimeError("the job ended by itself")
+            try:
+                await job()
+            except asyncio.CancelledError as cancelled:
+                if self._stopping:
+                    raise
+                error = cancelled
+            except Exception as crash:  # noqa: BLE001 - counted, logged and shown
+                error = crash
+            self._crashes.labels(f"background_{name}").inc()
+            self._log.error("a background task crashed", error, task=name)
+            self._crashed[name] = type(error).__name__, time.monotonic()
+            await asyncio.sleep(RESTART_SECONDS)

@@ -29,7 +29,7 @@ from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
 from gateway.runtime.process_context import ProcessContext
-from gateway.runtime.readiness import Readiness
+from gateway.runtime.readiness import LONG_LOG_BYTES, Readiness
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.usage_recorder import UsageRecorder
@@ -113,6 +113,10 @@ class GaugeCollector:
         metrics.set_shared(families.CACHE_AGE, ages)
 
     async def _update_disks(self) -> None:
+        if (log_bytes := self.readiness.log_bytes) is not None:
+            self.context.metrics.set_shared(families.STATE_LOG_BYTES, {(): log_bytes})
+            if log_bytes > LONG_LOG_BYTES:
+                self.context.log.warning("the state's log is not emptied", bytes=log_bytes)
         usages = await asyncio.to_thread(_disk_usages, self.context.settings)
         free: Gauges = {(name,): usage[2] for name, usage in usages.items()}
         total: Gauges = {(name,): usage[0] for name, usage in usages.items()}

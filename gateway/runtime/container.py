@@ -11,8 +11,10 @@ import uuid
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.database.clock import Clock
+from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.runtime.backends import VERSION, open_database, open_spans
+from gateway.runtime.background_jobs import BackgroundTasks
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.edit_services import EditServices
 from gateway.runtime.process_context import ProcessContext
@@ -46,7 +48,7 @@ class Container:
             log=log,
             metrics=Metrics(VERSION, worker_slot),
             spans=open_spans(settings),
-            database=open_database(settings.state),
+            database=MonitoredDatabase(open_database(settings.state)),
             clock=clock,
             owner=Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock()),
         )
@@ -71,8 +73,9 @@ class OperationServices:
 
     def __init__(self, parts: Container) -> None:
         context, cache, coalescing = parts.context, parts.cache, parts.coalescing
+        self.background = BackgroundTasks(context.metrics, context.log)
         self.readiness = Readiness(
-            parts.authenticator, context.clock, parts.upstream, cache.results
+            parts.authenticator, context, parts.upstream, cache.results, self.background
         )
         self.gauges = GaugeCollector(
             context, cache.results, coalescing.flights, parts.edits.recorder, self.readiness

@@ -12,7 +12,7 @@ from gateway.accounts.authenticator import refresh
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
 from gateway.runtime.backends import VERSION
-from gateway.runtime.background_jobs import BackgroundTasks, job_table
+from gateway.runtime.background_jobs import job_table
 from gateway.runtime.container import Container
 from gateway.runtime.services import UpstreamServices
 
@@ -25,13 +25,12 @@ async def running(parts: Container) -> AsyncIterator[None]:
     """Start the parts; at the end wait for flights, write what is left, and close."""
     context = parts.context
     await _prepare(parts)
-    background = BackgroundTasks(job_table(parts), context.metrics, context.log)
-    background.start()
+    parts.operation.background.start(job_table(parts))
     context.log.info("started", version=VERSION, pid=os.getpid())
     try:
         yield
     finally:
-        await _stop(parts, background)
+        await _stop(parts)
         context.log.info("stopped", pid=os.getpid())
 
 
@@ -53,7 +52,7 @@ async def _load_catalogue(upstream: UpstreamServices) -> None:
         await asyncio.wait_for(upstream.catalogue.refresh(), FIRST_CATALOGUE_SECONDS)
 
 
-async def _stop(parts: Container, background: BackgroundTasks) -> None:
+async def _stop(parts: Container) -> None:
     context, flights, shutdown = parts.context, parts.coalescing.flights, parts.operation.shutdown
     shutdown.begin()
     await parts.coalescing.lease_watcher.close()
@@ -63,7 +62,7 @@ async def _stop(parts: Container, background: BackgroundTasks) -> None:
         await parts.upstream.client.close()  # their calls fail, and are booked as failed calls
     unsettled = await flights.drain(SETTLE_SECONDS)
     unwritten = await parts.budgets.service.drain(SETTLE_SECONDS)
-    await background.stop()
+    await parts.operation.background.stop()
     await parts.edits.recorder.flush()
     await _announce_replaced(parts)
     await parts.budgets.monitor.close()

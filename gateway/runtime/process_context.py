@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.database.clock import Clock
-from gateway.database.database import Database
+from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
@@ -21,7 +21,7 @@ class ProcessContext:
     log: EventLog
     metrics: Metrics
     spans: Spans
-    database: Database
+    database: MonitoredDatabase
     clock: Clock
     owner: Owner
 

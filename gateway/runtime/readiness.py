@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
-from gateway.database.clock import Clock
+from gateway.runtime.background_jobs import BackgroundTasks
+from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import UpstreamServices
 
 STALE_NOTICE_MS = 5_000
+LONG_LOG_BYTES = 128 * 2**20
+"""Twice the size to which SQLite truncates the log once it is emptied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +20,46 @@ class Readiness:
     """What `/readyz` and the metrics say of the parts."""
 
     authenticator: Authenticator
-    clock: Clock
+    context: ProcessContext
     upstream: UpstreamServices
     results: ResultStore
+    background: BackgroundTasks
 
     @property
     def state_up(self) -> bool:
-        """True if the state was read in the last seconds."""
+        """True if the state was read in the last seconds, and no write has failed in them."""
+        return not self._state_problem
+
+    @property
+    def _state_problem(self) -> str:
+        if problem := self.context.database.problem:
+            return problem
         read_ms = self.authenticator.loaded_ms
-        return read_ms is not None and self.clock() - read_ms <= STALE_NOTICE_MS
+        fresh = read_ms is not None and self.context.clock() - read_ms <= STALE_NOTICE_MS
+        return "" if fresh else "not read lately"
+
+    @property
+    def log_bytes(self) -> int | None:
+        """The size of SQLite's write-ahead log; None for PostgreSQL."""
+        file = self.context.settings.state.sqlite_file
+        if file is None:
+            return None
+        try:
+            return file.with_name(f"{file.name}-wal").stat().st_size
+        except OSError:
+            return 0
 
     def degraded(self) -> list[str]:
         """One line for each part that does not work at present."""
         client, found = self.upstream.client, []
-        if not self.state_up:
-            found.append("state: not read lately")
+        if problem := self._state_problem:
+            found.append(f"state: {problem}")
+        if (log_bytes := self.log_bytes or 0) > LONG_LOG_BYTES:
+            found.append(
+                f"state: its write-ahead log has {log_bytes:,} bytes; a long read, such as an "
+                "export or a backup, keeps it from being emptied"
+            )
+        found += self.background.problems
         if self.upstream.catalogue.listing is None:
             found.append("catalogue: never loaded")
         found += [f"upstream: {failure}" for failure in self.upstream.limiter.degradations]

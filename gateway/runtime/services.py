@@ -138,4 +138,5 @@ class BudgetServices:
             now_ms=context.clock,
             on_failure=context.on_failure,
             on_used_up=self.monitor.refused,
+            write_failure=lambda: context.database.write_failure,
         )

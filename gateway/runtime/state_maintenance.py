@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 
 from gateway.accounts.rules.rate_leases import minute_of
@@ -13,6 +14,7 @@ from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations, usage
+from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.money import usd
 from gateway.model.windows import day_of
 from gateway.runtime.process_context import ProcessContext
@@ -56,8 +58,12 @@ class StateMaintenance:
         by = Author("gateway", now_ms, "its process is gone")
         rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
         try:
+            silent = await self.context.database.read(
+                lambda tx: unresolved_reservations.silent_owners(tx, rule)
+            )
+            ended = [owner.id for owner, replaced in silent if replaced or self._has_ended(owner)]
             settled = await self.context.database.write(
-                lambda tx: unresolved_reservations.resolve(tx, by, rule), urgent=False
+                lambda tx: unresolved_reservations.resolve(tx, by, rule, ended=ended), urgent=False
             )
         except StateUnavailable as error:
             self.context.on_failure("resolving", error)
@@ -69,6 +75,16 @@ class StateMaintenance:
                 reservations=[held.id for held in settled],
                 booked_usd=usd(sum(held.ceiling_nanos for held in settled)),
             )
+
+    def _has_ended(self, owner: Owner) -> bool:
+        """True for a process of this host that does not run; others can't be asked."""
+        if owner.host != self.context.owner.host:
+            return False
+        try:
+            os.kill(owner.pid, 0)
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
+        return False
 
     async def housekeep(self) -> None:
         """Return free memory, measure the state's clock, and delete expired rows."""

@@ -11,6 +11,8 @@ import pytest
 
 from gateway.database.database import CommitUnknown, StateUnavailable, Transaction
 from gateway.database.postgres import PostgresDatabase
+from gateway.runtime.backends import open_database
+from gateway.settings import SettingsError, StateSettings
 from tests.support.engines import Line, line, postgres_url, schema_url
 
 __all__ = ["line", "postgres_url", "schema_url"]
@@ -217,3 +219,22 @@ async def test_a_value_of_the_wrong_type_is_the_callers_mistake(direct: Postgres
 
     with pytest.raises(asyncpg.DataError):
         await direct.read(mistaken)
+
+
+@pytest.mark.parametrize("password", ["se#cret", "se/cret", "se@cret", "se?cret", "12#se@cret"])
+def test_a_password_that_is_not_percent_encoded_is_refused_without_any_part_of_it(
+    password: str,
+) -> None:
+    state = StateSettings(url=f"postgresql://user:{password}@db.internal:5432/state")
+    with pytest.raises(SettingsError, match="percent-encode the password") as refused:
+        open_database(state)
+    assert "cret" not in str(refused.value)
+
+
+async def test_a_url_that_cannot_be_read_is_refused_without_any_part_of_it() -> None:
+    database = PostgresDatabase("postgresql://user:secret@db.internal:54x2/state")
+    with pytest.raises(StateUnavailable, match="check its port") as refused:
+        await database.read(value_of_a)
+    assert refused.value.__suppress_context__
+    assert "secret" not in str(refused.value)
+    await database.close()

@@ -26,7 +26,7 @@ def postgres_server() -> Iterator[str]:
     try:
         # No test pulls the machine's plug, so nothing needs to reach its disk: at the end a
         # server would spend most of a minute on that.
-        _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.cleanup()
@@ -42,11 +42,11 @@ def postgres_url() -> Iterator[str]:
 def fresh_schema(url: str) -> str:
     """A new, empty schema of that server; gives a URL whose sessions live in it."""
     name = f"test_{uuid.uuid4().hex}"
-    _execute(url, f"CREATE SCHEMA {name}")
+    execute(url, f"CREATE SCHEMA {name}")
     return f"{url}{'&' if '?' in url else '?'}search_path={name}"
 
 
-def _execute(url: str, *statements: str) -> None:
+def execute(url: str, *statements: str) -> None:
     async def execute() -> None:
         connection = await asyncpg.connect(url)
         try:

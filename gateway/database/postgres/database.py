@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,24 +24,26 @@ from gateway.database.postgres.transaction import (
 )
 
 ATTEMPTS = 6
-WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+# A frozen process must not keep row locks for ever. A setting of the transaction, not of the
+# connection: behind a transaction pooler, the connection serves others too.
+FROZEN_FOR = "; SET LOCAL idle_in_transaction_session_timeout = '15s'"
+WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" + FROZEN_FOR
 CLOCK = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms"
-READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + FROZEN_FOR
 ALONE = (
     "SELECT pg_advisory_xact_lock("
     "hashtextextended('image-edit-gateway ' || COALESCE(current_schema(), ''), 0))"
 )
 PATIENT_SECONDS = 3600.0
 NAME = {"application_name": "image-edit-gateway"}
-# A frozen process must not keep row locks for ever.
-FROZEN_FOR = "SET idle_in_transaction_session_timeout = '15s'"
 
 
 class PostgresDatabase:
     """The state in PostgreSQL, at a URL as libpq writes them.
 
     `writers` and `readers` are separate connections, so that money waiting for row locks never
-    delays the key poll. While the server is down, each call raises StateUnavailable.
+    delays the key poll. While the server is down, each call raises StateUnavailable. Raises
+    ValueError if the URL is ambiguous.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class PostgresDatabase:
         connect_seconds: float = 5.0,
         command_seconds: float = 30.0,
     ) -> None:
+        _check_url(url)
         self._url = url
         self._size = writers + readers
         self._connect_seconds = connect_seconds
@@ -170,7 +174,13 @@ class PostgresDatabase:
     async def _connection(self) -> AsyncIterator[Any]:
         with boundary():
             pool = await self._opened()
-            connection = await pool.acquire(timeout=self._connect_seconds)
+            try:
+                connection = await pool.acquire(timeout=self._connect_seconds)
+            except ValueError:  # asyncpg's text has parts of the URL
+                raise StateUnavailable(
+                    "[state] url is not a URL of PostgreSQL: check its port and parameters, and "
+                    "percent-encode the password"
+                ) from None
         try:
             yield connection
         finally:
@@ -188,14 +198,23 @@ class PostgresDatabase:
                     timeout=self._connect_seconds,
                     command_timeout=self._command_seconds,
                     server_settings=NAME,
-                    init=_set_up,
+                    # No statement outlives its transaction: a transaction pooler may run the
+                    # next one on another connection to the server.
+                    statement_cache_size=0,
                     reset=_leave_as_it_is,
                 )
             return self._pool
 
 
-async def _set_up(connection: Any) -> None:
-    await connection.execute(FROZEN_FOR)
+def _check_url(url: str) -> None:
+    """Raise ValueError, without any part of the URL, if its password is not percent-encoded."""
+    authority, path = re.fullmatch(r"[a-z]+://([^/?]*)([^?]*).*", url, re.DOTALL).groups()  # type: ignore[union-attr]
+    outside = "@" in url and "@" not in authority
+    if "#" in url or authority.count("@") > 1 or "@" in path or outside:
+        raise ValueError(
+            "the URL is ambiguous: percent-encode the password (# is %23, / is %2F, ? is %3F, "
+            "@ is %40)"
+        )
 
 
 async def _leave_as_it_is(connection: Any) -> None:

@@ -19,27 +19,31 @@ from gateway.database.database import (
 )
 
 # Errors after which the whole operation may be run again: it was rolled back.
-AGAIN = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,
-)
+AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# Classes of SQLSTATE that mean a failure of the server, not of the statement: connection,
-# authorisation, no such database, resources, operator, system, internal.
-_SERVER_FAILURES = ("08", "28", "3D", "53", "57", "58", "XX")
-_STATE_FAILURES = ("25006", "42P01", "55P03")  # a read-only standby, no such table, lock
+# Errors of a statement or its values: data, integrity, syntax. Any other error, foreseen or not,
+# means that the server can't be used as it should: it is a replica, or rights were revoked.
+_MISTAKES = ("22", "23", "42601")
+_REASONS = {
+    "0A000": "it is a read-only replica",
+    "25006": "it is a read-only replica",
+    "42501": "it lacks a right",
+    "53": "it is out of resources",
+    "57": "it is starting or stopping",
+}
 
 
 def _is_server_failure(error: asyncpg.PostgresError) -> bool:
-    state = error.sqlstate or "XX000"
-    return state[:2] in _SERVER_FAILURES or state in _STATE_FAILURES
+    return not (error.sqlstate or "XX000").startswith(_MISTAKES)
 
 
 def unavailable(error: BaseException) -> StateUnavailable:
     """The StateUnavailable for an error that keeps the server from being used."""
-    reason = str(error) or type(error).__name__
-    return StateUnavailable(f"the state's PostgreSQL cannot be used: {reason}")
+    text = " ".join((str(error) or type(error).__name__).split())
+    state = getattr(error, "sqlstate", None) or ""
+    reason = next((reason for start, reason in _REASONS.items() if state.startswith(start)), "")
+    shown = f"{reason} ({text})" if reason else text
+    return StateUnavailable(f"the state's PostgreSQL cannot be used: {shown}", reason)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.database.database import CommitUnknown, Conflict, Row, StateUnavailable, Value
@@ -20,6 +21,16 @@ _UNIQUE = {
     sqlite3.SQLITE_CONSTRAINT_ROWID,
 }
 
+_REASONS = {
+    sqlite3.SQLITE_FULL: "its disk is full",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_BUSY: "it is locked by another process",
+    sqlite3.SQLITE_IOERR: "its disk fails",
+    sqlite3.SQLITE_CANTOPEN: "its file can't be opened",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_NOTADB: "its file is damaged",
+}
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -35,7 +46,12 @@ def _translated(error: sqlite3.Error, path: Path) -> Exception:
         return Conflict(str(error)) if error.sqlite_errorcode in _UNIQUE else error
     if isinstance(error, sqlite3.ProgrammingError) or "syntax error" in str(error):
         return error
-    return StateUnavailable(f"the state's database {path} cannot be used: {error}")
+    return _unavailable(error, path)
+
+
+def _unavailable(error: Exception, path: Path) -> StateUnavailable:
+    reason = _REASONS.get(_primary(error), "") if isinstance(error, sqlite3.Error) else ""
+    return StateUnavailable(f"the state's database {path} cannot be used: {error}", reason)
 
 
 @functools.lru_cache(1_000)
@@ -56,11 +72,58 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-class SqliteConnection:
-    """One thread's connection: opened at first use, and again after a failure."""
+@dataclass(slots=True)
+class OpenedFile:
+    """The database file that the connections of this process have open.
 
-    def __init__(self, path: Path, busy_seconds: float, *, read_only: bool) -> None:
-        self._path = path
+    `inode` and `log_inode` are those of the file and of its write-ahead log when it was opened
+    last. Each discovery of damage counts up `damages`; connections opened before it are closed.
+    """
+
+    path: Path
+    inode: tuple[int, int] | None = None
+    log_inode: tuple[int, int] | None = None
+    damages: int = 0
+
+    @property
+    def log(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
+
+    def check_log(self) -> None:
+        """Refuse a file put in place of another whose log is still there.
+
+        SQLite would write that log's pages into the new file.
+        """
+        replaced = self.inode is not None and _inode(self.path) != self.inode
+        if replaced and self.log_inode is not None and _inode(self.log) == self.log_inode:
+            raise StateUnavailable(
+                f"the state's database {self.path} was replaced, and the log of the old file is "
+                f"still there: delete {self.log} and the file ending in -shm beside it",
+                "its file was replaced",
+            )
+
+    def opened(self) -> None:
+        self.inode, self.log_inode = _inode(self.path), _inode(self.log)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class SqliteConnection:
+    """One thread's connection: opened at first use, and again after a failure.
+
+    Also if the file at the path has become another one; a missing file is never created here.
+    """
+
+    def __init__(self, file: OpenedFile, busy_seconds: float, *, read_only: bool) -> None:
+        self._file, self._path = file, file.path
+        self._inode: tuple[int, int] | None = None
+        self._damages = 0
         self._busy_seconds = busy_seconds
         self._read_only = read_only
         self._open: sqlite3.Connection | None = None
@@ -68,14 +131,20 @@ class SqliteConnection:
 
     def begin(self, statement: str) -> None:
         try:
+            if self._inode != _inode(self._path) or self._damages != self._file.damages:
+                self.close()
             if self._open is None:
                 self._open = self._connect()
             self._open.execute(statement)
+        except StateUnavailable:
+            self.close()
+            raise
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise StateUnavailable(
-                f"the state's database {self._path} cannot be used: {error}"
-            ) from error
+            if _inode(self._path) is None:
+                text = f"the state's database {self._path} cannot be used: there is no such file"
+                raise StateUnavailable(text, "its file was deleted") from error
+            raise _unavailable(error, self._path) from error
 
     def execute(self, statement: str) -> None:
         """A statement without values or rows, such as those of savepoints."""
@@ -96,6 +165,8 @@ class SqliteConnection:
         except sqlite3.Error as error:
             translated = _translated(error, self._path)
             self._broken |= isinstance(translated, StateUnavailable)
+            if _primary(error) in _DAMAGED and self._damages == self._file.damages:
+                self._file.damages += 1  # no connection goes on with what it remembers of the file
             raise translated from error
 
     def commit(self) -> None:
@@ -130,13 +201,19 @@ class SqliteConnection:
         return self._open
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=500)
+        self._inode, self._damages = _inode(self._path), self._file.damages
+        self._file.check_log()
+        connection = sqlite3.connect(
+            f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, cached_statements=500
+        )
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")
             self._write_ahead(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute(f"PRAGMA query_only = {int(self._read_only)}")
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
+            self._file.opened()
         except BaseException:
             connection.close()
             raise

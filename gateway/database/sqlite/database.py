@@ -21,7 +21,7 @@ from gateway.database.database import (
     StateUnavailable,
     Value,
 )
-from gateway.database.sqlite.connection import SqliteConnection, create
+from gateway.database.sqlite.connection import OpenedFile, SqliteConnection, create
 
 MOST_TOGETHER = 16
 """The maximum number of short operations that share a commit."""
@@ -262,10 +262,11 @@ class SqliteDatabase:
             raise StateUnavailable(
                 f"the state's database {self._path} cannot be created: {error}"
             ) from error
-        writer = SqliteConnection(self._path, self._busy_seconds, read_only=False)
+        file = OpenedFile(self._path)
+        writer = SqliteConnection(file, self._busy_seconds, read_only=False)
         self._threads = [_WorkerThread("state-writer", self._writes, writer, "BEGIN IMMEDIATE")]
         for number in range(self._readers):
-            reader = SqliteConnection(self._path, self._busy_seconds, read_only=True)
+            reader = SqliteConnection(file, self._busy_seconds, read_only=True)
             self._threads.append(
                 _WorkerThread(f"state-reader-{number}", self._reads, reader, "BEGIN")
             )

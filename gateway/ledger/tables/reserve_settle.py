@@ -71,28 +71,32 @@ async def hold(
     that will resolve the reservation. Raises OverBudget, SpendingPaused, TooManyInFlight,
     UnknownAccount, DayClosed, and ValueError for an impossible ceiling or number of images.
     """
-    caller, call, images = quote.caller, quote.call, quote.images
+    caller, images = quote.caller, quote.images
     if not 0 <= ceiling_nanos <= LARGEST_NANOS or not 0 <= images <= MOST_IMAGES:
         raise ValueError(f"cannot hold {ceiling_nanos} nano-dollars for {images} images")
     day = day_of(now_ms, zone)
-    row = (
-        reservation_id, day, call.request_id, caller.team, caller.key_id, call.model, call.route,
-        call.fingerprint, call.references, call.body_bytes, caller.owner, caller.cost_centre,
-        tags_text(caller.tags), call.upstream, call.quality, call.size, now_ms, owner_id,
-        ceiling_nanos, images,
-    )  # fmt: skip
-    await insert_rows(tx, _HOLD, [row])
-    move = BalanceChange(
-        caller.team, caller.key_id, day, held_nanos=ceiling_nanos, images_held=images
+    reservation = Reservation(
+        reservation_id, day, ceiling_nanos, images, now_ms, quote.call.price_key, quote.price_nanos
     )
-    await book(tx, [move])
+    await insert(tx, quote, reservation, owner_id)
     balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
     _check(balances, ceiling_nanos, images, day, zone)
     await _check_in_flight(tx, caller, balances)
-    reservation = Reservation(
-        reservation_id, day, ceiling_nanos, images, now_ms, call.price_key, quote.price_nanos
-    )
     return Granted(reservation, spendable(balances))
+
+
+async def insert(tx: Transaction, quote: Quote, held: Reservation, owner_id: str) -> None:
+    """Add a reservation to its table and to the balances, whatever the limits are."""
+    caller, call = quote.caller, quote.call
+    row = (
+        held.id, held.day, call.request_id, caller.team, caller.key_id, call.model, call.route,
+        call.fingerprint, call.references, call.body_bytes, caller.owner, caller.cost_centre,
+        tags_text(caller.tags), call.upstream, call.quality, call.size, held.made_ms, owner_id,
+        held.ceiling_nanos, held.images,
+    )  # fmt: skip
+    await insert_rows(tx, _HOLD, [row])
+    amounts = {"held_nanos": held.ceiling_nanos, "images_held": held.images}
+    await book(tx, [BalanceChange(caller.team, caller.key_id, held.day, **amounts)])
 
 
 async def _check_in_flight(tx: Transaction, caller: Caller, balances: Sequence[Balance]) -> None:

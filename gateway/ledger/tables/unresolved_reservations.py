@@ -6,12 +6,12 @@ Resolving never voids a reservation: the call may have been charged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.accounts.tables.audit import Author, append
 from gateway.database.database import Row, Transaction
-from gateway.database.multirow import insert_rows
+from gateway.database.multirow import fetch_named, insert_rows
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables.booking import book_calls, call_row
 from gateway.ledger.tables.ledger_rows import RESERVATION_COLUMNS, OpenReservation
@@ -35,6 +35,13 @@ _ABANDONED = (
     "WHERE r.made_ms < $1 AND (o.id IS NULL OR o.heartbeat_ms < $2) "
     "ORDER BY r.made_ms, r.id LIMIT $3"
 )
+_SILENT = (
+    "SELECT o.id, o.host, o.pid, o.started_ms, "
+    "(SELECT COUNT(*) FROM owners n WHERE n.host = o.host AND n.pid = o.pid "
+    "AND n.started_ms > o.started_ms) AS successors FROM owners o "
+    "WHERE o.heartbeat_ms < $1 AND EXISTS (SELECT 1 FROM reservations r WHERE r.owner_id = o.id)"
+)
+_HELD_BY = "SELECT id FROM reservations WHERE owner_id IN {names}"
 _FORGET = (
     "DELETE FROM owners WHERE heartbeat_ms < $1 "
     "AND NOT EXISTS (SELECT 1 FROM reservations r WHERE r.owner_id = owners.id)"
@@ -88,19 +95,35 @@ async def unresolved_of_request(
     return [_unresolved(row) for row in await tx.fetch(_OF_REQUEST, request_id, key_id)]
 
 
+async def silent_owners(tx: Transaction, rule: Abandonment) -> list[tuple[Owner, bool]]:
+    """Processes without a heartbeat that hold money; True if a later one has the same host and pid.
+
+    One process at a time can have a pid of a host: the earlier one has certainly ended.
+    """
+    rows = await tx.fetch(_SILENT, rule.heartbeat_before_ms)
+    return [
+        (Owner(row["id"], row["host"], row["pid"], row["started_ms"]), row["successors"] > 0)
+        for row in rows
+    ]
+
+
 async def settle_abandoned(
-    tx: Transaction, rule: Abandonment, *, limit: int = 100
+    tx: Transaction, rule: Abandonment, *, ended: Collection[str] = (), limit: int = 100
 ) -> Sequence[OpenReservation]:
     """Settle abandoned reservations at their ceilings, marked estimated; returns those settled.
 
-    Settles at most `limit`, oldest first: call again while it returns as many. A settlement that
-    arrives later books the difference. The ledger rows are dated to the latest end of the call,
-    not to now: a statement that covers now need not list the call.
+    All those of the processes `ended`, which have certainly ended, and at most `limit` of others,
+    oldest first: call again while it returns as many. A settlement that arrives later books the
+    difference. The ledger rows are dated to the latest end of the call, not to now: a statement
+    that covers now need not list the call.
     """
     rows = await tx.fetch(_ABANDONED, rule.made_before_ms, rule.heartbeat_before_ms, limit)
+    rows = [*rows, *await fetch_named(tx, _HELD_BY, ended)]
     # All reservations are taken before any balance is locked, and in the order of their
     # ids, so that no two transactions wait for each other.
-    taken = [await take(tx, reservation_id) for reservation_id in sorted(row["id"] for row in rows)]
+    taken = [
+        await take(tx, reservation_id) for reservation_id in sorted({row["id"] for row in rows})
+    ]
     settled = [held for held in taken if held is not None]
     await book_calls(
         tx,
@@ -114,10 +137,15 @@ async def settle_abandoned(
 
 
 async def resolve(
-    tx: Transaction, by: Author, rule: Abandonment, *, limit: int = 100
+    tx: Transaction,
+    by: Author,
+    rule: Abandonment,
+    *,
+    ended: Collection[str] = (),
+    limit: int = 100,
 ) -> Sequence[OpenReservation]:
     """`settle_abandoned`, with an entry in the audit if anything was settled."""
-    settled = await settle_abandoned(tx, rule, limit=limit)
+    settled = await settle_abandoned(tx, rule, ended=ended, limit=limit)
     if settled:
         booked_usd = usd(sum(held.ceiling_nanos for held in settled))
         facts = {"reservations": [held.id for held in settled], "booked_usd": booked_usd}

@@ -232,7 +232,10 @@ STATE_UP = _gauge(
     _S,
     "gateway_state_up",
     "livemin",
-    "1 if every process read the state in the last seconds, else 0.",
+    "1 if every process reads and writes the state, else 0.",
+)
+STATE_LOG_BYTES = _shared(
+    _S, "gateway_state_log_bytes", "The size of SQLite's write-ahead log; absent for PostgreSQL."
 )
 USAGE_WAITING = _gauge(
     _S, "gateway_usage_rows_waiting", "livesum", "Usage rows not yet written to the state."

@@ -1,0 +1,44 @@
+"""The supervisor of background jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import pytest
+
+from gateway.runtime import background_jobs
+from gateway.runtime.background_jobs import BackgroundTasks
+from gateway.telemetry.log import EventLog
+from gateway.telemetry.metrics import Metrics, families
+
+
+async def test_a_job_that_ends_in_whatever_way_is_started_again_counted_and_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background_jobs, "RESTART_SECONDS", 0.01)
+    runs = 0
+    goes_on = asyncio.Event()
+
+    async def job() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise PermissionError("postgresql://user:secret@host")
+        if runs == 2:
+            raise asyncio.CancelledError
+        if runs == 4:
+            goes_on.set()
+            await asyncio.Event().wait()
+
+    metrics = Metrics("test")
+    tasks = BackgroundTasks(metrics, EventLog(out=io.StringIO()))
+    tasks.start({"heartbeat": job})
+    async with asyncio.timeout(10):
+        await goes_on.wait()
+    reported = tasks.problems
+    await tasks.stop()
+
+    counter = metrics.counter(families.RECOVERED_FAILURES).labels("background_heartbeat")
+    assert counter._value.get() == 3
+    assert reported == ["background job heartbeat: crashed by RuntimeError, and was started again"]
