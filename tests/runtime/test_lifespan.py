@@ -13,6 +13,7 @@ from typing import Any
 from gateway.accounts.tables import audit
 from gateway.accounts.tables.audit import AuditRow
 from gateway.database.clock import now_ms
+from gateway.database.database import Operation
 from gateway.emulator import EmulatorServer
 from gateway.ledger.rules.abandonment import HEARTBEAT_EXPIRY_MS
 from gateway.ledger.tables import reserve_settle, unresolved_reservations, verify
@@ -50,6 +51,10 @@ def leave(
             now_ms=made_ms or now_ms() - HOUR_MS, zone=settings.zone,
         ),
     )  # fmt: skip
+
+
+def beat_of(owner: Owner, at_ms: int) -> Operation[None]:
+    return lambda tx: unresolved_reservations.beat(tx, owner, at_ms)
 
 
 def swept(settings: Settings) -> list[AuditRow]:
@@ -97,9 +102,7 @@ def test_money_of_a_killed_process_of_this_host_is_settled_when_its_heartbeat_ha
         "unknown": Owner("unknown", "elsewhere", 8, silent_ms),
     }
     for owner in (*owners.values(), Owner("successor", "elsewhere", 7, silent_ms + 1)):
-        in_state(settings, lambda tx, owner=owner: unresolved_reservations.beat(
-            tx, owner, silent_ms
-        ))  # fmt: skip
+        in_state(settings, beat_of(owner, silent_ms))
     for name in owners:
         leave(settings, key_id, f"rsv-{name}", owner_id=name, made_ms=silent_ms)
     with serving(settings):
