@@ -76,7 +76,7 @@ def price_unconfirmed(model: str, cost_nanos: int) -> Refusal:
     )
 
 
-def state_unavailable(reason: str) -> Refusal:
+def state_unavailable(reason: str = "") -> Refusal:
     return Refusal(
         "state_unavailable",
         f"The gateway cannot use its ledger{f': {reason}' if reason else ''}. It buys nothing, "
