@@ -45,6 +45,11 @@ from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 PREFIX = "GATEWAY_"
 _DISK, _SQLITE = "disk:", "sqlite:"
 _PLACEHOLDER = "CHANGE-ME"
+_OWN_HEADERS = frozenset(
+    "accept accept-encoding connection content-length content-type expect host te trailer "
+    "transfer-encoding upgrade user-agent x-client-request-id".split()
+)
+"""Headers of an upstream call that can't carry its key."""
 DEFAULT_FILE = Path("config/gateway.toml")
 DOCUMENTED_PRICES = MappingProxyType({"deepshi-image-1": {"price_ceiling_usd": "0.01"}})
 
@@ -73,8 +78,9 @@ def _listed(value: object) -> object:
 
 
 def _secret(value: object) -> object:
-    """`env:NAME`, `file:PATH`, or the secret itself; an unset variable is empty."""
+    """`env:NAME`, `file:PATH`, or the secret itself, stripped; an unset variable is empty."""
     found = _resolved(value)
+    found = found.strip() if isinstance(found, str) else found
     if isinstance(found, str) and _PLACEHOLDER in found:
         raise ValueError(f"is still {_PLACEHOLDER}: set your own secret")
     return found
@@ -87,7 +93,7 @@ def _resolved(value: object) -> object:
         return os.environ.get(value[4:], "")
     if value.startswith("file:"):
         try:
-            return Path(value[5:]).read_text(encoding="utf-8").strip()
+            return Path(value[5:]).read_text(encoding="utf-8")
         except OSError as error:
             raise ValueError(f"can't read {value[5:]}: {error.strerror}") from None
     return value
@@ -99,6 +105,27 @@ def _secrets(value: object) -> object:
     parts = _listed(value) if isinstance(value, str) and value.startswith("[") else value
     resolved = [_secret(part) for part in (parts if isinstance(parts, list) else [parts])]
     return tuple(secret for secret in resolved if secret)
+
+
+def _header_values(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """Secrets that are sent in a header; the text of the error has the place, never the secret."""
+    for number, secret in enumerate(secrets, 1):
+        for place, character in enumerate(secret.get_secret_value(), 1):
+            if not "!" <= character <= "~":
+                raise ValueError(
+                    f"key {number} has U+{ord(character):04X} as character {place}, which a header "
+                    "can't hold: copy the key again"
+                )
+    return secrets
+
+
+def _known_auth(auth: str) -> str:
+    name = auth.removeprefix("header:").lower()
+    if not re.fullmatch(r"bearer|none|header:[A-Za-z0-9_-]{1,64}", auth) or name in _OWN_HEADERS:
+        raise ValueError(
+            f'{auth!r}: give "bearer", "none", or "header:NAME" such as header:api-key'
+        )
+    return auth
 
 
 def _known_zone(name: str) -> str:
@@ -192,7 +219,10 @@ class ServerSettings(SettingsSection):
 class UpstreamSettings(SettingsSection):
     name: str = Field(default="deepshi", pattern=r"[A-Za-z0-9._-]{1,64}")
     base_url: str = Field(default="https://api.deepshi.ai/v1", pattern=r"https?://.+")
-    api_key: Secrets = Field(default="env:DEEPSHI_API_KEY")  # type: ignore[arg-type]
+    api_key: Annotated[Secrets, AfterValidator(_header_values)] = Field(
+        default="env:DEEPSHI_API_KEY"  # type: ignore[arg-type]
+    )
+    auth: Annotated[str, AfterValidator(_known_auth)] = "bearer"
     timeout_seconds: Seconds = 600.0
     read_timeout_seconds: Seconds = 600.0
     connect_timeout_seconds: Seconds = 10.0

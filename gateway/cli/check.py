@@ -148,9 +148,10 @@ def _folder(part: str, folder: Path) -> CheckFinding:
 
 async def _upstream(settings: Settings) -> list[CheckFinding]:
     found = []
-    if not settings.upstream.api_key:
-        found.append(CheckFinding("upstream", False, "no API key: set DEEPSHI_API_KEY"))
-    upstream = open_upstream(settings)
+    try:
+        upstream = open_upstream(settings)
+    except SettingsError as error:
+        return [CheckFinding("upstream", False, str(error))]
     try:
         listing = parse(await upstream.models())
     except (CatalogueUnavailable, ValueError) as error:

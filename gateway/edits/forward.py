@@ -171,8 +171,6 @@ class Forwarder:
 
     def _refused(self, answer: Answer, settlement: Settlement) -> CallFailed:
         """An answer that is not a 200."""
-        if answer.status in refusals.ACCOUNT_STATUSES:
-            self.metrics.counter(families.ACCOUNT_REFUSALS).inc()
         backoff = self.upstream.backoff_seconds
         verdict = retry_policy.verdict_of_answer(
             answer.status,
@@ -180,13 +178,17 @@ class Forwarder:
             retry_after_seconds=answer.retry_after_seconds,
             backoff_seconds=backoff,
             has_good_key=self.upstream.has_good_key,
+            account_code=bool(refusals.account_code(answer.status, answer.body)),
         )
         refusal = refusals.refusal_of_answer(
             answer.status,
             answer.body,
             backoff or answer.retry_after_seconds,
             charged=verdict.charged,
+            location=answer.location,
         )
+        if refusal.code == "upstream_account":
+            self.metrics.counter(families.ACCOUNT_REFUSALS).inc()
         cost = settlement if verdict.charged else replace(settlement, cost_nanos=0)
         return CallFailed(refusal, cost, verdict)
 

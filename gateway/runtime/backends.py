@@ -73,11 +73,17 @@ def open_spans(settings: Settings) -> Spans:
 
 
 def open_upstream(settings: Settings) -> UpstreamClient:
-    """The client of the upstream; it connects on first use."""
+    """The client of the upstream; it connects on first use. Raises SettingsError without a key."""
     upstream = settings.upstream
+    if not upstream.api_key and upstream.auth != "none":
+        raise SettingsError(
+            '[upstream] api_key is empty: set DEEPSHI_API_KEY, or auth = "none" if the upstream '
+            "needs no key"
+        )
     return UpstreamClient(
         base_url=upstream.base_url,
         api_keys=[key.get_secret_value() for key in upstream.api_key],
+        auth=upstream.auth,
         timeout_seconds=upstream.timeout_seconds,
         read_timeout_seconds=upstream.read_timeout_seconds,
         connect_timeout_seconds=upstream.connect_timeout_seconds,

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 from gateway.wire.events import Event
 
-Failure = Literal["timeout", "failed", "too_large"]
+Failure = Literal["timeout", "failed", "too_large", "encoded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Answer:
     """The value of `Retry-After`; None without one."""
     credential: str
     """A hint of the upstream key, never the key."""
+    location: str = ""
+    """The target of a redirect, without its query."""
     last: Event | None = None
     """The last event of a stream; `body` is its data."""
     went_wrong: bool = False

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 
 import aiohttp
 
-from gateway.upstream.answer_reader import read_answer
+from gateway.upstream.answer_reader import is_encoded, read_answer, redirect_target
 from gateway.upstream.call import Answer, Attempt, Broken, Failure, Listener, Payload, Unsent
 from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
 from gateway.upstream.request_body import RequestBody
 from gateway.upstream.rules.key_rotation import KeyRotation
+from gateway.upstream.rules.refusals import account_code
 
 CLOSE_SECONDS = 1.0
 CATALOGUE_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
+MAX_CATALOGUE_BYTES = 2 << 20
 _HEADERS = {
     "user-agent": "image-edit-gateway",
     "accept": "application/json",
     "accept-encoding": "identity",
 }
-_NOT_IN_A_HEADER = re.compile(r"[^\x20-\x7e\t]")
 
 
 class UpstreamClient:
@@ -38,6 +38,7 @@ class UpstreamClient:
         *,
         base_url: str,
         api_keys: Sequence[str],
+        auth: str = "bearer",
         timeout_seconds: float,
         read_timeout_seconds: float,
         connect_timeout_seconds: float,
@@ -48,6 +49,7 @@ class UpstreamClient:
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._keys = tuple(api_keys) or ("",)
+        self._auth = auth
         self._rotation = KeyRotation(len(self._keys))
         self._timeout_seconds = timeout_seconds
         self._read_timeout_seconds = read_timeout_seconds
@@ -97,7 +99,7 @@ class UpstreamClient:
         attempt = Attempt(self._hint(key))
         headers = {
             **_HEADERS,
-            "authorization": f"Bearer {self._keys[key]}",
+            **self._credentials(key),
             "content-type": payload.content_type,
             "x-client-request-id": request_id,
             **(context or {}),
@@ -105,7 +107,7 @@ class UpstreamClient:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._exchange(path, headers, payload, attempt, listener)
-        except Broken:
+        except (Broken, Unsent):
             raise
         except Exception as error:
             # Whatever went wrong, only one thing counts: could a byte have left?
@@ -114,7 +116,9 @@ class UpstreamClient:
                 raise Unsent(f"{name}: no connection") from error
             why: Failure = "timeout" if isinstance(error, TimeoutError) else "failed"
             raise attempt.broken(why, f"{name} before the answer was complete") from error
-        self._rotation.record_answer(key, answer.status, answer.retry_after_seconds, _now())
+        # An account that can't pay is as good as a refused key.
+        status = 401 if account_code(answer.status, answer.body) else answer.status
+        self._rotation.record_answer(key, status, answer.retry_after_seconds, _now())
         return answer
 
     async def _exchange(
@@ -142,6 +146,7 @@ class UpstreamClient:
             return await read_answer(
                 response,
                 attempt,
+                client_request_id=headers["x-client-request-id"],
                 max_bytes=self._max_answer_bytes,
                 listener=listener,
                 now_unix=time.time(),
@@ -176,7 +181,7 @@ class UpstreamClient:
         return found
 
     async def _models(self, key: int) -> bytes:
-        headers = {**_HEADERS, "authorization": f"Bearer {self._keys[key]}"}
+        headers = {**_HEADERS, **self._credentials(key)}
         try:
             async with self._session.get(
                 f"{self.base_url}/models",
@@ -185,7 +190,8 @@ class UpstreamClient:
                 allow_redirects=False,
                 timeout=CATALOGUE_TIMEOUT,
             ) as response:
-                status, body = response.status, await response.read()
+                status, target = response.status, redirect_target(response)
+                body = await _bounded_body(response)
         except Exception as error:
             said = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise CatalogueUnavailable(f"GET /models: {said}") from error
@@ -193,7 +199,8 @@ class UpstreamClient:
             return body
         if status != 429:  # the rate of the catalogue says nothing of edits
             self._rotation.record_answer(key, status, None, _now())
-        raise CatalogueUnavailable(f"GET /models answered {status}", status=status)
+        to = f", a redirect to {target}; correct [upstream] base_url" if target else ""
+        raise CatalogueUnavailable(f"GET /models answered {status}{to}", status=status)
 
     @property
     def backoff_seconds(self) -> float:
@@ -215,6 +222,14 @@ class UpstreamClient:
         """The number of keys that were refused recently."""
         return self._rotation.refused(_now())
 
+    def _credentials(self, key: int) -> Mapping[str, str]:
+        """The header with this key, by `[upstream] auth`."""
+        if self._auth == "none":
+            return {}
+        if self._auth == "bearer":
+            return {"authorization": f"Bearer {self._keys[key]}"}
+        return {self._auth.removeprefix("header:").lower(): self._keys[key]}
+
     def _hint(self, key: int) -> str:
         """Names a key: its number where there are several, and its last characters."""
         hint = _credential_hint(self._keys[key])
@@ -229,6 +244,18 @@ class CatalogueUnavailable(Exception):
         self.status = status
 
 
+async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:
+    """The body of a list of models. Raises ValueError if it is encoded or too large."""
+    if is_encoded(response):
+        raise ValueError("the answer has a content encoding, though none was asked for")
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_CATALOGUE_BYTES:
+            raise ValueError(f"the answer is larger than {MAX_CATALOGUE_BYTES} bytes")
+    return bytes(body)
+
+
 def _credential_hint(key: str) -> str:
     """The last four characters of an upstream key, enough to tell it from others."""
     return f"…{key[-4:]}" if len(key) > 8 else "…"
@@ -237,7 +264,7 @@ def _credential_hint(key: str) -> str:
 def _check_headers(headers: Mapping[str, str]) -> None:
     """Before a connection is made: a request that can't be encoded has provably not left."""
     for name, value in headers.items():
-        if _NOT_IN_A_HEADER.search(value):
+        if not value.isascii() or not value.isprintable():
             raise ValueError(f"the header {name} can't hold such characters")
 
 

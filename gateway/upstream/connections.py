@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import select
 import socket
 import ssl
 from types import SimpleNamespace
 
 import aiohttp
 import certifi
+
+from gateway.upstream.call import Unsent
 
 IDLE_SECONDS = 2.0
 """With `keep_alive`: how long a connection may be idle and still serve another call. Many servers
@@ -52,8 +56,27 @@ def open_session(
             total=None, connect=connect_timeout_seconds, sock_read=read_timeout_seconds
         ),
         trace_configs=[tracing],
+        request_class=_CheckedRequest,
+        auto_decompress=False,
         trust_env=False,
     )
+
+
+class _CheckedRequest(aiohttp.ClientRequest):
+    """Is not sent on a connection that has unread bytes: they would be taken for its answer."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        protocol, transport = conn.protocol, conn.transport
+        if protocol is None or transport is None or protocol.should_close or _has_bytes(transport):
+            raise Unsent("the connection has unread bytes")
+        return await super().send(conn)
+
+
+def _has_bytes(transport: asyncio.Transport) -> bool:
+    """Has the socket received something that the event loop has not read yet?"""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def _mark_sent(

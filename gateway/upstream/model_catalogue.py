@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.model.edit import ModelFacts
 from gateway.upstream.rules.catalogue_parser import Listing, overridden, parse
 
 ABSENT_REFRESH_SECONDS = 60.0
+ABSENT_WAIT_SECONDS = 2.0
+"""How long a client that names an unknown model waits for the refresh."""
 
 
 @dataclass(kw_only=True)
@@ -78,5 +81,6 @@ class Catalogue:
             return True
         if self.clock() - self._sought_at >= ABSENT_REFRESH_SECONDS:
             self._sought_at = self.clock()
-            await self.refresh()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.refresh(), ABSENT_WAIT_SECONDS)
         return model in self.listing.items

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.model.money import nanos_of, usd
-from gateway.wire.json_cutter import Hole, Number, Segment, cut, plain_parse, write
+from gateway.wire.json_cutter import Hole, Number, Segment, cut, write
 
 _LARGEST_ERROR_BYTES = 1_048_576
 _HEAD_CHARS = 160
@@ -96,7 +96,7 @@ def upstream_error(body: bytes) -> UpstreamError | None:
     if len(body) > _LARGEST_ERROR_BYTES:
         return None
     try:
-        tree = plain_parse(body)
+        tree, _ = cut(body, longest=len(body))
     except ValueError:
         return None
     error = tree.get("error") if isinstance(tree, dict) else None

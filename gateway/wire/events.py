@@ -32,6 +32,7 @@ _COMPLETED: Mapping[Route, str] = {
     "edits": "image_edit.completed",
     "generations": "image_generation.completed",
 }
+_MOST_DATA_LINES = 10_000
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _OF_THE_PICTURE = ("b64_json", "url", "revised_prompt")
 _FORMATS: Mapping[bytes, str] = {b"iVBORw0K": "png", b"/9j/": "jpeg", b"UklGR": "webp"}
@@ -69,6 +70,7 @@ class EventParser:
         self._line: list[bytes] = []
         self._name = ""
         self._data: list[memoryview] = []
+        self._data_bytes = 0
         self._held_bytes = 0
         self._after_cr = False
         self._at_start = True
@@ -105,15 +107,18 @@ class EventParser:
         value = memoryview(line)[len(name) + 1 + line.startswith(b" ", colon + 1) :]
         if name == b"data":
             self._data.append(value)
+            if len(self._data) > _MOST_DATA_LINES:
+                raise TooLarge(f"an event has more than {_MOST_DATA_LINES} lines")
+            self._data_bytes += len(value)
             return None
         if name == b"event":
             self._name = str(value, "utf-8", "replace")
-        self._held_bytes = sum(map(len, self._data))
+        self._held_bytes = self._data_bytes
         return None
 
     def _event_ended(self) -> Event | None:
         name, data = self._name, b"\n".join(self._data)
-        self._name, self._held_bytes = "", 0
+        self._name, self._data_bytes, self._held_bytes = "", 0, 0
         self._data.clear()
         return Event(name, data) if data else None
 

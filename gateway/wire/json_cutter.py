@@ -8,6 +8,7 @@ with numbers kept as the text they were written in.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ _quoted = json.encoder.encode_basestring_ascii
 """A text as JSON, as `json.dumps` has it."""
 _BACKSLASH = 0x5C
 _DEEPEST = 64
+MOST_MARKS = 20_000
+"""Quotes, commas and brackets in a document that is parsed at once: some 10 ms of work."""
+_CHECKED_AT_ONCE = 1 << 18
+_PICTURE_NAMES = frozenset({"data", "b64_json", "url"})
 
 
 class Number(str):
@@ -187,24 +192,50 @@ def _loads(text: bytes, marker: str, pairs: Pairs, constant: Callable[[str], Any
         raise ValueError("nested too deep") from None
 
 
-def cut(text: bytes, longest: int = 1_024) -> tuple[Any, list[Segment]]:
-    """A whole document and its long strings, for `write`. Raises ValueError where it is no JSON.
+def check_marks(text: bytes, most: int) -> None:
+    """Raises ValueError if parsing takes too much time and memory; base64 has no such marks."""
+    found = 0
+    for start in range(0, len(text), _CHECKED_AT_ONCE):
+        found += sum(text.count(mark, start, start + _CHECKED_AT_ONCE) for mark in b'",[{')
+        if found > most:
+            raise ValueError("too many values")
 
-    A long string as a name leaves no valid text behind it: that rare document is parsed whole.
+
+def without_repeated(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    """The members of an object; a name that is repeated is left out, since its value is unclear.
+
+    A repeated cost is therefore unknown. Of a repeated picture the last one counts, as clients
+    read it.
     """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        for name in counts.keys() - _PICTURE_NAMES:
+            if counts[name] > 1:
+                del members[name]
+    return members
+
+
+def cut(text: bytes, longest: int = 1_024) -> tuple[Any, list[Segment]]:
+    """An answer and its long strings, for `write`; without repeated names.
+
+    Raises ValueError where it is not JSON, or has too many values. A long string as a name leaves
+    no valid text behind it: that rare document is parsed whole.
+    """
+    check_marks(text, MOST_MARKS)
     cutter = Cutter(longest=longest)
     holes = [piece.data for piece in cutter.feed(text)]
     try:
-        return cutter.parse(), holes
+        return cutter.parse(pairs=without_repeated), holes
     except ValueError:
         if not cutter.whole or not holes:
             raise
-    return plain_parse(text), []
+    return plain_parse(text, without_repeated), []
 
 
-def plain_parse(text: bytes) -> Any:
+def plain_parse(text: bytes, pairs: Pairs = dict) -> Any:
     """Parse without cutting anything, numbers kept as written. Raises ValueError."""
-    return _loads(text, "\0", dict, Number)
+    return _loads(text, "\0", pairs, Number)
 
 
 def write(value: Any, holes: Sequence[Segment]) -> list[Segment]:

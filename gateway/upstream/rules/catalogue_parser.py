@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gateway.model.edit import ModelFacts
+from gateway.wire.json_cutter import check_marks
+
+_MOST_MARKS = 200_000
+"""Bounds the time for which parsing blocks the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Listing:
 
 def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Listing:
     """The models of a `GET /models` answer. Raises ValueError where it is not one."""
+    check_marks(body, _MOST_MARKS)
     document = json.loads(body)
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):

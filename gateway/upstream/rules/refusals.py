@@ -10,6 +10,10 @@ from gateway.wire.answer import upstream_error
 _MOST_TOLD_CHARS = 300
 _BUSY_SECONDS = 5.0
 ACCOUNT_STATUSES = frozenset({401, 402, 403})
+_ACCOUNT_CODES = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+)
+"""Codes and types with which some upstreams answer 400 or 429 if the account can't pay."""
 _ACCOUNT = (
     "The upstream refused the gateway's own account{}. Nothing is wrong with your request; ask "
     "the operator of the gateway to check the upstream key and credit."
@@ -20,21 +24,45 @@ _MAY_BE_CHARGED = (
 )
 _BREAKS = {
     "timeout": "did not answer in time",
+    "encoded": "sent an answer in a content encoding, though none was accepted",
     "too_large": "sent an answer larger than is taken here",
     "garbage": "sent an answer that can't be read",
     "failed": "broke the connection before its answer was complete",
 }
 
 
+def account_code(status: int, body: bytes) -> str:
+    """The code of a 4xx that says that the account can't pay, or ""."""
+    error = upstream_error(body) if 400 <= status < 500 else None
+    return next((c for c in (error.code, error.type) if c in _ACCOUNT_CODES), "") if error else ""
+
+
 def refusal_of_answer(
-    status: int, body: bytes, retry_after_seconds: float | None = None, *, charged: bool = False
+    status: int,
+    body: bytes,
+    retry_after_seconds: float | None = None,
+    *,
+    charged: bool = False,
+    location: str = "",
 ) -> Refusal:
     """Of an answer that is not a 200; its own error is passed on where possible.
 
-    Where the answer may have been `charged`, the client is not told to try again.
+    Where the answer may have been `charged`, the client is not told to try again. `location` is
+    the target of a redirect.
     """
-    if status in ACCOUNT_STATUSES:
-        return Refusal("upstream_account", _ACCOUNT.format(f" ({status})"), source="upstream")
+    said = account_code(status, body)
+    if status in ACCOUNT_STATUSES or said:
+        told = f" ({status} {said})" if said else f" ({status})"
+        return Refusal("upstream_account", _ACCOUNT.format(told), source="upstream")
+    if 300 <= status < 400:
+        return Refusal(
+            "upstream_failed",
+            f"The upstream redirects this call ({status}) to {location or 'no address'}; redirects "
+            "are not followed and nothing was charged. Ask the operator of the gateway to correct "
+            "[upstream] base_url.",
+            status_override=502,
+            source="upstream",
+        )
     if status in (429, 503) and not charged:
         told = _BUSY_SECONDS if retry_after_seconds is None else retry_after_seconds
         return Refusal(

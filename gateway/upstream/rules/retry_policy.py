@@ -57,13 +57,17 @@ def verdict_of_answer(
     retry_after_seconds: float | None,
     backoff_seconds: float,
     has_good_key: bool,
+    account_code: bool = False,
 ) -> RetryVerdict:
     """Of an answer that is not a 200.
 
     `backoff_seconds` is how long every key has been asked to wait, this answer included;
-    `has_good_key` says whether a key is left that was not refused.
+    `has_good_key` says whether a key is left that was not refused; `account_code` that the answer's
+    code says that the account can't pay.
     """
     charged = not is_uncharged(status, uncharged)
+    if account_code or 300 <= status < 400:
+        return RetryVerdict(charged)
     reason = None if charged else _REASONS.get(status)
     if reason == "key" and not has_good_key:
         reason = None
@@ -73,7 +77,9 @@ def verdict_of_answer(
 
 
 def is_uncharged(status: int, uncharged: tuple[str, ...]) -> bool:
-    """Is an answer of this status one that the upstream does not charge for?"""
+    """Is an answer of this status not charged? A redirect never is."""
+    if 300 <= status < 400:
+        return True
     return any(rule in (str(status), f"{status // 100}xx") for rule in uncharged)
 
 
