@@ -8,6 +8,7 @@ with numbers kept as the text they were written in.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ _quoted = json.encoder.encode_basestring_ascii
 """A text as JSON, as `json.dumps` has it."""
 _BACKSLASH = 0x5C
 _DEEPEST = 64
-MOST_MARKS = 20_000
-"""Quotes, commas and brackets in a document that is parsed at once: some 10 ms of work."""
+MOST_VALUES = 10_000
+"""The strings and values of an answer, which is parsed at once: some 10 ms of work."""
+_MOST_TEXT_BYTES = 1 << 20
 _CHECKED_AT_ONCE = 1 << 18
 _PICTURE_NAMES = frozenset({"data", "b64_json", "url"})
 
@@ -55,9 +57,16 @@ class Cutter:
     `text_bytes` and `members` say how much was kept, so that a caller can bound both.
     """
 
-    def __init__(self, *, longest: int, prefixes: tuple[bytes, ...] = (b"",)) -> None:
+    def __init__(
+        self,
+        *,
+        longest: int,
+        prefixes: tuple[bytes, ...] = (b"",),
+        most_quotes: int = sys.maxsize,
+    ) -> None:
         self._longest = longest
         self._prefixes = prefixes
+        self._quotes_left = most_quotes
         self._text = bytearray()
         self._holes: list[int] = []
         self._opened = 0
@@ -80,9 +89,13 @@ class Cutter:
         return not self._inside
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes; to be exhausted before the next call."""
+        """Take the next bytes; to be exhausted before the next call.
+
+        Raises ValueError for more than `most_quotes`, escaped ones included.
+        """
         view, position = memoryview(data), 0
         while position < len(data):
+            self._count_quote()
             if self._inside:
                 close = self._closing_quote(data, position)
                 stop = len(data) if close is None else close
@@ -106,9 +119,15 @@ class Cutter:
         self._text += b'"'
         self._opened = len(self._text)
 
+    def _count_quote(self) -> None:
+        self._quotes_left -= 1
+        if self._quotes_left < 0:
+            raise ValueError("too many strings")
+
     def _closing_quote(self, data: bytes, start: int) -> int | None:
         """The next quote that no backslash escapes, None where it has yet to come."""
         while True:
+            self._count_quote()
             quote = data.find(b'"', start)
             stop = len(data) if quote < 0 else quote
             escaped = self._ends_in_escape(data, start, stop)
@@ -193,7 +212,7 @@ def _loads(text: bytes, marker: str, pairs: Pairs, constant: Callable[[str], Any
 
 
 def check_marks(text: bytes, most: int) -> None:
-    """Raises ValueError if parsing takes too much time and memory; base64 has no such marks."""
+    """Raises ValueError if parsing a text takes too much time and memory."""
     found = 0
     for start in range(0, len(text), _CHECKED_AT_ONCE):
         found += sum(text.count(mark, start, start + _CHECKED_AT_ONCE) for mark in b'",[{')
@@ -222,14 +241,16 @@ def cut(text: bytes, longest: int = 1_024) -> tuple[Any, list[Segment]]:
     Raises ValueError where it is not JSON, or has too many values. A long string as a name leaves
     no valid text behind it: that rare document is parsed whole.
     """
-    check_marks(text, MOST_MARKS)
-    cutter = Cutter(longest=longest)
+    cutter = Cutter(longest=longest, most_quotes=MOST_VALUES)
     holes = [piece.data for piece in cutter.feed(text)]
+    if cutter.text_bytes > _MOST_TEXT_BYTES or cutter.members > MOST_VALUES:
+        raise ValueError("too many values")
     try:
         return cutter.parse(pairs=without_repeated), holes
     except ValueError:
-        if not cutter.whole or not holes:
+        if not cutter.whole or not holes or len(text) > _MOST_TEXT_BYTES:
             raise
+        check_marks(text, MOST_VALUES)
     return plain_parse(text, without_repeated), []
 
 

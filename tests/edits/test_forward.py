@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
 from gateway.emulator import EmulatorServer, EmulatorSettings
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.settings import Settings
 from tests.support.serving import Running, in_state, make_key, serving, settings_for
+from tests.support.upstreams import Recording, recording_upstream
 from tests.upstream.test_limiter import code, degraded, metric
 
 KEYS = ("sk-upstream-aaaa", "sk-upstream-bbbb", "sk-upstream-cccc")
@@ -115,6 +119,52 @@ def test_credit_that_is_used_up_is_not_tried_with_every_key(tmp_path: Path) -> N
         emulator.order({"status": 402})
         assert code(gateway.edit()) == (502, "upstream_account", "false")
         assert emulator.stats()["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(429, "insufficient_quota"), (400, "billing_hard_limit_reached")]
+)
+def test_an_account_that_cannot_pay_is_not_tried_again_and_opens_the_circuit(
+    tmp_path: Path, emulator: EmulatorServer, status: int, said: str
+) -> None:
+    error = {"message": "You exceeded your quota", "type": said, "param": None, "code": said}
+    with upstream_that_refuses(tmp_path, emulator, JSONResponse({"error": error}, status)) as (
+        gateway,
+        upstream,
+    ):
+        assert code(gateway.edit("one")) == (502, "upstream_account", "false")
+        assert code(gateway.edit("two")) == (502, "upstream_account", "false")
+        assert "upstream: circuit open (upstream_account)" in degraded(gateway)
+        assert len(upstream.seen) == 1
+    assert [cost for _, cost in ledger(gateway.settings)] == [0]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_costs_nothing_and_its_target_is_named(
+    tmp_path: Path, emulator: EmulatorServer, status: int
+) -> None:
+    target = "https://new.example/v1/images/edits"
+    redirect = RedirectResponse(f"{target}?key=secret", status)
+    with upstream_that_refuses(tmp_path, emulator, redirect) as (gateway, upstream):
+        answer = gateway.edit()
+        assert code(answer) == (502, "upstream_failed", "false")
+        assert f"({status}) to {target};" in answer.json()["error"]["message"]
+        assert len(upstream.seen) == 1
+    assert [cost for _, cost in ledger(gateway.settings)] == [0]
+
+
+@contextmanager
+def upstream_that_refuses(
+    folder: Path, emulator: EmulatorServer, refusal: Response
+) -> Iterator[tuple[Running, Recording]]:
+    """A gateway whose circuit opens at once, in front of an upstream that answers this."""
+    with recording_upstream() as upstream:
+        upstream.refusal = refusal
+        changes = {"base_url": upstream.url, "circuit_failures": 1, "circuit_seconds": 600}
+        settings = settings_for(folder, emulator, {"upstream": changes})
+        make_key(settings)
+        with serving(settings) as gateway:
+            yield gateway, upstream
 
 
 def test_an_account_that_was_told_to_wait_is_left_alone_that_long(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class Recording:
         self.seen: list[Seen] = []
         self.picture = png(2, 2)
         self.request_id = b""
+        self.refusal: Response | None = None
+        """Answered instead of a picture."""
         self.status = 200
         """Another than 200: refuses with it, in words that are no error object."""
 
@@ -52,6 +54,8 @@ class Recording:
                 else:
                     fields.append((name, value))
         self.seen.append((dict(request.headers), fields, files))
+        if self.refusal:
+            return self.refusal
         if self.status != 200:
             return PlainTextResponse("no", self.status)
         picture = base64.b64encode(self.picture).decode()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.answer import read_answer, upstream_error
+from gateway.wire.events import Event, plain_body
 
 PATH = "usage.cost.total_cost"
 PICTURE = base64.b64encode(os.urandom(3_000)).decode()
@@ -32,6 +33,35 @@ def seed(**changes: Any) -> bytes:
 def costing(cost: str) -> bytes:
     """The seed's answer with a cost written in this way."""
     return seed(usage={"cost": {"total_cost": "COST"}}).replace(b'"COST"', cost.encode())
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        '"usage": {"cost": {"total_cost": 0.01, "total_cost": 0.02}}',
+        '"usage": {"cost": {"total_cost": 0.01}, "cost": {"total_cost": 0.01}}',
+        '"usage": {"cost": 0.01}, "usage": {"cost": {"total_cost": 0.01}}',
+        '"usage": {"cost": {"total_cost": 5}}, "\\u0075sage": {"cost": {"total_cost": 0.01}}',
+    ],
+)
+def test_a_cost_that_is_stated_twice_is_unknown(usage: str) -> None:
+    text = seed().replace(
+        b'"usage": {\n    "cost": {\n      "total_cost": 0.01\n    }\n  }', usage.encode()
+    )
+    assert usage.encode() in text
+    answered = read_answer(text, PATH)
+    assert (answered.valid, answered.cost_nanos) == (True, None)
+    completed = b'{"type": "image_edit.completed", "b64_json": "x", %b}' % usage.encode()
+    plain = plain_body(Event("", completed), "m")
+    assert read_answer(plain, PATH).cost_nanos is None
+
+
+def test_an_answer_of_too_many_values_is_not_parsed() -> None:
+    for text in (b"1,", b'"",', b"[", b"{}, "):
+        body = b'{"data": [' + text * 5_000_000
+        started = time.thread_time()
+        assert not read_answer(body, PATH).valid
+        assert time.thread_time() - started < 0.05
 
 
 def test_the_documented_answer_is_understood() -> None:

@@ -31,7 +31,10 @@ class Listing:
 def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Listing:
     """The models of a `GET /models` answer. Raises ValueError where it is not one."""
     check_marks(body, _MOST_MARKS)
-    document = json.loads(body)
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise ValueError("no list under `data`")

@@ -52,8 +52,8 @@ def refusal_of_answer(
     """
     said = account_code(status, body)
     if status in ACCOUNT_STATUSES or said:
-        told = f" ({status} {said})" if said else f" ({status})"
-        return Refusal("upstream_account", _ACCOUNT.format(told), source="upstream")
+        reason = f" ({status} {said})" if said else f" ({status})"
+        return Refusal("upstream_account", _ACCOUNT.format(reason), source="upstream")
     if 300 <= status < 400:
         return Refusal(
             "upstream_failed",
