@@ -10,14 +10,14 @@ from gateway.settings import SettingsError, load
 
 @pytest.mark.parametrize("key", [" sk-1 ", "sk-1\n", "\tsk-1\r\n"])
 def test_white_space_around_a_key_is_stripped(key: str) -> None:
-    upstream = load(environment={"DEEPSHI_API_KEY": key}).upstream
+    upstream = load(environment={"GATEWAY_UPSTREAM__API_KEY": key}).upstream
     assert [each.get_secret_value() for each in upstream.api_key] == ["sk-1"]
 
 
 @pytest.mark.parametrize("odd", ["\u200b", "\ufeff", "\n", "é", "\x00", " "])
 def test_a_key_that_a_header_cannot_hold_is_refused_by_name_and_not_shown(odd: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load(environment={"DEEPSHI_API_KEY": f"sk-se{odd}cret"})
+        load(environment={"GATEWAY_UPSTREAM__API_KEY": f"sk-se{odd}cret"})
     said = str(caught.value)
     assert "upstream" in said
     assert f"key 1 has U+{ord(odd):04X} as character 6" in said
@@ -25,7 +25,7 @@ def test_a_key_that_a_header_cannot_hold_is_refused_by_name_and_not_shown(odd: s
 
 
 def test_an_empty_key_is_refused_unless_none_is_sent() -> None:
-    empty = {"DEEPSHI_API_KEY": " "}
+    empty = {"GATEWAY_UPSTREAM__API_KEY": " "}
     with pytest.raises(SettingsError, match="api_key is empty"):
         open_upstream(load(environment=empty))
     open_upstream(load(environment={**empty, "GATEWAY_UPSTREAM__AUTH": "none"}))
@@ -34,4 +34,4 @@ def test_an_empty_key_is_refused_unless_none_is_sent() -> None:
 @pytest.mark.parametrize("auth", ["basic", "header:", "header:a b", "header:Host", "header:a\n"])
 def test_another_way_to_send_the_key_is_refused(auth: str) -> None:
     with pytest.raises(SettingsError, match="header:NAME"):
-        load(environment={"DEEPSHI_API_KEY": "k", "GATEWAY_UPSTREAM__AUTH": auth})
+        load(environment={"GATEWAY_UPSTREAM__AUTH": auth})
