@@ -438,7 +438,8 @@ def test_an_upstream_that_cannot_be_reached_opens_the_circuit(
 def test_an_account_that_is_refused_is_not_hammered_and_the_clients_are_told_why(
     tmp_path: Path, emulator: EmulatorServer
 ) -> None:
-    once = {"circuit_failures": 3, "circuit_seconds": 600}  # no probe, however slow the machine is
+    # No probe is made, however slow the machine is.
+    once: dict[str, Any] = {"circuit_failures": 3, "circuit_seconds": 600}
     with narrow(tmp_path, emulator, api_key="sk-not-ours", **once) as gateway:
         answers = [gateway.edit(str(number)) for number in range(6)]
         refusals = metric(gateway, "gateway_upstream_account_refusals_total")
