@@ -135,7 +135,7 @@ def mispriced(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     """A picture of the model has cost 20 times its price."""
     with patient(folder, emulator, {}) as gateway:
         emulator.order({"cost": 0.2})
-        assert gateway.edit("another").headers["x-gateway-cost-usd"] == "0.2"
+        assert gateway.edit("another").headers["x-gateway-cost-usd"] == "0.20"
         yield gateway
 
 
