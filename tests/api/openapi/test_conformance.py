@@ -21,6 +21,8 @@ CONFIGURATION = f"""
 hooks = "tests.api.openapi.hooks"
 seed = 7
 cache.enabled = false
+# TRACE is implemented nowhere, so it is a 501 of the server and no 405 of a route.
+phases.coverage.unexpected-methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"]
 
 [[operations]]
 include-path-regex = "^/v1/(models|key|requests)"
