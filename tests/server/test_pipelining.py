@@ -105,6 +105,23 @@ def test_endless_requests_in_the_packets_of_a_chunked_body_are_not_kept(app: Wai
         assert app.queued_bytes() <= CHUNKED_READ_BYTES + HEAD_BYTES
 
 
+def test_requests_that_come_faster_than_their_answers_are_not_kept(app: Waiting) -> None:
+    app.may_answer.set()
+    most = 0
+    with app.connect() as connection:
+        reader = threading.Thread(target=rest_of, args=(connection,))
+        reader.start()
+        for _ in range(100):
+            connection.sendall(get(1) * 1000)
+            most = max(most, app.queued_bytes())
+            if len(app.began) > 2000:
+                break
+        connection.shutdown(socket.SHUT_RDWR)
+        reader.join(20)
+
+    assert most <= 2 * HEAD_BYTES
+
+
 def test_all_are_answered_in_their_order_once_there_is_an_answer(app: Waiting) -> None:
     app.may_answer.set()
     sent = b"".join(get(number) for number in range(3000)) + get(3000, b"connection: close")
