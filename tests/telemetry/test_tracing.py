@@ -68,7 +68,7 @@ def test_an_edit_and_a_hit_are_told_stage_by_stage_below_the_client_s_span(
     flight = traces.one("flight")
     assert traces.below(traces.one("join")) == ["flight"]
     assert [name for name in traces.below(flight) if name != "queue"] == [
-        "look_again", "reserve", "forward", "settle", "store",
+        "look_again", "first_call", "reserve", "forward", "settle", "store",
     ]  # fmt: skip
     assert (flight.facts["gateway.cost_usd"], flight.facts["gateway.stored"]) == (0.01, True)
 
