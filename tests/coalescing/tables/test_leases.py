@@ -27,6 +27,7 @@ EDIT = CoalescingKey("v1-edit")
 FRESH = CoalescingKey("v1-edit", fresh=True, past_failures=True)
 NOT_SHARED = CoalescingKey("v1-edit", shared=False)
 FACTS = CallFacts("req_1", "deepshi-image-1", "edits", "v1-edit")
+QUOTE = Quote(CALLER, FACTS, CENT, 1)
 BROKE = FlightFailure("upstream_failed", 502, "The upstream broke.")
 REFUSED = FlightFailure("upstream_refused", 400, "no", '{"error": {"message": "nö"}}')
 
@@ -59,14 +60,14 @@ class Process:
         return self.leases.of(coalescing_key, request_id or f"req_{self.name}")
 
     async def reserve(self, lease_transaction: LeaseTransaction) -> Reservation:
-        return await self.budgets.reserve(Quote(CALLER, FACTS, CENT, 1), lease_transaction)
+        return await self.budgets.reserve(QUOTE, lease_transaction)
 
     async def buy(self, coalescing_key: CoalescingKey = EDIT) -> None:
         """A flight that brings a picture."""
         lease_transaction = self.lease_transaction(coalescing_key)
         reservation = await self.reserve(lease_transaction)
         lease_transaction.succeeded()
-        await self.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
+        await self.budgets.settle(QUOTE, reservation, Settlement(CENT, 200), lease_transaction)
 
     async def fail(
         self,
@@ -78,7 +79,7 @@ class Process:
         lease_transaction = self.lease_transaction(coalescing_key)
         reservation = await self.reserve(lease_transaction)
         lease_transaction.failed(failure, int(seconds * 1000))
-        await self.budgets.settle("key_1", reservation, Settlement(None), lease_transaction)
+        await self.budgets.settle(QUOTE, reservation, Settlement(None), lease_transaction)
 
 
 @contextmanager
@@ -252,7 +253,7 @@ async def test_a_silent_flight_that_was_given_up_is_taken_over_and_its_late_end_
     await other.reserve(taking_over)
 
     dead.succeeded()
-    await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), dead)
+    await one.budgets.settle(QUOTE, reservation, Settlement(CENT, 200), dead)
 
     with blocked(LeaseStatus.IN_FLIGHT) as found:
         await one.reserve(one.lease_transaction())
@@ -320,7 +321,7 @@ async def test_a_flight_that_stores_nothing_lets_its_followers_go(
     lease_transaction = one.lease_transaction()
     reservation = await one.reserve(lease_transaction)
     lease_transaction.succeeded()
-    await one.budgets.settle("key_1", reservation, Settlement(CENT, 200), lease_transaction)
+    await one.budgets.settle(QUOTE, reservation, Settlement(CENT, 200), lease_transaction)
     await one.leases.release("v1-edit", reservation.id)
 
     assert await other.reserve(other.lease_transaction())
