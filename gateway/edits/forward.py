@@ -178,7 +178,7 @@ class Forwarder:
             retry_after_seconds=answer.retry_after_seconds,
             backoff_seconds=backoff,
             has_good_key=self.upstream.has_good_key,
-            account_code=bool(refusals.account_code(answer.status, answer.body)),
+            account_code=bool(answer.account_code),
         )
         refusal = refusals.refusal_of_answer(
             answer.status,
@@ -186,6 +186,7 @@ class Forwarder:
             backoff or answer.retry_after_seconds,
             charged=verdict.charged,
             location=answer.location,
+            account_code=answer.account_code,
         )
         if refusal.code == "upstream_account":
             self.metrics.counter(families.ACCOUNT_REFUSALS).inc()

@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 import aiohttp
 
 from gateway.upstream.call import Answer, Attempt, Broken, Listener
+from gateway.upstream.rules.refusals import account_code
 from gateway.upstream.rules.retry_after import retry_after_seconds
 from gateway.wire import events
 from gateway.wire.events import Event, EventParser
@@ -69,6 +70,7 @@ async def read_answer(
         retry_after_seconds=retry_after_seconds(headers, now_unix),
         credential=attempt.credential,
         location=redirect_target(response),
+        account_code=account_code(response.status, body),
         last=last,
         went_wrong=went_wrong,
     )

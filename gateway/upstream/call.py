@@ -46,6 +46,8 @@ class Answer:
     """A hint of the upstream key, never the key."""
     location: str = ""
     """The target of a redirect, without its query."""
+    account_code: str = ""
+    """The code of a 4xx that says that the account can't pay."""
     last: Event | None = None
     """The last event of a stream; `body` is its data."""
     went_wrong: bool = False

@@ -14,7 +14,6 @@ from gateway.upstream.call import Answer, Attempt, Broken, Failure, Listener, Pa
 from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
 from gateway.upstream.request_body import RequestBody
 from gateway.upstream.rules.key_rotation import KeyRotation
-from gateway.upstream.rules.refusals import account_code
 
 CLOSE_SECONDS = 1.0
 CATALOGUE_TIMEOUT = aiohttp.ClientTimeout(total=15.0)
@@ -117,7 +116,7 @@ class UpstreamClient:
             why: Failure = "timeout" if isinstance(error, TimeoutError) else "failed"
             raise attempt.broken(why, f"{name} before the answer was complete") from error
         # An account that can't pay is as good as a refused key.
-        status = 401 if account_code(answer.status, answer.body) else answer.status
+        status = 401 if answer.account_code else answer.status
         self._rotation.record_answer(key, status, answer.retry_after_seconds, _now())
         return answer
 

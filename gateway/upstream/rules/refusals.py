@@ -44,15 +44,15 @@ def refusal_of_answer(
     *,
     charged: bool = False,
     location: str = "",
+    account_code: str = "",
 ) -> Refusal:
     """Of an answer that is not a 200; its own error is passed on where possible.
 
     Where the answer may have been `charged`, the client is not told to try again. `location` is
-    the target of a redirect.
+    the target of a redirect, `account_code` what the function of that name found in the body.
     """
-    said = account_code(status, body)
-    if status in ACCOUNT_STATUSES or said:
-        reason = f" ({status} {said})" if said else f" ({status})"
+    if status in ACCOUNT_STATUSES or account_code:
+        reason = f" ({status} {account_code})" if account_code else f" ({status})"
         return Refusal("upstream_account", _ACCOUNT.format(reason), source="upstream")
     if 300 <= status < 400:
         return Refusal(
