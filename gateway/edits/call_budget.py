@@ -20,6 +20,7 @@ from gateway.upstream.limiter import Permit
 class PaidCall:
     """A call with its money, its lease and its upstream slot."""
 
+    quote: Quote
     reservation: Reservation
     lease: LeaseTransaction
     permit: Permit
@@ -48,8 +49,9 @@ class CallBudget:
 
         The permit is released while it waits for money.
         """
-        reservation = await self.budgets.reserve(self._quote(request), lease, permit.release)
-        return PaidCall(reservation, lease, permit)
+        quote = self._quote(request)
+        reservation = await self.budgets.reserve(quote, lease, permit.release)
+        return PaidCall(quote, reservation, lease, permit)
 
     def _quote(self, request: EditRequest) -> Quote:
         edit = request.edit
@@ -67,9 +69,7 @@ class CallBudget:
 
     async def settle(self, request: EditRequest, paid: PaidCall, settlement: Settlement) -> Settled:
         """Book the call's cost. A second settlement changes nothing."""
-        settled = await self.budgets.settle(
-            self._quote(request), paid.reservation, settlement, paid.lease
-        )
+        settled = await self.budgets.settle(paid.quote, paid.reservation, settlement, paid.lease)
         if not paid.counted:
             paid.counted = True
             self._count(request, paid.reservation, settlement, settled)

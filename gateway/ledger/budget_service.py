@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
@@ -242,23 +241,22 @@ class BudgetService:
         """
         now_ms = self.now_ms()
 
-        async def settle(tx: Transaction) -> Settled:
+        async def book(tx: Transaction) -> Settled:
+            return await reserve_settle.settle(
+                tx, reservation.id, settlement, now_ms=now_ms, zone=self.zone
+            )
+
+        async def resolve(tx: Transaction) -> Settled:
             if participant:
                 await participant.resolve(tx, reservation.id)
-            settle = functools.partial(
-                reserve_settle.settle,
-                *(tx, reservation.id, settlement),
-                now_ms=now_ms,
-                zone=self.zone,
-            )
             try:
-                settled = await settle()
+                settled = await book(tx)
             except UnknownReservation:
                 await reserve_settle.insert(tx, quote, reservation, self.owner_id)
-                settled = await settle()
+                settled = await book(tx)
             return await _judge_price(tx, reservation, settlement, settled, now_ms)
 
-        if settled := await self._write("settle", settle):
+        if settled := await self._write("settle", resolve):
             self._keep_remaining(quote.caller.key_id, settled.remaining_nanos)
             return settled
         cost = settlement.cost_nanos
@@ -325,11 +323,8 @@ async def _judge_price(
 ) -> Settled:
     """Stop the model where its picture cost far more than its price; count what states no cost."""
     upstream, model, *_ = reservation.price_key
-    stated = (
-        settlement.cost_nanos
-        if settlement.implausible_nanos is None
-        else (settlement.implausible_nanos)
-    )
+    odd_nanos = settlement.implausible_nanos
+    stated = settlement.cost_nanos if odd_nanos is None else odd_nanos
     if stated and odd_price(stated, reservation.images, reservation.price_nanos):
         # A price that was confirmed while this call was made counts too.
         status = await price_status.status_of(tx, upstream, model)
