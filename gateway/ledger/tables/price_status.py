@@ -22,8 +22,8 @@ _READ = (
     "WHERE upstream = $1 AND model = $2"
 )
 _SEEN = (
-    "SELECT 1 AS seen FROM picture_costs WHERE model = $2 AND day >= $3 "
-    "AND upstream IN ('', $1) LIMIT 1"
+    "SELECT MAX(max_nanos) AS nanos FROM picture_costs WHERE model = $2 AND day >= $3 "
+    "AND upstream IN ('', $1)"
 )
 _PUT = (
     "INSERT INTO prices (upstream, model, {0}) VALUES ($1, $2, {1}) "
@@ -74,7 +74,13 @@ async def is_known(tx: Transaction, upstream: str, model: str, since_day: str) -
     status = await status_of(tx, upstream, model)
     if status.confirmed_nanos is not None or status.uncosted_answers >= MOST_UNCOSTED:
         return True
-    return bool(await tx.fetch(_SEEN, upstream, model, since_day))
+    return await _highest_seen(tx, upstream, model, since_day) is not None
+
+
+async def _highest_seen(tx: Transaction, upstream: str, model: str, since_day: str) -> int | None:
+    """The highest cost of a picture of any quality and size since that day."""
+    seen: int | None = (await tx.fetch(_SEEN, upstream, model, since_day))[0]["nanos"]
+    return seen
 
 
 async def count_uncosted(tx: Transaction, upstream: str, model: str, answers: int = 1) -> bool:
@@ -105,11 +111,9 @@ async def confirm(
     if nanos is None:
         nanos = before.stopped_nanos
     if nanos is None:
-        seen = "SELECT MAX(max_nanos) AS nanos FROM picture_costs WHERE model = $2 AND day >= $3 "
-        rows = await tx.fetch(
-            f"{seen} AND upstream IN ('', $1)", upstream, model, seen_since(today)
-        )
-        nanos = before.confirmed_nanos if rows[0]["nanos"] is None else rows[0]["nanos"]
+        nanos = await _highest_seen(tx, upstream, model, seen_since(today))
+    if nanos is None:
+        nanos = before.confirmed_nanos
     if nanos is None:
         raise NoPrice(upstream, model)
     await tx.fetch(_CONFIRM, upstream, model, nanos)
