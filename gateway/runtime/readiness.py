@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
+from gateway.database.sqlite.connection import log_of
 from gateway.runtime.background_jobs import BackgroundTasks
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import UpstreamServices
@@ -45,7 +46,7 @@ class Readiness:
         if file is None:
             return None
         try:
-            return file.with_name(f"{file.name}-wal").stat().st_size
+            return log_of(file).stat().st_size
         except OSError:
             return 0
 

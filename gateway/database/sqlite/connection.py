@@ -72,6 +72,11 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a database file."""
+    return path.with_name(path.name + "-wal")
+
+
 @dataclass(slots=True)
 class OpenedFile:
     """The database file that the connections of this process have open.
@@ -87,7 +92,7 @@ class OpenedFile:
 
     @property
     def log(self) -> Path:
-        return self.path.with_name(self.path.name + "-wal")
+        return log_of(self.path)
 
     def check_log(self) -> None:
         """Refuse a file put in place of another whose log is still there.
