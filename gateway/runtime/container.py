@@ -14,7 +14,7 @@ from gateway.database.clock import Clock
 from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.runtime.backends import VERSION, open_database, open_spans
-from gateway.runtime.background_jobs import BackgroundTasks
+from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.edit_services import EditServices
 from gateway.runtime.process_context import ProcessContext

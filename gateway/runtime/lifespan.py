@@ -12,8 +12,8 @@ from gateway.accounts.authenticator import refresh
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
 from gateway.runtime.backends import VERSION
-from gateway.runtime.background_jobs import job_table
 from gateway.runtime.container import Container
+from gateway.runtime.job_table import job_table
 from gateway.runtime.services import UpstreamServices
 
 FIRST_CATALOGUE_SECONDS = 1.0

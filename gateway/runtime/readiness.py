@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.accounts.authenticator import Authenticator
 from gateway.cache.result_store import ResultStore
 from gateway.database.sqlite.connection import log_of
-from gateway.runtime.background_jobs import BackgroundTasks
+from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import UpstreamServices
 

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from gateway.cache.result_store import Counts, StoreFailure
 from gateway.emulator import EmulatorServer
 from gateway.model.outcome import Outcome
-from gateway.runtime.background_jobs import job_table
+from gateway.runtime.job_table import job_table
 from gateway.telemetry.metrics import Metrics
 from tests.support.exposition import nanos, samples_of, scrape, total
 from tests.support.serving import Running

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from gateway.runtime import background_jobs
-from gateway.runtime.background_jobs import BackgroundTasks
+from gateway.runtime import background_tasks
+from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 
@@ -16,7 +16,7 @@ from gateway.telemetry.metrics import Metrics, families
 async def test_a_job_that_ends_in_whatever_way_is_started_again_counted_and_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(background_jobs, "RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(background_tasks, "RESTART_SECONDS", 0.01)
     runs = 0
     goes_on = asyncio.Event()
 

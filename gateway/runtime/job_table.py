@@ -1,0 +1,63 @@
+"""The background jobs of a gateway, which `background_tasks` supervises."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping
+
+from gateway.accounts.authenticator import keep_fresh
+from gateway.runtime.background_tasks import Job
+from gateway.runtime.container import Container
+
+HEARTBEATS_PER_LEASE = 5
+SETTLE_ABANDONED_SECONDS = 5.0
+HOUSEKEEPING_SECONDS = 60.0
+GAUGES_SECONDS = 1.0
+
+
+def job_table(parts: Container) -> Mapping[str, Job]:
+    """The table of jobs. Names are part of the metrics' labels: `background_NAME`."""
+    context, settings = parts.context, parts.context.settings
+    maintenance, gauges = parts.operation.maintenance, parts.operation.gauges
+    refresh_keys = functools.partial(
+        keep_fresh,
+        parts.authenticator,
+        context.database,
+        context.clock,
+        settings.state.refresh_seconds,
+        functools.partial(context.on_failure, "keyring"),
+    )
+    refresh_catalogue = functools.partial(
+        parts.upstream.catalogue.keep_fresh, settings.upstream.catalogue_seconds
+    )
+    heartbeat_seconds = settings.state.lease_seconds / HEARTBEATS_PER_LEASE
+
+    async def update_gauges() -> None:
+        gauges.update_process()
+
+    return {
+        "keyring": refresh_keys,
+        "catalogue": refresh_catalogue,
+        "recorder": parts.edits.recorder.run,
+        "announcements": parts.cache.invalidation.run,
+        "warnings": parts.budgets.monitor.run,
+        "heartbeat": _every(heartbeat_seconds, maintenance.beat),
+        "reservations": _every(SETTLE_ABANDONED_SECONDS, maintenance.settle_abandoned),
+        "housekeeping": _every(HOUSEKEEPING_SECONDS, maintenance.housekeep, pause_first=True),
+        "gauges": _every(GAUGES_SECONDS, update_gauges),
+        "survey": _every(settings.metrics.survey_seconds, gauges.update_shared),
+    }
+
+
+def _every(seconds: float, job: Job, *, pause_first: bool = False) -> Job:
+    """A job that does another one for ever, with a pause after each round."""
+
+    async def repeat() -> None:
+        if pause_first:
+            await asyncio.sleep(seconds)
+        while True:
+            await job()
+            await asyncio.sleep(seconds)
+
+    return repeat
