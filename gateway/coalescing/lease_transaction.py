@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from gateway.coalescing.rules.joining import CoalescingKey, blocking_lease, is_replaced
 from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
+from gateway.coalescing.rules.sharing import CoalescingKey, blocking_lease, is_replaced
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.database.ids import new_id

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.coalescing.broadcast import Broadcast
-from gateway.coalescing.rules.joining import CoalescingKey
+from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.uploads.spool import Spool

@@ -1,6 +1,6 @@
 """`join`: lead a flight, follow one of this process, or get what is remembered of one.
 
-What may be joined is decided by `coalescing.rules.joining`; `purchase` is the flight itself.
+What may be joined is decided by `coalescing.rules.sharing`; `purchase` is the flight itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
-from gateway.coalescing.rules.joining import CoalescingKey
 from gateway.coalescing.rules.retry_results import Name, RetryResults
+from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.coalescing.single_flight import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.edit_request import EditRequest

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import may_serve
-from gateway.coalescing.rules.joining import CoalescingKey
+from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.database.database import Database
 from gateway.edits.join import Coalescer, Joinable
 from gateway.model.caller import Caller

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
-from gateway.coalescing.rules.joining import CoalescingKey
 from gateway.coalescing.rules.lease import FlightFailure, LeaseStatus
+from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database
 from gateway.ledger.budget_service import BudgetService

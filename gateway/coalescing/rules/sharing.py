@@ -1,4 +1,4 @@
-"""Joining: which flight, lease or remembered failure a request shares instead of buying.
+"""Sharing: which flight, lease or remembered failure a request shares instead of buying.
 
 Everything that decides it is here. `edits.join` applies it to the flights of this process,
 `lease_transaction` to the leases of all processes.

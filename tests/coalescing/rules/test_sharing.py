@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.coalescing.rules.joining import CoalescingKey, blocking_lease
 from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
+from gateway.coalescing.rules.sharing import CoalescingKey, blocking_lease
 
 NOW = 1_800_000_000_000
 EDIT = CoalescingKey("k")
