@@ -67,11 +67,12 @@ def _digest(value: object) -> str:
 
 def _day(value: str) -> str:
     try:
-        if date.fromisoformat(value).isoformat() == value:
-            return value
+        written = date.fromisoformat(value).isoformat()
     except ValueError:
-        pass
-    raise ValueError("takes a day such as 2026-11-01.")
+        written = None
+    if written != value:
+        raise ValueError("takes a day such as 2026-11-01.")
+    return value
 
 
 def _limit(value: str) -> int:
