@@ -36,7 +36,7 @@ def refusal_response(refusal: Refusal, headers: Iterable[tuple[bytes, bytes]]) -
 
 
 def abort_once_sent(transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-    """Abort a connection whose side of ours has ended, a moment after all bytes have left."""
+    """Abort a connection after its last byte has left and the client had time to read it."""
 
     def check() -> None:
         if transport.get_write_buffer_size():  # which `AnswerTimeout` ends
