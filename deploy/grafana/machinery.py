@@ -191,6 +191,30 @@ def ledger() -> Sequence[Built]:
     ]
 
 
+def notices() -> Sequence[Built]:
+    """What somebody should look at some time."""
+    return [
+        chart(
+            "Prices to confirm",
+            "Models that are stopped until a person confirms a price: `gateway prices confirm`.",
+            Short,
+            query(f"max(gateway_prices_unconfirmed{{{JOB}}})", "models"),
+        ),
+        chart(
+            "Size of the state's log",
+            "Bytes of SQLite's write-ahead log. A log that keeps growing waits for a long reader.",
+            BytesIEC,
+            query(_each("gateway_state_log_bytes"), "{{instance}}"),
+        ),
+        chart(
+            "Ignored cache headers",
+            "Plain Cache-Control and Pragma headers per second that would have bought again.",
+            Short,
+            query(_rate("gateway_cache_control_ignored_total", "directive"), "{{directive}}"),
+        ),
+    ]
+
+
 def _calls(by: str, results: str = "") -> str:
     only = f', result=~"{results}"' if results else ""
     return summed(f"rate(gateway_upstream_seconds_count{{{BY_MODEL}{only}}}[{RATE}])", by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.frame import assembled
-from deploy.grafana.machinery import cache, ledger, saturation, upstream
+from deploy.grafana.machinery import cache, ledger, notices, saturation, upstream
 from deploy.grafana.panels import RED
 from deploy.grafana.queries import JOB
 from deploy.grafana.traffic import latency, now, traffic
@@ -27,6 +27,7 @@ def service() -> Dashboard:
             "Saturation": saturation(),
             "Cache and disks": cache(),
             "Ledger and usage": ledger(),
+            "Notices": notices(),
         },
         marks={"Circuit open": (f"max by (instance) (gateway_circuit_open{{{JOB}}}) > 0", RED)},
     )
