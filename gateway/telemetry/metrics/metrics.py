@@ -15,6 +15,7 @@ from gateway.telemetry.metrics.exposition import Exposition
 from gateway.telemetry.metrics.families import Family
 from gateway.telemetry.metrics.shared_gauges import Series
 from gateway.telemetry.metrics.worker_slots import WorkerSlot
+from gateway.wire.cache_directives import IGNORABLE
 
 MOST_NAMES = 200
 """Maximum number of models, and of teams, with series of their own."""
@@ -46,6 +47,8 @@ class Metrics:
             self.counter(families.CACHE_FAILURES).labels(failure)
         for part in families.FAILURE_PARTS:
             self.counter(families.RECOVERED_FAILURES).labels(part)
+        for directive in IGNORABLE:
+            self.counter(families.CACHE_CONTROL_IGNORED).labels(directive)
         self.gauge(families.BUILD).labels(version).set(1)
 
     def counter(self, family: Family) -> Counter:
