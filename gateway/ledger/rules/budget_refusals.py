@@ -79,8 +79,8 @@ def price_unconfirmed(model: str, cost_nanos: int) -> Refusal:
 def state_unavailable(reason: str = "") -> Refusal:
     return Refusal(
         "state_unavailable",
-        f"The gateway cannot use its ledger{f': {reason}' if reason else ''}. It buys nothing, "
-        "and nothing was charged. Try again shortly.",
+        f"The gateway cannot use its ledger{f' ({reason})' if reason else ''}, so it buys "
+        "nothing. Nothing was charged. Try again shortly.",
         retry_after_seconds=2,
     )
 
