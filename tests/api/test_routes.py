@@ -24,6 +24,7 @@ OF_A_KEY = [(method, path) for method, path, keyed in ROUTES if keyed]
 def served(
     tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
 ) -> Iterator[Running]:
+    emulator_server.reset()
     settings = admin_settings(tmp_path_factory.mktemp("routes"), emulator_server)
     make_key(settings)
     with serving(settings) as running:

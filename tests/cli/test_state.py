@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import re
 import sqlite3
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from gateway.database.migrate import known_migrations
+from gateway.database.migrate import Migration, known_migrations, migrate
 from gateway.emulator import EmulatorServer
+from tests.support.databases import open_engine
 from tests.support.engines import fresh_schema, postgres_url
 from tests.support.serving import GatewayProcess, make_key, settings_for, tables_of
 from tests.support.waiting import until
@@ -216,15 +218,18 @@ def test_a_gateway_that_is_older_than_its_state_says_so_and_does_not_start(
 def test_a_backup_changes_nothing_of_an_older_state(run: Run, url: Url, tmp_path: Path) -> None:
     """The backup before an upgrade may be made with the new version, which then restores it."""
     place = url("sqlite")
-    run(place, "teams", "create", "design", "--unlimited")
     path = Path(place.removeprefix("sqlite:"))
-    last = known_migrations()[-1].number
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("DELETE FROM schema_migrations WHERE number = ?", (last,))
+    *older, last = known_migrations()
+    asyncio.run(_make_state(place, older))
     before = _schema(path)
     assert run(place, "state", "backup", str(tmp_path / "file")).exit_code == 0
-    assert _schema(path) == before == last - 1
+    assert _schema(path) == before == last.number - 1
+
+
+async def _make_state(url: str, migrations: Sequence[Migration]) -> None:
+    database = open_engine(url)
+    await migrate(database, migrations)
+    await database.close()
 
 
 def _schema(path: Path) -> int:

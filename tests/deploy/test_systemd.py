@@ -65,7 +65,7 @@ def test_its_user_is_declared() -> None:
 def test_each_credential_is_loaded_and_read_by_the_settings(tmp_path: Path) -> None:
     loaded = {value.partition(":")[0] for value in values("LoadCredential")}
     for name in loaded:
-        (tmp_path / name).write_text(f"secret {name}\n")
+        (tmp_path / name).write_text(f"secret-{name}\n")
     environment = {}
     for value in " ".join(values("Environment")).replace("%d", str(tmp_path)).split():
         if value.startswith("GATEWAY_") and "__" in value:
@@ -73,10 +73,10 @@ def test_each_credential_is_loaded_and_read_by_the_settings(tmp_path: Path) -> N
             environment[variable] = given
     settings = load(Path("config/production.toml"), environment=environment)
 
-    assert [key.get_secret_value() for key in settings.upstream.api_key] == ["secret upstream_key"]
-    assert settings.admin.token.get_secret_value() == "secret admin_token"
-    assert settings.metrics.token.get_secret_value() == "secret metrics_token"
-    assert settings.warnings.secret.get_secret_value() == "secret webhook_secret"
+    assert [key.get_secret_value() for key in settings.upstream.api_key] == ["secret-upstream_key"]
+    assert settings.admin.token.get_secret_value() == "secret-admin_token"
+    assert settings.metrics.token.get_secret_value() == "secret-metrics_token"
+    assert settings.warnings.secret.get_secret_value() == "secret-webhook_secret"
     assert len(environment) == len(loaded)
 
 
