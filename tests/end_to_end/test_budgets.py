@@ -286,6 +286,7 @@ def test_a_paid_call_whose_client_has_left_counts_for_the_limit_in_flight(
     emulator.order({"hang": True})
     with serving(settings) as one, serving(settings) as other:
         assert leaving_crowd(one.url, 1, patience=0.5) == 1
+        until(lambda: "client_gone" in one.log.getvalue())
         refused = [gateway.edit("another") for gateway in (one, other)]
         let_go(emulator)
         until(lambda: other.edit("another").status_code == 200)

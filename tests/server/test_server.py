@@ -274,6 +274,21 @@ def is_served(app: App, address: str) -> bool:
         return rest_of(connection).startswith(b"HTTP/1.1 200")
 
 
+def test_an_upload_beyond_the_cap_is_refused_while_it_is_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with served(max_connections=1) as app, app.connect():
+        wait_for(lambda: app.open_connections() == 1)
+        with app.connect() as late:
+            late.sendall(POST + b"content-length: 100000\r\n\r\n")
+            for _ in range(10):
+                time.sleep(0.02)
+                late.sendall(b"x" * 10_000)
+            check_refused(rest_of(late), 503, "overloaded")
+
+    assert "Fatal error" not in caplog.text
+
+
 def test_one_address_takes_no_more_than_its_share_of_the_connections() -> None:
     with served(max_connections=20, max_connections_per_address=5) as app, ExitStack() as open_:
         for _ in range(5):

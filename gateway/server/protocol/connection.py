@@ -57,7 +57,9 @@ REFUSED_HEAD_SECONDS = 1.0
 LIVENESS_PATH = b"/healthz"
 EMPTY_LINE = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-HALF_CLOSED_POLL_SECONDS = 0.2
+COMMENT_CHUNK = b"3\r\n:\n\n\r\n"
+"""A comment of an event stream, the one answer that is sent in chunks."""
+HALF_CLOSED_POLL_SECONDS = 0.05
 READ_ON_SECONDS = 1.0
 """How long the rest of a refused request is read: many clients read no answer before they have
 sent all."""
@@ -187,10 +189,19 @@ class ClientConnection(HttpToolsProtocol):
         if self._ignore_input or not (self._busy and self.in_head):
             return False  # closes the connection
         self._input_ended = True
-        if self.cycle.scope["http_version"] == "1.1" and not self.cycle.response_started:
-            self.transport.write(CONTINUE)  # which the system of a client that has left refuses
+        self._probe()
         self.loop.call_later(HALF_CLOSED_POLL_SECONDS, self._check_still_there)
         return True
+
+    def _probe(self) -> None:
+        """Send bytes without meaning, which the system of a client that has left refuses."""
+        if self.cycle.scope["http_version"] != "1.1":
+            return
+        if not self.cycle.response_started:
+            self.transport.write(CONTINUE)
+        elif self.cycle.chunked_encoding:
+            self._flush()
+            self.transport.write(COMMENT_CHUNK)
 
     def _check_still_there(self) -> None:
         connection = self.transport.get_extra_info("socket")
@@ -262,9 +273,10 @@ class ClientConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
         self.headers[:] = [(name, value.rstrip(b" \t")) for name, value in self.headers]
-        self.missing_bytes = check_head(self.headers, version)
+        missing_bytes = check_head(self.headers, version)
         if self._over_limit and self.url != LIVENESS_PATH:
             raise self._over_limit
+        self.missing_bytes = missing_bytes
         if version == "1.0":
             self.expect_100_continue = False
         if self.url == b"*":
