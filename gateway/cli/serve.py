@@ -17,7 +17,7 @@ from gateway.accounts.tables import keys
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
 from gateway.cli.state_access import read_state, settings_of
-from gateway.runtime.backends import open_results, open_spans
+from gateway.runtime.backends import check_upstream_key, open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
 from gateway.server.allocator import keep_large_blocks
@@ -37,7 +37,7 @@ def serve(config: Path | None, **listening: Any) -> None:
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
     _check_parts(settings)
-    _warn_of_missing_keys(settings)
+    _warn_without_keys(settings)
     run_server(settings, lambda url: _announce(settings, url))
 
 
@@ -74,20 +74,15 @@ def connection_limits_of(settings: Settings) -> ConnectionLimits:
 def _check_parts(settings: Settings) -> None:
     """Report what can't be opened in one line, before the server starts."""
     try:
+        check_upstream_key(settings)
         open_results(settings)
         open_spans(settings).close()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
 
-def _warn_of_missing_keys(settings: Settings) -> None:
-    """Warn where no edit can be bought or requested, because the key for it is missing."""
-    if not settings.upstream.api_key:
-        _warn(
-            settings,
-            "No upstream key is set, so nothing can be bought: set DEEPSHI_API_KEY (or [upstream] "
-            "api_key).",
-        )
+def _warn_without_keys(settings: Settings) -> None:
+    """Warn where no edit can be requested, because nobody has a key."""
     if not read_state(settings, lambda tx: keys.list_keys(tx, limit=1)):
         _warn(
             settings,

@@ -72,14 +72,19 @@ def open_spans(settings: Settings) -> Spans:
     )
 
 
-def open_upstream(settings: Settings) -> UpstreamClient:
-    """The client of the upstream; it connects on first use. Raises SettingsError without a key."""
-    upstream = settings.upstream
-    if not upstream.api_key and upstream.auth != "none":
+def check_upstream_key(settings: Settings) -> None:
+    """Raises SettingsError if the upstream's key is missing."""
+    if not settings.upstream.api_key and settings.upstream.auth != "none":
         raise SettingsError(
             '[upstream] api_key is empty: set DEEPSHI_API_KEY, or auth = "none" if the upstream '
             "needs no key"
         )
+
+
+def open_upstream(settings: Settings) -> UpstreamClient:
+    """The client of the upstream; it connects on first use. Raises SettingsError without a key."""
+    check_upstream_key(settings)
+    upstream = settings.upstream
     return UpstreamClient(
         base_url=upstream.base_url,
         api_keys=[key.get_secret_value() for key in upstream.api_key],

@@ -45,6 +45,14 @@ def test_a_gateway_without_keys_says_so_and_how_to_make_one(
     assert "Traceback" not in process.log.read_text()
 
 
+def test_a_gateway_without_an_upstream_key_does_not_start_and_says_why(tmp_path: Path) -> None:
+    done = gateway("serve", folder=tmp_path, environment={"DEEPSHI_API_KEY": ""})
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: [upstream] api_key is empty: set DEEPSHI_API_KEY")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_commands_that_it_prints_do_what_they_say(
     tmp_path: Path, emulator: EmulatorServer
 ) -> None:
