@@ -74,9 +74,9 @@ def connection_limits_of(settings: Settings) -> ConnectionLimits:
 def _check_parts(settings: Settings) -> None:
     """Report what can't be opened in one line, before the server starts."""
     try:
-        check_upstream_key(settings)
         open_results(settings)
         open_spans(settings).close()
+        check_upstream_key(settings)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 

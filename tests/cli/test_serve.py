@@ -94,7 +94,10 @@ def test_a_port_already_taken_is_one_clear_line(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = gateway("serve", "--port", str(port), folder=tmp_path)
+        done = gateway(
+            "serve", "--port", str(port),
+            folder=tmp_path, environment={"DEEPSHI_API_KEY": "sk-upstream"},
+        )  # fmt: skip
 
     assert done.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in done.stderr

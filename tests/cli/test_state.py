@@ -46,7 +46,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Url:
 @pytest.fixture
 def run() -> Run:
     def invoke(state_url: str, *arguments: str) -> Result:
-        return CliRunner().invoke(main, list(arguments), env={"GATEWAY_STATE__URL": state_url})
+        env = {"GATEWAY_STATE__URL": state_url, "DEEPSHI_API_KEY": "sk-upstream"}
+        return CliRunner().invoke(main, list(arguments), env=env)
 
     return invoke
 
