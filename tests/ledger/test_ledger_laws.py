@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, date, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -121,9 +121,25 @@ class Money(RuleBasedStateMachine):
     def of_state(self, *states: str) -> list[Call]:
         return [c for c in self.calls if c.state in states]
 
+    def costs(self) -> dict[str, int]:
+        """The highest known cost of one image, by day."""
+        seen: dict[str, int] = {}
+        for call in self.of_state("known", "corrected"):
+            if call.booked:
+                nanos = -(-call.booked // call.images)
+                seen[call.day] = max(nanos, seen.get(call.day, 0))
+        return seen
+
+    def estimate(self, call: Call) -> int:
+        """The cost of a call whose answer is lost: its ceiling, or what was seen lately."""
+        since = str(date.fromisoformat(call.day) - timedelta(days=30))
+        seen = max((nanos for day, nanos in self.costs().items() if day >= since), default=0)
+        return max(call.ceiling, seen * call.images)
+
     def book(self, call: Call, cost: int | None, status: int | None) -> None:
+        estimate = self.estimate(call)
         call.state = "estimated" if cost is None else "known"
-        call.booked = call.ceiling if cost is None else cost
+        call.booked = estimate if cost is None else cost
         charged = cost is None or cost > 0 or status == 200
         call.pictures = call.images if charged else 0
         call.billed = call.billed if cost is None else cost
@@ -268,15 +284,10 @@ class Money(RuleBasedStateMachine):
 
     @invariant()
     def the_highest_cost_is_that_of_a_call_whose_cost_is_known(self) -> None:
-        seen: dict[str, int] = {}
-        for call in self.of_state("known", "corrected"):
-            if call.booked:
-                nanos = -(-call.booked // call.images)
-                seen[call.day] = max(nanos, seen.get(call.day, 0))
         rows = self.run(
             self.till.database.read(lambda tx: tx.fetch("SELECT day, max_nanos FROM picture_costs"))
         )
-        assert {row["day"]: row["max_nanos"] for row in rows} == seen
+        assert {row["day"]: row["max_nanos"] for row in rows} == self.costs()
 
     @invariant()
     def the_books_are_proven_and_never_below_the_bill(self) -> None:
