@@ -10,6 +10,7 @@ from typing import Any
 from gateway.model.edit import ModelFacts
 from gateway.wire.json_cutter import check_marks
 
+_MOST_MODELS = 5_000
 _MOST_MARKS = 200_000
 """Bounds the time for which parsing blocks the event loop."""
 
@@ -38,6 +39,8 @@ def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Lis
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise ValueError("no list under `data`")
+    if len(data) > _MOST_MODELS:
+        raise ValueError(f"more than {_MOST_MODELS} models")
     items = {
         item["id"]: item
         for item in data
