@@ -97,12 +97,14 @@ def settings_page() -> str:
     page = SETTINGS_HEAD
     rows: list[list[str]] = []
     above: list[str] = []
+    of_limits = False
     for line in SETTINGS.read_text(encoding="utf-8").splitlines():
         if heading := _HEADING.fullmatch(line):
             about = f"\n{heading[2][:1].upper()}{heading[2][1:]}.\n" if heading[2] else ""
             page += f"{_settings_table(rows)}\n## [{heading[1]}]\n{about}"
             rows, above = [], []
-        elif setting := _SETTING.fullmatch(line):
+            of_limits = heading[1] == "new_team"  # docs/limits.md has them
+        elif not of_limits and (setting := _SETTING.fullmatch(line)):
             about = setting[4] or ""
             rows.append([setting[2], "" if setting[1] else setting[3], " ".join([*above, about])])
             above = []

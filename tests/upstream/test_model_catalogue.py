@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -48,3 +50,10 @@ async def test_a_list_of_models_that_drips_does_not_hold_up_who_names_an_unknown
 def test_a_list_of_too_many_values_or_levels_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"too many values|nested too deep"):
         parse(body)
+
+
+@pytest.mark.parametrize(("count", "parsed"), [(5_000, True), (5_001, False)])
+def test_a_list_of_too_many_models_is_refused(count: int, parsed: bool) -> None:
+    body = json.dumps({"data": [{"id": f"m{n}"} for n in range(count)]}).encode()
+    with nullcontext() if parsed else pytest.raises(ValueError, match="more than 5000 models"):
+        assert len(parse(body).facts) == count
