@@ -223,10 +223,10 @@ def test_a_grace_that_can_not_be_is_refused(root: Api) -> None:
     [
         {"budget_usd": "5.01"},
         {"budget_usd": "6", "budget_period": "day"},
-        {"paid_images_per_day": 101},
-        {"requests_per_minute": 61},
+        {"paid_images_per_day": 9},
+        {"requests_per_minute": 9},
         {"max_in_flight": 9},
-        {"max_reference_images": 4},
+        {"max_reference_images": 9},
         {"models": ["deepshi-image-1", "deepshi-solo-1"]},
         {"may_bypass_cache": True},
     ],
