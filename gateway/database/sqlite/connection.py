@@ -51,11 +51,10 @@ def _translated(error: sqlite3.Error, path: Path) -> Exception:
 
 def _unavailable(error: Exception, path: Path) -> StateUnavailable:
     reason = _REASONS.get(_primary(error), "") if isinstance(error, sqlite3.Error) else ""
+    detail = str(error)
     if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-        reason = "its folder is read-only"  # SQLite says that it can't open the file
-    return StateUnavailable(
-        f"the state's database {path} cannot be used: {reason or error}", reason
-    )
+        reason = detail = "its folder is read-only"  # SQLite says that it can't open the file
+    return StateUnavailable(f"the state's database {path} cannot be used: {detail}", reason)
 
 
 @functools.lru_cache(1_000)
