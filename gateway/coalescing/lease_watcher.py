@@ -59,11 +59,14 @@ class LeaseWatcher:
     database: Database
     now_ms: Callable[[], int]
     silent_seconds: float
-    _heartbeats: HeartbeatTracker = field(init=False, default_factory=HeartbeatTracker)
+    _heartbeats: HeartbeatTracker = field(init=False)
     _watches: dict[str, _Watch] = field(init=False, default_factory=dict)
     _task: asyncio.Task[None] | None = field(init=False, default=None)
     _has_new: bool = field(init=False, default=False)
     _closed: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._heartbeats = HeartbeatTracker(self.silent_seconds)
 
     @property
     def watched(self) -> int:
@@ -136,9 +139,8 @@ class LeaseWatcher:
         if found.ended_ms is not None:
             return LeaseEnded(LeaseEnd.FAILED if found.failure else LeaseEnd.FINISHED, found)
         clock = asyncio.get_running_loop().time()
-        silent_seconds = self._heartbeats.silent_seconds(found.owner_id, found.heartbeat_ms, clock)
-        expired = status_of(found, self.now_ms()) is LeaseStatus.EXPIRED
-        if expired or silent_seconds >= self.silent_seconds:
+        stopped = self._heartbeats.has_stopped(found.owner_id, found.heartbeat_ms, clock)
+        if stopped or status_of(found, self.now_ms()) is LeaseStatus.EXPIRED:
             return LeaseEnded(LeaseEnd.OWNER_LOST, found)
         return None
 

@@ -14,7 +14,7 @@ from gateway.model.reservation import Settled, Settlement
 from gateway.telemetry.request_record import stages_ms
 from gateway.telemetry.spans import SpanAttributes
 from gateway.upstream.call import Answer
-from gateway.upstream.rules.retry_policy import NOT_ATTEMPTED, RetryVerdict
+from gateway.upstream.rules.call_verdict import NOT_ATTEMPTED, CallVerdict
 from gateway.wire.answer import ParsedAnswer
 
 
@@ -36,7 +36,7 @@ class CallFailed:
 
     refusal: Refusal
     settlement: Settlement | None
-    verdict: RetryVerdict = NOT_ATTEMPTED
+    verdict: CallVerdict = NOT_ATTEMPTED
 
 
 CallResult = Answered | CallFailed

@@ -1,6 +1,6 @@
 """The stage `forward`: the upstream call of an edit, with its retries.
 
-`retry_policy` decides what an answer or a failure means; the result says what to settle.
+`call_verdict` decides what an answer or a failure means; the result says what to settle.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from gateway.uploads.spool import Spool
 from gateway.upstream.call import Answer, Broken, Payload, Unsent
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import Permit
-from gateway.upstream.rules import refusals, retry_policy
+from gateway.upstream.rules import call_verdict, refusals, retry_policy
+from gateway.upstream.rules.call_verdict import RetryReason
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
-from gateway.upstream.rules.retry_policy import RetryReason
 from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
 from gateway.wire.fields import is_streaming
@@ -116,7 +116,7 @@ class Forwarder:
             return await self._read(request, answer)
         except Unsent:
             result = "unsent"
-            return CallFailed(refusals.refusal_of_unsent(), None, retry_policy.UNSENT)
+            return CallFailed(refusals.refusal_of_unsent(), None, call_verdict.UNSENT)
         except Broken as broken:
             result = broken.why
             settlement = Settlement(
@@ -124,12 +124,12 @@ class Forwarder:
                 upstream_request_id=broken.request_id,
                 credential=broken.credential,
             )
-            verdict = retry_policy.verdict_of_broken(broken.why)
+            verdict = call_verdict.verdict_of_broken(broken.why)
             return CallFailed(refusals.refusal_of_break(broken.why), settlement, verdict)
         except Exception as error:  # noqa: BLE001 - it may have left: it must be settled
             self.log.error("a call crashed", error)
             refusal = refusals.refusal_of_break("failed")
-            return CallFailed(refusal, Settlement(cost_nanos=None), retry_policy.INTERNAL_ERROR)
+            return CallFailed(refusal, Settlement(cost_nanos=None), call_verdict.INTERNAL_ERROR)
         finally:
             self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).dec()
             self.metrics.record_call(
@@ -172,7 +172,7 @@ class Forwarder:
     def _refused(self, answer: Answer, settlement: Settlement) -> CallFailed:
         """An answer that is not a 200."""
         backoff = self.upstream.backoff_seconds
-        verdict = retry_policy.verdict_of_answer(
+        verdict = call_verdict.verdict_of_answer(
             answer.status,
             uncharged=self.uncharged_statuses,
             retry_after_seconds=answer.retry_after_seconds,
@@ -195,7 +195,7 @@ class Forwarder:
 
 
 def _unreadable(refusal: Refusal, settlement: Settlement) -> CallFailed:
-    return CallFailed(refusal, settlement, retry_policy.UNREADABLE)
+    return CallFailed(refusal, settlement, call_verdict.UNREADABLE)
 
 
 def _failure_code(call: CallResult) -> str:

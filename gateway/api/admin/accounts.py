@@ -7,8 +7,8 @@ from gateway.accounts.tables import organisation, teams
 from gateway.accounts.tables.accounts import AccountRecord
 from gateway.api.admin.inputs import Body, NewTeamBody, PauseBody, Query, SettingsBody, TeamsQuery
 from gateway.api.admin.pagination import page_of
-from gateway.api.admin.permissions import check_own
 from gateway.api.admin.request_input import AdminRequest
+from gateway.api.admin.token_holder import check_own
 from gateway.database.database import Transaction
 from gateway.queries.models.accounts import account_view
 from gateway.queries.models.read_model import ReadModel

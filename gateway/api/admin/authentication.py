@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.accounts.tables.tokens import find_token
-from gateway.api.admin.permissions import ROOT, TokenHolder, holder_of
+from gateway.api.admin.token_holder import ROOT, TokenHolder, holder_of
 from gateway.database.database import Database
 from gateway.model.errors import Refusal
 from gateway.server.exchange import Exchange

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from gateway.api.admin.background_jobs import BackgroundJobs
 from gateway.api.admin.inputs import Body, PurgeBody, Query, TeamQuery
-from gateway.api.admin.permissions import check_own, team_of
 from gateway.api.admin.request_input import AdminRequest
+from gateway.api.admin.token_holder import check_own, team_of
 from gateway.cache.result_store import Progress, Verified
 from gateway.cache.rules.purge_selection import Selection
 from gateway.model.errors import Refusal

@@ -11,9 +11,9 @@ from gateway.accounts.tables.audit import Author
 from gateway.api.admin.authentication import AdminAuthenticator
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.inputs import Body, Query
-from gateway.api.admin.permissions import Role, check_role
 from gateway.api.admin.request_input import AdminRequest, body_of, query_of
 from gateway.api.admin.routes import PATHS, ROUTES, AdminRoute, CacheRoute
+from gateway.api.admin.token_holder import Role, check_role
 from gateway.api.responses import Endpoint, answer_json
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Transaction

@@ -18,8 +18,8 @@ from gateway.api.admin.inputs import (
     SettingsBody,
 )
 from gateway.api.admin.pagination import page_of
-from gateway.api.admin.permissions import check_own, team_of
 from gateway.api.admin.request_input import AdminRequest
+from gateway.api.admin.token_holder import check_own, team_of
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
 from gateway.queries.models.accounts import key_view

@@ -15,8 +15,8 @@ from gateway.api.admin.inputs import (
     UsageQuery,
 )
 from gateway.api.admin.pagination import page_of
-from gateway.api.admin.permissions import team_of
 from gateway.api.admin.request_input import AdminRequest
+from gateway.api.admin.token_holder import team_of
 from gateway.database.database import Transaction
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import (

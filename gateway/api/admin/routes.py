@@ -16,7 +16,7 @@ from gateway.api.admin import inputs as take
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.inputs import Body, Query, with_settings
 from gateway.api.admin.pagination import Page
-from gateway.api.admin.permissions import Role
+from gateway.api.admin.token_holder import Role
 from gateway.queries.models import accounts as views
 from gateway.queries.models import cache as cache_views
 from gateway.queries.models import ledger as ledger_views

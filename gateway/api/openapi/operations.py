@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from gateway.api.admin import PREFIX
-from gateway.api.admin.permissions import Role
 from gateway.api.admin.routes import ROUTES, AdminRoute, CacheRoute
+from gateway.api.admin.token_holder import Role
 from gateway.api.openapi.refusals import answered, refusals
 from gateway.api.openapi.schemas import (
     TEXT,

@@ -1,36 +1,35 @@
-"""How long an owner's heartbeat has not changed."""
+"""When a process counts as stopped: by the clock of who looks, however the clocks differ."""
 
 from __future__ import annotations
 
 from gateway.coalescing.rules.heartbeats import HeartbeatTracker
 
 
-def test_a_heartbeat_that_does_not_change_is_silent_for_the_time_it_was_watched() -> None:
-    heartbeats = HeartbeatTracker()
+def test_a_heartbeat_that_does_not_change_is_a_process_that_has_stopped() -> None:
+    heartbeats = HeartbeatTracker(silent_seconds=2)
+    stopped = [heartbeats.has_stopped("p1", 7, second / 4) for second in range(9)]
 
-    seen = [heartbeats.silent_seconds("p1", 7, second / 4) for second in range(9)]
-
-    assert seen == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-
-
-def test_a_heartbeat_ends_the_silence() -> None:
-    heartbeats = HeartbeatTracker()
-    for second in range(5):
-        heartbeats.silent_seconds("p1", 7, second)
-
-    assert heartbeats.silent_seconds("p1", 8, 5) == 0
+    assert stopped == [False] * 8 + [True]
 
 
-def test_time_without_a_look_does_not_count_as_silence() -> None:
-    heartbeats = HeartbeatTracker()
-    heartbeats.silent_seconds("p1", 7, 0)
+def test_any_change_is_a_sign_of_life() -> None:
+    heartbeats = HeartbeatTracker(silent_seconds=4)
+    assert [heartbeats.has_stopped("p1", 7, second) for second in range(5)] == [False] * 4 + [True]
 
-    assert heartbeats.silent_seconds("p1", 7, 3_600) == 1
+    assert not heartbeats.has_stopped("p1", 8, 5)
+    assert not heartbeats.has_stopped("p1", 6, 6)  # its clock was set back
 
 
-def test_an_owner_without_any_heartbeat_falls_silent_too() -> None:
-    heartbeats = HeartbeatTracker()
-    for second in range(11):
-        silent = heartbeats.silent_seconds("p1", None, second)
+def test_time_in_which_nobody_looked_counts_for_little() -> None:
+    heartbeats = HeartbeatTracker(silent_seconds=2)
+    heartbeats.has_stopped("p1", 7, 0)
 
-    assert silent == 10
+    assert not heartbeats.has_stopped("p1", 7, 3_600)
+    assert heartbeats.has_stopped("p1", 7, 3_601)
+
+
+def test_a_process_that_never_beat_has_stopped_in_time() -> None:
+    heartbeats = HeartbeatTracker(silent_seconds=3)
+    stopped = [heartbeats.has_stopped("p1", None, second) for second in range(4)]
+
+    assert stopped == [False, False, False, True]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.rules.retry_policy import (
-    LONGEST_WAIT_SECONDS,
+from gateway.upstream.rules.call_verdict import (
     NOT_ATTEMPTED,
     UNSENT,
+    CallVerdict,
     RetryReason,
-    RetryVerdict,
-    is_uncharged,
-    verdict_of_answer,
-    verdict_of_broken,
+)
+from gateway.upstream.rules.retry_policy import (
+    LONGEST_WAIT_SECONDS,
     wait_before_call,
     wait_before_retry,
 )
@@ -32,24 +29,13 @@ def wait(
     seconds_left: float = 600.0,
 ) -> float | None:
     return wait_before_retry(
-        RetryVerdict(charged=False, reason=reason, asked_seconds=asked_seconds),
+        CallVerdict(charged=False, reason=reason, asked_seconds=asked_seconds),
         attempt=attempt,
         max_attempts=max_attempts,
         keys=keys,
         jitter=jitter,
         seconds_left=seconds_left,
     )
-
-
-def verdict(
-    status: int,
-    *,
-    uncharged: tuple[str, ...] = ("4xx", "503"),
-    has_good_key: bool = True,
-    **more: Any,
-) -> RetryVerdict:
-    seconds: dict[str, Any] = {"retry_after_seconds": None, "backoff_seconds": 0.0, **more}
-    return verdict_of_answer(status, uncharged=uncharged, has_good_key=has_good_key, **seconds)
 
 
 def test_tries_end_with_their_number() -> None:
@@ -118,39 +104,3 @@ def test_a_first_attempt_waits_as_long_as_was_asked_or_not_at_all() -> None:
     assert wait_before_call(5.0, jitter=0.0) == 5.0
     assert wait_before_call(5.0, jitter=0.4) == 5.1
     assert wait_before_call(LONGEST_WAIT_SECONDS + 1, jitter=0.0) is None
-
-
-def test_an_answer_is_retried_only_where_it_was_not_charged() -> None:
-    assert [verdict(status).reason for status in (400, 402, 429, 503, 500)] == [
-        None, None, "busy", "unavailable", None,
-    ]  # fmt: skip
-    charged = verdict(503, uncharged=("4xx",))
-    assert (charged.charged, charged.reason) == (True, None)
-
-
-def test_a_refused_key_is_retried_while_another_is_good() -> None:
-    assert verdict(401).reason == verdict(403).reason == "key"
-    assert verdict(401, has_good_key=False).reason is None
-
-
-def test_a_busy_answer_waits_for_the_keys_and_an_unavailable_one_for_itself() -> None:
-    asked: dict[str, Any] = {"retry_after_seconds": 7.0, "backoff_seconds": 3.0}
-    assert verdict(429, **asked).asked_seconds == 3.0
-    assert verdict(503, **asked).asked_seconds == 7.0
-
-
-def test_the_circuit_counts_what_concerns_every_call() -> None:
-    counted = [verdict(status).opens_circuit for status in (400, 402, 403, 429, 500, 503)]
-    assert counted == [False, True, False, False, True, True]
-    assert not verdict(401).opens_circuit
-    assert verdict(401, has_good_key=False).opens_circuit
-    assert not verdict(403, has_good_key=False).opens_circuit
-    assert verdict_of_broken("timeout").opens_circuit
-    assert not verdict_of_broken("too_large").opens_circuit
-
-
-def test_uncharged_is_a_status_or_a_class_of_them() -> None:
-    rules = ("4xx", "503")
-    assert [is_uncharged(status, rules) for status in (400, 429, 500, 503)] == [
-        True, True, False, True,
-    ]  # fmt: skip
