@@ -1,13 +1,12 @@
 """Settings: a TOML file, overridden by the environment, validated once, then frozen.
 
-The file is the one named, else `GATEWAY_CONFIG`, else `config/gateway.toml` if it is there.
-`GATEWAY_<SECTION>__<NAME>` overrides one value; only names with a double underscore are
-settings, because orchestrators inject others (`GATEWAY_PORT=tcp://…`). This is the only
-module that reads the environment.
+`GATEWAY_<SECTION>__<NAME>` overrides one value; names without a double underscore are no settings,
+because orchestrators inject such (`GATEWAY_PORT=tcp://…`). No other module reads the environment.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import json
 import os
@@ -29,6 +28,7 @@ from pydantic import (
     InstanceOf,
     SecretStr,
     ValidationError,
+    create_model,
     field_validator,
 )
 
@@ -154,24 +154,17 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
-def _statuses(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not re.fullmatch(r"[45](\d\d|xx)", value):
-            raise ValueError(f"{value!r}: give a status such as 503, or a class such as 4xx")
-    return values
+def _like(pattern: str, wanted: str) -> AfterValidator:
+    """Accept text, or a list of texts, that match; the message shows neither pattern nor value."""
 
+    def check(value: Any) -> Any:
+        for each in value if isinstance(value, tuple) else (value,):
+            text = each.get_secret_value() if isinstance(each, SecretStr) else each
+            if not re.fullmatch(pattern, text):
+                raise ValueError(f"give {wanted}")
+        return value
 
-def _http_url(url: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"(https?://[^\s/]+\S*)?", url.get_secret_value()):
-        raise ValueError("give a URL that begins with https:// or http://")
-    return url
-
-
-def _named_headers(headers: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    for header in headers:
-        if not re.fullmatch(r"[A-Za-z0-9-]+ *=.*", header.get_secret_value()):
-            raise ValueError("give each header as NAME=VALUE")
-    return headers
+    return AfterValidator(check)
 
 
 ByteSize = Annotated[int, BeforeValidator(bytes_of), Field(ge=0)]
@@ -185,6 +178,8 @@ Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
 NaturalCount = Annotated[int, Field(ge=1)]
 SomeSeconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=1, le=100)]
+_HttpUrl = _like(r"(https?://[^\s/]+\S*)?", "a URL that begins with https:// or http://")
+OptionalUrl = Annotated[str, _HttpUrl]
 
 
 class SettingsSection(BaseModel):
@@ -217,8 +212,8 @@ class ServerSettings(SettingsSection):
 
 
 class UpstreamSettings(SettingsSection):
-    name: str = Field(default="deepshi", pattern=r"[A-Za-z0-9._-]{1,64}")
-    base_url: str = Field(default="https://api.deepshi.ai/v1", pattern=r"https?://.+")
+    name: Annotated[str, _like(r"[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -")] = "deepshi"
+    base_url: Annotated[str, Field(min_length=1), _HttpUrl] = "https://api.deepshi.ai/v1"
     api_key: Annotated[Secrets, AfterValidator(_header_values)] = Field(
         default="env:DEEPSHI_API_KEY"  # type: ignore[arg-type]
     )
@@ -235,11 +230,13 @@ class UpstreamSettings(SettingsSection):
     cost_path: str = "usage.cost.total_cost"
     price_ceiling_usd: Nanos = Field(default="0.25")  # type: ignore[assignment]
     implausible_cost_usd: Nanos = Field(default="10")  # type: ignore[assignment]
-    uncharged_statuses: Annotated[TextList, AfterValidator(_statuses)] = ("4xx", "503")
+    uncharged_statuses: Annotated[
+        TextList, _like(r"[45](\d\d|xx)", "a status such as 503, or a class such as 4xx")
+    ] = ("4xx", "503")
     catalogue_seconds: Seconds = 300.0
     first_call_alone: bool = True
     keep_alive: bool = False
-    proxy: str = Field(default="", pattern=r"^(https?://.+)?$")
+    proxy: OptionalUrl = ""
     ca_bundle: str = ""
 
     @property
@@ -255,7 +252,9 @@ class UpstreamSettings(SettingsSection):
 
 
 class CacheSettings(SettingsSection):
-    url: str = Field(default="disk:var/cache", pattern=r"(disk|s3|gs|az):.+")
+    url: Annotated[
+        str, _like("(disk|s3|gs|az):.+", "disk:FOLDER, s3://BUCKET, gs://BUCKET or az://CONTAINER")
+    ] = "disk:var/cache"
     local_folder: str = Field(default="var/cache", min_length=1)
     max_bytes: ByteSize = 20 * 10**9
     memory_bytes: ByteSize = 32 * 10**6
@@ -279,9 +278,12 @@ class CacheSettings(SettingsSection):
 
 
 class StateSettings(SettingsSection):
-    url: SecretText = Field(
-        default="sqlite:var/gateway.db", pattern=r"(sqlite:|postgres(ql)?://).+"
-    )
+    url: Annotated[
+        SecretText,
+        _like(
+            "(sqlite:|postgres(ql)?://).+", "sqlite:FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        ),
+    ] = "sqlite:var/gateway.db"
     auth_stale_seconds: Seconds = 300.0
     refresh_seconds: Seconds = 0.4
     lease_seconds: Annotated[Seconds, Field(ge=1)] = 10.0
@@ -318,8 +320,8 @@ class MetricsSettings(SettingsSection):
 
 
 class TracingSettings(SettingsSection):
-    endpoint: str = Field(default="", pattern=r"(https?://.+)?")
-    headers: Annotated[Secrets, AfterValidator(_named_headers)] = ()
+    endpoint: OptionalUrl = ""
+    headers: Annotated[Secrets, _like(r"[A-Za-z0-9-]+ *=.*", "each header as NAME=VALUE")] = ()
     service_name: str = Field(default="image-edit-gateway", min_length=1)
     sample_ratio: float = Field(default=1.0, ge=0, le=1)
 
@@ -328,24 +330,21 @@ class WarningSettings(SettingsSection):
     """[warnings]: budget thresholds and their webhook. Accounts may override both."""
 
     percents: Annotated[tuple[Percent, ...], BeforeValidator(_listed)] = (50, 80, 100)
-    webhook_url: Annotated[Secret, AfterValidator(_http_url)] = SecretStr("")
+    webhook_url: Annotated[Secret, _HttpUrl] = SecretStr("")
     secret: Secret = Field(default="env:GATEWAY_WEBHOOK_SECRET")  # type: ignore[assignment]
-    proxy: str = ""
+    proxy: OptionalUrl = ""
 
 
-class StatementSettings(SettingsSection):
+_Columns = create_model(  # type: ignore[call-overload]
+    "_Columns",
+    __base__=SettingsSection,
+    **{column.name: (str, column.default) for column in dataclasses.fields(Columns)},
+)
+
+
+class StatementSettings(_Columns):  # type: ignore[misc,valid-type]
     """[statement]: columns of the upstream's statement, for `ledger reconcile`."""
 
-    request_id: str = "request_id"
-    client_request_id: str = "client_request_id"
-    time: str = "time"
-    cost: str = "cost_usd"
-    currency: str = "currency"
-    model: str = "model"
-    route: str = "route"
-    images: str = "n"
-    credential: str = "credential"
-    status: str = "status"
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
 
     @property
@@ -438,7 +437,7 @@ def load(
     """
     environ = os.environ if environment is None else environment
     path = used_file(file, environ)
-    tables: dict[str, Any] = _read(path) if path else {}
+    tables: dict[str, Any] = read_toml(path) if path else {}
     _merge(tables, _from_environment(environ))
     _merge(tables, overrides or {})
     try:
@@ -460,7 +459,8 @@ def used_file(
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, numbers as Decimal. Raises SettingsError."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.tables.accounts import AccountRecord
@@ -19,27 +17,6 @@ from gateway.database.database import Database
 from gateway.model.caller import ORGANISATION, Caller
 from gateway.model.errors import Refusal
 from gateway.model.units import time_text
-
-
-class Problem(StrEnum):
-    """Reasons why a key is not valid."""
-
-    UNKNOWN = "unknown"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-    ROTATED_OUT = "rotated_out"
-    TEAM_ARCHIVED = "team_archived"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyProblem:
-    """A secret that is not valid, with the message for its holder."""
-
-    problem: Problem
-    message: str
-
-
-_UNKNOWN = KeyProblem(Problem.UNKNOWN, "This API key is unknown: check it, or ask for a new one.")
 
 
 class Authenticator:
@@ -91,21 +68,21 @@ class Authenticator:
                 "state_unavailable",
                 "The gateway can't read its database, so it can't check API keys: try again.",
             )
-        found = self.find(hash_secret(sent.pop()), now_ms)
-        if isinstance(found, KeyProblem):
-            raise Refusal("invalid_api_key", found.message)
-        return found
+        return self.find(hash_secret(sent.pop()), now_ms)
 
-    def find(self, secret_hash: str, now_ms: int) -> Caller | KeyProblem:
-        """The caller whose secret has that hash, or the reason why there is none.
+    def find(self, secret_hash: str, now_ms: int) -> Caller:
+        """The caller whose secret has that hash. Raises `invalid_api_key`.
 
         The timing of a plain look-up reveals no secret, because digests are compared.
         """
         secret = self._secrets.get(secret_hash)
         if secret is None:
-            return _UNKNOWN
+            text = "This API key is unknown: check it, or ask for a new one."
+            raise Refusal("invalid_api_key", text)
         key = self._accounts[f"key:{secret.key_id}"]
-        return self._problem_of(key, secret, now_ms) or self._caller_of(secret.key_id, key)
+        if problem := self._problem_of(key, secret, now_ms):
+            raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
+        return self._caller_of(secret.key_id, key)
 
     def apply(self, update: AccountChanges, now_ms: int) -> None:
         """Apply what was read from the state at `now_ms`."""
@@ -129,24 +106,22 @@ class Authenticator:
             del self._secrets[secret_hash]
         self._hashes[key_id] = []
 
-    def _problem_of(
-        self, key: AccountRecord, secret: SecretRecord, now_ms: int
-    ) -> KeyProblem | None:
-        name = f"The API key {key.name!r}"
+    def _problem_of(self, key: AccountRecord, secret: SecretRecord, now_ms: int) -> str | None:
+        """The reason why a key is not valid, as the end of a sentence."""
         expires_ms, until_ms = key.settings.expires_ms, secret.valid_until_ms
+        team = self._accounts[key.parent or ""]
         if key.ended_ms is not None:
-            return KeyProblem(Problem.REVOKED, f"{name} is revoked: ask for a new one.")
+            return "is revoked: ask for a new one."
         if expires_ms is not None and expires_ms <= now_ms:
-            when = time_text(expires_ms)
-            return KeyProblem(Problem.EXPIRED, f"{name} expired at {when}: ask for a new one.")
+            return f"expired at {time_text(expires_ms)}: ask for a new one."
         if until_ms is not None and until_ms <= now_ms:
             when = time_text(until_ms)
-            text = f"{name} has a new secret, and this one ended at {when}: use the new one."
-            return KeyProblem(Problem.ROTATED_OUT, text)
-        team = self._accounts[key.parent or ""]
+            return f"has a new secret, and this one ended at {when}: use the new one."
         if team.ended_ms is not None:
-            text = f"belongs to the team {team.name!r}, which is archived: ask for a key of another"
-            return KeyProblem(Problem.TEAM_ARCHIVED, f"{name} {text} team.")
+            return (
+                f"belongs to the team {team.name!r}, which is archived: ask for a key of another "
+                "team."
+            )
         return None
 
     def _caller_of(self, key_id: str, key: AccountRecord) -> Caller:

@@ -61,14 +61,14 @@ class RateLimiter:
         while not self._leases.take(list(limits), minute):
             for name, limit in limits.items():
                 await self._top_up(name, limit, minute)
-            if dry := self._leases.dry(limits, minute):
-                raise _too_fast(accounts[dry], limits[dry], minute_ends_ms(minute), reset_seconds)
+            if name := self._leases.used_up(limits, minute):
+                raise _too_fast(accounts[name], limits[name], minute_ends_ms(minute), reset_seconds)
         left = {name: self._leases.remaining(name, limits[name], minute) for name in limits}
         tightest = min(limits, key=lambda name: left[name])
         return RateStatus(limits[tightest], left[tightest], reset_seconds)
 
     async def _top_up(self, name: str, limit: int, minute: int) -> None:
-        if want := self._leases.wants(name, limit, minute):
+        if want := self._leases.to_lease(name, limit, minute):
             try:
                 taken = await self._database.write(
                     lambda tx: rate_leases.lease(tx, name, minute, want, limit)
@@ -79,7 +79,7 @@ class RateLimiter:
                 left = self._leases.remaining(name, limit, minute)
                 granted = min(want, left)
                 leased = limit - left + granted
-            self._leases.put(name, minute, granted=granted, leased=leased, limit=limit)
+            self._leases.add(name, minute, granted=granted, leased=leased, limit=limit)
 
 
 def _too_many_in_flight(account: Account, limit: int) -> Refusal:

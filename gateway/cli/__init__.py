@@ -29,7 +29,7 @@ class LazyCommands(click.Group):
 _MODULES = {
     "serve": "serve", "demo": "demo", "emulate": "emulate", "check": "check",
     "organisation": "accounts", "teams": "accounts", "keys": "accounts", "tokens": "accounts",
-    "pause": "accounts", "resume": "accounts", "audit": "audit", "apply": "apply",
+    "pause": "accounts", "resume": "accounts", "audit": "accounts", "apply": "apply",
     "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state",
     "prices": "prices",
 }  # fmt: skip

@@ -1,8 +1,6 @@
-"""`gateway organisation`, `teams`, `keys`, `tokens`, `pause` and `resume`."""
+"""`gateway organisation`, `teams`, `keys`, `tokens`, `pause`, `resume` and `audit`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
@@ -11,20 +9,25 @@ from gateway.accounts.tables import keys as key_table
 from gateway.accounts.tables import organisation as organisation_table
 from gateway.accounts.tables import teams as team_table
 from gateway.accounts.tables import tokens as token_table
+from gateway.accounts.tables.accounts import AccountRecord, Edit
+from gateway.accounts.tables.audit import AuditRow, Author, list_audit
 from gateway.cli.options import (
     change_options,
-    edit_of,
     milliseconds_of,
+    moment_of,
     read_options,
     reason_option,
     setting_options,
     settings_option,
     team_option,
 )
-from gateway.cli.output import print_record, print_rows, print_secret
-from gateway.cli.state_access import author, change_state, read_state
-from gateway.queries.models.accounts import TokenView, account_view, key_view
+from gateway.cli.output import change_text, print_record, print_rows, print_secret
+from gateway.cli.state_access import change_state, read_state
+from gateway.queries.models.accounts import ChangeView, TokenView, account_view, key_view
+from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
+
+MOST_AUDIT_ROWS = 100_000
 
 TEAM_COLUMNS = (
     "name", "budget_usd", "budget_period", "unlimited", "paused", "owner", "cost_centre",
@@ -51,12 +54,13 @@ def show_organisation(settings: Settings, as_json: bool) -> None:
 @organisation.command("update")
 @setting_options("organisation")
 @change_options
-def update_organisation(settings: Settings, as_json: bool, reason: str, **options: Any) -> None:
+def update_organisation(settings: Settings, as_json: bool, by: Author, edit: Edit) -> None:
     """Change the organisation's limits; `none` removes one."""
-    edit = edit_of("organisation", options)
-    record = change_state(
-        settings, lambda tx: organisation_table.update_organisation(tx, edit, author(reason))
-    )
+    record = change_state(settings, lambda tx: organisation_table.update_organisation(tx, edit, by))
+    _print_account(record, as_json)
+
+
+def _print_account(record: AccountRecord, as_json: bool) -> None:
     print_record(account_view(record).row(), as_json)
 
 
@@ -64,9 +68,9 @@ def update_organisation(settings: Settings, as_json: bool, reason: str, **option
 @team_option
 @reason_option
 @settings_option
-def pause(settings: Settings, team: str | None, reason: str) -> None:
+def pause(settings: Settings, team: str | None, by: Author) -> None:
     """Stop paid calls within a second; cache hits are still served."""
-    change_state(settings, lambda tx: organisation_table.pause(tx, author(reason), team))
+    change_state(settings, lambda tx: organisation_table.pause(tx, by, team))
     click.echo(f"Spending is paused for {team or 'all teams'}. Stored pictures are still served.")
 
 
@@ -74,9 +78,9 @@ def pause(settings: Settings, team: str | None, reason: str) -> None:
 @team_option
 @reason_option
 @settings_option
-def resume(settings: Settings, team: str | None, reason: str) -> None:
+def resume(settings: Settings, team: str | None, by: Author) -> None:
     """Allow paid calls again."""
-    change_state(settings, lambda tx: organisation_table.resume(tx, author(reason), team))
+    change_state(settings, lambda tx: organisation_table.resume(tx, by, team))
     click.echo(f"Spending is resumed for {team or 'all teams'}.")
 
 
@@ -89,26 +93,21 @@ def teams() -> None:
 @click.argument("name")
 @setting_options("team")
 @change_options
-def create_team(settings: Settings, as_json: bool, name: str, reason: str, **options: Any) -> None:
+def create_team(settings: Settings, as_json: bool, name: str, by: Author, edit: Edit) -> None:
     """Create a team. It needs a budget, --unlimited, or defaults in [new_team]."""
-    edit, defaults = edit_of("team", options), AccountSettings(limits=settings.new_team)
-    record = change_state(
-        settings, lambda tx: team_table.create_team(tx, name, edit(defaults), author(reason))
-    )
-    print_record(account_view(record).row(), as_json)
+    defaults = AccountSettings(limits=settings.new_team)
+    record = change_state(settings, lambda tx: team_table.create_team(tx, name, edit(defaults), by))
+    _print_account(record, as_json)
 
 
 @teams.command("update")
 @click.argument("name")
 @setting_options("team")
 @change_options
-def update_team(settings: Settings, as_json: bool, name: str, reason: str, **options: Any) -> None:
+def update_team(settings: Settings, as_json: bool, name: str, by: Author, edit: Edit) -> None:
     """Change a team's limits; `none` removes one. In force within a second."""
-    edit = edit_of("team", options)
-    record = change_state(
-        settings, lambda tx: team_table.update_team(tx, name, edit, author(reason))
-    )
-    print_record(account_view(record).row(), as_json)
+    record = change_state(settings, lambda tx: team_table.update_team(tx, name, edit, by))
+    _print_account(record, as_json)
 
 
 @teams.command("list")
@@ -129,9 +128,9 @@ def list_teams(settings: Settings, as_json: bool, archived: bool) -> None:
 @click.argument("name")
 @reason_option
 @settings_option
-def archive_team(settings: Settings, name: str, reason: str) -> None:
+def archive_team(settings: Settings, name: str, by: Author) -> None:
     """Archive a team: its keys stop working, its spending stays booked."""
-    change_state(settings, lambda tx: team_table.archive_team(tx, name, author(reason)))
+    change_state(settings, lambda tx: team_table.archive_team(tx, name, by))
     click.echo(f"The team {name} is archived and its keys no longer work.")
 
 
@@ -146,13 +145,12 @@ def keys() -> None:
 @setting_options("key")
 @change_options
 def create_key(
-    settings: Settings, as_json: bool, team: str, name: str, reason: str, **options: Any
+    settings: Settings, as_json: bool, team: str, name: str, by: Author, edit: Edit
 ) -> None:
     """Create a key. Its secret is shown only once."""
-    edit = edit_of("key", options)
     made = change_state(
         settings,
-        lambda tx: key_table.create_key(tx, team, name, edit(AccountSettings()), author(reason)),
+        lambda tx: key_table.create_key(tx, team, name, edit(AccountSettings()), by),
     )
     print_secret(key_view(made.key).row(), made.secret, as_json, "key")
 
@@ -161,10 +159,9 @@ def create_key(
 @click.argument("key")
 @setting_options("key")
 @change_options
-def update_key(settings: Settings, as_json: bool, key: str, reason: str, **options: Any) -> None:
+def update_key(settings: Settings, as_json: bool, key: str, by: Author, edit: Edit) -> None:
     """Change a key's limits. KEY is its id, or TEAM/NAME."""
-    edit = edit_of("key", options)
-    record = change_state(settings, lambda tx: key_table.update_key(tx, key, edit, author(reason)))
+    record = change_state(settings, lambda tx: key_table.update_key(tx, key, edit, by))
     print_record(key_view(record).row(), as_json)
 
 
@@ -187,9 +184,9 @@ def list_keys(settings: Settings, as_json: bool, team: str | None, revoked: bool
 @click.argument("key")
 @reason_option
 @settings_option
-def revoke_key(settings: Settings, key: str, reason: str) -> None:
+def revoke_key(settings: Settings, key: str, by: Author) -> None:
     """Revoke a key within a second. KEY is its id, or TEAM/NAME."""
-    record = change_state(settings, lambda tx: key_table.revoke_key(tx, key, author(reason)))
+    record = change_state(settings, lambda tx: key_table.revoke_key(tx, key, by))
     click.echo(f"The key {record.id} ({record.team}/{record.name}) is revoked.")
 
 
@@ -199,12 +196,10 @@ def revoke_key(settings: Settings, key: str, reason: str) -> None:
     "--grace", default="24h", show_default=True, help="How long the old secret stays valid."
 )
 @change_options
-def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, reason: str) -> None:
+def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, by: Author) -> None:
     """Give a key a new secret, shown only once. KEY is its id, or TEAM/NAME."""
     grace_ms = milliseconds_of(grace, "--grace")
-    made = change_state(
-        settings, lambda tx: key_table.rotate_key(tx, key, author(reason), grace_ms=grace_ms)
-    )
+    made = change_state(settings, lambda tx: key_table.rotate_key(tx, key, by, grace_ms=grace_ms))
     print_secret(key_view(made.key).row(), made.secret, as_json, "key")
 
 
@@ -217,11 +212,9 @@ def tokens() -> None:
 @click.argument("name")
 @click.option("--role", required=True, help="admin, finance (may read and correct), or team:NAME.")
 @change_options
-def create_token(settings: Settings, as_json: bool, name: str, role: str, reason: str) -> None:
+def create_token(settings: Settings, as_json: bool, name: str, role: str, by: Author) -> None:
     """Create an admin token. Its secret is shown only once."""
-    made = change_state(
-        settings, lambda tx: token_table.create_token(tx, name, role, author(reason))
-    )
+    made = change_state(settings, lambda tx: token_table.create_token(tx, name, role, by))
     print_secret(TokenView.of(made.token).row(), made.secret, as_json, "token")
 
 
@@ -240,7 +233,29 @@ def list_tokens(settings: Settings, as_json: bool, revoked: bool) -> None:
 @click.argument("token")
 @reason_option
 @settings_option
-def revoke_token(settings: Settings, token: str, reason: str) -> None:
+def revoke_token(settings: Settings, token: str, by: Author) -> None:
     """Revoke an admin token, by its id or its name."""
-    record = change_state(settings, lambda tx: token_table.revoke_token(tx, token, author(reason)))
+    record = change_state(settings, lambda tx: token_table.revoke_token(tx, token, by))
     click.echo(f"The token {record.id} ({record.name}) is revoked.")
+
+
+@click.command()
+@click.option("--since", default=None, help="First day or time, such as 2026-11-01.")
+@click.option("--subject", default=None, help="organisation, team:NAME, key:ID or token:ID.")
+@read_options
+def audit(settings: Settings, as_json: bool, since: str | None, subject: str | None) -> None:
+    """List changes: author, time, old and new values, reason."""
+    since_ms = moment_of(since)
+    rows = read_state(
+        settings,
+        lambda tx: list_audit(tx, since_ms=since_ms, subject=subject, limit=MOST_AUDIT_ROWS),
+    )
+    shown = [ChangeView.of(row).row() if as_json else _audit_line(row) for row in rows]
+    print_rows(shown, as_json=as_json, empty="No change yet.")
+
+
+def _audit_line(row: AuditRow) -> Json:
+    """A row with one text of all changed values instead of two documents."""
+    facts = ChangeView.of(row).row()
+    named = {name: facts[name] for name in ("at", "actor", "action", "subject")}
+    return {**named, "change": change_text(row.old, row.new), "reason": row.reason}

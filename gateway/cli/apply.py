@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import getpass
-import tomllib
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import click
@@ -21,9 +18,8 @@ from gateway.accounts.tables.keys import NewKey
 from gateway.cli.options import change_options, yes_option
 from gateway.cli.output import change_text, confirm, print_json, value_text
 from gateway.cli.state_access import change_state
-from gateway.database.clock import now_ms
 from gateway.queries.models.accounts import key_view
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError, read_toml
 
 _MARKS = {"create": "+", "change": "~", "revoke": "-", "archive": "-"}
 
@@ -44,7 +40,7 @@ def apply(
     dry_run: bool,
     prune: bool,
     yes: bool,
-    reason: str,
+    by: Author,
     as_json: bool,
 ) -> None:
     """Make the organisation, its teams and their keys match FILE, all or nothing.
@@ -52,15 +48,17 @@ def apply(
     Changes what FILE names and leaves the rest alone; with --prune, ends the rest. Secrets of new
     keys are shown only once. config/organisation.example.toml is an example.
     """
-    wanted = _read(file)
-    by = Author(f"apply:{getpass.getuser()}", now_ms(), reason)
-    steps = _plan(settings, wanted, by, prune)
+    by = dataclasses.replace(by, actor=by.actor.replace("cli:", "apply:", 1))
+    match = functools.partial(
+        applying.apply, wanted=_read(file), by=by, defaults=settings.new_team, prune=prune
+    )
+    steps = _plan(settings, match)
     if not as_json:
         _print_plan(file, steps)
     made: Sequence[NewKey] = ()
     if steps and not dry_run:
         _confirm(steps, file, yes=yes, shown=not as_json)
-        made = _apply(settings, wanted, by, prune, steps).made
+        made = change_state(settings, functools.partial(match, planned=steps)).made
     if as_json:
         _print_json(steps, made, applied=not dry_run)
     elif steps:
@@ -69,34 +67,20 @@ def apply(
 
 def _read(file: Path) -> OrganisationFile:
     try:
-        return parse_organisation_file(
-            tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
-        )
-    except OSError as error:
-        raise click.ClickException(f"{file}: can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file}: not valid TOML: {error}") from None
+        return parse_organisation_file(read_toml(file))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
     except BadValue as error:
         lines = [f"{file}: {line}" for line in error.message.splitlines()]
         raise click.ClickException("\n".join(lines)) from None
 
 
-def _plan(
-    settings: Settings, wanted: OrganisationFile, by: Author, prune: bool
-) -> tuple[Step, ...]:
+def _plan(settings: Settings, match: Callable[..., Awaitable[Applied]]) -> tuple[Step, ...]:
     """The changes. They are made and rolled back, so that errors appear here."""
-    run = functools.partial(applying.dry_run, defaults=settings.new_team, prune=prune)
     try:
-        change_state(settings, lambda tx: run(tx, wanted, by))
+        return change_state(settings, functools.partial(match, dry_run=True)).steps
     except DryRun as done:
         return done.steps
-
-
-def _apply(
-    settings: Settings, wanted: OrganisationFile, by: Author, prune: bool, planned: Sequence[Step]
-) -> Applied:
-    run = functools.partial(applying.apply, defaults=settings.new_team, prune=prune)
-    return change_state(settings, lambda tx: run(tx, wanted, by, planned=planned))
 
 
 def _confirm(steps: Sequence[Step], file: Path, *, yes: bool, shown: bool) -> None:

@@ -10,10 +10,11 @@ from typing import TypeVar
 import click
 from rich.filesize import decimal as size_text
 
+from gateway.accounts.tables.audit import Author
 from gateway.cache.rules.purge_selection import Selection
 from gateway.cli.options import change_options, milliseconds_of, read_options, yes_option
 from gateway.cli.output import print_json, print_rows, progress_bar, working
-from gateway.cli.state_access import author, with_database
+from gateway.cli.state_access import with_database
 from gateway.database.clock import now_ms
 from gateway.database.database import Database
 from gateway.queries.cache_admin import SHOWN_ENTRIES, CacheAdmin, SelectedEntries
@@ -93,7 +94,7 @@ def _print_reuse(title: str, reused: Sequence[ReuseView]) -> None:
 def purge(
     settings: Settings,
     as_json: bool,
-    reason: str,
+    by: Author,
     yes: bool,
     dry_run: bool,
     everything: bool,
@@ -124,7 +125,7 @@ def purge(
         return
     if selected.entries and not yes:
         _confirm(selected)
-    purged = _purge(settings, selected, reason)
+    purged = _purge(settings, selected, by)
     if as_json:
         print_json(selected.purge_view(dry_run=False, purged=purged).row())
     else:
@@ -140,9 +141,9 @@ def _select(settings: Settings, wanted: Selection) -> SelectedEntries:
         return _with_results(settings, select)
 
 
-def _purge(settings: Settings, selected: SelectedEntries, reason: str) -> int:
+def _purge(settings: Settings, selected: SelectedEntries, by: Author) -> int:
     with progress_bar("purging") as report:
-        return _with_results(settings, lambda cache: cache.purge(selected, author(reason), report))
+        return _with_results(settings, lambda cache: cache.purge(selected, by, report))
 
 
 def _print_selected(selected: SelectedEntries, as_json: bool) -> None:

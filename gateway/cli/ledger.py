@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gateway.accounts.tables.audit import Author
 from gateway.cli import LazyCommands
 from gateway.cli.options import (
     DateRange,
@@ -21,7 +22,7 @@ from gateway.cli.options import (
     team_option,
 )
 from gateway.cli.output import csv_text, print_json, print_rows, working
-from gateway.cli.state_access import author, change_state, clock_of, read_state
+from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.ledger.tables import corrections, reports, verify
 from gateway.ledger.tables.corrections import Corrected
 from gateway.model.money import nanos_of, usd
@@ -99,16 +100,16 @@ def _print_verification(facts: dict[str, Any]) -> None:
 @click.option("--cost-usd", required=True, help="Total cost of its calls, by the bill.")
 @change_options
 def correct_ledger(
-    settings: Settings, as_json: bool, request_id: str, cost_usd: str, reason: str
+    settings: Settings, as_json: bool, request_id: str, cost_usd: str, by: Author
 ) -> None:
     """Correct the cost of a request by a row for the difference, with an audit entry."""
     nanos = nanos_of(cost_usd)
     if nanos is None:
         raise click.BadParameter("give an amount in dollars, such as 0.04", param_hint="--cost-usd")
-    by = author(reason, clock_of(settings))
+    at = by_clock(settings, by)
     try:
         corrected = change_state(
-            settings, lambda tx: corrections.correct(tx, request_id, nanos, by)
+            settings, lambda tx: corrections.correct(tx, request_id, nanos, at)
         )
     except (corrections.UnknownRequest, ValueError) as error:
         raise click.ClickException(str(error)) from None

@@ -10,7 +10,7 @@ import click
 from gateway.accounts.tables.audit import Author
 from gateway.cli.options import month_of, reason_option, report_options
 from gateway.cli.output import print_json, print_rows, working
-from gateway.cli.state_access import author, change_state, clock_of, read_state
+from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.ledger.tables import close_month
 from gateway.ledger.tables.close_month import Closing
 from gateway.queries.models.ledger import ClosedMonthView
@@ -40,7 +40,7 @@ def close(
     period: str | None,
     listed: bool,
     with_estimates: bool,
-    reason: str,
+    by: Author,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -59,7 +59,7 @@ def close(
         empty = "No month is closed."
         print_rows(rows, as_csv=as_csv, as_json=as_json, columns=columns, empty=empty)
         return
-    by = author(reason, clock_of(settings))
+    by = by_clock(settings, by)
     closed = _close(settings, period, by, with_estimates)
     facts = ClosedMonthView.of(closed).row()
     if as_json:

@@ -12,7 +12,7 @@ import click
 from gateway.accounts.tables.audit import Author
 from gateway.cli.options import milliseconds_of, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
-from gateway.cli.state_access import author, change_state, clock_of, read_state
+from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.cli.statement import (
     COLUMNS,
     columns_of,
@@ -76,7 +76,7 @@ def reconcile(
     duplicates: str,
     dry_run: bool,
     yes: bool,
-    reason: str,
+    by: Author,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -88,15 +88,14 @@ def reconcile(
     equals the statement for its days, to the nano-dollar. Without --period, the statement covers
     the time from its first to its last line.
     """
-    now_ms = clock_of(settings)
+    by = by_clock(settings, by)
     columns = columns_of(settings, mapped)
     edge_ms = (
         settings.upstream.longest_flight_ms if edge is None else milliseconds_of(edge, "--edge")
     )
     digest, statement = gathered(file, columns, settings, cast(Duplicates, duplicates))
     source = Source(settings.upstream.name, digest, settings.zone)
-    span, days = span_of(settings, statement, period, now_ms, edge_ms)
-    by = author(reason, now_ms)
+    span, days = span_of(settings, statement, period, by.now_ms, edge_ms)
 
     compare = functools.partial(
         statement_comparison.compare, statement=statement, source=source, span=span, days=days

@@ -9,7 +9,7 @@ import click
 from gateway.accounts.tables.audit import Author
 from gateway.cli.options import change_options
 from gateway.cli.output import print_json, print_rows, working
-from gateway.cli.state_access import author, change_state, clock_of, read_state
+from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.database.database import Transaction
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations
@@ -25,20 +25,21 @@ HELD_COLUMNS = ("id", "made_at", "request_id", "team", "key", "model", "held_usd
 @click.command("resolve")
 @click.option("--dry-run", is_flag=True, help="Only print what would be settled.")
 @change_options
-def resolve(settings: Settings, as_json: bool, dry_run: bool, reason: str) -> None:
+def resolve(settings: Settings, as_json: bool, dry_run: bool, by: Author) -> None:
     """Settle the reservations of dead processes at their ceiling, as estimates.
 
     A reservation is abandoned when its process has stopped its heartbeat and the reservation is
     older than the longest possible call (2 × [upstream] timeout_seconds, queue_seconds and 20 s).
     It is never voided: the call may have been charged. A running gateway does the same by itself.
     """
-    rule = Abandonment(clock_of(settings), settings.upstream.longest_flight_ms)
+    by = by_clock(settings, by)
+    rule = Abandonment(by.now_ms, settings.upstream.longest_flight_ms)
     found = read_state(settings, unresolved_reservations.list_unresolved)
     if dry_run:
         settled = [each.held for each in found if each.is_abandoned(rule)]
     else:
         with working("settling"):
-            settled = _settle(settings, rule, author(reason, rule.now_ms))
+            settled = _settle(settings, rule, by)
     done = {held.id for held in settled}
     left = [each for each in found if each.held.id not in done]
     if as_json:

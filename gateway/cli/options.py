@@ -15,7 +15,7 @@ from gateway.accounts.rules.account_settings import change_settings, fields_of
 from gateway.accounts.rules.field_types import FLAG, SWITCH, TAGS, AccountField
 from gateway.accounts.rules.organisation_file import NONE
 from gateway.accounts.tables.accounts import Edit
-from gateway.cli.state_access import clock_of, settings_of
+from gateway.cli.state_access import author, clock_of, settings_of
 from gateway.ledger.tables.reports import days_of_report
 from gateway.model.caller import Level
 from gateway.model.units import seconds_of
@@ -39,7 +39,14 @@ settings_option = click.option(
 """`--config`, for commands that take the settings that it names."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-reason_option = click.option("--reason", default="", help="Reason, kept in the audit.")
+reason_option = click.option(
+    "--reason",
+    "by",
+    default="",
+    callback=lambda _context, _option, reason: author(reason),
+    help="Reason, kept in the audit.",
+)
+"""`--reason`, as the author of the change."""
 team_option = click.option("--team", default=None, help="Only this team.")
 yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
@@ -131,8 +138,18 @@ def _day(text: str | None) -> str | None:
 
 
 def setting_options(level: Level) -> Callable[[Command], Command]:
-    """An option for each setting of this level; the value `none` removes a setting."""
-    return stacked(*map(_option, fields_of(level).values()))
+    """An option for each setting of this level; the command gets them as one `edit`."""
+    fields = fields_of(level)
+
+    def decorate(command: Command) -> Any:
+        @functools.wraps(command)
+        def with_edit(**options: Any) -> None:
+            given = {name: options.pop(name) for name in fields}
+            command(**options, edit=_edit_of(level, given))
+
+        return stacked(*map(_option, fields.values()))(with_edit)
+
+    return decorate
 
 
 def _option(field: AccountField) -> Callable[[Command], Command]:
@@ -143,12 +160,11 @@ def _option(field: AccountField) -> Callable[[Command], Command]:
     return click.option(_flag(field), is_flag=field.type is SWITCH, default=None, help=field.help)
 
 
-def edit_of(level: Level, options: Mapping[str, Any]) -> Edit:
-    """The change of settings that these options ask for. Raises BadParameter."""
+def _edit_of(level: Level, options: Mapping[str, Any]) -> Edit:
     given = {
         name: _value(field, options[name])
         for name, field in fields_of(level).items()
-        if options.get(name) not in (None, ())
+        if options[name] not in (None, ())
     }
     return lambda settings: change_settings(settings, level, given)
 

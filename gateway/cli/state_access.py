@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +31,14 @@ def settings_of(config: Path | None, overrides: Mapping[str, Any] | None = None)
         raise click.ClickException(str(error)) from None
 
 
-def author(reason: str = "", at_ms: int | None = None) -> Author:
-    """The user of this command, now by this machine's clock unless another time is given."""
-    return Author(f"cli:{getpass.getuser()}", now_ms() if at_ms is None else at_ms, reason)
+def author(reason: str = "") -> Author:
+    """The user of this command, now by this machine's clock."""
+    return Author(f"cli:{getpass.getuser()}", now_ms(), reason)
+
+
+def by_clock(settings: Settings, by: Author) -> Author:
+    """The author of a change of the books, now by the state's clock."""
+    return replace(by, now_ms=clock_of(settings))
 
 
 def read_state(settings: Settings, operation: Operation[Result]) -> Result:

@@ -1,7 +1,7 @@
-"""Rates: leases of a minute's requests, kept in a process's memory.
+"""Request rates: the requests of a minute that a process has leased, in memory.
 
-The state counts what was leased for each account and minute; a process takes requests from
-what it holds. A minute that ends, ends its leases: what a dead process held runs out.
+The state counts the leased requests of each account and minute. A lease ends with its minute, so
+what a dead process had leased expires.
 """
 
 from __future__ import annotations
@@ -24,36 +24,31 @@ def minute_ends_ms(minute: int) -> int:
 
 
 def lease_size(limit: int) -> int:
-    """How many requests a process leases at once: a second's worth of the limit, at least 1.
+    """The requests that a process leases at once: those of one second at the limit, at least 1.
 
-    So a process at the limit asks the state about once a second and account, and what it
-    leaves idle at the minute's end is at most a sixtieth of the limit.
+    So a process asks the state about once a second, and leaves at most a sixtieth unused.
     """
     return max(1, limit // 60)
 
 
 @dataclass(slots=True)
 class _Held:
-    """What this process holds of one account's minute, and what the state last said of it."""
+    """The requests that this process has left of an account's minute; `leased` by all."""
 
     left: int = 0
     leased: int = 0
-    dry_at: int | None = None
-    """The limit at which the state had nothing left to give this minute."""
+    used_up_at: int | None = None
+    """The limit at which the state granted nothing more this minute."""
 
 
 class RateLeases:
-    """The leases of one process. It never waits and never asks: whoever holds it does.
-
-    A minute is kept apart from the next, so that an answer of the state that comes just
-    after the minute has turned can't be used in the new one. `sweep` forgets old minutes.
-    """
+    """The leases of one process, by account and minute."""
 
     def __init__(self) -> None:
         self._held: defaultdict[tuple[str, int], _Held] = defaultdict(_Held)
 
     def take(self, accounts: Sequence[str], minute: int) -> bool:
-        """Use up one request of every account, or of none where one of them has none left."""
+        """Use one request of every account, or none where an account has none left."""
         held = [self._held[account, minute] for account in accounts]
         if any(each.left < 1 for each in held):
             return False
@@ -61,30 +56,30 @@ class RateLeases:
             each.left -= 1
         return True
 
-    def wants(self, account: str, limit: int, minute: int) -> int:
-        """How many to lease now: 0 where some are left, or where this limit is used up."""
+    def to_lease(self, account: str, limit: int, minute: int) -> int:
+        """The requests to lease now: 0 where some are left, or the limit is used up."""
         held = self._held[account, minute]
-        if held.left > 0 or (held.dry_at is not None and limit <= held.dry_at):
+        if held.left > 0 or (held.used_up_at is not None and limit <= held.used_up_at):
             return 0
         return lease_size(limit)
 
-    def dry(self, limits: Mapping[str, int], minute: int) -> str | None:
-        """The first of these accounts, each with its limit, whose minute is used up."""
+    def used_up(self, limits: Mapping[str, int], minute: int) -> str | None:
+        """The first account whose limit is used up this minute."""
         for account, limit in limits.items():
             held = self._held[account, minute]
-            if held.left < 1 and held.dry_at is not None and limit <= held.dry_at:
+            if held.left < 1 and held.used_up_at is not None and limit <= held.used_up_at:
                 return account
         return None
 
-    def put(self, account: str, minute: int, *, granted: int, leased: int, limit: int) -> None:
-        """Take in what the state granted; `leased` is the minute's sum over all processes."""
+    def add(self, account: str, minute: int, *, granted: int, leased: int, limit: int) -> None:
+        """Add granted requests; `leased` is the minute's sum over all processes."""
         held = self._held[account, minute]
         held.left += granted
         held.leased = leased
-        held.dry_at = limit if granted == 0 else None
+        held.used_up_at = limit if granted == 0 else None
 
     def remaining(self, account: str, limit: int, minute: int) -> int:
-        """What this process can still expect this minute: what it holds and what is not leased."""
+        """The requests left this minute: this process's own, and those that nobody has leased."""
         held = self._held[account, minute]
         return held.left + max(0, limit - held.leased)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal
 
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError, NotFound
@@ -60,14 +60,6 @@ class PlanChanged(AccountError):
     """The state has changed since the plan was made; nothing was applied."""
 
 
-async def dry_run(
-    tx: Transaction, wanted: OrganisationFile, by: Author, *, defaults: Limits, prune: bool = False
-) -> NoReturn:
-    """Apply the file, then roll back by raising DryRun. Errors are those of `apply`."""
-    applied = await apply(tx, wanted, by, defaults=defaults, prune=prune)
-    raise DryRun(applied.steps)
-
-
 async def apply(
     tx: Transaction,
     wanted: OrganisationFile,
@@ -76,11 +68,12 @@ async def apply(
     defaults: Limits,
     prune: bool = False,
     planned: Sequence[Step] | None = None,
+    dry_run: bool = False,
 ) -> Applied:
     """Make the state match. `defaults` are the limits that a new team gets.
 
     Raises AccountError, whose message begins with the table that it is about; PlanChanged
-    where something else would be done than what was `planned`.
+    where something else would be done than what was `planned`; DryRun to undo a dry run.
     """
     await next_change(tx)
     work = _Work(tx, by, AccountSettings(limits=defaults), prune)
@@ -96,6 +89,8 @@ async def apply(
         await work.match_organisation(wanted.organisation)
     if planned is not None and tuple(planned) != tuple(work.steps):
         raise PlanChanged("The state has changed since the plan was made: run the command again.")
+    if dry_run:
+        raise DryRun(work.steps)
     return Applied(tuple(work.steps), tuple(work.made))
 
 

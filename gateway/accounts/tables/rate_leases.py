@@ -1,4 +1,4 @@
-"""Rates: how many requests of a minute the processes have leased."""
+"""Request rates: the requests of each minute that all processes have leased."""
 
 from __future__ import annotations
 
@@ -27,18 +27,17 @@ RETURNING used, granted
 
 @dataclass(frozen=True, slots=True)
 class RateLease:
-    """What was granted, and what all processes together have leased of this minute."""
+    """The granted requests, and those that all processes have leased of this minute."""
 
     granted: int
     leased: int
 
 
 async def lease(tx: Transaction, account: str, minute: int, want: int, limit: int) -> RateLease:
-    """Debit up to `want` requests of this account's minute, never past `limit` in all.
+    """Lease up to `want` requests of this account's minute, at most `limit` in all.
 
-    The debit is before the use, and nothing is ever given back: a limit holds whatever the
-    number of processes, and what a dead one had leased runs out with the minute. Several
-    accounts of one transaction are to be leased in the order organisation, team, key.
+    Nothing is given back, so the limit holds for any number of processes. Lease in the order
+    organisation, team, key.
     """
     if want < 1 or limit < 0:
         raise ValueError(f"cannot lease {want} requests of a limit of {limit}")
@@ -47,7 +46,7 @@ async def lease(tx: Transaction, account: str, minute: int, want: int, limit: in
 
 
 async def leased(tx: Transaction, accounts: Sequence[str], minute: int) -> Mapping[str, int]:
-    """What all processes have leased of this minute, of those accounts that have leased any."""
+    """The requests of this minute that all processes have leased, by account."""
     rows = await tx.fetch(
         "SELECT account, used FROM rate_minutes WHERE minute = $1 AND account IN "
         + placeholders(len(accounts), 2),
@@ -58,5 +57,5 @@ async def leased(tx: Transaction, accounts: Sequence[str], minute: int) -> Mappi
 
 
 async def sweep(tx: Transaction, before_minute: int) -> None:
-    """Drop the counters of the minutes before this one."""
+    """Delete the counters of earlier minutes."""
     await tx.fetch("DELETE FROM rate_minutes WHERE minute < $1", before_minute)

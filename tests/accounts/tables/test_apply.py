@@ -11,7 +11,7 @@ import pytest
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError, AlreadyExists, BadValue
 from gateway.accounts.rules.organisation_file import OrganisationFile, parse_organisation_file
-from gateway.accounts.tables.apply import Applied, DryRun, PlanChanged, Step, apply, dry_run
+from gateway.accounts.tables.apply import Applied, DryRun, PlanChanged, Step, apply
 from gateway.accounts.tables.audit import list_audit
 from gateway.accounts.tables.keys import create_key, list_keys, revoke_key, show_key
 from gateway.accounts.tables.organisation import show_organisation
@@ -56,8 +56,9 @@ async def applied(database: Database, text: str, **more: Any) -> Applied:
 
 
 async def rehearsed(database: Database, text: str, **more: Any) -> tuple[Step, ...]:
+    given = {"defaults": NO_DEFAULTS, "dry_run": True, **more}
     with pytest.raises(DryRun) as caught:
-        await change(database, dry_run, read(text), BY, **{"defaults": NO_DEFAULTS, **more})
+        await change(database, apply, read(text), BY, **given)
     return caught.value.steps
 
 

@@ -77,8 +77,8 @@ async def test_two_processes_with_leases_in_memory_let_the_limit_through(
     let_through = 0
     for request in range(400):
         held = processes[request % 2]
-        if want := held.wants("key:a", limit, MINUTE):
+        if want := held.to_lease("key:a", limit, MINUTE):
             got = await lease(database, want, limit)
-            held.put("key:a", MINUTE, granted=got.granted, leased=got.leased, limit=limit)
+            held.add("key:a", MINUTE, granted=got.granted, leased=got.leased, limit=limit)
         let_through += held.take(["key:a"], MINUTE)
     assert let_through == limit
