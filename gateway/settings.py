@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import re
+import ssl
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -154,6 +155,16 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _certificates(file: str) -> str:
+    """A file of certificates that OpenSSL reads; "" for the usual ones."""
+    try:
+        ssl.create_default_context(cafile=file) if file else None
+    except OSError as error:
+        reason = error.strerror if isinstance(error, FileNotFoundError) else "not in PEM format"
+        raise ValueError(f"can't read the certificates in {file}: {reason}") from None
+    return file
+
+
 def _like(pattern: str, wanted: str) -> AfterValidator:
     """Accept text, or a list of texts, that match; the message shows neither pattern nor value."""
 
@@ -189,7 +200,7 @@ class SettingsSection(BaseModel):
 
 
 class ServerSettings(SettingsSection):
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(lambda host: host.strip("[]"))] = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64)
     client_wait_seconds: Seconds = 280.0
@@ -237,7 +248,7 @@ class UpstreamSettings(SettingsSection):
     first_call_alone: bool = True
     keep_alive: bool = False
     proxy: OptionalUrl = ""
-    ca_bundle: str = ""
+    ca_bundle: Annotated[str, AfterValidator(_certificates)] = ""
 
     @property
     def longest_flight_ms(self) -> int:
@@ -438,6 +449,7 @@ def load(
     environ = os.environ if environment is None else environment
     path = used_file(file, environ)
     tables: dict[str, Any] = read_toml(path) if path else {}
+    _point_out_single_underscores(environ, repr(tables))
     _merge(tables, _from_environment(environ))
     _merge(tables, overrides or {})
     try:
@@ -462,7 +474,7 @@ def used_file(
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, numbers as Decimal. Raises SettingsError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -483,6 +495,29 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
             raise SettingsError(f"{variable}: [{section}] {_unknown(name, fields)}")
         tables.setdefault(section, {})[name] = value
     return tables
+
+
+def _point_out_single_underscores(environ: Mapping[str, str], file: str) -> None:
+    """Raise SettingsError for `GATEWAY_SERVER_PORT`; a Service of Kubernetes injects tcp://… there.
+
+    A variable that a setting reads by `env:NAME` may have such a name.
+    """
+    read = file + repr(
+        [
+            each.default
+            for each in (
+                AdminSettings.model_fields["token"],
+                WarningSettings.model_fields["secret"],
+            )
+        ]
+    )
+    for section in Settings.model_fields.keys() - {"models"}:
+        for name in setting_names(section):
+            variable = f"{PREFIX}{section}_{name}".upper()
+            if environ.get(variable, "tcp://").startswith("tcp://") or f"env:{variable}" in read:
+                continue
+            meant = f"{PREFIX}{section}__{name}".upper()
+            raise SettingsError(f"{variable}: write {meant}, with two underscores")
 
 
 def _merge(tables: dict[str, Any], more: Mapping[str, Mapping[str, Any]]) -> None:

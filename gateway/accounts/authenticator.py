@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.tables.accounts import AccountRecord
+from gateway.accounts.tables.organisation import paused_text
 from gateway.accounts.tables.secrets import AccountChanges, SecretRecord, load_changes
 from gateway.database.database import Database
 from gateway.model.caller import ORGANISATION, Caller
@@ -38,6 +39,12 @@ class Authenticator:
     def key_count(self) -> int:
         """The number of keys in memory, including those that are no longer valid."""
         return len(self._hashes)
+
+    @property
+    def paused(self) -> list[str]:
+        """The accounts whose spending is paused, in words."""
+        paused = [each for each in self._accounts.values() if each.paused and not each.ended_ms]
+        return [paused_text(each.level, each.name) for each in paused]
 
     def is_stale(self, now_ms: int) -> bool:
         """Was the last successful read too long ago?"""

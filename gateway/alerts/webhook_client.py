@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,11 +33,17 @@ class WebhookClient:
     """Posts to any address; follows no redirect, and uses no proxy but the one given."""
 
     def __init__(
-        self, *, secret: str = "", proxy: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+        self,
+        *,
+        secret: str = "",
+        proxy: str = "",
+        ca_bundle: str = "",
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._secret = secret.encode()
         self._timeout_seconds = timeout_seconds
         self._proxy = proxy or None
+        self._ca_bundle = ca_bundle
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
@@ -46,6 +53,7 @@ class WebhookClient:
             timeout=2 * self._timeout_seconds,  # `post` bounds the whole
             limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),
             proxy=self._proxy,
+            verify=ssl.create_default_context(cafile=self._ca_bundle) if self._ca_bundle else True,
             trust_env=False,
             follow_redirects=False,
             headers={"user-agent": _USER_AGENT},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -26,17 +27,43 @@ class LazyCommands(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+class _RootCommand(LazyCommands):
+    """Reports a wrong value of any command in one line, with exit status 2."""
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        for each in args:
+            if any(not (char.isprintable() or char.isspace()) or char in "\r\n" for char in each):
+                raise click.UsageError(f"{each!r} has a character that can't be printed")
+        with _in_one_line():
+            return super().make_context(info_name, args, *more, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+            error.message = " ".join(error.message.split())
+            error.ctx = None  # without it, no usage is printed
+        raise
+
+
 _MODULES = {
     "serve": "serve", "demo": "demo", "emulate": "emulate", "check": "check",
     "organisation": "accounts", "teams": "accounts", "keys": "accounts", "tokens": "accounts",
     "pause": "accounts", "resume": "accounts", "audit": "accounts", "apply": "apply",
-    "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state",
+    "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state", "init": "state",
     "prices": "prices",
 }  # fmt: skip
 
 
 @click.group(
-    cls=LazyCommands,
+    cls=_RootCommand,
     modules=_MODULES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import click
 
 from gateway.accounts.rules.account_settings import AccountSettings
@@ -12,22 +14,24 @@ from gateway.accounts.tables import tokens as token_table
 from gateway.accounts.tables.accounts import AccountRecord, Edit
 from gateway.accounts.tables.audit import AuditRow, Author, list_audit
 from gateway.cli.options import (
+    ListedPart,
     change_options,
+    listing_options,
     milliseconds_of,
     moment_of,
     read_options,
     reason_option,
+    report_options,
     setting_options,
     settings_option,
     team_option,
 )
 from gateway.cli.output import change_text, print_record, print_rows, print_secret
 from gateway.cli.state_access import change_state, read_state
+from gateway.model.units import time_text
 from gateway.queries.models.accounts import ChangeView, TokenView, account_view, key_view
 from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
-
-MOST_AUDIT_ROWS = 100_000
 
 TEAM_COLUMNS = (
     "name", "budget_usd", "budget_period", "unlimited", "paused", "owner", "cost_centre",
@@ -94,7 +98,7 @@ def teams() -> None:
 @setting_options("team")
 @change_options
 def create_team(settings: Settings, as_json: bool, name: str, by: Author, edit: Edit) -> None:
-    """Create a team. It needs a budget, --unlimited, or defaults in [new_team]."""
+    """Create a team. It needs a budget (given here or in [new_team]), or --unlimited."""
     defaults = AccountSettings(limits=settings.new_team)
     record = change_state(settings, lambda tx: team_table.create_team(tx, name, edit(defaults), by))
     _print_account(record, as_json)
@@ -112,13 +116,18 @@ def update_team(settings: Settings, as_json: bool, name: str, by: Author, edit: 
 
 @teams.command("list")
 @click.option("--archived", is_flag=True, help="Include archived teams.")
-@read_options
-def list_teams(settings: Settings, as_json: bool, archived: bool) -> None:
-    """List teams."""
-    found = read_state(settings, lambda tx: team_table.list_teams(tx, archived=archived))
+@listing_options
+def list_teams(
+    settings: Settings, as_json: bool, as_csv: bool, part: ListedPart, archived: bool
+) -> None:
+    """List teams by name."""
+    after = f"team:{part.after}" if part.after else ""
+    list_page = functools.partial(team_table.list_teams, after=after, limit=part.fetch)
+    found = read_state(settings, lambda tx: list_page(tx, archived=archived))
     print_rows(
-        [account_view(record).row() for record in found],
+        [account_view(team).row() for team in part.shown(found, lambda team: team.name)],
         as_json=as_json,
+        as_csv=as_csv,
         columns=TEAM_COLUMNS,
         empty="No team yet: gateway teams create NAME --budget-usd 50",
     )
@@ -168,13 +177,23 @@ def update_key(settings: Settings, as_json: bool, key: str, by: Author, edit: Ed
 @keys.command("list")
 @team_option
 @click.option("--revoked", is_flag=True, help="Include revoked keys.")
-@read_options
-def list_keys(settings: Settings, as_json: bool, team: str | None, revoked: bool) -> None:
-    """List keys, without their secrets."""
-    found = read_state(settings, lambda tx: key_table.list_keys(tx, team=team, revoked=revoked))
+@listing_options
+def list_keys(
+    settings: Settings,
+    as_json: bool,
+    as_csv: bool,
+    part: ListedPart,
+    team: str | None,
+    revoked: bool,
+) -> None:
+    """List keys by id, without their secrets."""
+    after = f"key:{part.after}" if part.after else ""
+    list_page = functools.partial(key_table.list_keys, after=after, limit=part.fetch)
+    found = read_state(settings, lambda tx: list_page(tx, team=team, revoked=revoked))
     print_rows(
-        [key_view(record).row() for record in found],
+        [key_view(key).row() for key in part.shown(found, lambda key: key.id)],
         as_json=as_json,
+        as_csv=as_csv,
         columns=KEY_COLUMNS,
         empty="No key yet: gateway keys create --team T --name N",
     )
@@ -193,7 +212,10 @@ def revoke_key(settings: Settings, key: str, by: Author) -> None:
 @keys.command("rotate")
 @click.argument("key")
 @click.option(
-    "--grace", default="24h", show_default=True, help="How long the old secret stays valid."
+    "--grace",
+    default="24h",
+    show_default=True,
+    help="How long the old secret stays valid; 0 ends it.",
 )
 @change_options
 def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, by: Author) -> None:
@@ -201,6 +223,9 @@ def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, by: Auth
     grace_ms = milliseconds_of(grace, "--grace")
     made = change_state(settings, lambda tx: key_table.rotate_key(tx, key, by, grace_ms=grace_ms))
     print_secret(key_view(made.key).row(), made.secret, as_json, "key")
+    until = time_text(made.key.rotated_until_ms or 0)
+    status = f"is valid until {until}" if grace_ms else "is no longer valid (within a second)"
+    click.echo(f"The old secret {status}.", err=True)
 
 
 @click.group()
@@ -220,13 +245,12 @@ def create_token(settings: Settings, as_json: bool, name: str, role: str, by: Au
 
 @tokens.command("list")
 @click.option("--revoked", is_flag=True, help="Include revoked tokens.")
-@read_options
-def list_tokens(settings: Settings, as_json: bool, revoked: bool) -> None:
-    """List admin tokens."""
+@report_options
+def list_tokens(settings: Settings, as_json: bool, as_csv: bool, revoked: bool) -> None:
+    """List all admin tokens."""
     found = read_state(settings, lambda tx: token_table.list_tokens(tx, revoked=revoked))
-    print_rows(
-        [TokenView.of(token).row() for token in found], as_json=as_json, empty="No token yet."
-    )
+    rows = [TokenView.of(token).row() for token in found]
+    print_rows(rows, as_json=as_json, as_csv=as_csv, empty="No token yet.")
 
 
 @tokens.command("revoke")
@@ -242,16 +266,27 @@ def revoke_token(settings: Settings, token: str, by: Author) -> None:
 @click.command()
 @click.option("--since", default=None, help="First day or time, such as 2026-11-01.")
 @click.option("--subject", default=None, help="organisation, team:NAME, key:ID or token:ID.")
-@read_options
-def audit(settings: Settings, as_json: bool, since: str | None, subject: str | None) -> None:
+@listing_options
+def audit(
+    settings: Settings,
+    as_json: bool,
+    as_csv: bool,
+    part: ListedPart,
+    since: str | None,
+    subject: str | None,
+) -> None:
     """List changes: author, time, old and new values, reason."""
-    since_ms = moment_of(since)
-    rows = read_state(
-        settings,
-        lambda tx: list_audit(tx, since_ms=since_ms, subject=subject, limit=MOST_AUDIT_ROWS),
-    )
-    shown = [ChangeView.of(row).row() if as_json else _audit_line(row) for row in rows]
-    print_rows(shown, as_json=as_json, empty="No change yet.")
+    if part.after and not (part.after.isdecimal() and len(part.after) < 16):
+        raise click.BadParameter("give the number of a change", param_hint="--after")
+    since_ms, after = moment_of(since), int(part.after or 0)
+    list_page = functools.partial(list_audit, since_ms=since_ms, after=after, limit=part.fetch)
+    found = part.shown(read_state(settings, lambda tx: list_page(tx, subject=subject)), _change_id)
+    shown = [ChangeView.of(row).row() if as_json else _audit_line(row) for row in found]
+    print_rows(shown, as_json=as_json, as_csv=as_csv, empty="No change yet.")
+
+
+def _change_id(row: AuditRow) -> int:
+    return row.id
 
 
 def _audit_line(row: AuditRow) -> Json:

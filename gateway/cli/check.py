@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +12,14 @@ from pathlib import Path
 
 import click
 
-from gateway.accounts.tables import keys, teams
-from gateway.cli.options import config_option
-from gateway.cli.state_access import settings_of
+from gateway.accounts.tables import keys, organisation, teams
+from gateway.cli.options import EVERY, config_option
+from gateway.cli.state_access import settings_of, state_exists, state_name
 from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable
-from gateway.database.migrate import SchemaTooNew, migrate
-from gateway.model.entry import Entry
+from gateway.database.migrate import known_migrations, schema_version
 from gateway.runtime.backends import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError, used_file
-from gateway.uploads.uploaded_file import digest
 from gateway.upstream.client import CatalogueUnavailable
 from gateway.upstream.rules.catalogue_parser import parse
 
@@ -40,7 +39,7 @@ _MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
 @click.command()
 @config_option
 def check(config: Path | None) -> None:
-    """Check settings, state, results and upstream."""
+    """Check settings, state, results and upstream. Changes nothing."""
     settings = settings_of(config)
     click.echo(f"settings  {used_file(config) or 'defaults and the environment'}: valid")
     found = asyncio.run(findings(settings))
@@ -63,19 +62,29 @@ async def findings(settings: Settings) -> list[CheckFinding]:
 
 
 async def _state(settings: Settings) -> list[CheckFinding]:
+    name = state_name(settings)
     try:
         database = open_database(settings.state)
         try:
-            version = await migrate(database)
+            if not await state_exists(settings, database):
+                text = f"there is none at {name} yet: gateway init, or gateway serve, creates it"
+                return [CheckFinding("state", None, text)]
+            version = await database.read(schema_version)
+            if version != (newest := known_migrations()[-1].number):
+                text = f"{name} has schema {version}, this version has {newest}"
+                note = f"{text}: gateway serve, or gateway init, brings it there"
+                return [CheckFinding("state", None if version < newest else False, note)]
             unlimited = await database.read(teams.unlimited_teams)
-            team_count = len(await database.read(teams.list_teams))
-            key_count = len(await database.read(keys.list_keys))
+            paused = await database.read(organisation.paused_accounts)
+            found_teams = await database.read(lambda tx: teams.list_teams(tx, limit=EVERY))
+            key_count = len(await database.read(lambda tx: keys.list_keys(tx, limit=EVERY)))
         finally:
             await database.close()
-    except (SettingsError, StateUnavailable, SchemaTooNew) as error:
+    except (SettingsError, StateUnavailable) as error:
         return [CheckFinding("state", False, str(error))]
-    counts = f"schema {version}, teams: {team_count}, keys: {key_count}"
+    counts = f"{name}: schema {version}, teams: {len(found_teams)}, keys: {key_count}"
     found = [CheckFinding("state", True, counts)]
+    found += [CheckFinding("spending", None, f"paused for {each}") for each in paused]
     if not key_count:
         text = "no key yet: gateway teams create, then gateway keys create"
         found.append(CheckFinding("state", None, text))
@@ -93,41 +102,22 @@ async def _results(settings: Settings) -> list[CheckFinding]:
 
 
 async def _bucket(settings: Settings) -> CheckFinding:
-    """Put a small object where results will lie, and delete it."""
+    """Look up an object that no edit has. Writing is not tried: a check changes nothing."""
     url = settings.cache.url
     try:
-        results = open_results(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            copies = settings.cache.model_copy(update={"local_folder": folder})
+            results = open_results(settings.model_copy(update={"cache": copies}))
+            try:
+                await results.get(f"check-{uuid.uuid4().hex}", now_ms())
+                failure = results.failure
+            finally:
+                await results.close()
     except SettingsError as error:
         return CheckFinding("results", False, str(error))
-    try:
-        probe, body = _probe()
-        await results.put(probe, body)
-        await results.delete(probe.key)
-        failure = results.failure
-    finally:
-        await results.close()
     if failure:
-        return CheckFinding("results", False, f"{url} can't be written: {failure}")
-    return CheckFinding("results", True, f"{url} can be written")
-
-
-def _probe() -> tuple[Entry, bytes]:
-    """An entry that no edit has and that has run out already."""
-    body, now = b"{}", now_ms()
-    return Entry(
-        key=f"check-{uuid.uuid4().hex}",
-        team="",
-        key_id="",
-        model="",
-        cost_nanos=None,
-        created_ms=now,
-        expires_ms=now,
-        body_digest=digest(body),
-        body_bytes=len(body),
-        content_type="application/json",
-        request_id="",
-        upstream_request_id="",
-    ), body
+        return CheckFinding("results", False, f"{url} can't be read: {failure}")
+    return CheckFinding("results", True, f"{url} can be read")
 
 
 def _spool(settings: Settings) -> list[CheckFinding]:

@@ -28,8 +28,14 @@ DEMO_BUDGET_USD = "5"
 
 @click.command()
 @config_option
-@click.option("--emulator-port", default=8081, show_default=True)
-@click.option("--latency-seconds", default=1.0, show_default=True, help="How slow an edit is.")
+@click.option("--emulator-port", type=click.IntRange(0, 65535), default=8081, show_default=True)
+@click.option(
+    "--latency-seconds",
+    type=click.FloatRange(0, 600),
+    default=1.0,
+    show_default=True,
+    help="How slow an edit is.",
+)
 def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> None:
     """The gateway in front of the emulator, with the key sk-demo and a state of its own."""
     keep_large_blocks()  # before any thread starts
@@ -50,7 +56,7 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
     try:
         shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
         DEMO_FOLDER.mkdir(parents=True, mode=0o700)
-        change_state(settings, _make_demo_key)
+        change_state(settings, _make_demo_key, create=True)
         run_server(settings, lambda url: _announce_demo(url, upstream.origin))
     finally:
         upstream.stop()
@@ -92,6 +98,9 @@ def _announce_demo(url: str, emulator_url: str) -> None:
         f"      -F 'image[]=@{photograph}' | cut -c 1-300\n\n"
         "The first is a MISS that costs $0.01, the second a HIT that costs nothing. What the\n"
         f"upstream billed: curl {emulator_url}/emulator/stats\n"
+        "Commands in another terminal work on the demo after:\n\n"
+        f"    export GATEWAY_STATE__URL=sqlite:{DEMO_FOLDER.resolve() / 'gateway.db'} "
+        f"GATEWAY_CACHE__URL=disk:{DEMO_FOLDER.resolve() / 'cache'}\n\n"
         "Ctrl-C stops it.",
         err=True,
     )

@@ -28,7 +28,7 @@ def _knob_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8081, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True)
 @click.option(
     "--key", "accepted", multiple=True, help="An API key to accept (default sk-emulator)."
 )
@@ -44,7 +44,7 @@ def emulate(host: str, port: int, accepted: tuple[str, ...], **knobs: str | None
             keys=accepted or ("sk-emulator",), knobs=emulator.Knobs().turned(given)
         )
     except emulator.Refused as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(str(error)) from None
     click.echo(f"The emulator serves at http://{host}:{port}/v1; its bill is at /emulator/stats.")
     try:
         emulator.run(settings, host, port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,10 +23,12 @@ from gateway.model.windows import day_of, month_days
 from gateway.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Item = TypeVar("Item")
+EVERY = 10**9
 _WORDS: Mapping[str, bool] = {"true": True, "false": False, "yes": True, "no": False}
 
 _CONFIG: dict[str, Any] = {
-    "type": click.Path(path_type=Path, dir_okay=False),
+    "type": click.Path(path_type=Path, exists=True),
     "help": "Settings file (default: GATEWAY_CONFIG, or config/gateway.toml if it exists).",
 }
 config_option = click.option("--config", **_CONFIG)
@@ -63,6 +65,47 @@ def stacked(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 read_options = stacked(settings_option, json_option)
 report_options = stacked(settings_option, csv_option, json_option)
 change_options = stacked(reason_option, settings_option, json_option)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPart:
+    """The part of a listing that is asked for: at most `limit` rows, from after a cursor."""
+
+    limit: int | None
+    after: str
+
+    @property
+    def fetch(self) -> int:
+        """One row more than is shown, which tells that more follow."""
+        return EVERY if self.limit is None else self.limit + 1
+
+    def shown(self, found: Sequence[Item], cursor: Callable[[Item], object]) -> Sequence[Item]:
+        """The rows to show; says on stderr where more follow."""
+        if self.limit is None or len(found) <= self.limit:
+            return found
+        last = cursor(found[self.limit - 1])
+        click.echo(f"More rows follow: --after {last} lists them, --all lists all.", err=True)
+        return found[: self.limit]
+
+
+def listing_options(command: Command) -> Any:
+    """Settings, output, and the part of a listing, as one `part`."""
+
+    @functools.wraps(command)
+    def with_part(limit: int, after: str, everything: bool, **options: Any) -> None:
+        command(**options, part=ListedPart(None if everything else limit, after))
+
+    return stacked(
+        click.option(
+            "--limit", type=click.IntRange(1, EVERY), default=1000, show_default=True,
+            help="Maximum number of rows.",
+        ),
+        click.option("--after", default="", help="List the rows after this one."),
+        click.option("--all", "everything", is_flag=True, help="List all rows."),
+        report_options,
+    )(with_part)  # fmt: skip
+
+
 range_options = stacked(
     click.option(
         "--from", "since", default=None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from gateway.accounts.tables.audit import Author
 from gateway.cli.options import change_options
 from gateway.cli.output import print_json
-from gateway.cli.state_access import author, change_state, clock_of
+from gateway.cli.state_access import by_clock, change_state
 from gateway.ledger.tables import price_status
 from gateway.model.money import nanos_of, usd
 from gateway.model.windows import day_of
@@ -30,7 +31,7 @@ def confirm(
     model: str,
     price_usd: str | None,
     upstream: str | None,
-    reason: str,
+    by: Author,
 ) -> None:
     """Confirm the price of a model.
 
@@ -42,7 +43,7 @@ def confirm(
         raise click.BadParameter(
             "give an amount in dollars, such as 0.04", param_hint="--price-usd"
         )
-    by, name = author(reason, clock_of(settings)), upstream or settings.upstream.name
+    by, name = by_clock(settings, by), upstream or settings.upstream.name
     try:
         confirmed = change_state(
             settings,

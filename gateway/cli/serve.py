@@ -16,7 +16,7 @@ import click
 from gateway.accounts.tables import keys
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
-from gateway.cli.state_access import read_state, settings_of
+from gateway.cli.state_access import change_state, settings_of
 from gateway.runtime.backends import check_upstream_key, open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
@@ -29,8 +29,8 @@ from gateway.telemetry.metrics import shared_folder
 @click.command()
 @config_option
 @click.option("--host", default=None, help="Listen here instead of where the settings say.")
-@click.option("--port", type=int, default=None, help="Listen on this port instead.")
-@click.option("--workers", type=int, default=None, help="This many processes instead.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead.")
+@click.option("--workers", type=click.IntRange(1, 64), help="This many processes instead.")
 def serve(config: Path | None, **listening: Any) -> None:
     """Serve the gateway."""
     keep_large_blocks()  # before any thread starts, so before the state is read
@@ -83,7 +83,7 @@ def _check_parts(settings: Settings) -> None:
 
 def _warn_without_keys(settings: Settings) -> None:
     """Warn where no edit can be requested, because nobody has a key."""
-    if not read_state(settings, lambda tx: keys.list_keys(tx, limit=1)):
+    if not change_state(settings, lambda tx: keys.list_keys(tx, limit=1), create=True):
         _warn(
             settings,
             "No API key exists yet, so nobody can ask. Make a team and a key:\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.accounts.rules.errors import AccountError
+from gateway.accounts.rules.errors import AccountError, BadValue
 from gateway.accounts.tables.audit import Author
 from gateway.cache.result_store import StoreUnavailable
 from gateway.database.clock import now_ms
@@ -33,7 +34,11 @@ def settings_of(config: Path | None, overrides: Mapping[str, Any] | None = None)
 
 def author(reason: str = "") -> Author:
     """The user of this command, now by this machine's clock."""
-    return Author(f"cli:{getpass.getuser()}", now_ms(), reason)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = f"uid {os.getuid()}"
+    return Author(f"cli:{user}", now_ms(), reason)
 
 
 def by_clock(settings: Settings, by: Author) -> Author:
@@ -46,9 +51,11 @@ def read_state(settings: Settings, operation: Operation[Result]) -> Result:
     return with_database(settings, lambda database: database.read(operation))
 
 
-def change_state(settings: Settings, operation: Operation[Result]) -> Result:
+def change_state(
+    settings: Settings, operation: Operation[Result], *, create: bool = False
+) -> Result:
     """Run one operation in a write transaction of the state, after migrations."""
-    return with_database(settings, lambda database: database.write(operation))
+    return with_database(settings, lambda database: database.write(operation), create=create)
 
 
 def clock_of(settings: Settings) -> int:
@@ -61,12 +68,18 @@ def with_database(
     work: Callable[[Database], Awaitable[Result]],
     *,
     migrated: bool = True,
+    create: bool = False,
 ) -> Result:
-    """Run `work` on the state's database. Raises ClickException, whose message is one line."""
+    """Run `work` on the state's database. Raises ClickException, whose message is one line.
+
+    Says on stderr which state it is. Only with `create` may it be one that does not exist yet.
+    """
 
     async def run() -> Result:
         database = open_database(settings.state)
         try:
+            if not create:
+                await _check_exists(settings, database)
             if migrated:
                 await migrate(database)
             return await work(database)
@@ -75,7 +88,35 @@ def with_database(
 
     try:
         return asyncio.run(run())
+    except BadValue as error:
+        raise click.UsageError(str(error)) from None
     except (AccountError, SchemaTooNew, SettingsError, StoreUnavailable) as error:
         raise click.ClickException(str(error)) from None
     except StateUnavailable as error:
         raise click.ClickException(f"the state is not available: {error}") from None
+
+
+def state_name(settings: Settings) -> str:
+    """The state, as a line for people names it."""
+    file = settings.state.sqlite_file
+    return f"sqlite:{file.resolve()}" if file else settings.state.printable_url
+
+
+async def state_exists(settings: Settings, database: Database) -> bool:
+    """Does the state exist? An empty database is none."""
+    if file := settings.state.sqlite_file:
+        return file.exists() and file.stat().st_size > 0
+    tables = "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations'"
+    return bool(await database.read(lambda tx: tx.fetch(tables)))
+
+
+async def _check_exists(settings: Settings, database: Database) -> None:
+    if not await state_exists(settings, database):
+        raise click.ClickException(
+            f"there is no state at {state_name(settings)}. Name the gateway's settings with "
+            "--config, or its state with GATEWAY_STATE__URL; `gateway init` creates a new one."
+        )
+    said = click.get_current_context().find_root().meta
+    if not said.setdefault("state was named", False):
+        click.echo(f"State: {state_name(settings)}", err=True)
+        said["state was named"] = True

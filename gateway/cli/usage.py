@@ -50,7 +50,8 @@ def usage(
     """Report requests, spending and savings.
 
     Days are in [server] timezone. Money is exact. CSV has no total line. Requests without such a
-    tag, owner or cost centre are on the line (untagged); names that look like such a line are in
+    tag, owner or cost centre are on the line (untagged), requests that named no known model on
+    (unknown); names that look like such a line are in
     quotes.
     """
     days = range_of(settings, since, to)

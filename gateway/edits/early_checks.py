@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.model.caller import Caller
 from gateway.model.edit import ModelFacts, Route
+from gateway.telemetry.request_record import RequestRecord
 from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules import model_limits
 
@@ -17,12 +18,15 @@ class EarlyChecks:
     caller: Caller
     catalogue: Catalogue
     route: Route
+    record: RequestRecord
     _model: str = ""
     _cap: model_limits.ReferenceLimit | None = None
     _cap_known: bool = False
 
     def model_known(self, model: str) -> None:
         """Checks that the caller may use the model, and that it can edit."""
+        if (listing := self.catalogue.listing) and model in listing.items:
+            self.record.model = model  # reports of a refusal name it
         model_limits.check_model_allowed(model, self.caller.accounts)
         facts = self.catalogue.facts(model)
         model_limits.check_model(facts, route=self.route, n=1)

@@ -146,7 +146,7 @@ class Pipeline:
                 route=incoming.route,
                 limits=self.limits,
                 spool=spool,
-                checks=EarlyChecks(caller, self.catalogue, incoming.route),
+                checks=EarlyChecks(caller, self.catalogue, incoming.route, record),
             )
             if not await self.catalogue.exists(edit.model):
                 raise Refusal(

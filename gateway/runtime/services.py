@@ -114,7 +114,11 @@ class BudgetServices:
         warnings, zone = context.settings.warnings, context.settings.zone
         delivery = WebhookDelivery(
             database=context.database,
-            webhook=WebhookClient(secret=warnings.secret.get_secret_value(), proxy=warnings.proxy),
+            webhook=WebhookClient(
+                secret=warnings.secret.get_secret_value(),
+                proxy=warnings.proxy,
+                ca_bundle=context.settings.upstream.ca_bundle,
+            ),
             webhook_url=warnings.webhook_url.get_secret_value(),
             metrics=context.metrics,
             log=context.log,

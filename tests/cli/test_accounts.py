@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +27,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(main, list(arguments))
 
+    invoke("init")
     return invoke
 
 
 def loaded(result: Result) -> Any:
     assert result.exit_code == 0, result.output
-    return json.loads(result.output)
+    return json.loads(result.stdout)
 
 
 def test_a_key_is_made_and_its_secret_shown_this_once(run: Run, tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_a_key_that_the_command_made_opens_the_gateway_until_it_is_revoked(
 def test_a_team_without_a_budget_needs_to_be_meant(run: Run) -> None:
     refused = run("teams", "create", "design")
 
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "unlimited" in refused.output
     assert loaded(run("teams", "list", "--json")) == []
 
@@ -101,40 +103,38 @@ def test_a_limit_is_taken_away_by_none(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "status", "said"),
     [
-        (("teams", "create", "a team", "--unlimited"), "A-Z a-z 0-9"),
-        (("keys", "create", "--team", "nobody", "--name", "x"), "nobody"),
-        (("keys", "revoke", "key_nothing"), "key_nothing"),
-        (("teams", "create", "t", "--budget-usd", "many"), "budget_usd"),
+        (("teams", "create", "a team", "--unlimited"), 2, "A-Z a-z 0-9"),
+        (("keys", "create", "--team", "nobody", "--name", "x"), 1, "nobody"),
+        (("keys", "revoke", "key_nothing"), 1, "key_nothing"),
+        (("teams", "create", "t", "--budget-usd", "many"), 2, "budget_usd"),
     ],
 )
 def test_what_can_not_be_done_is_one_clear_line(
-    run: Run, arguments: tuple[str, ...], said: str
+    run: Run, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
     refused = run(*arguments)
 
-    assert refused.exit_code == 1
+    assert refused.exit_code == status
     assert said in refused.output
     assert "Traceback" not in refused.output
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "status"),
+    ("option", "value"),
     [
-        ("--may-bypass-cache", "perhaps", 2),
-        ("--tag", "campaign", 2),
-        ("--expires-at", "tomorrow", 1),
-        ("--requests-per-minute", "-1", 1),
+        ("--may-bypass-cache", "perhaps"),
+        ("--tag", "campaign"),
+        ("--expires-at", "tomorrow"),
+        ("--requests-per-minute", "-1"),
     ],
 )
-def test_a_wrong_value_of_a_new_key_is_one_clear_line(
-    run: Run, option: str, value: str, status: int
-) -> None:
+def test_a_wrong_value_of_a_new_key_is_one_clear_line(run: Run, option: str, value: str) -> None:
     run("teams", "create", "design", "--unlimited")
     refused = run("keys", "create", "--team", "design", "--name", "figma", option, value)
 
-    assert refused.exit_code == status
+    assert refused.exit_code == 2
     errors = [line for line in refused.output.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert refused.output.endswith(errors[0] + "\n")
@@ -167,3 +167,63 @@ def test_a_table_has_no_column_in_which_nothing_stands(run: Run) -> None:
     assert "budget usd" in without
     assert "owner" not in without
     assert "owner" in with_owner
+
+
+def test_a_command_names_the_state_and_never_creates_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_STATE__URL", f"sqlite:{tmp_path / 'new' / 'gateway.db'}")
+    runner = CliRunner()
+    refused = runner.invoke(main, ["teams", "create", "design", "--unlimited"])
+    assert refused.exit_code == 1
+    assert f"no state at sqlite:{tmp_path}/new/gateway.db" in refused.stderr
+    assert "gateway init" in runner.invoke(main, ["check"]).output
+    assert list(tmp_path.iterdir()) == []
+
+    assert runner.invoke(main, ["init"]).exit_code == 0
+    listed = runner.invoke(main, ["teams", "list", "--json"])
+    assert listed.stderr == f"State: sqlite:{tmp_path}/new/gateway.db\n"
+    assert loaded(listed) == []
+
+
+def test_a_listing_that_is_cut_says_so_and_where_it_goes_on(run: Run) -> None:
+    for name in ("a", "b", "c"):
+        run("teams", "create", name, "--unlimited")
+        run("keys", "create", "--team", "a", "--name", name)
+    for listing, key in (("teams", "name"), ("keys", "id")):
+        whole = loaded(run(listing, "list", "--json", "--all"))
+        first = run(listing, "list", "--json", "--limit", "2")
+        assert loaded(first) == whole[:2]
+        assert f"--after {whole[1][key]} " in first.stderr
+        rest = run(listing, "list", "--json", "--after", whole[1][key])
+        assert loaded(rest) == whole[2:]
+        assert "More rows" not in rest.stderr
+    changes = loaded(run("audit", "--json", "--all"))
+    first = run("audit", "--json", "--limit", "4")
+    after = first.stderr.partition("--after ")[2].split()[0]
+    assert loaded(first) + loaded(run("audit", "--json", "--after", after)) == changes
+
+
+def test_rotating_says_until_when_the_old_secret_is_valid(run: Run) -> None:
+    run("teams", "create", "design", "--unlimited")
+    run("keys", "create", "--team", "design", "--name", "web")
+    assert "is valid until 20" in run("keys", "rotate", "design/web").stderr
+    assert "no longer valid" in run("keys", "rotate", "design/web", "--grace", "0").stderr
+
+
+def test_check_says_that_spending_is_paused(run: Run) -> None:
+    run("teams", "create", "design", "--unlimited")
+    run("pause", "--team", "design")
+    assert "spending  note: paused for the team design" in run("check").output
+    run("pause")
+    assert "spending  note: paused for all teams" in run("check").output
+
+
+def test_a_user_without_a_name_is_named_by_number(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    run("teams", "create", "design", "--unlimited")
+    assert loaded(run("audit", "--json"))[0]["actor"] == "cli:uid 987654"

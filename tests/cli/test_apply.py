@@ -52,7 +52,7 @@ def teams_in(folder: Path) -> list[str]:
 
 def loaded(result: Result) -> Any:
     assert result.exit_code == 0, result.output
-    return json.loads(result.output)
+    return json.loads(result.stdout)
 
 
 def test_a_key_that_was_applied_opens_the_gateway(
@@ -168,7 +168,7 @@ def test_a_file_that_can_not_be_applied_is_told_why_and_nothing_is_written(
 
 def test_who_applied_it_and_why_is_in_the_audit(apply: Apply) -> None:
     apply(FILE, "--reason", "a new quarter")
-    rows = json.loads(CliRunner().invoke(main, ["audit", "--json"]).output)
+    rows = json.loads(CliRunner().invoke(main, ["audit", "--json"]).stdout)
 
     assert {row["reason"] for row in rows} == {"a new quarter"}
     assert all(row["actor"].startswith("apply:") for row in rows)

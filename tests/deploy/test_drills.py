@@ -46,7 +46,7 @@ class Terminal:
     def type(self, *words: str) -> str:
         done = CliRunner().invoke(main, list(words), env=self.environment)
         assert done.exit_code == 0, f"{words}\n{done.output}"
-        return done.output
+        return done.stdout
 
     def spent_usd(self) -> Decimal:
         """What the proven ledger comes to."""

@@ -49,6 +49,6 @@ def test_what_a_team_used_that_another_had_paid_for_is_listed(
     monkeypatch.setenv("GATEWAY_STATE__URL", settings.state.url)
     listed = CliRunner().invoke(main, ["usage", "--by", "paid_by", "--json"])
 
-    assert json.loads(listed.output) == [
+    assert json.loads(listed.stdout) == [
         {"team": "blue", "paid_by_team": "red", "uses": 2, "saved_usd": "0.02"}
     ]

@@ -117,3 +117,45 @@ def test_a_secret_that_everybody_knows_is_refused(name: str, value: str, tmp_pat
 def test_what_an_orchestrator_injects_is_no_setting() -> None:
     injected = {"GATEWAY_PORT": "tcp://10.0.0.1:80", "GATEWAY_SERVICE_HOST": "10.0.0.1"}
     assert load(FILE, environment=injected) == load(FILE, environment={})
+
+
+def test_an_orchestrators_variable_may_look_like_a_setting_with_one_underscore() -> None:
+    assert load(FILE, environment={"GATEWAY_SERVER_PORT": "tcp://10.0.0.1:80"}).server.port == 8080
+
+
+def test_a_name_with_one_underscore_too_few_is_pointed_out() -> None:
+    with pytest.raises(SettingsError, match="GATEWAY_SERVER_PORT: write GATEWAY_SERVER__PORT"):
+        load(FILE, environment={"GATEWAY_SERVER_PORT": "9000"})
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("\ufeff[server]\nport = 9000\n", encoding="utf-8")
+    assert load(file, environment={}).server.port == 9000
+
+
+def test_a_host_may_be_in_brackets() -> None:
+    assert load(environment={"GATEWAY_SERVER__HOST": "[::]"}).server.host == "::"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_can_not_be_read_are_named(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=rf"ca_bundle: can't read the certificates in {file}"):
+        load(environment={"GATEWAY_UPSTREAM__CA_BUNDLE": str(file)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["UPSTREAM__NAME", "UPSTREAM__BASE_URL", "UPSTREAM__PROXY", "CACHE__URL", "STATE__URL",
+     "TRACING__ENDPOINT", "TRACING__HEADERS", "WARNINGS__WEBHOOK_URL", "WARNINGS__PROXY",
+     "UPSTREAM__UNCHARGED_STATUSES"],
+)  # fmt: skip
+def test_a_wrong_text_is_told_what_is_expected_without_a_pattern(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(environment={f"GATEWAY_{name}": "?s3cret?"})
+    assert ": give " in str(caught.value)
+    assert "pattern" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)

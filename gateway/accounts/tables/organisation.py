@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.accounts.rules.account_settings import complete_settings
@@ -44,6 +45,18 @@ async def pause(tx: Transaction, by: Author, team: str | None = None) -> Account
 async def resume(tx: Transaction, by: Author, team: str | None = None) -> AccountRecord:
     """Allow paid calls again. Raises NotFound, AccountEnded."""
     return await _set_paused(tx, by, team, paused=False)
+
+
+async def paused_accounts(tx: Transaction) -> Sequence[str]:
+    """The accounts whose spending is paused, in words."""
+    rows = await tx.fetch(
+        "SELECT level, name FROM accounts WHERE paused = 1 AND ended_ms IS NULL ORDER BY level, id"
+    )
+    return [paused_text(row["level"], row["name"]) for row in rows]
+
+
+def paused_text(level: str, name: str) -> str:
+    return f"the team {name}" if level == "team" else "all teams"
 
 
 async def _set_paused(

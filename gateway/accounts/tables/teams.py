@@ -29,14 +29,14 @@ async def create_team(
 ) -> AccountRecord:
     """A new team. `settings` are what was asked for, over the defaults of new teams.
 
-    Raises BadValue (also where nothing would bound its spending), AlreadyExists.
+    Raises BadValue (also where it has neither a budget nor `unlimited`), AlreadyExists.
     """
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise BadValue("A team's name is 1 to 64 of A-Z a-z 0-9 . _ -", "name")
     await next_change(tx)
     await _check_free(tx, name)
     complete = complete_settings(settings, "team")
-    await _check_bounded(tx, name, complete)
+    _check_bounded(name, complete)
     new = AccountRecord(f"team:{name}", "team", ORGANISATION, name, complete)
     return await insert(tx, new, "team.create", by)
 
@@ -49,7 +49,8 @@ async def update_team(tx: Transaction, name: str, edit: Edit, by: Author) -> Acc
     await next_change(tx)
     old = await team_in_use(tx, name)
     settings = complete_settings(edit(old.settings), "team")
-    await _check_bounded(tx, name, settings)
+    if _is_bounded(old.settings):  # a team of version 0.1 may rely on the organisation's budget
+        _check_bounded(name, settings)
     return await save(tx, old, replace(old, settings=settings), "team.update", by)
 
 
@@ -96,12 +97,14 @@ async def _check_free(tx: Transaction, name: str) -> None:
     raise AlreadyExists(f"The team {name!r} {status}.", "name")
 
 
-async def _check_bounded(tx: Transaction, name: str, settings: AccountSettings) -> None:
-    if settings.unlimited or settings.limits.budget_nanos is not None:
-        return
-    if (await account_by_id(tx, ORGANISATION)).settings.limits.budget_nanos is None:
+def _is_bounded(settings: AccountSettings) -> bool:
+    return settings.unlimited or settings.limits.budget_nanos is not None
+
+
+def _check_bounded(name: str, settings: AccountSettings) -> None:
+    if not _is_bounded(settings):
         raise BadValue(
-            f"The team {name!r} has no budget, and neither has the organisation: set budget_usd, "
-            "or unlimited.",
+            f"The team {name!r} has no budget: set budget_usd, or unlimited (then only the "
+            "organisation's budget applies).",
             "budget_usd",
         )

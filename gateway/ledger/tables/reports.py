@@ -24,9 +24,10 @@ from gateway.model.windows import window
 
 Name = TypeVar("Name")
 UNTAGGED = "(untagged)"
+UNKNOWN_MODEL = "(unknown)"
 TOTAL = "(total)"
 TAG = "tag:"
-_LIKE_OURS = re.compile(r'"*\((untagged|total)\)"*')
+_LIKE_OURS = re.compile(r'"*\((untagged|total|unknown)\)"*')
 
 _COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {name: name for name in ("team", "model", "day", "cost_centre", "owner")} | {"key": "key_id"}
@@ -79,7 +80,8 @@ async def usage_by(
     """Usage from the first of these days to the last, grouped and in order of the group.
 
     `by` is team, key, model, day, cost_centre, owner or `tag:NAME`, else ValueError is raised.
-    Usage without the tag (or with an empty cost centre or owner) is on the line "(untagged)".
+    Usage without the tag (or with an empty cost centre or owner) is on the line "(untagged)",
+    requests that named no known model on "(unknown)".
     """
     tag = by.removeprefix(TAG) if by.startswith(TAG) else None
     column = "tags" if tag else _COLUMN_OF.get(by)
@@ -93,7 +95,7 @@ async def usage_by(
     values = (from_day, to_day) if team is None else (from_day, to_day, team)
     lines: dict[str, UsageLine] = {}
     for row in await tx.fetch(sql, *values):
-        group = _group(row["grp"], tag)
+        group = _group(row["grp"], tag, UNKNOWN_MODEL if by == "model" else UNTAGGED)
         line = lines.setdefault(group, UsageLine(group=group))
         line.count(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
     return [lines[group] for group in sorted(lines)]
@@ -190,11 +192,11 @@ async def paid_by_others(
     return [Borrowing(**row) for row in rows]
 
 
-def _group(text: str, tag: str | None) -> str:
+def _group(text: str, tag: str | None, empty: str) -> str:
     """The group of a roll-up with this text, or with this tag in its tags."""
     name: str = text if tag is None else json.loads(text).get(tag, "")
     if not name:
-        return UNTAGGED
+        return empty
     return f'"{name}"' if _LIKE_OURS.fullmatch(name) else name
 
 

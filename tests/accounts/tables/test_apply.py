@@ -224,11 +224,11 @@ async def test_the_organisations_budget_may_come_and_go_with_the_teams_that_need
     database: Database,
 ) -> None:
     """Either way there is no moment at which nothing bounds a team."""
-    bounded = "[organisation]\nbudget_usd = 5\n[teams.design]\nowner = 'Ada'"
+    bounded = "[organisation]\nbudget_usd = 5\n[teams.design]\nunlimited = true"
     assert (await applied(database, bounded)).steps
     freed = "[organisation]\nbudget_usd = 'none'\n[teams.design]\nbudget_usd = 3"
     assert (await applied(database, freed)).steps
-    back = "[organisation]\nbudget_usd = 5\n[teams.design]\nbudget_usd = 'none'"
+    back = "[organisation]\nbudget_usd = 5\n[teams.design]\nunlimited = true"
     assert (await applied(database, back)).steps
 
 

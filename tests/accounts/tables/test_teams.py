@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
@@ -83,11 +85,23 @@ async def test_a_team_may_be_unlimited_where_it_is_said(database: Database) -> N
     assert await look(database, unlimited_teams) == ["ops"]
 
 
-async def test_a_team_without_a_budget_is_bounded_by_the_organisations(
+async def test_a_team_without_a_budget_is_a_choice_under_an_organisations_budget_too(
     database: Database,
 ) -> None:
     await change(database, update_organisation, lambda _: FIVE_DOLLARS, BY)
-    await change(database, create_team, "ops", AccountSettings(), BY)
+    with pytest.raises(BadValue, match="unlimited"):
+        await change(database, create_team, "ops", AccountSettings(), BY)
+    assert (await change(database, create_team, "ops", AccountSettings(unlimited=True), BY)).name
+
+
+async def test_a_team_of_version_0_1_may_still_rely_on_the_organisations_budget(
+    database: Database,
+) -> None:
+    await change(database, update_organisation, lambda _: FIVE_DOLLARS, BY)
+    await change(database, create_team, "ops", AccountSettings(unlimited=True), BY)
+    await database.write(lambda tx: tx.fetch("UPDATE accounts SET unlimited = 0"))
+    changed = lambda terms: replace(terms, owner="Ada")  # noqa: E731
+    assert (await change(database, update_team, "ops", changed, BY)).settings.owner == "Ada"
     with pytest.raises(BadValue, match="ops"):
         await change(database, update_organisation, lambda _: AccountSettings(), BY)
     shown = await look(database, show_organisation)

@@ -1,0 +1,113 @@
+"""Each option and argument of each command, as click lists them, refuses a wrong value."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+
+TEXTS = {
+    "after", "by", "fingerprint", "key", "model", "models", "name", "owner", "cost_centre",
+    "request_id", "subject", "team", "token", "accepted", "host", "output",
+}  # fmt: skip
+"""Options that take any line of text: it may name something that there is not."""
+FILES = {"state backup": "/no/such/folder/file", "state restore": "/no/such/file"}
+REQUIRED = {
+    "team": "design", "role": "finance", "cost_usd": "1", "request_id": "r", "key": "design/web",
+    "token": "t", "name": "name", "period": "2026-01",
+}  # fmt: skip
+RUBBISH = ("rubbish!", "-1", "nan", "1e999", "9" * 30, "2026-13-45", "\u0664")
+
+
+def commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        elif command:
+            yield (*path, name), command
+
+
+PARAMETERS = [
+    pytest.param(path, command, parameter, id=f"{' '.join(path)} {parameter.name}")
+    for path, command in commands(main)
+    for parameter in command.params
+    if not (isinstance(parameter, click.Option) and parameter.is_flag)
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with contextlib.chdir(tmp_path_factory.mktemp("state")):
+        Path("file.toml").write_text("")
+        create_state()
+        yield
+
+
+def create_state() -> None:
+    for arguments in (
+        ["init"],
+        ["teams", "create", "design", "--budget-usd", "1"],
+        ["keys", "create", "--team", "design", "--name", "web"],
+    ):
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+
+
+def given(
+    path: tuple[str, ...], command: click.Command, wrong: click.Parameter, value: str
+) -> Result:
+    """Run the command with a right value for what it requires, and this one."""
+    arguments, options = [], []
+    for each in command.params:
+        if each is wrong or each.required:
+            text = value if each is wrong else REQUIRED.get(each.name or "", "file.toml")
+            if isinstance(each, click.Option):
+                options += [f"{each.opts[0]}={text}"]
+            else:
+                arguments.append(text)
+    return CliRunner().invoke(main, [*path, *options, "--", *arguments])
+
+
+@pytest.mark.parametrize(("path", "command", "parameter"), PARAMETERS)
+def test_what_can_not_be_printed_is_refused_in_one_line(
+    path: tuple[str, ...], command: click.Command, parameter: click.Parameter
+) -> None:
+    refused = given(path, command, parameter, "line\n\x1b[2J\udcff")
+    assert refused.exit_code == 2, refused.output
+    assert refused.stderr.startswith("Error: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("path", "command", "parameter"), PARAMETERS)
+def test_rubbish_is_refused_in_one_line_with_status_2(
+    path: tuple[str, ...], command: click.Command, parameter: click.Parameter
+) -> None:
+    if parameter.name in TEXTS or (path == ("serve",) and parameter.name == "host"):
+        pytest.skip("any text is a value of this")
+    value = FILES.get(" ".join(path), RUBBISH[0])
+    refused = given(path, command, parameter, value)
+    assert refused.exit_code == 2, refused.output
+    errors = [line for line in refused.stderr.splitlines() if not line.startswith("State: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "parameter"),
+    [each for each in PARAMETERS if each.values[0][0] not in ("serve", "demo", "emulate")],
+)
+def test_no_value_ends_in_a_traceback(
+    path: tuple[str, ...], command: click.Command, parameter: click.Parameter
+) -> None:
+    for value in RUBBISH:
+        done = given(path, command, parameter, value)
+        assert isinstance(done.exception, SystemExit | None), (value, done.exception)
