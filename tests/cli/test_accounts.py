@@ -160,9 +160,9 @@ def test_the_audit_says_who_changed_what_and_why(run: Run) -> None:
 
 def test_a_table_has_no_column_in_which_nothing_stands(run: Run) -> None:
     run("teams", "create", "design", "--budget-usd", "1")
-    without = run("teams", "list").output.splitlines()[0]
+    without = run("teams", "list").stdout.splitlines()[0]
     run("teams", "update", "design", "--owner", "Ada Byron")
-    with_owner = run("teams", "list").output.splitlines()[0]
+    with_owner = run("teams", "list").stdout.splitlines()[0]
 
     assert "budget usd" in without
     assert "owner" not in without

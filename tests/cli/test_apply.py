@@ -36,6 +36,7 @@ def apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apply:
     """`gateway apply FILE …` on the state of the test's own folder; the file's text is given."""
     monkeypatch.setenv("GATEWAY_STATE__URL", f"sqlite:{tmp_path / 'gateway.db'}")
     file = tmp_path / "organisation.toml"
+    CliRunner().invoke(main, ["init"])
 
     def run(text: str, *arguments: str) -> Result:
         file.write_text(text)

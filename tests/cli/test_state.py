@@ -172,6 +172,7 @@ def test_a_backup_under_traffic_is_a_state_that_a_gateway_goes_on_with(
 
 def test_a_restore_over_a_state_is_refused_in_one_line(run: Run, url: Url, tmp_path: Path) -> None:
     there = url("sqlite")
+    run(there, "init")
     assert run(there, "teams", "create", "design", "--unlimited").exit_code == 0
     file = str(tmp_path / "state.backup")
     assert run(there, "state", "backup", file).exit_code == 0
@@ -184,6 +185,7 @@ def test_a_file_that_is_damaged_or_missing_is_one_line_too(
     run: Run, url: Url, tmp_path: Path
 ) -> None:
     there = url("sqlite")
+    run(there, "init")
     run(there, "teams", "create", "design", "--unlimited")
     file = tmp_path / "state.backup"
     assert run(there, "state", "backup", str(file)).exit_code == 0
@@ -203,6 +205,7 @@ def test_a_gateway_that_is_older_than_its_state_says_so_and_does_not_start(
     run: Run, url: Url, emulator: EmulatorServer, tmp_path: Path
 ) -> None:
     newer = url("sqlite")
+    run(newer, "init")
     run(newer, "teams", "create", "design", "--unlimited")
     ahead = known_migrations()[-1].number + 1
     with closing(sqlite3.connect(newer.removeprefix("sqlite:"))) as connection, connection:
@@ -242,6 +245,7 @@ def _schema(path: Path) -> int:
 def test_a_restored_ledger_that_does_not_add_up_is_said(run: Run, url: Url, tmp_path: Path) -> None:
     """What was wrong before is as wrong afterwards, and nobody should find out later."""
     place, other = url("sqlite"), url("sqlite")
+    run(place, "init")
     run(place, "teams", "create", "design", "--unlimited")
     with closing(sqlite3.connect(place.removeprefix("sqlite:"))) as connection, connection:
         connection.execute(

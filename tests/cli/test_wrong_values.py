@@ -14,7 +14,7 @@ from gateway.cli import main
 
 TEXTS = {
     "after", "by", "fingerprint", "key", "model", "models", "name", "owner", "cost_centre",
-    "request_id", "subject", "team", "token", "accepted", "host", "output",
+    "request_id", "subject", "team", "token", "accepted", "host", "output", "cost",
 }  # fmt: skip
 """Options that take any line of text: it may name something that there is not."""
 FILES = {"state backup": "/no/such/folder/file", "state restore": "/no/such/file"}
@@ -101,6 +101,7 @@ def test_rubbish_is_refused_in_one_line_with_status_2(
     assert errors[0].startswith("Error: ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "command", "parameter"),
     [each for each in PARAMETERS if each.values[0][0] not in ("serve", "demo", "emulate")],
