@@ -353,7 +353,7 @@ _Columns = create_model(  # type: ignore[call-overload]
 )
 
 
-class StatementSettings(_Columns):  # type: ignore[misc,valid-type]
+class StatementSettings(_Columns):
     """[statement]: columns of the upstream's statement, for `ledger reconcile`."""
 
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"

@@ -61,8 +61,10 @@ class RateLimiter:
         while not self._leases.take(list(limits), minute):
             for name, limit in limits.items():
                 await self._top_up(name, limit, minute)
-            if name := self._leases.used_up(limits, minute):
-                raise _too_fast(accounts[name], limits[name], minute_ends_ms(minute), reset_seconds)
+            if used_up := self._leases.used_up(limits, minute):
+                raise _too_fast(
+                    accounts[used_up], limits[used_up], minute_ends_ms(minute), reset_seconds
+                )
         left = {name: self._leases.remaining(name, limits[name], minute) for name in limits}
         tightest = min(limits, key=lambda name: left[name])
         return RateStatus(limits[tightest], left[tightest], reset_seconds)

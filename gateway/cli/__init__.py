@@ -48,8 +48,8 @@ def _in_one_line() -> Iterator[None]:
         yield
     except click.UsageError as error:
         if not isinstance(error, click.exceptions.NoArgsIsHelpError):
-            error.message = " ".join(error.message.split())
-            error.ctx = None  # without it, no usage is printed
+            text = " ".join(error.format_message().split())
+            raise click.UsageError(text) from None  # without a context, no usage is printed
         raise
 
 

@@ -81,6 +81,8 @@ def _plan(settings: Settings, match: Callable[..., Awaitable[Applied]]) -> tuple
         return change_state(settings, functools.partial(match, dry_run=True)).steps
     except DryRun as done:
         return done.steps
+    except click.UsageError as error:  # of the file, not of the command
+        raise click.ClickException(error.message) from None
 
 
 def _confirm(steps: Sequence[Step], file: Path, *, yes: bool, shown: bool) -> None:

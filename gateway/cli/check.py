@@ -15,7 +15,6 @@ import click
 from gateway.accounts.tables import keys, organisation, teams
 from gateway.cli.options import EVERY, config_option
 from gateway.cli.state_access import settings_of, state_exists, state_name
-from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import known_migrations, schema_version
 from gateway.runtime.backends import open_database, open_results, open_spans, open_upstream
@@ -109,7 +108,7 @@ async def _bucket(settings: Settings) -> CheckFinding:
             copies = settings.cache.model_copy(update={"local_folder": folder})
             results = open_results(settings.model_copy(update={"cache": copies}))
             try:
-                await results.get(f"check-{uuid.uuid4().hex}", now_ms())
+                await results.get(f"check-{uuid.uuid4().hex}")
                 failure = results.failure
             finally:
                 await results.close()

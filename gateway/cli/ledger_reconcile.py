@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 import click
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli.options import milliseconds_of, reason_option, report_options, yes_option
+from gateway.cli.options import milliseconds_of, month_of, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.cli.statement import (
@@ -88,6 +88,8 @@ def reconcile(
     equals the statement for its days, to the nano-dollar. Without --period, the statement covers
     the time from its first to its last line.
     """
+    if period is not None:
+        month_of(period)  # checked before the file is read
     by = by_clock(settings, by)
     columns = columns_of(settings, mapped)
     edge_ms = (

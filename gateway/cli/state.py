@@ -48,7 +48,7 @@ def backup(settings: Settings, file: Path) -> None:
             rows = with_database(settings, lambda it: _read_out(it, writer), migrated=False)
         writer.finish(rows)
     except OSError as error:
-        raise click.ClickException(f"{file} can't be written: {error.strerror}") from None
+        raise click.UsageError(f"{file} can't be written: {error.strerror}") from None
     finally:
         writer.give_up()
     click.echo(f"{file}: {_counted(rows)}.")
@@ -76,7 +76,7 @@ def restore(settings: Settings, file: Path) -> None:
     except (copying.NotEmpty, copying.IncompleteBackup) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
+        raise click.UsageError(f"{file} can't be read: {error.strerror}") from None
     click.echo(f"Restored {_counted(rows)}.")
     _verify(settings)
 

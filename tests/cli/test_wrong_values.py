@@ -69,7 +69,10 @@ def given(
     arguments, options = [], []
     for each in command.params:
         if each is wrong or each.required:
-            text = value if each is wrong else REQUIRED.get(each.name or "", "file.toml")
+            right = REQUIRED.get(each.name or "", "file.toml")
+            if each.name == "name" and path == ("teams", "update"):
+                right = "design"
+            text = value if each is wrong else right
             if isinstance(each, click.Option):
                 options += [f"{each.opts[0]}={text}"]
             else:
