@@ -449,8 +449,8 @@ def load(
     environ = os.environ if environment is None else environment
     path = used_file(file, environ)
     tables: dict[str, Any] = read_toml(path) if path else {}
-    _point_out_single_underscores(environ, repr(tables))
     _merge(tables, _from_environment(environ))
+    _point_out_single_underscores(environ, tables)
     _merge(tables, overrides or {})
     try:
         return Settings.model_validate(tables)
@@ -497,27 +497,18 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return tables
 
 
-def _point_out_single_underscores(environ: Mapping[str, str], file: str) -> None:
-    """Raise SettingsError for `GATEWAY_SERVER_PORT`; a Service of Kubernetes injects tcp://… there.
+def _point_out_single_underscores(environ: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Raise SettingsError for `GATEWAY_SERVER_PORT`, unless a setting reads it by `env:NAME`.
 
-    A variable that a setting reads by `env:NAME` may have such a name.
+    A Service of Kubernetes injects `tcp://…` by such a name.
     """
-    read = file + repr(
-        [
-            each.default
-            for each in (
-                AdminSettings.model_fields["token"],
-                WarningSettings.model_fields["secret"],
-            )
-        ]
-    )
+    read = repr((given, AdminSettings.model_fields))
     for section in Settings.model_fields.keys() - {"models"}:
         for name in setting_names(section):
-            variable = f"{PREFIX}{section}_{name}".upper()
-            if environ.get(variable, "tcp://").startswith("tcp://") or f"env:{variable}" in read:
-                continue
-            meant = f"{PREFIX}{section}__{name}".upper()
-            raise SettingsError(f"{variable}: write {meant}, with two underscores")
+            variable, meant = (f"{PREFIX}{section}{gap}{name}".upper() for gap in ("_", "__"))
+            value = environ.get(variable, "")
+            if value and not value.startswith("tcp://") and f"env:{variable}" not in read:
+                raise SettingsError(f"{variable}: write {meant}, with two underscores")
 
 
 def _merge(tables: dict[str, Any], more: Mapping[str, Mapping[str, Any]]) -> None:

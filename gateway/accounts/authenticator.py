@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.tables.accounts import AccountRecord
-from gateway.accounts.tables.organisation import paused_text
 from gateway.accounts.tables.secrets import AccountChanges, SecretRecord, load_changes
 from gateway.database.database import Database
 from gateway.model.caller import ORGANISATION, Caller
@@ -41,10 +40,12 @@ class Authenticator:
         return len(self._hashes)
 
     @property
-    def paused(self) -> list[str]:
-        """The accounts whose spending is paused, in words."""
+    def paused(self) -> str:
+        """Whose spending is paused: "all teams", "2 teams" or ""."""
         paused = [each for each in self._accounts.values() if each.paused and not each.ended_ms]
-        return [paused_text(each.level, each.name) for each in paused]
+        if any(each.level == "organisation" for each in paused):
+            return "all teams"
+        return f"{len(paused)} team{'s' * (len(paused) > 1)}" if paused else ""
 
     def is_stale(self, now_ms: int) -> bool:
         """Was the last successful read too long ago?"""

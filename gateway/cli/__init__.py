@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from gateway.accounts.rules.field_types import CONTROL
+
 
 class LazyCommands(click.Group):
     """A group that imports a command on its first use. `modules` names the module of each."""
@@ -31,9 +33,8 @@ class _RootCommand(LazyCommands):
     """Reports a wrong value of any command in one line, with exit status 2."""
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
-        for each in args:
-            if any(not (char.isprintable() or char.isspace()) or char in "\r\n" for char in each):
-                raise click.UsageError(f"{each!r} has a character that can't be printed")
+        if wrong := next(filter(CONTROL.search, args), None):
+            raise click.UsageError(f"{wrong!a} has a control character")
         with _in_one_line():
             return super().make_context(info_name, args, *more, **extra)
 

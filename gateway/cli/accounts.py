@@ -215,7 +215,7 @@ def revoke_key(settings: Settings, key: str, by: Author) -> None:
     "--grace",
     default="24h",
     show_default=True,
-    help="How long the old secret stays valid; 0 ends it.",
+    help="How long the old secret stays valid; 0 ends it. Earlier ones keep their own grace.",
 )
 @change_options
 def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, by: Author) -> None:

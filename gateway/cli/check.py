@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,11 @@ from pathlib import Path
 import click
 
 from gateway.accounts.tables import keys, organisation, teams
+from gateway.cache.result_store import StoreUnavailable
 from gateway.cli.options import EVERY, config_option
 from gateway.cli.state_access import settings_of, state_exists, state_name
 from gateway.database.database import StateUnavailable
-from gateway.database.migrate import known_migrations, schema_version
+from gateway.database.migrate import SchemaTooNew, known_migrations, schema_version
 from gateway.runtime.backends import open_database, open_results, open_spans, open_upstream
 from gateway.settings import Settings, SettingsError, used_file
 from gateway.upstream.client import CatalogueUnavailable
@@ -61,25 +60,28 @@ async def findings(settings: Settings) -> list[CheckFinding]:
 
 
 async def _state(settings: Settings) -> list[CheckFinding]:
-    name = state_name(settings)
+    name, file = state_name(settings), settings.state.sqlite_file
+    if file and not (folder := _folder("state", file.parent)).good:
+        return [folder]
     try:
         database = open_database(settings.state)
         try:
             if not await state_exists(settings, database):
                 text = f"there is none at {name} yet: gateway init, or gateway serve, creates it"
                 return [CheckFinding("state", None, text)]
-            version = await database.read(schema_version)
-            if version != (newest := known_migrations()[-1].number):
-                text = f"{name} has schema {version}, this version has {newest}"
-                note = f"{text}: gateway serve, or gateway init, brings it there"
-                return [CheckFinding("state", None if version < newest else False, note)]
+            version, newest = await database.read(schema_version), known_migrations()[-1].number
+            if version > newest:
+                raise SchemaTooNew(version, newest)
+            if version < newest:
+                text = f"{name} has schema {version}: gateway serve, or gateway init, brings it to"
+                return [CheckFinding("state", None, f"{text} {newest}")]
             unlimited = await database.read(teams.unlimited_teams)
             paused = await database.read(organisation.paused_accounts)
             found_teams = await database.read(lambda tx: teams.list_teams(tx, limit=EVERY))
             key_count = len(await database.read(lambda tx: keys.list_keys(tx, limit=EVERY)))
         finally:
             await database.close()
-    except (SettingsError, StateUnavailable) as error:
+    except (SettingsError, StateUnavailable, SchemaTooNew) as error:
         return [CheckFinding("state", False, str(error))]
     counts = f"{name}: schema {version}, teams: {len(found_teams)}, keys: {key_count}"
     found = [CheckFinding("state", True, counts)]
@@ -101,21 +103,14 @@ async def _results(settings: Settings) -> list[CheckFinding]:
 
 
 async def _bucket(settings: Settings) -> CheckFinding:
-    """Look up an object that no edit has. Writing is not tried: a check changes nothing."""
+    """Read the first result, if any. Nothing is written there or here: a check changes nothing."""
     url = settings.cache.url
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            copies = settings.cache.model_copy(update={"local_folder": folder})
-            results = open_results(settings.model_copy(update={"cache": copies}))
-            try:
-                await results.get(f"check-{uuid.uuid4().hex}")
-                failure = results.failure
-            finally:
-                await results.close()
+        await anext(open_results(settings).entries(), None)
     except SettingsError as error:
         return CheckFinding("results", False, str(error))
-    if failure:
-        return CheckFinding("results", False, f"{url} can't be read: {failure}")
+    except StoreUnavailable as error:
+        return CheckFinding("results", False, f"{url} can't be read: {error}")
     return CheckFinding("results", True, f"{url} can be read")
 
 

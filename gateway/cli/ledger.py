@@ -111,8 +111,10 @@ def correct_ledger(
         corrected = change_state(
             settings, lambda tx: corrections.correct(tx, request_id, nanos, at)
         )
-    except (corrections.UnknownRequest, ValueError) as error:
+    except corrections.UnknownRequest as error:
         raise click.ClickException(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if as_json:
         print_json(CorrectionView.of(corrected).row())
         return

@@ -139,4 +139,4 @@ def _deliver(file: TextIO, output: Path) -> None:
             shutil.copyfileobj(file, whole)
         part.replace(output)
     except OSError as error:
-        raise click.ClickException(f"{output} can't be written: {error.strerror}") from None
+        raise click.UsageError(f"{output} can't be written: {error.strerror}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def serve(config: Path | None, **listening: Any) -> None:
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
     _check_parts(settings)
-    _warn_without_keys(settings)
+    _warn_without_keys(settings, config)
     run_server(settings, lambda url: _announce(settings, url))
 
 
@@ -81,14 +82,15 @@ def _check_parts(settings: Settings) -> None:
         raise click.ClickException(str(error)) from None
 
 
-def _warn_without_keys(settings: Settings) -> None:
+def _warn_without_keys(settings: Settings, config: Path | None) -> None:
     """Warn where no edit can be requested, because nobody has a key."""
     if not change_state(settings, lambda tx: keys.list_keys(tx, limit=1), create=True):
+        option = f" --config {shlex.quote(str(config.resolve()))}" if config else ""
         _warn(
             settings,
             "No API key exists yet, so nobody can ask. Make a team and a key:\n\n"
-            f"    {command_here()} teams create design --budget-usd 50 --budget-period month\n"
-            f"    {command_here()} keys create --team design --name first\n\n"
+            f"    {command_here()} teams create design --budget-usd 50{option}\n"
+            f"    {command_here()} keys create --team design --name first{option}\n\n"
             "They are in force within a second; the gateway need not be restarted.",
         )
 

@@ -51,8 +51,7 @@ def usage(
 
     Days are in [server] timezone. Money is exact. CSV has no total line. Requests without such a
     tag, owner or cost centre are on the line (untagged), requests that named no known model on
-    (unknown); names that look like such a line are in
-    quotes.
+    (unknown). A name that looks like such a line is in quotes.
     """
     days = range_of(settings, since, to)
     if by == PAID_BY:

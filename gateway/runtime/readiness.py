@@ -56,8 +56,7 @@ class Readiness:
         if problem := self._state_problem:
             found.append(f"state: {problem}")
         if paused := self.authenticator.paused:
-            more = f" and {len(paused) - 5} more" if len(paused) > 5 else ""
-            found.append(f"spending: paused for {', '.join(paused[:5])}{more}")
+            found.append(f"spending: paused for {paused}")
         if (log_bytes := self.log_bytes or 0) > LONG_LOG_BYTES:
             found.append(
                 f"state: its write-ahead log has {log_bytes:,} bytes; a long read, such as an "

@@ -60,6 +60,7 @@ def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(main, list(arguments))
 
+    invoke("init")
     return invoke
 
 
@@ -175,7 +176,7 @@ def test_usage_in_csv_adds_up_in_a_sheet_to_the_total_of_the_report(run: Run, fi
 
 def test_the_table_ends_with_a_total(run: Run, fill: Fill) -> None:
     fill(a_busy_month)
-    lines = run("usage", "--by", "team", *DAYS).output.splitlines()
+    lines = run("usage", "--by", "team", *DAYS).stdout.splitlines()
     assert lines[0] == "2026-11-01 to 2026-11-30 (UTC), by team"
     assert lines[-1].split()[:2] == ["(total)", "5"]
     assert "0.060000001" in lines[-1]
@@ -401,7 +402,7 @@ def test_a_correction_books_the_difference_and_is_audited(run: Run, fill: Fill) 
     fill(a_busy_month)
     command = ("ledger", "correct", "req-b", "--cost-usd", "0.004", "--reason", "by the bill")
     result = run(*command)
-    assert result.output == "req-b cost $0.03 and now costs $0.004.\n"
+    assert result.stdout == "req-b cost $0.03 and now costs $0.004.\n"
     again = run(*command)
     assert "already says" in again.output
     verified = loaded(run("ledger", "verify", "--json"))
@@ -413,7 +414,7 @@ def test_a_correction_books_the_difference_and_is_audited(run: Run, fill: Fill) 
 def test_an_estimate_that_is_confirmed_is_said_to_be_none_any_more(run: Run, fill: Fill) -> None:
     fill(a_busy_month)
     result = run("ledger", "correct", "req-b", "--cost-usd", "0.03")
-    assert result.output == "req-b is confirmed at $0.03: no longer an estimate.\n"
+    assert result.stdout == "req-b is confirmed at $0.03: no longer an estimate.\n"
     assert loaded(run("ledger", "verify", "--json"))["estimated_calls"] == 0
 
 
@@ -429,7 +430,7 @@ def test_what_a_request_still_holds_is_said_when_it_is_corrected(run: Run, fill:
     assert refused.exit_code != 0
     assert "$0.02 is held for it until it is resolved" in refused.output
     corrected = run("ledger", "correct", "req-a", "--cost-usd", "0.02")
-    assert corrected.output.splitlines() == [
+    assert corrected.stdout.splitlines() == [
         "req-a cost $0.01 and now costs $0.02.",
         "$0.03 more is held for it until its reservation is resolved.",
     ]
@@ -552,7 +553,7 @@ def test_a_ledger_of_many_pages_is_listed_whole_and_once(
 def test_an_empty_ledger_lists_as_nothing_in_every_form(run: Run) -> None:
     assert loaded(run("ledger", "list", "--json")) == []
     assert sheet(run("ledger", "list", "--csv")) == []
-    assert run("ledger", "list").output == "No call was booked in these days.\n"
+    assert run("ledger", "list").stdout == "No call was booked in these days.\n"
 
 
 def test_a_day_is_that_of_the_settings_time_zone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

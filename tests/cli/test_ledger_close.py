@@ -34,7 +34,7 @@ async def a_call_in_june(till: Till) -> None:
 
 def test_a_month_is_closed_and_listed(run: Run, fill: Fill) -> None:
     fill(a_call_in_june)
-    assert run("ledger", "close", "--list").output == "No month is closed.\n"
+    assert run("ledger", "close", "--list").stdout == "No month is closed.\n"
     said = run("ledger", "close", "2025-06", "--reason", "agrees").output
     assert "2025-06 (UTC) is closed: nothing more is booked in it." in said
     assert "1 ledger rows: $0.01 spent" in said
@@ -108,12 +108,14 @@ def test_an_export_is_written_to_a_file_whole_or_not_at_all(
     fill(a_june)
     file = tmp_path / "out" / "focus.csv"
     missing = run("ledger", "export", *JUNE, "--format", "focus", "--output", str(file))
-    assert missing.exit_code == 1
+    assert missing.exit_code == 2
     assert "can't be written" in missing.output
     file.parent.mkdir()
+    file.touch(mode=0o666)
     assert run("ledger", "export", *JUNE, "--format", "focus", "--output", str(file)).exit_code == 0
     assert len(list(csv.DictReader(io.StringIO(file.read_text())))) == 2
     assert [each.name for each in file.parent.iterdir()] == ["focus.csv"]
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_no_range_is_said(run: Run, fill: Fill) -> None:

@@ -39,8 +39,8 @@ def test_the_price_that_stopped_a_model_or_another_is_confirmed(run: Run) -> Non
     elsewhere = run("m", "--price-usd", "0.05", "--upstream", "azure")
 
     assert json.loads(stopped.stdout)["price_usd"] == "9.99"
-    assert other.output == "The price of m at deepshi is $0.04 a picture.\n"
-    assert elsewhere.output == "The price of m at azure is $0.05 a picture.\n"
+    assert other.stdout == "The price of m at deepshi is $0.04 a picture.\n"
+    assert elsewhere.stdout == "The price of m at azure is $0.05 a picture.\n"
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,18 @@ def commands(
             yield (*path, name), command
 
 
-PARAMETERS = [
-    pytest.param(path, command, parameter, id=f"{' '.join(path)} {parameter.name}")
+Case = tuple[tuple[str, ...], click.Command, click.Parameter]
+CASES: list[Case] = [
+    (path, command, parameter)
     for path, command in commands(main)
     for parameter in command.params
     if not (isinstance(parameter, click.Option) and parameter.is_flag)
 ]
+
+
+def each_of(cases: list[Case]) -> pytest.MarkDecorator:
+    named = [pytest.param(*case, id=f"{' '.join(case[0])} {case[2].name}") for case in cases]
+    return pytest.mark.parametrize(("path", "command", "parameter"), named)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -80,7 +86,7 @@ def given(
     return CliRunner().invoke(main, [*path, *options, "--", *arguments])
 
 
-@pytest.mark.parametrize(("path", "command", "parameter"), PARAMETERS)
+@each_of(CASES)
 def test_what_can_not_be_printed_is_refused_in_one_line(
     path: tuple[str, ...], command: click.Command, parameter: click.Parameter
 ) -> None:
@@ -90,7 +96,7 @@ def test_what_can_not_be_printed_is_refused_in_one_line(
     assert refused.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("path", "command", "parameter"), PARAMETERS)
+@each_of(CASES)
 def test_rubbish_is_refused_in_one_line_with_status_2(
     path: tuple[str, ...], command: click.Command, parameter: click.Parameter
 ) -> None:
@@ -105,10 +111,7 @@ def test_rubbish_is_refused_in_one_line_with_status_2(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("path", "command", "parameter"),
-    [each for each in PARAMETERS if each.values[0][0] not in ("serve", "demo", "emulate")],
-)
+@each_of([case for case in CASES if case[0][0] not in ("serve", "demo", "emulate")])
 def test_no_value_ends_in_a_traceback(
     path: tuple[str, ...], command: click.Command, parameter: click.Parameter
 ) -> None:

@@ -211,6 +211,9 @@ def test_a_pause_stops_paid_calls_and_hits_go_on(
         gateway.edit("bought before")
         in_state(settings, lambda tx: organisation.pause(tx, author()))
         refused, hit = gateway.edit("new"), gateway.edit("bought before")
+        with gateway.client() as client:
+            paused = ["spending: paused for all teams"]
+            until(lambda: client.get("/readyz").json()["degraded"] == paused)
 
     assert refused.json()["error"]["code"] == "spending_paused"
     assert refused.headers["x-should-retry"] == "false"

@@ -11,7 +11,16 @@ import httpx
 import pytest
 
 from gateway.emulator import EmulatorServer
-from tests.support.serving import KEY, PHOTOGRAPH, Running, make_key, serving, settings_for
+from gateway.ledger.tables import reports
+from tests.support.serving import (
+    KEY,
+    PHOTOGRAPH,
+    Running,
+    in_state,
+    make_key,
+    serving,
+    settings_for,
+)
 
 PICTURE = ("image[]", ("a.jpg", PHOTOGRAPH))
 
@@ -157,16 +166,20 @@ def test_what_can_not_be_read_is_a_400_and_never_a_500(
     check_refused(answer, 400, code)
 
 
-def test_a_revoked_and_an_expired_key_are_told_apart(
+def test_a_model_that_the_key_may_not_use_is_refused_and_reported(
     tmp_path: Path, emulator: EmulatorServer
 ) -> None:
     settings = settings_for(tmp_path, emulator)
     make_key(settings, key_terms={"models": "another-model"})
     with serving(settings) as gateway:
         error = check_refused(gateway.edit(), 403, "model_not_allowed", param="model")
+        check_refused(gateway.edit(model="made-up"), 403, "model_not_allowed", param="model")
 
     assert "another-model" in error["message"]
     assert emulator.stats()["calls"] == 0
+    lines = in_state(settings, lambda tx: reports.usage_by(tx, "model", "2000-01-01", "9999-12-31"))
+    groups = {line.group: line.outcomes for line in lines}
+    assert groups == {"(unknown)": {"refused": 1}, "deepshi-image-1": {"refused": 1}}
 
 
 def test_only_if_cached_does_not_buy(gateway: Running, emulator: EmulatorServer) -> None:

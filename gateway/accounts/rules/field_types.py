@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_COUNT = 10**12
 _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_MODELS = 200
-_CONTROL = re.compile(
+CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, which a terminal obeys
     r"\u2028\u2029"  # breaks of lines and paragraphs
     r"\u202a-\u202e\u2066-\u2069"  # what turns the direction: text that reads as another
@@ -37,7 +37,7 @@ def is_text(value: object) -> bool:
 
     No control characters, none that turn the direction of writing, no half letters.
     """
-    return isinstance(value, str) and len(value) <= 200 and not _CONTROL.search(value)
+    return isinstance(value, str) and len(value) <= 200 and not CONTROL.search(value)
 
 
 def _parse_money(name: str, value: object) -> int:

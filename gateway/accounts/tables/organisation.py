@@ -52,11 +52,7 @@ async def paused_accounts(tx: Transaction) -> Sequence[str]:
     rows = await tx.fetch(
         "SELECT level, name FROM accounts WHERE paused = 1 AND ended_ms IS NULL ORDER BY level, id"
     )
-    return [paused_text(row["level"], row["name"]) for row in rows]
-
-
-def paused_text(level: str, name: str) -> str:
-    return f"the team {name}" if level == "team" else "all teams"
+    return [f"the team {row['name']}" if row["level"] == "team" else "all teams" for row in rows]
 
 
 async def _set_paused(

@@ -1,8 +1,8 @@
 """Reports: usage by any dimension from roll-ups, and pages of the ledger.
 
 The days of a report are the days of booking. Sums are exact: the days of a range add up to the
-range. The report's own lines are in brackets, "(untagged)" and "(total)"; a tag or a name of the
-same text is quoted, so that the two are never mixed up.
+range. The report's own lines are in brackets, such as "(untagged)" and "(total)"; a tag or a name
+of the same text is quoted, so that the two are never mixed up.
 """
 
 from __future__ import annotations
