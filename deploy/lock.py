@@ -1,4 +1,4 @@
-"""What `make lock` locks: every extra except `test`, and the build requirements."""
+"""What `make lock` locks: the extras that the image contains, and the build requirements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 PYPROJECT: dict[str, Any] = tomllib.loads(
     (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
 )
-NOT_SHIPPED = frozenset({"test"})
+NOT_SHIPPED = frozenset({"test", "prices"})  # `gateway prices update` runs where tables are kept
 
 
 def extras() -> list[str]:

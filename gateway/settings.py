@@ -367,6 +367,12 @@ class StatementSettings(_Columns):
         return ZoneInfo(self.timezone)
 
 
+class PriceSettings(SettingsSection):
+    """[prices]: the price table; without a file, the one that ships."""
+
+    file: str = ""
+
+
 class LogSettings(SettingsSection):
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -422,6 +428,7 @@ class Settings(SettingsSection):
     warnings: WarningSettings = WarningSettings()
     statement: StatementSettings = StatementSettings()
     log: LogSettings = LogSettings()
+    prices: PriceSettings = PriceSettings()
     new_team: Annotated[InstanceOf[Limits], BeforeValidator(_new_team_limits)] = Limits()
     models: Mapping[str, ModelSettings] = Field(default_factory=dict)
 

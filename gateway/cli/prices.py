@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from gateway.accounts.tables.audit import Author
+from gateway.cli import LazyCommands
 from gateway.cli.options import change_options
 from gateway.cli.output import print_json
 from gateway.cli.state_access import by_clock, change_state
@@ -15,7 +16,7 @@ from gateway.queries.models.ledger import PriceView
 from gateway.settings import Settings
 
 
-@click.group()
+@click.group(cls=LazyCommands, modules={"show": "prices_show", "update": "prices_update"})
 def prices() -> None:
     """The prices of models."""
 

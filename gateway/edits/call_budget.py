@@ -10,7 +10,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
-from gateway.pricing.rules.prices import PriceCeilings, Quote, price_fields
+from gateway.pricing.rules.prices import PriceCeilings, Quote, asked_of, price_fields
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.limiter import Permit
@@ -65,7 +65,10 @@ class CallBudget:
             upstream=self.upstream,
             **price_fields(edit.fields),
         )
-        return Quote(request.caller, call, self.prices.of(edit.model), edit.n)
+        asked = asked_of(edit)
+        ceiling = self.prices.of(self.upstream, edit.model, asked, self.budgets.today)
+        by_tokens = ceiling.basis == "table"
+        return Quote(request.caller, call, ceiling.nanos, edit.n, by_tokens=by_tokens)
 
     async def settle(self, request: EditRequest, paid: PaidCall, settlement: Settlement) -> Settled:
         """Book the call's cost. A second settlement changes nothing."""

@@ -72,6 +72,11 @@ class BudgetService:
     _remaining: dict[str, tuple[int, int]] = field(init=False, default_factory=dict)
     """By key: the spendable amount as last read, and when."""
 
+    @property
+    def today(self) -> str:
+        """The day in which a reservation made now is booked."""
+        return day_of(self.now_ms(), self.zone)
+
     def remaining(self, key_id: str) -> int | None:
         """The key's spendable amount, if it was read lately."""
         nanos, read_ms = self._remaining.get(key_id, (0, 0))

@@ -11,6 +11,8 @@ from gateway.cache.disk import DiskStore
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Database
 from gateway.database.sqlite import SqliteDatabase
+from gateway.pricing.price_file import BadPriceFile, load_prices
+from gateway.pricing.rules.prices import PriceCeilings
 from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.telemetry.spans import NO_SPANS, Spans
 from gateway.upstream.client import UpstreamClient
@@ -70,6 +72,19 @@ def open_spans(settings: Settings) -> Spans:
         version=VERSION,
         sample_ratio=tracing.sample_ratio,
     )
+
+
+def open_prices(settings: Settings) -> PriceCeilings:
+    """What pictures may cost: by the settings, and by the price table. Raises SettingsError."""
+    ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}
+    try:
+        return PriceCeilings(
+            settings.upstream.price_ceiling_usd,
+            {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
+            load_prices(settings.prices.file),
+        )
+    except BadPriceFile as error:
+        raise SettingsError(f"[prices] file: {error}") from None
 
 
 def check_upstream_key(settings: Settings) -> None:

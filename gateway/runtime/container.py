@@ -13,7 +13,7 @@ from gateway.accounts.authenticator import Authenticator
 from gateway.database.clock import Clock
 from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
-from gateway.runtime.backends import VERSION, open_database, open_spans
+from gateway.runtime.backends import VERSION, open_database, open_prices, open_spans
 from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.edit_services import EditServices
@@ -51,6 +51,7 @@ class Container:
             database=MonitoredDatabase(open_database(settings.state)),
             clock=clock,
             owner=Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock()),
+            prices=open_prices(settings),
         )
         self.authenticator = Authenticator(settings.state.auth_stale_seconds)
         self.upstream = UpstreamServices(context)

@@ -15,11 +15,9 @@ from gateway.edits.pipeline import FingerprintScope, Pipeline
 from gateway.edits.purchase import Buyer
 from gateway.edits.result_cache import ResultCache
 from gateway.ledger.budget_service import BudgetService
-from gateway.pricing.rules.prices import PriceCeilings
 from gateway.queries.request_status import RequestStatus
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import CacheServices, CoalescingServices, UpstreamServices
-from gateway.settings import Settings
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
@@ -81,7 +79,7 @@ def _buyer(
         budget=CallBudget(
             budgets=budgets,
             upstream=settings.upstream.name,
-            prices=_prices(settings),
+            prices=context.prices,
             metrics=metrics,
             log=log,
         ),
@@ -110,14 +108,6 @@ def _buyer(
         log=log,
         now_ms=context.clock,
         spans=context.spans,
-    )
-
-
-def _prices(settings: Settings) -> PriceCeilings:
-    ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}
-    return PriceCeilings(
-        settings.upstream.price_ceiling_usd,
-        {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
     )
 
 

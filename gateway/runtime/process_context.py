@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.database.clock import Clock
 from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
+from gateway.pricing.rules.prices import PriceCeilings
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
@@ -15,7 +16,7 @@ from gateway.telemetry.spans import Spans
 
 @dataclass(frozen=True, slots=True)
 class ProcessContext:
-    """Settings, telemetry, the state, and this process as the ledger knows it."""
+    """Settings, telemetry, the state, prices, and this process as the ledger knows it."""
 
     settings: Settings
     log: EventLog
@@ -24,6 +25,7 @@ class ProcessContext:
     database: MonitoredDatabase
     clock: Clock
     owner: Owner
+    prices: PriceCeilings
 
     def on_failure(self, part: str, error: BaseException) -> None:
         """Count and log a failure that was recovered from."""

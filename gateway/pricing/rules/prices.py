@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from gateway.model.caller import Caller
+from gateway.model.edit import Edit
 from gateway.model.reservation import CallFacts
+from gateway.pricing.rules.image_tokens import Asked
+from gateway.pricing.rules.price_table import PriceTable
 
 MOST_TIMES_THE_PRICE = 10
 """How far above its price a picture's cost can be without stopping its model.
@@ -19,24 +24,47 @@ _LONGEST_OPTION = 32
 
 
 @dataclass(frozen=True, slots=True)
+class PictureCeiling:
+    """The most that one picture of a call may cost, and where that is from."""
+
+    nanos: int
+    basis: Literal["configured", "table", "default"]
+
+
+@dataclass(frozen=True, slots=True)
 class PriceCeilings:
-    """The most that one image may cost, as configured."""
+    """The most that one picture may cost: as configured, by the price table, or the default."""
 
     default_nanos: int
     by_model: Mapping[str, int]
+    table: PriceTable = field(default_factory=PriceTable)
 
-    def of(self, model: str) -> int:
-        return self.by_model.get(model, self.default_nanos)
+    def of(self, upstream: str, model: str, asked: Asked, day: str) -> PictureCeiling:
+        """The ceiling of a model at an upstream for such a call on a day."""
+        if (configured := self.by_model.get(model)) is not None:
+            return PictureCeiling(configured, "configured")
+        price = self.table.price_of(upstream, model, day)
+        most = price.most_nanos(asked) if price else None
+        return (
+            PictureCeiling(self.default_nanos, "default")
+            if most is None
+            else PictureCeiling(most, "table")
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One upstream call to be paid for. `price_nanos` is the configured ceiling of one image."""
+    """One upstream call to be paid for. `price_nanos` is the ceiling of one image.
+
+    `by_tokens`: it is the most that the tokens of just such a call can cost, so that what other
+    calls have cost does not raise it.
+    """
 
     caller: Caller
     call: CallFacts
     price_nanos: int
     images: int
+    by_tokens: bool = False
 
     def at_least(self, price_nanos: int | None) -> Quote:
         """The same call at a confirmed price, where that is higher."""
@@ -44,7 +72,7 @@ class Quote:
 
     def ceiling_nanos(self, seen_nanos: int | None) -> int:
         """The amount to hold, where one image has lately cost up to `seen_nanos`."""
-        return ceiling(self.price_nanos, seen_nanos, self.images)
+        return ceiling(self.price_nanos, None if self.by_tokens else seen_nanos, self.images)
 
 
 def ceiling(price_nanos: int, seen_nanos: int | None, n: int) -> int:
@@ -73,6 +101,20 @@ def odd_price(cost_nanos: int, n: int, price_nanos: int) -> int | None:
     """What one image cost, if that is too far above its price for more such calls."""
     each = per_image(cost_nanos, n)
     return each if price_nanos and each > MOST_TIMES_THE_PRICE * price_nanos else None
+
+
+def asked_of(edit: Edit) -> Asked:
+    """What the tokens of an edit depend on."""
+    chosen = {name: text.strip().lower() for name, text in edit.fields if text}
+    prompts = [len(text.encode()) for name, text in edit.fields if name == "prompt"]
+    partial_images = chosen.get("partial_images", "0")
+    return Asked(
+        **price_fields(edit.fields),
+        prompt_bytes=sum(prompts) if prompts else len(edit.document),
+        files=len(edit.uploads),
+        high_fidelity=chosen.get("input_fidelity") == "high",
+        partial_images=int(partial_images) if re.fullmatch("[0-9]{1,2}", partial_images) else 0,
+    )
 
 
 def price_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -1,0 +1,133 @@
+"""`gateway prices show`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from gateway.cli.options import read_options
+from gateway.cli.output import print_json, print_rows
+from gateway.database.clock import now_ms
+from gateway.model.money import usd
+from gateway.model.windows import day_of
+from gateway.pricing.rules.image_tokens import Asked
+from gateway.pricing.rules.price_table import Price
+from gateway.pricing.rules.prices import PriceCeilings, price_fields
+from gateway.queries.models.read_model import Json
+from gateway.runtime.backends import open_prices
+from gateway.settings import Settings, SettingsError
+
+_BASES = {
+    "configured": 'from [models."{}"] price_ceiling_usd',
+    "table": "from the price table",
+    "default": "from [upstream] price_ceiling_usd, as the price table has no {}",
+}
+
+
+@click.command("show")
+@click.argument("model")
+@click.option("--quality", default="", help="low, medium, high … (default: not chosen).")
+@click.option("--size", default="", help="Such as 1024x1024 (default: not chosen).")
+@click.option("--n", default=1, type=click.IntRange(1, 10), help="Number of pictures.")
+@click.option("--references", default=1, type=click.IntRange(0, 16), help="Files of the edit.")
+@click.option("--prompt-bytes", default=200, type=click.IntRange(0), help="Length of the prompt.")
+@click.option("--upstream", default=None, help="Name of the upstream (default: [upstream] name).")
+@read_options
+def show(
+    settings: Settings,
+    as_json: bool,
+    model: str,
+    quality: str,
+    size: str,
+    n: int,
+    references: int,
+    prompt_bytes: int,
+    upstream: str | None,
+) -> None:
+    """Show the price of a model, and what an edit costs and is reserved at.
+
+    A quality or size that is not chosen counts as the dearest. The reservation is higher where
+    pictures have lately cost more, or a higher price was confirmed.
+    """
+    chosen = price_fields([("quality", quality), ("size", size)])
+    asked = Asked(chosen["quality"], chosen["size"], prompt_bytes=prompt_bytes, files=references)
+    try:
+        ceilings = open_prices(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    facts = _facts(
+        ceilings,
+        upstream or settings.upstream.name,
+        model,
+        asked,
+        n,
+        day_of(now_ms(), settings.zone),
+    )
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _facts(
+    ceilings: PriceCeilings, upstream: str, model: str, asked: Asked, n: int, day: str
+) -> Json:
+    price = ceilings.table.price_of(upstream, model, day)
+    ceiling = ceilings.of(upstream, model, asked, day)
+    return {
+        "upstream": upstream,
+        "model": model,
+        "price_version": ceilings.table.version if price else None,
+        "valid_from": price.valid_from if price else None,
+        "source": price.source if price else None,
+        "usd_per_million_tokens": _rates(price),
+        "most_tokens_of_a_picture": _tokens(price, asked),
+        "pictures": n,
+        "most_usd": _most(price, asked, n),
+        "reserved_usd": usd(ceiling.nanos * n),
+        "reserved_by": ceiling.basis,
+    }
+
+
+def _rates(price: Price | None) -> dict[str, str] | None:
+    if price is None or price.rates is None:
+        return None
+    return {name: usd(nanos) for name, nanos in asdict(price.rates).items()}
+
+
+def _tokens(price: Price | None, asked: Asked) -> dict[str, int] | None:
+    return asdict(price.tokens.most(asked)) if price and price.tokens else None
+
+
+def _most(price: Price | None, asked: Asked, n: int) -> str | None:
+    most = price.most_nanos(asked) if price else None
+    return None if most is None else usd(most * n)
+
+
+def _print(facts: Json) -> None:
+    name = f"{facts['model']} at {facts['upstream']}"
+    if facts["price_version"] is None:
+        click.echo(f"No price of {name} is known.")
+    else:
+        click.echo(
+            f"{name}: prices of {facts['price_version']}, valid from {facts['valid_from']}, "
+            f"{facts['source']}"
+        )
+    if rates := facts["usd_per_million_tokens"]:
+        tokens = facts["most_tokens_of_a_picture"] or {}
+        print_rows(
+            [
+                {
+                    "kind": kind.replace("_", " "),
+                    "usd_per_million": rate,
+                    "most_tokens": tokens.get(kind),
+                }
+                for kind, rate in rates.items()
+            ]
+        )
+    if most := facts["most_usd"]:
+        pictures = "1 picture" if facts["pictures"] == 1 else f"{facts['pictures']} pictures"
+        click.echo(f"An edit of {pictures} costs at most ${most}.")
+    basis = _BASES[facts["reserved_by"]].format(facts["model"])
+    click.echo(f"${facts['reserved_usd']} is reserved for it, {basis}.")

@@ -1,0 +1,106 @@
+"""`gateway prices show` and `update`: what an edit costs, and a table written anew."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from gateway.cli.prices_update import SourceEntry, read_source, updated
+from gateway.pricing.price_file import load_prices, parse_prices, shipped_text
+
+
+def prices(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["prices", *arguments])
+
+
+def shown(*arguments: str) -> Any:
+    return json.loads(prices("show", *arguments, "--json").stdout)
+
+
+def test_the_cost_of_an_edit_and_what_is_reserved_for_it_are_shown() -> None:
+    facts = shown("gpt-image-1", "--quality", "low", "--size", "1024x1024", "--n", "2")
+    assert facts["usd_per_million_tokens"]["image_in"] == "10.00"
+    assert facts["most_tokens_of_a_picture"]["image_out"] == 272
+    assert (facts["most_usd"], facts["reserved_usd"], facts["reserved_by"]) == (
+        *("0.03666", "0.03666"),
+        "table",
+    )
+    assert Decimal(shown("gpt-image-1", "--quality", "auto")["most_usd"]) > Decimal("0.25")
+    text = prices("show", "gpt-image-1", "--quality", "low", "--size", "1024x1024").output
+    assert "An edit of 1 picture costs at most $0.01833." in text
+
+
+def test_a_configured_ceiling_is_what_is_reserved(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('[models."gpt-image-1"]\nprice_ceiling_usd = 0.2\n')
+    facts = shown("gpt-image-1", "--config", str(file))
+    assert (facts["reserved_usd"], facts["reserved_by"]) == ("0.20", "configured")
+
+
+def test_a_model_without_a_price_is_reserved_at_the_upstreams() -> None:
+    output = prices("show", "unheard-of").output
+    assert "No price of unheard-of at deepshi is known." in output
+    assert "$0.25 is reserved for it, from [upstream] price_ceiling_usd" in output
+
+
+def test_a_faulty_table_is_one_line(tmp_path: Path) -> None:
+    table, file = tmp_path / "prices.toml", tmp_path / "gateway.toml"
+    table.write_text("version = 3\n")
+    file.write_text(f'[prices]\nfile = "{table}"\n')
+    result = prices("show", "m", "--config", str(file))
+    assert result.exit_code == 1
+    assert result.output == f"Error: [prices] file: {table}: the file: version is missing\n"
+
+
+def entry(model: str, image_out: str, valid_from: str | None = None) -> SourceEntry:
+    rates = {"text_in": Decimal(5), "image_out": Decimal(image_out)}
+    return SourceEntry((model,), "gpt-image-1", "https://example.com", valid_from, rates)
+
+
+def test_a_changed_rate_is_valid_from_today_and_the_earlier_one_stays() -> None:
+    text, changes = updated(shipped_text(), [entry("gpt-image-1", "50")], "s 1", "2027-01-15")
+    table = parse_prices(text)
+    assert len(changes) == 1
+    assert "gpt-image-1 from 2027-01-15: " in changes[0]
+    assert "image_out $50.00 (was $40.00)" in changes[0]
+    assert (table.version, table.source) == ("2027-01-15", "s 1")
+    days = [price.valid_from for price in table.prices["gpt-image-1"]]
+    assert days == ["2025-01-01", "2027-01-15"]
+    assert table.prices["gpt-image-2"] == load_prices().prices["gpt-image-2"]
+
+
+def test_a_new_model_has_its_price_since_ever_and_again_changes_nothing() -> None:
+    text, changes = updated(shipped_text(), [entry("gpt-image-9", "1")], "s 1", "2027-01-15")
+    assert len(changes) == 1
+    assert parse_prices(text).prices["gpt-image-9"][0].valid_from == "2025-01-01"
+    assert updated(text, [entry("gpt-image-9", "1")], "s 2", "2027-02-01") == (text, [])
+
+
+def test_the_table_that_ships_is_what_genai_prices_says(tmp_path: Path) -> None:
+    entries, source = read_source()
+    text, changes = updated(shipped_text(), entries, source, "2026-11-29")
+    assert len(entries) >= 11
+    assert source != load_prices().source or (text, changes) == (shipped_text(), [])
+
+    result = prices("update", "--output", str(tmp_path / "prices.toml"))
+    assert result.exit_code == 0
+    assert load_prices(str(tmp_path / "prices.toml")).prices.keys() >= load_prices().prices.keys()
+
+
+def test_an_update_needs_to_know_its_file() -> None:
+    result = prices("update")
+    assert result.exit_code == 2
+    assert "[prices] file, or --output FILE" in result.output
+
+
+def test_an_update_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "genai_prices.data", None)
+    result = prices("update", "--output", "unused.toml")
+    assert result.exit_code == 1
+    assert "pip install 'image-edit-gateway[prices]'" in result.output
