@@ -196,7 +196,7 @@ OptionalUrl = Annotated[str, _HttpUrl]
 class SettingsSection(BaseModel):
     """A TOML table; unknown names are errors, values never change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class ServerSettings(SettingsSection):

@@ -17,7 +17,7 @@ from gateway.server.protocol.connection import ClientConnection
 from gateway.telemetry.log import EventLog
 
 POLL_SECONDS = 0.05
-LAST_CONNECTION_SECONDS = 0.2
+LAST_CONNECTION_POLLS = 4
 """How long connections that were just accepted may take to send a request, and be refused."""
 CANCEL_SECONDS = 2.0
 """How long cancelled requests may take to be answered."""
@@ -89,10 +89,15 @@ async def drain(
             break
         await asyncio.sleep(POLL_SECONDS)
     shutdown.end()
-    await asyncio.sleep(POLL_SECONDS)  # in which requests whose flight was given up are answered
+    if requests:
+        # Requests whose flight was given up are answered in the meantime.
+        await asyncio.wait(requests, timeout=POLL_SECONDS)
     await _cancel({task for task in requests if not task.done()})
     stop_accepting(server)
-    await asyncio.sleep(LAST_CONNECTION_SECONDS)
+    for _ in range(LAST_CONNECTION_POLLS):
+        await asyncio.sleep(POLL_SECONDS)
+        if not server.server_state.connections:
+            break
 
 
 def stop_accepting(server: uvicorn.Server) -> None:

@@ -1,4 +1,4 @@
-"""The log: one line per request, and events of the gateway. The one home of structlog.
+"""The log: one line per request, and events of the gateway.
 
 JSON where the output is a file or a pipe, readable text on a terminal. Secrets, prompts and
 pictures are never passed to it. Every line written during a request, or by work that the request
@@ -12,58 +12,42 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
-
-import structlog
+from types import MappingProxyType
+from typing import TextIO
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+COLOURS = {"info": 32, "warning": 33, "error": 31}
+"""Of a level on a terminal, as ANSI codes."""
+_BOUND: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
+"""Facts of every line of this task."""
 
 
 class EventLog:
     """Writes the events of the gateway as structured lines."""
 
     def __init__(self, *, format: str = "auto", level: str = "info", out: TextIO | None = None):
-        stream = out or sys.stderr
-        readable = format == "console" or (format == "auto" and stream.isatty())
-        self._out = None if readable or LEVELS[level] > LEVELS["info"] else stream
-        """Request lines go here as JSON, without structlog's processors."""
+        self._out = out or sys.stderr
+        self._coloured = self._out.isatty()
+        self._readable = format == "console" or (format == "auto" and self._coloured)
+        self._least = LEVELS[level]
         self._lines: list[str] = []
-        last: Any = (
-            structlog.dev.ConsoleRenderer(colors=stream.isatty())
-            if readable
-            else structlog.processors.JSONRenderer()
-        )
-        self._log = structlog.wrap_logger(
-            structlog.PrintLogger(stream),
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info
-                if readable
-                else structlog.processors.dict_tracebacks,
-                last,
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        )
+        """Lines of requests that wait for the flush."""
 
     def bind(self, **facts: str) -> None:
         """Add facts to every later line of this task and of the tasks that it starts."""
-        structlog.contextvars.bind_contextvars(**facts)
+        _BOUND.set({**_BOUND.get(), **facts})
 
     def request(self, **facts: object) -> None:
         """Write the line of a finished request; `facts` are its whole content.
 
-        JSON lines bypass structlog, which takes several times as long for the same text. Lines of
-        requests that end in the same turn of the event loop are written together.
+        Lines of requests that end in the same turn of the event loop are written together.
         """
-        if self._out is None:
-            self._log.info("request", **facts)
+        if self._least > LEVELS["info"]:
             return
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        line = {**facts, "event": "request", "level": "info", "timestamp": now}
-        self._lines.append(json.dumps(line) + "\n")
+        self._lines.append(self._line("info", "request", facts))
         if len(self._lines) > 1:
             return  # the first line has scheduled the flush
         try:
@@ -74,22 +58,28 @@ class EventLog:
     def flush(self) -> None:
         """Write the waiting lines of requests."""
         lines, self._lines = self._lines, []
-        if self._out and lines:
+        if lines:
             self._out.write("".join(lines))
             self._out.flush()
 
     def info(self, event: str, **facts: object) -> None:
-        self.flush()
-        self._log.info(event, **facts)
+        self._write("info", event, facts)
 
     def warning(self, event: str, **facts: object) -> None:
-        self.flush()
-        self._log.warning(event, **facts)
+        self._write("warning", event, facts)
 
     def error(self, event: str, error: BaseException, **facts: object) -> None:
         """Write an unexpected error: its type and its stack, without its text or any values."""
-        self.flush()
-        self._log.error(event, **_facts_of(error), **facts)
+        self._write("error", event, {**_facts_of(error), **facts})
+
+    def library(self, record: logging.LogRecord) -> None:
+        """Write a record of Python's logging."""
+        error = record.exc_info[1] if record.exc_info else None
+        self._write(
+            "warning" if record.levelno < logging.ERROR else "error",
+            record.getMessage().strip(),
+            {"logger": record.name, **(_facts_of(error) if error else {})},
+        )
 
     def capture_library_logs(self) -> None:
         """Write warnings and errors of uvicorn and other libraries here too.
@@ -97,25 +87,40 @@ class EventLog:
         This sets up logging for the whole process: call it in a process of the gateway only.
         """
         root = logging.getLogger()
-        root.handlers = [_LibraryHandler(self._log)]
+        root.handlers = [_LibraryHandler(self)]
         root.setLevel(logging.WARNING)
         logging.captureWarnings(True)
+
+    def _write(self, level: str, event: str, facts: Mapping[str, object]) -> None:
+        self.flush()
+        if LEVELS[level] >= self._least:
+            self._out.write(self._line(level, event, {**_BOUND.get(), **facts}))
+            self._out.flush()
+
+    def _line(self, level: str, event: str, facts: Mapping[str, object]) -> str:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        if not self._readable:
+            line = {**facts, "event": event, "level": level, "timestamp": now}
+            return json.dumps(line, default=str) + "\n"
+        marked = f"\x1b[{COLOURS[level]}m{level:7}\x1b[0m" if self._coloured else f"{level:7}"
+        told = " ".join(f"{name}={_printable(str(value))}" for name, value in facts.items())
+        return f"{now} {marked} {_printable(event):30} {told}".rstrip() + "\n"
 
 
 class _LibraryHandler(logging.Handler):
     """Writes records of Python's logging as lines of the log."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: EventLog) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        facts: dict[str, object] = {"logger": record.name}
-        error = record.exc_info[1] if record.exc_info else None
-        if error:
-            facts |= _facts_of(error)
-        level = "warning" if record.levelno < logging.ERROR else "error"
-        getattr(self._log, level)(record.getMessage().strip(), **facts)
+        self._log.library(record)
+
+
+def _printable(text: str) -> str:
+    """Quoted where it holds line ends or a terminal's control characters."""
+    return text if text.isprintable() else repr(text)
 
 
 def _facts_of(error: BaseException) -> dict[str, object]:

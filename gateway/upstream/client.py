@@ -56,9 +56,10 @@ class UpstreamClient:
         self.base_url = base_url.rstrip("/")
         self._proxy = proxy or None
         self._in_flight: dict[RequestBody, asyncio.Task[object] | None] = {}
+        encrypted = any(url.startswith("https:") for url in (base_url, proxy))
         self._open_session = partial(
             open_session,
-            tls=open_tls(ca_bundle),
+            tls=open_tls(ca_bundle) if encrypted else None,
             keep_alive=keep_alive,
             idle_seconds=idle_seconds,
             connect_timeout_seconds=connect_timeout_seconds,

@@ -32,7 +32,7 @@ def open_tls(ca_bundle: str) -> ssl.SSLContext:
 
 def open_session(
     *,
-    tls: ssl.SSLContext,
+    tls: ssl.SSLContext | None,
     keep_alive: bool,
     idle_seconds: float,
     connect_timeout_seconds: float,
@@ -48,7 +48,9 @@ def open_session(
     tracing.on_connection_create_end.append(_mark_sent)
     tracing.on_connection_reuseconn.append(_mark_sent)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=_open_socket, **kept),
+        connector=aiohttp.TCPConnector(
+            limit=0, ssl=tls or True, socket_factory=_open_socket, **kept
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
