@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Compiled modules are kept: the tests start the gateway some hundred times.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-long check docs dashboards pictures bench lock clean
 
 # The gateway, or the demo while DEEPSHI_API_KEY is unset.

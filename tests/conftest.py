@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import httpx._transports.default
 import hypothesis
 import pytest
 
@@ -23,6 +25,10 @@ hypothesis.settings.register_profile(
     "busy machine", suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("busy machine")
+# A client reads the certificates anew, 25 ms each time, and the tests open thousands of clients.
+httpx._transports.default.create_ssl_context = cache(  # type: ignore[attr-defined]
+    httpx._transports.default.create_ssl_context  # type: ignore[attr-defined]
+)
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,8 @@ def test_all_threads_of_a_gateway_share_one_arena(
     tmp_path: Path, emulator: EmulatorServer, workers: int
 ) -> None:
     more = {"server": {"workers": workers}}
-    with GatewayProcess(tables_of(tmp_path, emulator, more), tmp_path) as gateway:
+    tables = tables_of(tmp_path, emulator, more)
+    with GatewayProcess(tables, tmp_path, anew=True) as gateway:
         pid = gateway.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         pids = [pid, *map(int, children)]

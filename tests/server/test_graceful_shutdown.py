@@ -37,9 +37,14 @@ HEAD = (
 
 @contextmanager
 def process(
-    folder: Path, emulator: EmulatorServer, more: Overrides | None = None
+    folder: Path,
+    emulator: EmulatorServer,
+    more: Overrides | None = None,
+    *,
+    anew: bool = False,
 ) -> Iterator[GatewayProcess]:
-    with GatewayProcess(tables_of(folder, emulator, more), folder / "process") as running:
+    tables = tables_of(folder, emulator, more)
+    with GatewayProcess(tables, folder / "process", anew=anew) as running:
         yield running
 
 
@@ -161,7 +166,7 @@ def test_where_nothing_runs_the_end_comes_at_once(
 ) -> None:
     with (
         hangups(signal.SIG_DFL),
-        process(tmp_path, emulator) as gateway,
+        process(tmp_path, emulator, anew=True) as gateway,
         gateway.client() as kept,
     ):
         assert kept.get("/healthz").status_code == 200, "and an idle connection is no reason"
@@ -174,7 +179,7 @@ def test_a_hangup_ends_nothing_where_it_is_to_be_ignored(
     settings: Settings, tmp_path: Path, emulator: EmulatorServer
 ) -> None:
     """As under nohup, whose children begin with the signal ignored."""
-    with hangups(signal.SIG_IGN), process(tmp_path, emulator) as gateway:
+    with hangups(signal.SIG_IGN), process(tmp_path, emulator, anew=True) as gateway:
         tell(gateway, signal.SIGHUP)
         for number in range(10):
             assert gateway.edit(f"still there {number}").status_code == 200

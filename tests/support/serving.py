@@ -32,6 +32,7 @@ from gateway.server import GatewayServer, ServerConfig, listen, server_config
 from gateway.settings import Settings, load
 from gateway.telemetry.log import EventLog
 from tests.api.openapi.described import check_described
+from tests.support.forked import ForkedProcess
 
 Result = TypeVar("Result")
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -202,25 +203,21 @@ class _Server(GatewayServer):
 
 
 class GatewayProcess(Served):
-    """`gateway serve` as a process of its own, to be killed or drained."""
+    """`gateway serve` as a process of its own, to be killed or drained.
 
-    def __init__(self, tables: Overrides, folder: Path) -> None:
+    It is forked where its imports end, unless it has workers or `anew` is asked for.
+    """
+
+    def __init__(self, tables: Overrides, folder: Path, *, anew: bool = False) -> None:
         super().__init__("")
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "gateway.toml"
         config.write_text(_toml(tables))
         self.log = folder / "gateway.log"
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")
-        }
         with self.log.open("ab") as out:
             start = out.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve", "--config", str(config)],
-                stdout=out,
-                stderr=out,
-                env=environment,
-            )
+        begin = _executed if anew or tables["server"].get("workers", 1) > 1 else _forked
+        self.process: ForkedProcess | subprocess.Popen[bytes] = begin(config, self.log)
         self.url = self._wait_until_up(start)
 
     def _wait_until_up(self, start: int) -> str:
@@ -252,6 +249,20 @@ class GatewayProcess(Served):
     def __exit__(self, *failure: object) -> None:
         if self.process.poll() is None:
             self.kill()
+
+
+def _forked(config: Path, log: Path) -> ForkedProcess:
+    return ForkedProcess(["serve", "--config", str(config)], _environment(), log)
+
+
+def _executed(config: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    with log.open("ab") as out:
+        return subprocess.Popen(command, stdout=out, stderr=out, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
 
 
 def _toml(tables: Overrides) -> str:
