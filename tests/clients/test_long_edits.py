@@ -92,7 +92,9 @@ def test_python_waits_for_a_long_edit_and_for_a_long_stream(
     assert emulator.stats()["calls"] == emulator.stats()["billed_calls"] == 2
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize(
+    "stream", [False, pytest.param(True, marks=pytest.mark.long)], ids=["plain", "stream"]
+)
 def test_node_waits_for_a_long_edit(
     node: Script, settings: Settings, emulator: EmulatorServer, stream: bool
 ) -> None:

@@ -47,7 +47,7 @@ class Series:
 class Prometheus:
     """How a test asks it; each question is one over the wire."""
 
-    url: str
+    client: httpx.Client
 
     def instant(self, expr: str, at: float) -> list[Series]:
         """The answer at a moment."""
@@ -78,9 +78,7 @@ class Prometheus:
         return found
 
     def _ask(self, path: str, **parameters: str) -> Any:
-        answer = httpx.get(
-            f"{self.url}/api/v1/{path}", params=parameters, timeout=60, trust_env=False
-        )
+        answer = self.client.get(f"/api/v1/{path}", params=parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
 
@@ -102,11 +100,14 @@ def scraping(gateways: Sequence[Served], folder: Path) -> Iterator[Prometheus]:
              "--enable-feature=exemplar-storage"],
             stdout=log, stderr=log,
         )  # fmt: skip
-    prometheus = Prometheus(f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    client = httpx.Client(base_url=url, timeout=60, trust_env=False)
+    prometheus = Prometheus(client)
     try:
         until(lambda: _reads(prometheus, process, len(gateways)), seconds=60)
         yield prometheus
     finally:
+        client.close()
         process.terminate()
         process.wait(30)
 

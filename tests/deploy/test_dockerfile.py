@@ -134,6 +134,7 @@ def _run(command: str, root: Path, workdir: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.long
 def test_the_steps_give_a_gateway_that_edits_and_writes_to_its_volumes_alone(
     replayed: Path, emulator: EmulatorServer, tmp_path: Path
 ) -> None:

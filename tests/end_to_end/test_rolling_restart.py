@@ -88,7 +88,7 @@ class Load:
             self.answers += 1
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@pytest.mark.parametrize("engine", [pytest.param("sqlite", marks=pytest.mark.long), "postgres"])
 def test_a_rolling_restart_under_load_loses_nothing_and_pays_for_nothing_twice(
     request: pytest.FixtureRequest, tmp_path: Path, emulator: EmulatorServer, engine: str
 ) -> None:

@@ -214,10 +214,10 @@ def compare(address: tuple[str, int], seeds: range) -> None:
         loop.close()
 
 
-def test_a_thousand_connections_mean_the_same_to_h11(address: tuple[str, int]) -> None:
-    compare(address, range(1000))
+def test_200_connections_mean_the_same_to_h11(address: tuple[str, int]) -> None:
+    compare(address, range(200))
 
 
 @pytest.mark.long
-def test_20_000_connections_mean_the_same_to_h11(address: tuple[str, int]) -> None:
-    compare(address, range(1_000, 21_000))
+def test_20_000_more_connections_mean_the_same_to_h11(address: tuple[str, int]) -> None:
+    compare(address, range(200, 20_200))

@@ -28,7 +28,7 @@ from tests.support.serving import Overrides, Running, in_state, make_key, servin
 from tests.support.streams import Streamed, stream
 from tests.support.waiting import until
 
-IMPATIENT: Overrides = {"upstream": {"timeout_seconds": 5}}
+IMPATIENT: Overrides = {"upstream": {"timeout_seconds": 2}}
 Knobs = Mapping[str, object]
 
 
@@ -107,7 +107,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("its answer trickles", [{"slow_body": 1.0}], _bought()),
     Fault(
         "its answer trickles for longer than is waited",
-        [{"slow_body": 8}],
+        [{"slow_body": 4}],
         _timed_out(),
         settings=IMPATIENT,
     ),

@@ -92,7 +92,7 @@ async def test_the_key_is_sent_as_the_setting_says(auth: str, line: bytes | None
 @pytest.mark.parametrize("line", [b"data:{}\n\n", b"data:\n", b":\n", b"\n", b"id:\r"])
 async def test_a_stream_of_tiny_lines_leaves_the_event_loop_its_turns(line: bytes) -> None:
     """Measured in CPU time of this thread, so that a busy machine makes no difference."""
-    sent = answer(line * (1_000_000 // len(line)), b"content-type: text/event-stream")
+    sent = answer(line * (300_000 // len(line)), b"content-type: text/event-stream")
     longest, turns, going = 0.0, 0, True
 
     async def measure() -> None:
@@ -112,7 +112,7 @@ async def test_a_stream_of_tiny_lines_leaves_the_event_loop_its_turns(line: byte
         await measuring
     gc.unfreeze()
 
-    assert turns > 30
+    assert turns > 9
     assert longest < 0.05
 
 

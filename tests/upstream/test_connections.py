@@ -139,7 +139,7 @@ async def test_what_is_no_answer_may_have_been_charged(sent: bytes) -> None:
 
 async def test_hints_without_an_answer_are_given_up_in_time() -> None:
     scripted = Scripted(b"HTTP/1.1 103 Early\r\n\r\n" * 10_000)
-    async with peer(scripted) as url, upstream_at(url, read_timeout_seconds=0.3) as upstream:
+    async with peer(scripted) as url, upstream_at(url, timeout_seconds=0.5) as upstream:
         with pytest.raises(Broken) as caught:
             await upstream.send(PATH, small(), request_id="r")
 
