@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -24,7 +25,9 @@ class LazyCommands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._modules and cmd_name not in self.commands:
+            gc.disable()  # what imports make stays: to look it through takes a tenth of a start
             module = import_module(f"gateway.cli.{self._modules[cmd_name]}")
+            gc.enable()
             self.add_command(getattr(module, cmd_name))
         return super().get_command(ctx, cmd_name)
 

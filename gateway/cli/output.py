@@ -12,7 +12,6 @@ from itertools import compress
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -171,9 +170,16 @@ def working(activity: str) -> AbstractContextManager[object]:
 @contextmanager
 def progress_bar(activity: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal; gives a function of what is done and the total."""
+    from rich import progress
+
     console = Console(stderr=True)
-    columns = (TextColumn(activity), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
+    columns = (
+        progress.TextColumn(activity),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(activity, total=None)

@@ -1,13 +1,14 @@
 """The engines that the settings name: the state, the result store, tracing, the upstream.
 
 An engine whose optional dependency is missing raises SettingsError with the extra to install.
+The modules of the engines are imported as they are opened, since a command needs few of them.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from gateway.cache.disk import DiskStore
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Database
 from gateway.database.sqlite import SqliteDatabase
@@ -15,7 +16,9 @@ from gateway.pricing.price_file import BadPriceFile, load_prices
 from gateway.pricing.rules.prices import PriceCeilings
 from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.telemetry.spans import NO_SPANS, Spans
-from gateway.upstream.client import UpstreamClient
+
+if TYPE_CHECKING:
+    from gateway.upstream.client import UpstreamClient
 
 VERSION = version("image-edit-gateway")
 
@@ -36,6 +39,8 @@ def open_database(state: StateSettings) -> Database:
 
 def open_results(settings: Settings) -> ResultStore:
     """The result store of the cache URL. Raises SettingsError."""
+    from gateway.cache.disk import DiskStore
+
     cache = settings.cache
     try:
         local = DiskStore(
@@ -98,6 +103,8 @@ def check_upstream_key(settings: Settings) -> None:
 
 def open_upstream(settings: Settings) -> UpstreamClient:
     """The client of the upstream; it connects on first use. Raises SettingsError without a key."""
+    from gateway.upstream.client import UpstreamClient
+
     check_upstream_key(settings)
     upstream = settings.upstream
     return UpstreamClient(

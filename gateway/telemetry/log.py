@@ -63,19 +63,19 @@ class EventLog:
             self._out.flush()
 
     def info(self, event: str, **facts: object) -> None:
-        self._write("info", event, facts)
+        self._emit("info", event, facts)
 
     def warning(self, event: str, **facts: object) -> None:
-        self._write("warning", event, facts)
+        self._emit("warning", event, facts)
 
     def error(self, event: str, error: BaseException, **facts: object) -> None:
         """Write an unexpected error: its type and its stack, without its text or any values."""
-        self._write("error", event, {**_facts_of(error), **facts})
+        self._emit("error", event, {**_facts_of(error), **facts})
 
     def library(self, record: logging.LogRecord) -> None:
         """Write a record of Python's logging."""
         error = record.exc_info[1] if record.exc_info else None
-        self._write(
+        self._emit(
             "warning" if record.levelno < logging.ERROR else "error",
             record.getMessage().strip(),
             {"logger": record.name, **(_facts_of(error) if error else {})},
@@ -91,7 +91,7 @@ class EventLog:
         root.setLevel(logging.WARNING)
         logging.captureWarnings(True)
 
-    def _write(self, level: str, event: str, facts: Mapping[str, object]) -> None:
+    def _emit(self, level: str, event: str, facts: Mapping[str, object]) -> None:
         self.flush()
         if LEVELS[level] >= self._least:
             self._out.write(self._line(level, event, {**_BOUND.get(), **facts}))

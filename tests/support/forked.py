@@ -19,11 +19,12 @@ _SERVER.set_forkserver_preload(["gateway.cli.serve", __name__])
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+    import gateway
     from gateway.cli import main
 
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["gateway", *arguments]
+    sys.argv = [str(Path(gateway.__file__).with_name("__main__.py")), *arguments]
     with Path(log).open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
