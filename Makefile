@@ -14,8 +14,9 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(VENV)/.run
 	@if [ -z "$$DEEPSHI_API_KEY" ]; then exec $(BIN)/gateway demo; else exec $(BIN)/gateway serve; fi
 
+# More processes than two cores: half of the time, tests wait for one another.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Write Grafana's dashboards from deploy/grafana/*.py.
 dashboards: $(VENV)/.test

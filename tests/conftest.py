@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,31 @@ hypothesis.settings.load_profile("busy machine")
 httpx._transports.default.create_ssl_context = cache(  # type: ignore[attr-defined]
     httpx._transports.default.create_ssl_context  # type: ignore[attr-defined]
 )
+
+LONGEST_FILES = (
+    "tests/dashboards/test_queries.py",
+    "tests/upstream/test_limiter.py",
+    "tests/end_to_end/test_failure_memory.py",
+    "tests/server/test_worker_processes.py",
+    "tests/clients/test_situations.py",
+    "tests/deploy/test_drills.py",
+    "tests/project/test_readme.py",
+    "tests/end_to_end/test_faults.py",
+    "tests/server/test_server.py",
+    "tests/clients/test_long_edits.py",
+    "tests/api/openapi/test_conformance.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no worker of several ends long after the others."""
+    items.sort(key=lambda item: item.location[0] not in LONGEST_FILES)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the modules of all tests from garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from gateway.database.database import Database
-from gateway.database.migrate import migrate
+from gateway.database.migrate import known_migrations, migrate
 from gateway.database.postgres import PostgresDatabase
 from gateway.database.sqlite import SqliteDatabase
-from tests.support.engines import fresh_schema, postgres_url
+from tests.support.engines import execute, fresh_schema, postgres_url
 
 __all__ = ["postgres_url"]
 
@@ -40,7 +42,23 @@ async def empty_database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def database(empty_database: Database) -> Database:
+async def database(empty_database: Database, database_url: str) -> Database:
     """A database with every migration applied."""
-    await migrate(empty_database)
+    if database_url.startswith("sqlite:"):
+        await migrate(empty_database)
+    else:
+        await asyncio.to_thread(execute, database_url, _all_migrations())
     return empty_database
+
+
+@cache
+def _all_migrations() -> str:
+    """What `migrate` does, in one round trip: a PostgreSQL takes half the time for it."""
+    steps = known_migrations()
+    statements = ["CREATE TABLE schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, "
+                  "at_ms BIGINT NOT NULL)"]  # fmt: skip
+    for step in steps:
+        statements += step.statements
+        row = f"({step.number}, '{step.name}', 0)"
+        statements.append(f"INSERT INTO schema_migrations VALUES {row}")  # noqa: S608 - ours
+    return ";\n".join(statements)

@@ -447,11 +447,11 @@ async def test_a_connection_that_was_idle_is_not_used_again() -> None:
     streamer = Streamer(COMPLETED, ends=True)
     async with (
         peer(streamer) as url,
-        upstream_at(url, keep_alive=True, idle_seconds=0.2) as upstream,
+        upstream_at(url, keep_alive=True, idle_seconds=0.05) as upstream,
     ):
         for _ in range(2):
             await upstream.send(PATH, payload(stream="true"), request_id="r", listener=Heard())
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.15)
 
     assert streamer.connections == 2
 

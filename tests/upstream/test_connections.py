@@ -219,7 +219,7 @@ async def test_an_answer_that_comes_early_is_taken_and_the_rest_is_not_sent(read
         await writer.drain()
         while reads_on and await reader.read(65_536):
             await asyncio.sleep(0)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
 
     async with peer(refuse) as url, upstream_at(url) as upstream:
         whole = Payload("text/plain", 10**13, endless())
@@ -248,9 +248,9 @@ async def test_a_call_that_is_given_up_leaves_no_connection(tmp_path: Path) -> N
 
 async def test_an_upload_that_is_not_taken_is_given_up_in_time() -> None:
     async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.2)
 
-    async with peer(stuck) as url, upstream_at(url, read_timeout_seconds=0.3) as upstream:
+    async with peer(stuck) as url, upstream_at(url, read_timeout_seconds=0.1) as upstream:
         large = Payload("text/plain", 50_000_000, pieces(*[bytes(1_000_000)] * 50))
         with pytest.raises(Broken) as caught:
             await upstream.send(PATH, large, request_id="r")

@@ -153,13 +153,13 @@ def test_waiting_for_a_turn_is_none_of_the_gateway_s_own_time(
 ) -> None:
     with narrow(tmp_path, emulator) as gateway:
         first, (second,) = a_line(gateway, emulator, pool, KEY)
-        threading.Event().wait(2.0)
+        threading.Event().wait(0.2)
         let_go(emulator)
         assert (first.result(30).status_code, second.result(30).status_code) == (200, 200)
         whole = metric(gateway, 'gateway_request_seconds_sum{outcome="miss",route="edits"}')
         own = metric(gateway, 'gateway_overhead_seconds_sum{outcome="miss"}')
 
-    assert whole - own >= 4.0
+    assert whole - own >= 0.4
 
 
 def test_no_money_is_held_for_who_waits_in_the_line(
@@ -272,7 +272,7 @@ def test_what_waits_in_the_line_is_served_while_the_gateway_drains(
         edits.append(pool.submit(gateway.edit, "second"))
         until(lambda: _waits(gateway) == 1)
         stopped = pool.submit(gateway.stop)
-        threading.Event().wait(0.3)
+        threading.Event().wait(0.2)
         let_go(emulator)
         assert [edit.result(30).status_code for edit in edits] == [200, 200]
         assert stopped.result(30) == 0
