@@ -26,18 +26,32 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 def create_app(settings: EmulatorSettings | None = None) -> Starlette:
     """An emulator of its own, with empty books, in `app.state.emulator`."""
     emulator = Emulator(settings or EmulatorSettings())
-    edits, generations = (CallEndpoint(emulator, route) for route in ("edits", "generations"))
+    wire = emulator.wire
+
+    async def refused(request: Request, exc: Exception) -> Response:
+        return wire.refusal(cast(Refused, exc))
+
+    async def not_served(request: Request, exc: Exception) -> Response:
+        """Starlette's own refusals (no such path, no such method, broken multipart)."""
+        error = cast(HTTPException, exc)
+        code = _CODES.get(error.status_code, "invalid_multipart")
+        answer = wire.refusal(Refused(error.status_code, code, error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
     app = Starlette(
         routes=[
-            Route("/v1/images/edits", edits, methods=["POST"]),
-            Route("/v1/images/generations", generations, methods=["POST"]),
+            *(
+                Route(path, CallEndpoint(emulator, route), methods=["POST"])
+                for path, route in wire.routes.items()
+            ),
             *_model_routes(emulator),
             *control_routes(emulator),
         ],
         middleware=[Middleware(RequestIds)],
         exception_handlers={
-            Refused: _refused,
-            HTTPException: _not_served,
+            Refused: refused,
+            HTTPException: not_served,
             ClientDisconnect: _disconnected,
             Exception: _crashed,
         },
@@ -58,14 +72,14 @@ def _model_routes(emulator: Emulator) -> list[Route]:
 
     async def every(request: Request) -> Response:
         admit(request.headers)
-        items = [model.item() for model in emulator.models]
-        return JSONResponse({"object": "list", "data": items})
+        return JSONResponse(emulator.wire.listing())
 
     async def one(request: Request) -> Response:
         admit(request.headers)
-        return JSONResponse(emulator.model(request.path_params["id"]).item())
+        return JSONResponse(emulator.wire.item(emulator.model(request.path_params["id"])))
 
-    return [Route("/v1/models", every), Route("/v1/models/{id:path}", one)]
+    path = emulator.wire.models_path
+    return [Route(path, every), Route(f"{path}/{{id:path}}", one)] if path else []
 
 
 class RequestIds:
@@ -84,19 +98,6 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
-
-
-async def _refused(request: Request, exc: Exception) -> Response:
-    return cast(Refused, exc).response()
-
-
-async def _not_served(request: Request, exc: Exception) -> Response:
-    """Starlette's own refusals (no such path, no such method, broken multipart)."""
-    error = cast(HTTPException, exc)
-    code = _CODES.get(error.status_code, "invalid_multipart")
-    answer = Refused(error.status_code, code, error.detail).response()
-    answer.headers.update(error.headers or {})
-    return answer
 
 
 async def _disconnected(request: Request, exc: Exception) -> Response:

@@ -46,6 +46,50 @@ class Charge(TypedDict):
     client_request_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The published rates of a model, in nano-dollars per token."""
+
+    text_in: int
+    image_in: int
+    image_out: int
+    text_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a call, by kind."""
+
+    text_in: int = 0
+    image_in: int = 0
+    image_out: int = 0
+    text_out: int = 0
+
+    @property
+    def input(self) -> int:
+        return self.text_in + self.image_in
+
+    @property
+    def output(self) -> int:
+        return self.image_out + self.text_out
+
+    def cost_nanos(self, rates: Rates) -> int:
+        return (
+            self.text_in * rates.text_in
+            + self.image_in * rates.image_in
+            + self.image_out * rates.image_out
+            + self.text_out * rates.text_out
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a call costs, and the tokens where the provider counts them."""
+
+    nanos: int
+    tokens: Tokens = Tokens()
+
+
 @dataclass(slots=True)
 class Books:
     """Counts every call and keeps every charge, in the order of billing."""

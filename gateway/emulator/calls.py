@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from gateway.emulator import answers
-from gateway.emulator.emulator import Emulator, Job
+from gateway.emulator.emulator import Emulator
+from gateway.emulator.job import Job
 from gateway.emulator.pixels import Work, work
 from gateway.emulator.refusals import told_to_fail
-from gateway.emulator.request_body import Route, read_call
+from gateway.emulator.request_body import Route
 from gateway.emulator.sockets import Delivery, HangUp, Pieces, hang_up
 
 _TRICKLES = 20
@@ -25,9 +26,9 @@ class CallEndpoint:
     A call is completed and billed even if its client disconnects, as at a provider.
     """
 
-    def __init__(self, emulator: Emulator, route: Route) -> None:
+    def __init__(self, emulator: Emulator, route: Route | None) -> None:
         self._emulator = emulator
-        self._route: Route = route
+        self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._emulator.books.call():
@@ -38,14 +39,16 @@ class CallEndpoint:
                 await hang_up(scope, receive, reset=end.reset)
 
     async def _serve(self, request: Request) -> Delivery:
-        emulator = self._emulator
+        emulator, wire = self._emulator, self._emulator.wire
         knobs = emulator.faults.for_call(request.headers)
         if knobs.reset_before_read:
             raise HangUp
         credential = emulator.credential(request.headers)
-        asked = await read_call(request, self._route, emulator.model)
+        asked = await wire.read(request, self._route, emulator.model)
+        wire.check(asked)
         client_id = request.headers.get("x-client-request-id", "")[:200]
-        job = Job(request.state.request_id, credential, asked, knobs, client_id)
+        bill = wire.bill(asked)
+        job = Job(request.state.request_id, credential, asked, knobs, client_id, bill)
         if knobs.status is not None:
             await emulator.waits.pause(knobs.latency_seconds)
             if knobs.bill:
@@ -60,7 +63,9 @@ class CallEndpoint:
         if asked.as_url:
             names = map(emulator.keep_file, done.pictures)
             urls = [str(request.url_for("file", name=name)) for name in names]
-        body = answers.plain_answer(job, int(time.time()), done.pictures, urls)
+        body = answers.GARBAGE
+        if not knobs.garbage:
+            body = wire.answer(job, int(time.time()), done.pictures, urls)
         return Delivery(self._pieces(job, body), "application/json", len(body))
 
     async def _finish(self, job: Job, receive: Receive) -> None:
@@ -96,10 +101,11 @@ class CallEndpoint:
         if knobs.stream_error:
             if knobs.bill:
                 self._emulator.charge(job)
-            yield answers.error_event(told_to_fail(500))
+            yield answers.error_event(self._emulator.wire.refusal(told_to_fail(500)))
             return
         await self._finish(job, receive)
         if not knobs.truncate_stream:
-            last = answers.completed_event(job, done.pictures[0], created)
+            usage = self._emulator.wire.usage(job)
+            last = answers.completed_event(job, done.pictures[0], created, usage)
             async for piece in self._pieces(job, last):
                 yield piece

@@ -6,48 +6,34 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.emulator.billing import Books, billed_nanos, time_text, usd
-from gateway.emulator.catalogue import MODELS, Model
+from gateway.emulator.billing import Books, time_text, usd
+from gateway.emulator.catalogue import Model
 from gateway.emulator.faults import Faults, Knobs
+from gateway.emulator.job import Job
 from gateway.emulator.latency import Waits
 from gateway.emulator.pixels import Encoded
-from gateway.emulator.refusals import Refused
-from gateway.emulator.request_body import Asked
+from gateway.emulator.wires import DEFAULT, WIRES
 
 _KEPT_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class EmulatorSettings:
-    """`keys` are the accepted API keys, `knobs` the default of every call."""
+    """`keys` are the accepted API keys, `knobs` the default of every call.
+
+    `api` names the provider's interface, a row of `WIRES`.
+    """
 
     keys: tuple[str, ...] = ("sk-emulator",)
     knobs: Knobs = field(default_factory=Knobs)
-    models: tuple[Model, ...] = MODELS
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One call: its caller, its request, and its faults."""
-
-    request_id: str
-    credential: str
-    asked: Asked
-    knobs: Knobs
-    client_request_id: str
-    """The header `x-client-request-id`, or ""."""
-
-    @property
-    def cost_nanos(self) -> int:
-        """What the call costs if it is billed."""
-        return billed_nanos(self.knobs.cost, self.asked.model.price_nanos * self.asked.n)
+    api: str = DEFAULT
 
 
 class Emulator:
     """All state of one emulator; used from its event loop only."""
 
     def __init__(self, settings: EmulatorSettings) -> None:
-        self.models = settings.models
+        self.wire = WIRES[settings.api]
         self.faults = Faults(settings.knobs)
         self.books = Books()
         self.waits = Waits()
@@ -56,20 +42,19 @@ class Emulator:
         self._keys = settings.keys
 
     def model(self, name: str) -> Model:
-        """The model of this name. Raises Refused (404)."""
-        for model in self.models:
+        """The model of this name. Raises Refused."""
+        for model in self.wire.models:
             if model.id == name:
                 return model
-        raise Refused(404, "model_not_found", f"The model '{name}' does not exist.", "model")
+        raise self.wire.no_such_model(name)
 
     def credential(self, headers: Mapping[str, str]) -> str:
-        """The last characters of the caller's key. Raises Refused (401) without a good one."""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        offered = key.strip().encode()
-        known = (secrets.compare_digest(offered, good.encode()) for good in self._keys)
-        if scheme.lower() != "bearer" or not offered or not any(known):
-            raise Refused(401, "invalid_api_key", "Incorrect API key provided.")
-        return key.strip()[-4:]
+        """The last characters of the caller's key. Raises Refused without a good one."""
+        key = self.wire.key(headers).strip()
+        known = (secrets.compare_digest(key.encode(), good.encode()) for good in self._keys)
+        if not key or not any(known):
+            raise self.wire.wrong_key()
+        return key[-4:]
 
     def charge(self, job: Job, status: int = 200) -> None:
         """Bill a call that is answered with `status`."""

@@ -83,6 +83,11 @@ def opened(content: bytes, param: str) -> Picture:
     return _flat(ImageOps.exif_transpose(_decoded(content, param)))
 
 
+def size_of(content: bytes) -> Size:
+    """Width and height of a picture file. Raises Refused (400)."""
+    return _decoded(content, "image").size
+
+
 def collage(pictures: Sequence[Picture]) -> Picture:
     """The pictures in rows, in their order, on an area of the first one's size."""
     if len(pictures) == 1:

@@ -1,4 +1,4 @@
-"""The provider's refusals, in OpenAI's error envelope."""
+"""The provider's refusals; a wire gives them its own form, the default is OpenAI's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """A call that the provider refuses; `app.py` answers with `response`."""
+    """A call that the provider refuses; `response` has OpenAI's error envelope."""
 
     status: int
     code: str
@@ -17,6 +17,7 @@ class Refused(Exception):
     param: str | None = None
     retry_after: float | None = None
     """Seconds."""
+    type: str | None = None
 
     def __str__(self) -> str:
         return self.message
@@ -24,12 +25,16 @@ class Refused(Exception):
     def response(self) -> Response:
         error = {
             "message": self.message,
-            "type": "invalid_request_error" if self.status < 500 else "server_error",
+            "type": self.type or ("invalid_request_error" if self.status < 500 else "server_error"),
             "param": self.param,
             "code": self.code,
         }
+        return self.as_json({"error": error})
+
+    def as_json(self, document: object) -> Response:
+        """This document, with the refusal's status and Retry-After."""
         retry = {} if self.retry_after is None else {"retry-after": f"{self.retry_after:g}"}
-        return JSONResponse({"error": error}, self.status, retry)
+        return JSONResponse(document, self.status, retry)
 
     def body(self) -> bytes:
         return bytes(self.response().body)

@@ -1,12 +1,13 @@
-"""The request of a call: multipart or JSON, read and checked."""
+"""The request of a call: multipart or JSON, read and checked by the rules all wires share."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from starlette.requests import Request
 
@@ -47,25 +48,25 @@ class Asked:
     partial_images: int
     quality: str
     background: str
+    fidelity: str = "low"
+    is_blocked: bool = False
+    """The prompt has the word that the provider's safety system refuses."""
 
 
-async def read_call(request: Request, route: Route, model_named: Callable[[str], Model]) -> Asked:
-    """Read the whole body and check every field. Raises Refused."""
-    parts = await (_read_multipart(request) if route == "edits" else _read_json(request))
+def asked_of(route: Route, model: Model, parts: Parts) -> Asked:
+    """The request of these parts, every known field checked. Raises Refused."""
     fields = parts.fields
-    if not (name := fields.get("model", "")):
-        raise Refused(400, "missing_field", "Name a model.", "model")
-    model = model_named(name)
     if route == "edits":
         _check_references(model, len(parts.pictures))
     stream = _choice(fields, "stream", ("false", "true", "0", "1")) in ("true", "1")
     n = _n(fields, model)
     if stream and n > 1:
         raise Refused(400, "unsupported_n", "A stream carries one picture; leave n out.", "n")
+    prompt = _prompt(fields)
     return Asked(
         route=route,
         model=model,
-        prompt=_prompt(fields),
+        prompt=prompt,
         pictures=parts.pictures,
         mask=parts.mask,
         n=n,
@@ -77,10 +78,19 @@ async def read_call(request: Request, route: Route, model_named: Callable[[str],
         partial_images=_number(fields, "partial_images", 0, range(4)),
         quality=fields.get("quality", "auto"),
         background=fields.get("background", "auto"),
+        fidelity=fields.get("input_fidelity", "low"),
+        is_blocked=bool(re.search(r"\bforbidden\b", prompt, re.IGNORECASE)),
     )
 
 
-async def _read_multipart(request: Request) -> Parts:
+def named_model(fields: Mapping[str, str]) -> str:
+    """The name of the model. Raises Refused without one."""
+    if name := fields.get("model", ""):
+        return name
+    raise Refused(400, "missing_field", "Name a model.", "model")
+
+
+async def read_multipart(request: Request) -> Parts:
     """An edit: references are `image`, `image[]` or `image[0]`, in order of arrival."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refused(415, "unsupported_media_type", "Send an edit as multipart/form-data.")
@@ -100,16 +110,37 @@ async def _read_multipart(request: Request) -> Parts:
     return Parts(fields, tuple(pictures), mask)
 
 
-async def _read_json(request: Request) -> Parts:
-    """A generation's fields as text, as in multipart; nulls are left out."""
+async def read_document(request: Request) -> dict[str, Any]:
+    """The JSON object of a request's body. Raises Refused."""
     try:
         document = json.loads(await request.body())
     except ValueError as broken:
         raise Refused(400, "invalid_json", "The body is not valid JSON.") from broken
     if not isinstance(document, dict):
         raise Refused(400, "invalid_json", "The body must be a JSON object.")
+    return document
+
+
+def as_texts(document: Mapping[str, Any]) -> dict[str, str]:
+    """The members of a JSON object as text, as in multipart; nulls are left out."""
     given = {name: value for name, value in document.items() if value is not None}
-    return Parts({n: v if isinstance(v, str) else json.dumps(v) for n, v in given.items()})
+    return {n: v if isinstance(v, str) else json.dumps(v) for n, v in given.items()}
+
+
+def from_data_url(url: object, param: str) -> bytes:
+    """The picture of a data URL. Raises Refused; nothing is fetched."""
+    head, _, text = url.partition(";base64,") if isinstance(url, str) else ("", "", "")
+    if not head.startswith("data:image/"):
+        raise Refused(400, "invalid_image", "The emulator takes pictures as data URLs.", param)
+    return from_base64(text, param)
+
+
+def from_base64(text: object, param: str) -> bytes:
+    """The bytes of base64 text. Raises Refused."""
+    try:
+        return base64.b64decode(text if isinstance(text, str) else "!", validate=True)
+    except ValueError as broken:
+        raise Refused(400, "invalid_image", "The image is not valid base64.", param) from broken
 
 
 def _check_references(model: Model, given: int) -> None:
@@ -129,9 +160,6 @@ def _prompt(fields: Mapping[str, str]) -> str:
         raise Refused(400, "missing_field", "Send a prompt.", "prompt")
     if len(prompt) > _LONGEST_PROMPT:
         raise bad_field("prompt", f"A prompt has at most {_LONGEST_PROMPT} characters.")
-    if re.search(r"\bforbidden\b", prompt, re.IGNORECASE):
-        message = "Your request was rejected as a result of our safety system."
-        raise Refused(400, "content_policy_violation", message, "prompt")
     return prompt
 
 

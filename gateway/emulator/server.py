@@ -15,6 +15,7 @@ from gateway.emulator.app import create_app
 from gateway.emulator.billing import Charge, Stats
 from gateway.emulator.emulator import Emulator, EmulatorSettings
 from gateway.emulator.sockets import ReachableProtocol
+from gateway.emulator.wires import WIRES
 
 Result = TypeVar("Result")
 
@@ -77,8 +78,8 @@ class EmulatorServer:
 
     @property
     def base_url(self) -> str:
-        """The base URL for SDKs and the gateway, with /v1."""
-        return f"{self.origin}/v1"
+        """The base URL for SDKs and the gateway: with /v1, or what the wire has in its place."""
+        return f"{self.origin}{WIRES[self.settings.api].base_path}"
 
     @property
     def api_key(self) -> str:

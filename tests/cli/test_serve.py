@@ -179,11 +179,11 @@ def test_ctrl_c_ends_the_emulator_cleanly(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "emulate", "--port", str(port), "--status", "500"],
+        [sys.executable, "-m", "gateway", "emulate", "--api", "gemini", "--port", str(port)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    assert str(port) in process.stdout.readline()
+    assert f":{port}/v1beta;" in process.stdout.readline()
     transport = httpx.HTTPTransport(retries=10)
     with httpx.Client(transport=transport, trust_env=False) as client:
         assert client.get(f"http://127.0.0.1:{port}/emulator/stats").status_code == 200
