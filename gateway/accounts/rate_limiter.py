@@ -9,9 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from gateway.accounts.rules.rate_leases import RateLeases, minute_ends_ms, minute_of
 from gateway.accounts.tables import rate_leases
 from gateway.database.database import Database, StateUnavailable
-from gateway.model.caller import Account, Caller
+from gateway.model.caller import Account, Caller, RateStatus
 from gateway.model.errors import Refusal
-from gateway.model.rate_status import RateStatus
 from gateway.model.units import time_text
 
 

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from gateway.api.responses import SHUTTING_DOWN, refuse
+from gateway.api.responses import SHUTTING_DOWN, rate_headers, refuse
 from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.purchase import INTERNAL
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
+from gateway.model.money import usd
 from gateway.runtime.edit_services import EditServices
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.disconnect import ClientDisconnected
 from gateway.server.exchange import Exchange
 from gateway.server.graceful_shutdown import GracefulShutdown
 from gateway.telemetry.request_record import RequestRecord
-from gateway.wire.response_headers import (
-    CACHE_WORDS,
-    money_headers,
-    rate_headers,
-    references_header,
-    server_timing,
-)
+from gateway.wire.cache_status import CACHE_WORDS
 
 CUT_SHORT = Refusal(
     "upstream_timeout",
@@ -143,9 +138,8 @@ def reply_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
     if reply.age_seconds is not None:
         headers["age"] = str(reply.age_seconds)
     if record.references:
-        headers["x-gateway-reference-images"] = references_header(
-            record.references, record.reference_cap
-        )
+        cap = "" if record.reference_cap is None else f"/{record.reference_cap}"
+        headers["x-gateway-reference-images"] = f"{record.references}{cap}"
     return headers
 
 
@@ -158,14 +152,14 @@ def stream_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
 
 
 def _record_headers(record: RequestRecord) -> dict[str, str]:
-    headers = {
-        "server-timing": server_timing(record.stages),
-        **money_headers(
-            cost_nanos=record.cost_nanos,
-            saved_nanos=record.saved_nanos,
-            remaining_nanos=record.remaining_nanos,
-        ),
-    }
+    stages = record.stages.items()
+    timing = ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages)
+    headers = {"server-timing": timing}
+    if record.cost_nanos is not None:
+        headers["x-gateway-cost-usd"] = usd(record.cost_nanos)
+        headers["x-gateway-saved-usd"] = usd(record.saved_nanos)
+    if record.remaining_nanos is not None:
+        headers["x-gateway-budget-remaining-usd"] = usd(max(0, record.remaining_nanos))
     if record.estimated:
         headers["x-gateway-cost-estimated"] = "true"
     if record.upstream_request_id:

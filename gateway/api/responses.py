@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 from gateway.accounts.rules import errors
 from gateway.cache.result_store import StoreUnavailable
 from gateway.database.database import CommitUnknown, Conflict, StateUnavailable
+from gateway.model.caller import RateStatus
 from gateway.model.errors import Refusal, Retry
 from gateway.server.exchange import Exchange
 from gateway.wire.events import error_event
-from gateway.wire.response_headers import rate_headers
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 JSON = "application/json"
@@ -102,6 +102,17 @@ def _headers(refusal: Refusal) -> dict[str, str]:
     elif refusal.status in RETRIED_BY_SDKS or refusal.status >= 500:
         headers["x-should-retry"] = "false"
     return headers
+
+
+def rate_headers(status: RateStatus) -> dict[str, str]:
+    """The rate limit as the IETF draft and as SDKs name it."""
+    return {
+        "ratelimit-policy": f'"requests";q={status.limit};w=60',
+        "ratelimit": f'"requests";r={status.remaining};t={status.reset_seconds}',
+        "x-ratelimit-limit-requests": str(status.limit),
+        "x-ratelimit-remaining-requests": str(status.remaining),
+        "x-ratelimit-reset-requests": f"{status.reset_seconds}s",
+    }
 
 
 def refusal_of(error: Exception, exchange: Exchange) -> Refusal | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeVar
 
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import Entry
 
 Result = TypeVar("Result")
 Matches = Callable[[Entry], bool]

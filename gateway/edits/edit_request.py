@@ -11,7 +11,7 @@ from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.uploads.spool import Spool
 from gateway.wire.cache_directives import Directives
-from gateway.wire.response_headers import CacheStatus
+from gateway.wire.cache_status import CacheStatus
 
 
 @dataclass(frozen=True, slots=True)

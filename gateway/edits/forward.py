@@ -31,8 +31,8 @@ from gateway.upstream.rules.call_verdict import RetryReason
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
 from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
-from gateway.wire.fields import is_streaming
 from gateway.wire.multipart_writer import SpoolRange, encode
+from gateway.wire.request_fields import is_streaming
 
 _READ_AT_ONCE_BYTES = 4 << 20
 """A larger answer is read in a thread; reading this much takes 0.2 ms, as long as a thread does."""

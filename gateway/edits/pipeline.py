@@ -40,7 +40,7 @@ from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules import model_limits
 from gateway.wire import cache_directives
 from gateway.wire.events import CONTENT_TYPE, completed_events
-from gateway.wire.fields import is_streaming, partial_images_asked
+from gateway.wire.request_fields import is_streaming, partial_images_asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from gateway.edits.flight_result import (
 from gateway.edits.join import JoinResult
 from gateway.model.outcome import Outcome
 from gateway.telemetry.request_record import RequestRecord
-from gateway.wire.response_headers import CacheStatus
+from gateway.wire.cache_status import CacheStatus
 
 
 def reply_to(

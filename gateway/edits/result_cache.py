@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.result_store import ResultStore, Stored
-from gateway.cache.rules.entry import may_serve
+from gateway.cache.rules.entry import Entry, may_serve
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Answered, Bought
-from gateway.model.entry import Entry
 from gateway.model.reservation import Settled
 from gateway.uploads.rules.picture_sniffer import is_picture
 from gateway.uploads.uploaded_file import digest

@@ -44,6 +44,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class RateStatus:
+    """The tightest request rate of a caller."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """The caller of a request: a valid key and the accounts above it."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gateway.model.rate_status import RateStatus
+from gateway.model.caller import RateStatus
 
 
 class Retry(Enum):

@@ -15,13 +15,13 @@ from itertools import islice
 from gateway.accounts.tables.audit import Author, append
 from gateway.accounts.tables.keys import show_key
 from gateway.cache.result_store import Progress, ResultStore, StoreStats, Verified
+from gateway.cache.rules.entry import Entry
 from gateway.cache.rules.purge_selection import Selection
 from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, Transaction
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import Reuse, UsageLine
-from gateway.model.entry import Entry
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from gateway.queries.models.cache import CacheStatisticsView, PurgeView

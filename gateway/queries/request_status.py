@@ -13,12 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.cache.result_store import ResultStore
-from gateway.cache.rules.entry import may_serve
+from gateway.cache.rules.entry import Entry, may_serve
 from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.database.database import Database
 from gateway.edits.join import Coalescer, Joinable
 from gateway.model.caller import Caller
-from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.queries.models.request_status import RequestView
 from gateway.queries.request_view import request_view

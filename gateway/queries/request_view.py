@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import Entry
 from gateway.queries.models.read_model import Json
 from gateway.queries.models.request_status import RequestView
 from gateway.queries.rules.retry_forecast import RetryForecast, RetryOutcome

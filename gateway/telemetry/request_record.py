@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gateway.model.caller import Caller
+from gateway.cache.rules.entry import Entry
+from gateway.model.caller import Caller, RateStatus
 from gateway.model.edit import Route
-from gateway.model.entry import Entry
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS
 from gateway.model.outcome import Outcome
-from gateway.model.rate_status import RateStatus
 from gateway.telemetry.spans import NO_SPANS, SpanAttributes, Spans
-from gateway.wire.response_headers import CacheStatus
+from gateway.wire.cache_status import CacheStatus
 
 Raised = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 WAITING = ("join", "follow", "first_call", "queue", "forward")

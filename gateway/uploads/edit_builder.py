@@ -13,7 +13,7 @@ from gateway.uploads.part_head import PartHead
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Spool
 from gateway.uploads.uploaded_file import UploadedFile
-from gateway.wire.fields import (
+from gateway.wire.request_fields import (
     MASK,
     check_name,
     check_source,

@@ -17,7 +17,7 @@ from gateway.uploads.rules.json_fields import (
 )
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.uploaded_file import UploadedFile
-from gateway.wire.json_cutter import Cutter, Hole, Piece
+from gateway.wire.json_cutter import Cutter, LongString, StringPart
 
 _LONGEST_URL_KEPT = 4_096
 _PICTURES = (b"data:image", b"data:application")
@@ -69,7 +69,7 @@ class JsonEditReader:
         for name, source in pictures:
             self._builder.add_upload(replace(self._upload(source), field=name))
 
-    def _write(self, cut: Piece) -> None:
+    def _write(self, cut: StringPart) -> None:
         if self._picture is None:
             self._picture = _DataUrlFile(self._builder, self._limits)
         self._picture.write(bytes(cut.data))
@@ -78,7 +78,7 @@ class JsonEditReader:
             self._picture = None
 
     def _upload(self, source: Source) -> Upload:
-        if isinstance(source, Hole):
+        if isinstance(source, LongString):
             return self._uploads[source.index]
         picture = _DataUrlFile(self._builder, self._limits)
         # The JSON parser has resolved all escapes: a remaining backslash is invalid.

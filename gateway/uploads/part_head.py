@@ -10,7 +10,7 @@ from python_multipart.multipart import parse_options_header
 
 from gateway.uploads.rules.multipart_parser import bad_part, malformed
 from gateway.uploads.rules.picture_sniffer import OCTETS
-from gateway.wire.fields import is_picture
+from gateway.wire.request_fields import is_picture
 
 _LONGEST_CACHED_HEAD_BYTES = 512
 _CACHED_HEADS = 256

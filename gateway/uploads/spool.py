@@ -21,7 +21,7 @@ _VECTORS = 512
 """Pieces per write; systems allow 1,024."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-Piece = bytes | bytearray | memoryview
+Buffer = bytes | bytearray | memoryview
 
 
 class SpoolMemory:
@@ -43,7 +43,7 @@ class Spool:
     def __init__(self, memory: SpoolMemory | None = None, folder: str | None = None) -> None:
         self._memory = memory or SpoolMemory(4 << 20)
         self._folder = folder
-        self._pieces: list[Piece] = []
+        self._pieces: list[Buffer] = []
         self._starts: list[int] = []
         """The offset of each piece, counted from the end of the file."""
         self._tail_bytes = 0
@@ -95,7 +95,7 @@ class Spool:
         self._tail_bytes += size
         self._memory.taken_bytes += size
 
-    def _add(self, piece: Piece) -> None:
+    def _add(self, piece: Buffer) -> None:
         self._pieces.append(piece)
         self._starts.append(self._tail_bytes)
 
@@ -175,7 +175,7 @@ class Spool:
         finally:
             self._lock.release()
 
-    def _write(self, pieces: Sequence[Piece]) -> None:
+    def _write(self, pieces: Sequence[Buffer]) -> None:
         try:
             with self._lock:
                 self._write_all(pieces)
@@ -191,7 +191,7 @@ class Spool:
             if self.closed:
                 self._release()
 
-    def _write_all(self, pieces: Sequence[Piece]) -> None:
+    def _write_all(self, pieces: Sequence[Buffer]) -> None:
         if self._file is None:
             if self._folder is not None:
                 os.makedirs(self._folder, mode=0o700, exist_ok=True)

@@ -19,7 +19,7 @@ from gateway.uploads.rules.picture_sniffer import (
 )
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Spool
-from gateway.wire.fields import is_picture
+from gateway.wire.request_fields import is_picture
 
 
 def digest(data: bytes) -> str:

@@ -1,6 +1,6 @@
 """The envelope of an answer: what it holds, what it cost, and how a hit shows it.
 
-The pictures are never parsed nor touched: see `json_text`.
+The pictures are never parsed nor touched: see `json_cutter`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.model.money import nanos_of, usd
-from gateway.wire.json_cutter import Hole, Number, Segment, cut, write
+from gateway.wire.json_cutter import LongString, Number, Segment, cut, write
 
 _LARGEST_ERROR_BYTES = 1_048_576
 _HEAD_CHARS = 160
@@ -114,7 +114,7 @@ def _text(value: object) -> str | None:
 
 def _head(base64_text: object, long_strings: Sequence[Segment]) -> bytes:
     """The first bytes of a picture; none where its text is no base64."""
-    if isinstance(base64_text, Hole):
+    if isinstance(base64_text, LongString):
         start = bytes(long_strings[base64_text.index][:_HEAD_CHARS]).replace(b"\\/", b"/")
     else:
         start = str(base64_text)[:_HEAD_CHARS].encode()
@@ -126,7 +126,7 @@ def _head(base64_text: object, long_strings: Sequence[Segment]) -> bytes:
 
 
 def _is_given(value: object) -> bool:
-    return isinstance(value, Hole) or (_is_text(value) and value != "")
+    return isinstance(value, LongString) or (_is_text(value) and value != "")
 
 
 def _is_text(value: object) -> bool:

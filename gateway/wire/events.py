@@ -1,7 +1,7 @@
 """Server-sent events of a streamed picture: read, told apart, and made.
 
 Events are written out in our own framing; their data stays as it came. Pictures in them are
-never parsed: see `json_text`.
+never parsed: see `json_cutter`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.model.edit import Route
-from gateway.wire.json_cutter import Hole, Segment, cut, write
+from gateway.wire.json_cutter import LongString, Segment, cut, write
 
 CONTENT_TYPE = "text/event-stream"
 HEARTBEAT = b": keep-alive\n\n"
@@ -203,7 +203,7 @@ def _members(
 
 def _format(picture: object, pictures: list[Segment]) -> str | None:
     """The format of a base64 picture, by its first bytes."""
-    if isinstance(picture, Hole):
+    if isinstance(picture, LongString):
         start = bytes(pictures[picture.index][:8])
     else:
         start = picture[:8].encode() if isinstance(picture, str) else b""

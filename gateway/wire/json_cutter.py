@@ -35,15 +35,15 @@ class Number(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """Where a long string was cut out; they are counted from 0 in order of the text."""
+class LongString:
+    """The place of a string that was cut out: the `index`-th of the text, from 0."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Some of a long string's bytes as they stand in the text, escapes and all."""
+class StringPart:
+    """Some bytes of a long string, with its escapes."""
 
     index: int
     data: Segment
@@ -51,10 +51,10 @@ class Piece:
 
 
 class Cutter:
-    """Takes JSON text in pieces of any size; keeps the short, hands out the long.
+    """Takes JSON text in pieces of any size; keeps short strings, yields long ones.
 
-    Strings of more than `longest` bytes that begin with one of `prefixes` are handed out;
-    `text_bytes` and `members` say how much was kept, so that a caller can bound both.
+    Strings of more than `longest` bytes that begin with one of `prefixes` are yielded;
+    `text_bytes` and `members` are the amount kept, for a caller to bound.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Cutter:
         self._prefixes = prefixes
         self._quotes_left = most_quotes
         self._text = bytearray()
-        self._holes: list[int] = []
+        self._cut_at: list[int] = []
         self._opened = 0
         self._inside = False
         self._cutting = False
@@ -88,7 +88,7 @@ class Cutter:
         """False where the text ended inside a string."""
         return not self._inside
 
-    def feed(self, data: bytes) -> Iterator[Piece]:
+    def feed(self, data: bytes) -> Iterator[StringPart]:
         """Take the next bytes; to be exhausted before the next call.
 
         Raises ValueError for more than `most_quotes`, escaped ones included.
@@ -125,7 +125,7 @@ class Cutter:
             raise ValueError("too many strings")
 
     def _closing_quote(self, data: bytes, start: int) -> int | None:
-        """The next quote that no backslash escapes, None where it has yet to come."""
+        """The next unescaped quote, or None if it has not arrived."""
         while True:
             self._count_quote()
             quote = data.find(b'"', start)
@@ -147,16 +147,16 @@ class Cutter:
         carried = self._escape_open and run == stop - start
         return (run + carried) % 2 == 1
 
-    def _content(self, content: memoryview, *, last: bool) -> Iterator[Piece]:
+    def _content(self, content: memoryview, *, last: bool) -> Iterator[StringPart]:
         if not self._cutting and self._is_to_be_cut(content):
             held = bytes(self._text[self._opened :])
             del self._text[self._opened - 1 :]
-            self._holes.append(len(self._text))
+            self._cut_at.append(len(self._text))
             self._cutting = True
             if held:
-                yield Piece(len(self._holes) - 1, held, last=False)
+                yield StringPart(len(self._cut_at) - 1, held, last=False)
         if self._cutting:
-            yield Piece(len(self._holes) - 1, content, last)
+            yield StringPart(len(self._cut_at) - 1, content, last)
         else:
             self._text += content
         if last:
@@ -172,7 +172,7 @@ class Cutter:
         return start.startswith(self._prefixes)
 
     def parse(self, *, pairs: Pairs = dict, constant: Callable[[str], Any] = Number) -> Any:
-        """The document with a `Hole` for each long string. Raises ValueError.
+        """The document with a `LongString` for each one cut out. Raises ValueError.
 
         `pairs` makes an object of its members, `constant` a value of NaN and the infinities.
         """
@@ -181,22 +181,22 @@ class Cutter:
         marker = b"e-00000"
         while marker in self._text:
             marker += b"0"
-        return _loads(self._with_holes(marker), marker.decode("ascii"), pairs, constant)
+        return _loads(self._with_placeholders(marker), marker.decode("ascii"), pairs, constant)
 
-    def _with_holes(self, marker: bytes) -> bytes:
-        """The text with an odd number for each hole, such as no number in it is written."""
+    def _with_placeholders(self, marker: bytes) -> bytes:
+        """The text with a number in place of each long string, marked unlike any number in it."""
         pieces: list[Segment] = []
         start, view = 0, memoryview(self._text)
-        for index, stop in enumerate(self._holes):
+        for index, stop in enumerate(self._cut_at):
             pieces += (view[start:stop], b" %d%b " % (index, marker))
             start = stop
         return b"".join([*pieces, view[start:]])
 
 
 def _loads(text: bytes, marker: str, pairs: Pairs, constant: Callable[[str], Any]) -> Any:
-    def number(written: str) -> Number | Hole:
+    def number(written: str) -> Number | LongString:
         if written.endswith(marker):
-            return Hole(int(written.removesuffix(marker)))
+            return LongString(int(written.removesuffix(marker)))
         return Number(written)
 
     try:
@@ -242,13 +242,13 @@ def cut(text: bytes, longest: int = 1_024) -> tuple[Any, list[Segment]]:
     no valid text behind it: that rare document is parsed whole.
     """
     cutter = Cutter(longest=longest, most_quotes=MOST_VALUES)
-    holes = [piece.data for piece in cutter.feed(text)]
+    long_strings = [piece.data for piece in cutter.feed(text)]
     if cutter.text_bytes > _MOST_TEXT_BYTES or cutter.members > MOST_VALUES:
         raise ValueError("too many values")
     try:
-        return cutter.parse(pairs=without_repeated), holes
+        return cutter.parse(pairs=without_repeated), long_strings
     except ValueError:
-        if not cutter.whole or not holes or len(text) > _MOST_TEXT_BYTES:
+        if not cutter.whole or not long_strings or len(text) > _MOST_TEXT_BYTES:
             raise
         check_marks(text, MOST_VALUES)
     return plain_parse(text, without_repeated), []
@@ -259,37 +259,37 @@ def plain_parse(text: bytes, pairs: Pairs = dict) -> Any:
     return _loads(text, "\0", pairs, Number)
 
 
-def write(value: Any, holes: Sequence[Segment]) -> list[Segment]:
-    """Compact JSON text of a parsed document, every hole filled with its own bytes.
+def write(value: Any, long_strings: Sequence[Segment]) -> list[Segment]:
+    """Compact JSON text of a parsed document, with the bytes of every long string.
 
     Raises ValueError beyond 64 levels.
     """
     text: list[Segment] = []
-    _write(value, holes, text, 0)
+    _write(value, long_strings, text, 0)
     return text
 
 
-def _write(value: Any, holes: Sequence[Segment], text: list[Segment], depth: int) -> None:
+def _write(value: Any, long_strings: Sequence[Segment], text: list[Segment], depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
     if isinstance(value, Number):
         text.append(value.encode("ascii"))
     elif isinstance(value, str):
         text.append(_quoted(value).encode("ascii"))
-    elif isinstance(value, Hole):
-        text += (b'"', holes[value.index], b'"')
+    elif isinstance(value, LongString):
+        text += (b'"', long_strings[value.index], b'"')
     elif isinstance(value, Mapping):
         comma = b"{"
         for name, member in value.items():
             text.append(comma + _quoted(name).encode("ascii") + b":")
-            _write(member, holes, text, depth + 1)
+            _write(member, long_strings, text, depth + 1)
             comma = b","
         text.append(b"}" if value else b"{}")
     elif isinstance(value, list):
         comma = b"["
         for member in value:
             text.append(comma)
-            _write(member, holes, text, depth + 1)
+            _write(member, long_strings, text, depth + 1)
             comma = b","
         text.append(b"]" if value else b"[]")
     else:
@@ -297,5 +297,5 @@ def _write(value: Any, holes: Sequence[Segment], text: list[Segment], depth: int
 
 
 def compact(value: Any) -> str:
-    """Compact JSON text of a document without holes. Raises ValueError beyond 64 levels."""
+    """Compact JSON text of a document without long strings. Raises ValueError beyond 64 levels."""
     return b"".join(write(value, ())).decode("ascii")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gateway.model.edit import Edit, Upload, is_reference
-from gateway.wire.fields import MASK, REFERENCES, canonical, is_picture, root_of
+from gateway.wire.request_fields import MASK, REFERENCES, canonical, is_picture, root_of
 
 _ENDINGS = {
     "image/png": "png",

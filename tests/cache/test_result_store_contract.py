@@ -15,7 +15,7 @@ from obstore.store import ObjectStore
 from gateway.cache.disk import DiskStore
 from gateway.cache.object_store import BucketStore, open_bucket
 from gateway.cache.result_store import ResultStore, Stored, StoreFailure, StoreUnavailable
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import Entry
 from tests.support.buckets import make_bucket, s3_server, url_of
 from tests.support.results import DAY_MS, LARGE, NOW_MS, SMALL, Clock, entry_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import Entry
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000

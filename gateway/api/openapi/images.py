@@ -8,7 +8,7 @@ from gateway.api.openapi.refusals import MONEY, OF_ERRORS, RATES, headers
 from gateway.api.openapi.schemas import TEXT, Operation, Schema, array, described, ref
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.events import CONTENT_TYPE
-from gateway.wire.fields import LONGEST_MODEL, MOST_IMAGES
+from gateway.wire.request_fields import LONGEST_MODEL, MOST_IMAGES
 
 CODES = (
     "invalid_api_key", "too_many_failures", "model_not_allowed", "bypass_not_allowed",

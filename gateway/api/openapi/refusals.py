@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.api.openapi.schemas import TEXT, Schema, one_of, ref
 from gateway.model.errors import KINDS, Retry
-from gateway.wire.response_headers import CACHE_WORDS
+from gateway.wire.cache_status import CACHE_WORDS
 
 Response = dict[str, object]
 Responses = dict[str, Response]

@@ -9,8 +9,7 @@ from blake3 import blake3
 from gateway.cache.disk.body_files import FileVersion
 from gateway.cache.disk.index import Index, IndexRow
 from gateway.cache.result_store import Stored
-from gateway.cache.rules.entry import DamagedEntry, decode, may_serve
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import DamagedEntry, Entry, decode, may_serve
 
 REMEMBERED_FILES = 50_000
 

@@ -22,8 +22,7 @@ import diskcache
 
 from gateway.cache.disk.body_files import BodyFiles
 from gateway.cache.disk.generation_counters import GenerationCounters
-from gateway.cache.rules.entry import encode
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import Entry, encode
 
 INDEX = "cache.db"
 GENERATIONS = "marks"

@@ -31,8 +31,7 @@ from gateway.cache.result_store import (
     Verified,
     or_unavailable,
 )
-from gateway.cache.rules.entry import DamagedEntry, encode, may_serve
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import DamagedEntry, Entry, encode, may_serve
 
 LISTED = 500
 CHECKED = 16

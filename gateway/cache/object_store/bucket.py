@@ -11,8 +11,13 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from gateway.cache.result_store import StoreError, StoreFailure
-from gateway.cache.rules.entry import MAX_HEADER_BYTES, DamagedEntry, body_offset, unpack_head
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import (
+    MAX_HEADER_BYTES,
+    DamagedEntry,
+    Entry,
+    body_offset,
+    unpack_head,
+)
 
 if TYPE_CHECKING:
     from obstore import Bytes, ObjectMeta

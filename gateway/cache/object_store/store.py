@@ -28,8 +28,14 @@ from gateway.cache.result_store import (
     Verified,
     or_unavailable,
 )
-from gateway.cache.rules.entry import DamagedEntry, body_offset, may_serve, pack_head, unpack_head
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import (
+    DamagedEntry,
+    Entry,
+    body_offset,
+    may_serve,
+    pack_head,
+    unpack_head,
+)
 
 if TYPE_CHECKING:
     from obstore import Bytes, ObjectMeta

@@ -6,9 +6,8 @@ Whatever can't be read back exactly is `DamagedEntry`: the caller deletes it and
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
-
-from gateway.model.entry import Entry
 
 FORMAT = 1
 MAGIC = b"IEG1"
@@ -27,6 +26,27 @@ _TEXTS = (
     "upstream_request_id",
 )
 _NUMBERS = ("created_ms", "expires_ms", "body_bytes", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored result's facts; its body lies beside it."""
+
+    key: str
+    team: str
+    key_id: str
+    model: str
+    cost_nanos: int | None
+    created_ms: int
+    expires_ms: int
+    body_digest: str
+    body_bytes: int
+    content_type: str
+    request_id: str
+    upstream_request_id: str
+    references: tuple[str, ...] = ()
+    """Digests of the reference images, so that results can be found by a picture."""
+    status: int = 200
 
 
 class DamagedEntry(ValueError):

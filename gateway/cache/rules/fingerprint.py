@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gateway.model.edit import Edit, Fingerprint, Upload
-from gateway.wire.fields import NOT_OF_THE_PICTURE, prompt_of
 from gateway.wire.json_cutter import compact, plain_parse
 from gateway.wire.multipart_writer import outgoing_fields, outgoing_uploads
+from gateway.wire.request_fields import NOT_OF_THE_PICTURE, prompt_of
 
 VERSION = "v1"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.model.entry import Entry
+from gateway.cache.rules.entry import Entry
 from gateway.model.units import time_text
 
 

@@ -10,12 +10,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.cache.rules.entry import may_serve
+from gateway.cache.rules.entry import Entry, may_serve
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
 from gateway.coalescing.rules.sharing import CoalescingKey, blocking_lease
 from gateway.model import errors
 from gateway.model.edit import Fingerprint
-from gateway.model.entry import Entry
 from gateway.model.errors import KINDS, Retry
 from gateway.wire.cache_directives import Directives
 

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from gateway.model.edit import is_reference
 from gateway.model.errors import Refusal
 from gateway.uploads.rules.upload_limits import UploadLimits
-from gateway.wire.fields import (
+from gateway.wire.json_cutter import Cutter, LongString, Number, compact
+from gateway.wire.request_fields import (
     BOOLEANS,
     MASK,
     NUMBERS,
@@ -23,9 +24,8 @@ from gateway.wire.fields import (
     is_true,
     number_text,
 )
-from gateway.wire.json_cutter import Cutter, Hole, Number, compact
 
-Source = Hole | str
+Source = LongString | str
 """The data URL of a picture: cut out of the text, or (if short) part of it."""
 
 _FILES = frozenset({MASK, "markup"})
@@ -143,7 +143,7 @@ def _nested(name: str, value: Any) -> str:
 
 
 def _scalar(name: str, value: Any) -> str:
-    if isinstance(value, Hole):
+    if isinstance(value, LongString):
         raise _invalid(name, "contains a data URL; only images and mask may")
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -165,7 +165,7 @@ def _source(name: str, item: Any) -> Source:
         item = item.get("image_url")
         if isinstance(item, Mapping):
             item = item.get("url")
-    if isinstance(item, Hole):
+    if isinstance(item, LongString):
         return item
     if not isinstance(item, str) or isinstance(item, Number):
         raise _invalid(name, 'must be given as {"image_url": "data:image/png;base64,…"}')

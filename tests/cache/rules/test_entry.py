@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.cache.rules.entry import (
     DamagedEntry,
+    Entry,
     body_offset,
     decode,
     encode,
@@ -14,7 +15,6 @@ from gateway.cache.rules.entry import (
     pack_head,
     unpack_head,
 )
-from gateway.model.entry import Entry
 from tests.support.results import NOW_MS, PLAIN, entry_of
 
 ENTRIES = st.builds(Entry)

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cache.rules.entry import Entry
 from gateway.cache.rules.purge_selection import Selection
-from gateway.model.entry import Entry
 from tests.support.results import NOW_MS, PLAIN, entry_of
 
 TEXTS = st.sampled_from(["a", "b", ""])

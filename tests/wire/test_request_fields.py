@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.ledger.tables import reserve_settle
 from gateway.model.edit import Upload
 from gateway.model.errors import Refusal
-from gateway.wire.fields import (
+from gateway.wire.request_fields import (
     MOST_IMAGES,
     canonical,
     check_name,
