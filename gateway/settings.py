@@ -41,6 +41,7 @@ from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
+from gateway.uploads.rules.picture_sniffer import PictureFormat
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
 PREFIX = "GATEWAY_"
@@ -183,6 +184,7 @@ Seconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0, allow_inf_na
 Nanos = Annotated[int, BeforeValidator(_nanos)]
 MaybeNanos = Annotated[int | None, BeforeValidator(_nanos)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+PictureFormats = Annotated[tuple[PictureFormat, ...], BeforeValidator(_listed), Field(min_length=1)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 SecretText = Annotated[str, BeforeValidator(_secret)]  # with a secret in it; shown without
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
@@ -247,8 +249,15 @@ class UpstreamSettings(SettingsSection):
     catalogue_seconds: Seconds = 300.0
     first_call_alone: bool = True
     keep_alive: bool = False
+    picture_formats: PictureFormats = ("png", "jpeg", "webp")
     proxy: OptionalUrl = ""
     ca_bundle: Annotated[str, AfterValidator(_certificates)] = ""
+
+    @property
+    def target(self) -> str:
+        """The name in fingerprints; an upstream without a name of its own is `default`."""
+        is_named = self.name != type(self).model_fields["name"].default
+        return self.name if is_named else "default"
 
     @property
     def longest_flight_ms(self) -> int:

@@ -68,6 +68,8 @@ class EditRequest:
     fingerprint: Fingerprint
     directives: Directives
     coalescing_key: CoalescingKey = field(init=False)
+    previous_keys: Callable[[], tuple[str, ...]] = tuple
+    """The keys of the same edit in the previous version's fingerprint."""
     broadcast: Broadcast = field(default_factory=Broadcast)
     """Receives the events of the upstream call, if this request makes one."""
     flight_stages: dict[str, float] = field(default_factory=dict)

@@ -11,11 +11,12 @@ import random
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Answered, CallFailed, CallResult
+from gateway.model.edit import AdapterFacts
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible
@@ -31,7 +32,8 @@ from gateway.upstream.rules.call_verdict import RetryReason
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
 from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
-from gateway.wire.multipart_writer import SpoolRange, encode
+from gateway.wire.json_cutter import compact
+from gateway.wire.multipart_writer import SpoolRange, encode, outgoing_members
 from gateway.wire.request_fields import is_streaming
 
 _READ_AT_ONCE_BYTES = 4 << 20
@@ -52,6 +54,7 @@ class Forwarder:
     metrics: Metrics
     log: EventLog
     spans: Spans
+    facts: AdapterFacts = field(default_factory=AdapterFacts)
 
     def __post_init__(self) -> None:
         retries = self.metrics.counter(families.UPSTREAM_RETRIES)
@@ -103,7 +106,7 @@ class Forwarder:
         started, result = time.perf_counter(), "failed"
         self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).inc()
         try:
-            path, payload = _body_of(request)
+            path, payload = _body_of(request, self.facts)
             listener = request.broadcast if is_streaming(request.edit) else None
             answer = await self.upstream.send(
                 path,
@@ -205,14 +208,15 @@ def _failure_code(call: CallResult) -> str:
     return ""
 
 
-def _body_of(request: EditRequest) -> tuple[str, Payload]:
+def _body_of(request: EditRequest, facts: AdapterFacts) -> tuple[str, Payload]:
     """The path and the body that go upstream: our own framing around what the client sent."""
     edit = request.edit
     path = f"/images/{edit.route}"
     if edit.document:
-        chunks = _chunks([edit.document], request.spool)
-        return path, Payload("application/json", len(edit.document), chunks)
-    encoded = encode(edit, secrets.token_hex(16))
+        document = compact(outgoing_members(edit, facts)).encode("ascii")
+        chunks = _chunks([document], request.spool)
+        return path, Payload("application/json", len(document), chunks)
+    encoded = encode(edit, secrets.token_hex(16), facts)
     chunks = _chunks(encoded.segments, request.spool)
     return path, Payload(encoded.content_type, encoded.content_length, chunks)
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
 from gateway.accounts.rules.guess_throttle import GuessThrottle
+from gateway.cache.rules.fingerprint import Sharing, previous_keys
 from gateway.cache.rules.fingerprint import fingerprint as fingerprint_of
 from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.stream_subscriber import StreamSubscriber
@@ -24,7 +26,7 @@ from gateway.edits.join import Coalescer, JoinResult
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache
 from gateway.model.caller import Caller, Level
-from gateway.model.edit import Edit, Fingerprint
+from gateway.model.edit import AdapterFacts, Edit, Fingerprint
 from gateway.model.errors import Refusal
 from gateway.telemetry.request_record import RequestRecord
 from gateway.uploads.reader import read_edit
@@ -51,6 +53,13 @@ class FingerprintScope:
     upstream: str
     generations: bool
     """Whether generations are cached."""
+    previous_upstream: str
+    """The name of the upstream in fingerprints of the previous version."""
+    facts: AdapterFacts = field(default_factory=AdapterFacts)
+
+    def of(self, admitted: Admitted) -> Sharing:
+        account = next(a for a in admitted.caller.accounts if a.level == self.level)
+        return Sharing(account.id, self.upstream, admitted.directives.variant)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +92,13 @@ class Pipeline:
                 edit = await self.read(admitted, incoming, spool, record)
                 fingerprint = self.fingerprint(edit, admitted, record)
                 request = EditRequest(
-                    record.request_id, caller, edit, spool, fingerprint, admitted.directives
+                    record.request_id,
+                    caller,
+                    edit,
+                    spool,
+                    fingerprint,
+                    admitted.directives,
+                    previous_keys=partial(self.previous_keys, edit, admitted),
                 )
                 hit = await self.look_up(request, record)
                 joined = hit or await self.join(request, incoming, record)
@@ -170,26 +185,30 @@ class Pipeline:
 
     def fingerprint(self, edit: Edit, admitted: Admitted, record: RequestRecord) -> Fingerprint:
         """The edit's fingerprint among the callers that may share its result."""
-        scope = self.scope
         with record.stage("fingerprint"):
             fingerprint = fingerprint_of(
                 edit,
-                scope=_account_id(admitted.caller, scope.level),
-                upstream=scope.upstream,
-                variant=admitted.directives.variant,
+                self.scope.of(admitted),
                 digest=digest,
-                cache_generations=scope.generations,
+                facts=self.scope.facts,
+                cache_generations=self.scope.generations,
             )
         record.fingerprint, record.extra_digest = fingerprint.key, fingerprint.extra_digest
         record.uncacheable = fingerprint.uncacheable or ""
         return fingerprint
 
+    def previous_keys(self, edit: Edit, admitted: Admitted) -> tuple[str, ...]:
+        """The keys of the edit in the previous version's fingerprint."""
+        sharing = replace(self.scope.of(admitted), upstream=self.scope.previous_upstream)
+        return previous_keys(edit, sharing, digest)
+
     async def look_up(self, request: EditRequest, record: RequestRecord) -> JoinResult | None:
         """The stored result, if it may be served. Raises `not_cached`."""
         directives = request.directives
         with record.stage("look_up"):
-            stored = await self.cache.find(request)
+            stored = await self.cache.find(request, previous=True)
         if stored and self.cache.may_serve(stored, request):
+            record.fingerprint = stored.entry.key
             return JoinResult(Found(stored), led=False)
         if stored and directives.max_age_seconds is not None:
             cache_directives.check_too_old(directives, request.caller)
@@ -234,7 +253,3 @@ class Pipeline:
             return reply
         body = await asyncio.to_thread(completed_events, reply.body, request.edit.route)
         return replace(reply, body=body, content_type=CONTENT_TYPE)
-
-
-def _account_id(caller: Caller, level: Level) -> str:
-    return next(account.id for account in caller.accounts if account.level == level)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.result_store import ResultStore, Stored
@@ -17,6 +18,13 @@ from gateway.uploads.rules.picture_sniffer import is_picture
 from gateway.uploads.uploaded_file import digest
 
 
+@dataclass
+class Upgrade:
+    """The upgrade of fingerprints: at `until_ms`, all results under old ones have expired."""
+
+    until_ms: int = sys.maxsize
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResultCache:
     """The result store, as edits use it."""
@@ -25,12 +33,22 @@ class ResultCache:
     invalidation: Invalidation
     now_ms: Callable[[], int]
     ttl_seconds: float
+    upgrade: Upgrade = field(default_factory=Upgrade)
 
-    async def find(self, request: EditRequest) -> Stored | None:
-        """The stored result, whatever its age, unless the request must not look."""
+    async def find(self, request: EditRequest, *, previous: bool = False) -> Stored | None:
+        """The stored result, whatever its age, unless the request must not look.
+
+        With `previous`, also under the keys of the previous version.
+        """
         if not request.directives.may_look or request.fingerprint.uncacheable:
             return None
-        return await self.results.get(request.fingerprint.key)
+        stored = await self.results.get(request.fingerprint.key)
+        for key in self._previous_keys(request) if previous and not stored else ():
+            stored = stored or await self.results.get(key)
+        return stored
+
+    def _previous_keys(self, request: EditRequest) -> tuple[str, ...]:
+        return request.previous_keys() if self.now_ms() < self.upgrade.until_ms else ()
 
     def may_serve(self, stored: Stored, request: EditRequest) -> bool:
         return may_serve(stored.entry, self.now_ms(), request.directives.max_age_seconds)
@@ -46,6 +64,9 @@ class ResultCache:
             why_not = "" if kept else f"results-{self.results.failure or 'not-kept'}"
         if not why_not and request.directives.may_replace:
             self.invalidation.replaced(shared.entry.key, shared.entry.created_ms)
+            for key in self._previous_keys(request):
+                await self.results.delete(key)
+                self.invalidation.replaced(key, shared.entry.created_ms)
         return Bought(shared, call.answer.body, settled, why_not)
 
     def _shared(self, request: EditRequest, call: Answered, settled: Settled) -> Stored:

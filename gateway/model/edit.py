@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 Route = Literal["edits", "generations"]
@@ -43,7 +45,7 @@ class Edit:
 
 
 def is_reference(field_name: str) -> bool:
-    """Is this the name of a reference image's field (`image`, `image[]`, `image[0]` …)?"""
+    """True for a reference image's field: `image`, `image[]`, `image[0]` …"""
     return field_name == "image" or (field_name.startswith("image[") and field_name.endswith("]"))
 
 
@@ -55,6 +57,25 @@ class Fingerprint:
     uncacheable: str | None = None
     extra_digest: str = ""
     """A digest of fields that are sent upstream but are not part of the key, such as `user`."""
+
+
+_OPTIONAL = (
+    "size quality background moderation style input_fidelity output_format output_compression "
+    "response_format user safety_identifier stream partial_images"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """What the API of an upstream documents.
+
+    `defaults` has the value that each optional field has if it is absent, or "" if none is
+    documented. An empty field of `defaults` is the same as an absent one.
+    """
+
+    defaults: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({"n": "1", **dict.fromkeys(_OPTIONAL.split(), "")})
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,9 @@ def window(period: Period, day: str, zone: tzinfo) -> Window:
     if period == "total":
         return Window(TOTAL, TOTAL, None, None)
     first, after = _bounds(period, date.fromisoformat(day))
-    last_day = (after - _ONE_DAY).isoformat()
-    return Window(first.isoformat(), last_day, _start_ms(first, zone), _start_ms(after, zone))
+    first_day, next_day = first.isoformat(), after.isoformat()
+    last_day = days_before(next_day, 1)
+    return Window(first_day, last_day, start_ms(first_day, zone), start_ms(next_day, zone))
 
 
 def days_before(day: str, days: int) -> str:
@@ -64,8 +65,12 @@ def month_days(month: str) -> tuple[str, str]:
 
 
 def start_ms(day: str, zone: tzinfo) -> int:
-    """The first instant of a day, in unix milliseconds."""
-    return _start_ms(date.fromisoformat(day), zone)
+    """The first instant of a day, in unix milliseconds.
+
+    If the clocks skip its midnight, this is the instant of the skip.
+    """
+    midnight = datetime.fromisoformat(day).replace(tzinfo=zone)
+    return (midnight.astimezone(UTC) - _EPOCH) // _MILLISECOND
 
 
 def _bounds(period: Period, today: date) -> tuple[date, date]:
@@ -77,9 +82,3 @@ def _bounds(period: Period, today: date) -> tuple[date, date]:
         return monday, monday + 7 * _ONE_DAY
     first = today.replace(day=1)
     return first, (first + 31 * _ONE_DAY).replace(day=1)
-
-
-def _start_ms(day: date, zone: tzinfo) -> int:
-    """When a day starts; a midnight that the clocks skip is the instant of the skip."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return (midnight.astimezone(UTC) - _EPOCH) // _MILLISECOND

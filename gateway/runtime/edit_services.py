@@ -22,6 +22,7 @@ from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.rules.adapter_facts import adapter_facts
 
 
 class EditServices:
@@ -124,6 +125,7 @@ def _forwarder(context: ProcessContext, client: UpstreamClient) -> Forwarder:
         metrics=context.metrics,
         log=context.log,
         spans=context.spans,
+        facts=adapter_facts(upstream.base_url),
     )
 
 
@@ -158,11 +160,16 @@ def _pipeline(
             max_body_bytes=limits.max_body_bytes,
             max_image_bytes=limits.max_image_bytes,
             max_pixels=limits.max_image_pixels,
+            picture_formats=settings.upstream.picture_formats,
         ),
         spool_memory=SpoolMemory(server.spool_bytes),
         spool_folder=server.spool_folder or None,
         scope=FingerprintScope(
-            settings.cache.scope, settings.upstream.name, settings.cache.generations
+            level=settings.cache.scope,
+            upstream=settings.upstream.target,
+            generations=settings.cache.generations,
+            previous_upstream=settings.upstream.name,
+            facts=adapter_facts(settings.upstream.base_url),
         ),
         obey_cache_control=settings.cache.obey_cache_control,
         heartbeat_seconds=server.stream_heartbeat_seconds,

@@ -7,10 +7,13 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from gateway.accounts.authenticator import refresh
-from gateway.database.database import StateUnavailable
+from gateway.cache.tables.fingerprint_upgrade import upgraded_ms
+from gateway.database.database import Database, StateUnavailable
 from gateway.database.migrate import migrate
+from gateway.edits.result_cache import ResultCache
 from gateway.runtime.backends import VERSION
 from gateway.runtime.container import Container
 from gateway.runtime.job_table import job_table
@@ -38,9 +41,15 @@ async def _prepare(parts: Container) -> None:
     database, clock = parts.context.database, parts.context.clock
     await migrate(database)
     await clock.measure(database)
+    await _note_upgrade(parts.edits.pipeline.cache, database, clock())
     await refresh(parts.authenticator, database, clock)
     await _load_catalogue(parts.upstream)
     await parts.cache.results.start()
+
+
+async def _note_upgrade(cache: ResultCache, database: Database, now_ms: int) -> None:
+    begun_ms = await database.write(partial(upgraded_ms, now_ms=now_ms))
+    cache.upgrade.until_ms = begun_ms + int(cache.ttl_seconds * 1000)
 
 
 async def _load_catalogue(upstream: UpstreamServices) -> None:

@@ -15,6 +15,7 @@ from gateway.uploads.spool import Spool
 from gateway.uploads.uploaded_file import UploadedFile
 from gateway.wire.request_fields import (
     MASK,
+    SCALARS,
     check_name,
     check_source,
     edit_of,
@@ -57,7 +58,7 @@ class EditBuilder:
         self._references = 0
         self._parts = 0
         # The part that is being read: a file, or a text field, or (neither) still empty.
-        self._name = ""
+        self._head = PartHead("")
         self._file: UploadedFile | None = None
         self._text: bytearray | None = None
 
@@ -67,7 +68,7 @@ class EditBuilder:
         """Begin a part. Returns the function that takes its content, piece by piece."""
         check_name(head.name, self._limits.max_name_bytes)
         self.count_part()
-        self._name, self._file, self._text = head.name, None, None
+        self._head, self._file, self._text = head, None, None
         if head.file_name == "":  # a file input that was left empty, unless content follows
             return partial(self._write_nameless, head)
         return self._open(head)
@@ -75,11 +76,14 @@ class EditBuilder:
     def end_part(self) -> None:
         """The part is complete. An empty file input is ignored."""
         if self._file is not None:
-            self._uploads.append(self._file.finish(_canonical_name(self._name)))
+            self._uploads.append(self._file.finish(_canonical_name(self._head.name)))
         elif self._text is not None:
-            self._keep_text(self._name, _decoded(self._name, bytes(self._text)))
+            self._keep_text(self._head.name, self._head.decode(self._text))
 
     def _open(self, head: PartHead) -> Callable[[bytes | memoryview], None]:
+        if head.file_name and head.name in SCALARS:
+            message = f"`{head.name}` was sent as a file. Send it as text, without a file name."
+            raise Refusal("invalid_field", message, param=head.name)
         label = self._register(head.name)
         if head.is_file:
             self._file = self.new_file(label, head.name, head.file_name)
@@ -98,7 +102,7 @@ class EditBuilder:
     def _write_text(self, text: bytearray, piece: bytes | memoryview) -> None:
         text += piece
         if len(text) > self._limits.max_field_bytes:
-            raise _too_long(self._name, self._limits.max_field_bytes)
+            raise _too_long(self._head.name, self._limits.max_field_bytes)
 
     # --- complete fields and files of a JSON document ---------------------------------------
 
@@ -171,14 +175,6 @@ class EditBuilder:
 def _canonical_name(name: str) -> str:
     """`mask` for every spelling of it."""
     return MASK if is_mask(name) else name
-
-
-def _decoded(name: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        message = f"The field `{name}` is not UTF-8 text. Send it as UTF-8."
-        raise Refusal("invalid_field", message, param=name) from None
 
 
 def _too_long(name: str, max_bytes: int) -> Refusal:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.model.edit import Upload
+from gateway.model.edit import Route, Upload
 from gateway.model.errors import Refusal
 from gateway.uploads.edit_builder import EditBuilder
-from gateway.uploads.rules.data_url_decoder import DataUrlDecoder
+from gateway.uploads.rules.data_url_decoder import RAW, DataUrlDecoder
 from gateway.uploads.rules.json_fields import (
     Source,
     canonical_document,
@@ -20,38 +20,22 @@ from gateway.uploads.uploaded_file import UploadedFile
 from gateway.wire.json_cutter import Cutter, LongString, StringPart
 
 _LONGEST_URL_KEPT = 4_096
-_PICTURES = (b"data:image", b"data:application")
+_PICTURES = (b"data:image", b"data:application", b"\\/9j\\/", *map(str.encode, RAW))
+"""How long strings of pictures begin; some encoders escape the slash."""
 
 
-class JsonGenerationReader:
-    """Reads a generation, which goes upstream as a JSON document."""
+class JsonReader:
+    """Reads a JSON body. Data URLs of an edit are decoded, hashed and spooled as they arrive.
 
-    def __init__(self, limits: UploadLimits, builder: EditBuilder) -> None:
+    A generation goes upstream as a JSON document, its strings included.
+    """
+
+    def __init__(self, limits: UploadLimits, builder: EditBuilder, route: Route) -> None:
         self._limits = limits
         self._builder = builder
-        self._cutter = Cutter(longest=limits.max_document_bytes)
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next bytes of the body."""
-        for _ in self._cutter.feed(piece):
-            pass
-        _check_text(self._cutter.text_bytes, self._limits)
-
-    def finish(self) -> None:
-        """The body is complete. Raises Refusal."""
-        document = parse_document(self._cutter, self._limits)
-        for name, text in generation_fields(document):
-            self._builder.add_text(name, text)
-        self._builder.document = canonical_document(document)
-
-
-class JsonEditReader:
-    """Reads an edit: its data URLs are decoded, hashed and spooled as they arrive."""
-
-    def __init__(self, limits: UploadLimits, builder: EditBuilder) -> None:
-        self._limits = limits
-        self._builder = builder
-        self._cutter = Cutter(longest=_LONGEST_URL_KEPT, prefixes=_PICTURES)
+        self._is_edit = route == "edits"
+        longest = _LONGEST_URL_KEPT if self._is_edit else limits.max_document_bytes
+        self._cutter = Cutter(longest=longest, prefixes=_PICTURES)
         self._uploads: list[Upload] = []
         self._picture: _DataUrlFile | None = None
 
@@ -59,11 +43,21 @@ class JsonEditReader:
         """Take the next bytes of the body."""
         for cut in self._cutter.feed(piece):
             self._write(cut)
-        _check_text(self._cutter.text_bytes, self._limits)
+        if self._cutter.text_bytes > (max_bytes := self._limits.max_document_bytes):
+            raise Refusal(
+                "body_too_large",
+                f"A JSON body may have {max_bytes:,} bytes apart from its pictures. Send less, "
+                "and send pictures as base64 data URLs or as multipart/form-data.",
+            )
 
     def finish(self) -> None:
         """The body is complete. Raises Refusal."""
-        fields, pictures = edit_fields(parse_document(self._cutter, self._limits))
+        document = parse_document(self._cutter, self._limits)
+        if self._is_edit:
+            fields, pictures = edit_fields(document)
+        else:
+            fields, pictures = generation_fields(document), []
+            self._builder.document = canonical_document(document)
         for name, text in fields:
             self._builder.add_text(name, text)
         for name, source in pictures:
@@ -102,12 +96,3 @@ class _DataUrlFile:
         if data := self._decoder.finish():
             self._file.write(data)
         return self._file.finish("")
-
-
-def _check_text(text_bytes: int, limits: UploadLimits) -> None:
-    if text_bytes > limits.max_document_bytes:
-        raise Refusal(
-            "body_too_large",
-            f"A JSON body may have {limits.max_document_bytes:,} bytes apart from its pictures. "
-            "Send less, and send pictures as base64 data URLs or as multipart/form-data.",
-        )

@@ -4,34 +4,65 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from functools import lru_cache
 
 from python_multipart.multipart import parse_options_header
 
+from gateway.model.errors import Refusal
 from gateway.uploads.rules.multipart_parser import bad_part, malformed
-from gateway.uploads.rules.picture_sniffer import OCTETS
-from gateway.wire.request_fields import is_picture
+from gateway.wire.request_fields import SCALARS, is_picture
 
 _LONGEST_CACHED_HEAD_BYTES = 512
 _CACHED_HEADS = 256
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CHARSETS = frozenset(
+    {
+        *("ascii", "utf_8", "utf_16", "utf_16_be", "utf_16_le", "latin_1", "koi8_r", "koi8_u"),
+        *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "euc_kr", "cp949", "gb18030", "gbk"),
+        *("gb2312", "big5", *(f"cp125{number}" for number in range(9))),
+        *(f"iso8859_{number}" for number in range(2, 17) if number != 12),
+    }
+)
+"""Codecs of Python for text fields. None of them runs code or expands its input much."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class PartHead:
-    """The name of a part, and its declared file name and media type."""
+    """The name of a part, and its declared file name, media type and charset."""
 
     name: str
     file_name: str | None = None
     media_type: str = ""
+    charset: str = "utf-8"
 
     @property
     def is_file(self) -> bool:
-        """Pictures without a file name and parts of a binary media type are files too."""
-        binary = self.media_type.startswith(("image/", "video/", "audio/", OCTETS))
-        return bool(self.file_name) or binary or is_picture(self.name)
+        """A part is a file if it has a file name, a picture's name, or a picture's media type.
+
+        Any other part is text: some clients declare application/octet-stream for it.
+        """
+        if self.name in SCALARS:
+            return False
+        is_media = self.media_type.startswith(("image/", "video/", "audio/"))
+        return bool(self.file_name) or is_media or is_picture(self.name)
+
+    def decode(self, data: bytes | bytearray) -> str:
+        """The text of a field. Raises Refusal."""
+        key = normalize_encoding(self.charset).lower()
+        codec = aliases.get(key, key)
+        if codec not in _CHARSETS:
+            message = f"The field `{self.name}` declares a charset that is not accepted here."
+        else:
+            try:
+                return data.decode(codec)
+            except UnicodeDecodeError:
+                message = f"The field `{self.name}` is not text in {codec.replace('_', '-')}."
+        hint = "Send it as UTF-8; a file needs a file name."
+        raise Refusal("invalid_field", f"{message} {hint}", param=self.name)
 
 
 def read_part_head(head: bytes) -> PartHead:
@@ -46,8 +77,8 @@ def _parse(head: bytes) -> PartHead:
         raise bad_part("has no Content-Disposition: form-data with a name")
     if headers.get(b"content-transfer-encoding", b"").strip().lower() not in _PLAIN_ENCODINGS:
         raise bad_part("has a Content-Transfer-Encoding; send the bytes unencoded")
-    media_type = headers.get(b"content-type", b"").strip().lower().decode("latin-1")
-    if media_type.startswith("multipart/"):
+    media_type, parameters = parse_options_header(headers.get(b"content-type"))
+    if media_type.startswith(b"multipart/"):
         raise bad_part("is multipart itself; send each file as a part of its own")
     try:
         name = options[b"name"].decode("utf-8")
@@ -55,7 +86,10 @@ def _parse(head: bytes) -> PartHead:
         raise bad_part("has a name that is not UTF-8") from None
     file_name = options.get(b"filename")
     return PartHead(
-        name, None if file_name is None else file_name.decode("utf-8", "replace"), media_type
+        name,
+        None if file_name is None else file_name.decode("utf-8", "replace"),
+        media_type.decode("latin-1"),
+        parameters.get(b"charset", b"utf-8").decode("latin-1"),
     )
 
 

@@ -5,7 +5,7 @@ An upload takes five hops from the socket to its hash:
 1. `ClientConnection` (server/protocol) receives bytes from the socket.
 2. `Exchange.chunks` (server) yields them, within the upload's time limits.
 3. `read_edit` enforces the size limit, and spills the spool to disk when memory is short.
-4. `MultipartParser.feed`, or `JsonEditReader.feed`, finds where each file begins and ends.
+4. `MultipartParser.feed`, or `JsonReader.feed`, finds where each file begins and ends.
 5. `UploadedFile.write` hashes the bytes and appends them to the spool.
 """
 
@@ -19,7 +19,7 @@ from stringzilla import find
 
 from gateway.model.edit import Edit, Route
 from gateway.uploads.edit_builder import EditBuilder, UploadChecks
-from gateway.uploads.json_reader import JsonEditReader, JsonGenerationReader
+from gateway.uploads.json_reader import JsonReader
 from gateway.uploads.part_head import read_part_head
 from gateway.uploads.rules.multipart_parser import MultipartParser
 from gateway.uploads.rules.upload_limits import UploadLimits, body_too_large, check_content_type
@@ -65,11 +65,8 @@ async def read_edit(
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:
-    if len(chunk) <= _PIECE_BYTES:
-        yield chunk
-        return
     for start in range(0, len(chunk), _PIECE_BYTES):
-        yield chunk[start : start + _PIECE_BYTES]
+        yield chunk[start : start + _PIECE_BYTES]  # the chunk itself where one piece is enough
 
 
 def _parser(
@@ -85,6 +82,4 @@ def _parser(
             limits.max_header_bytes,
             find,
         )
-    if route == "generations":
-        return JsonGenerationReader(limits, builder)
-    return JsonEditReader(limits, builder)
+    return JsonReader(limits, builder, route)

@@ -17,8 +17,6 @@ BLOCK_BYTES = 1 << 20
 CHUNK_BYTES = 256 * 1024
 SMALL_BYTES = 16 * 1024
 """Smaller pieces are joined: an object for each would take more memory than its bytes."""
-_VECTORS = 512
-"""Pieces per write; systems allow 1,024."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Buffer = bytes | bytearray | memoryview
@@ -167,12 +165,9 @@ class Spool:
 
     def _release(self) -> None:
         """Close the file, or leave that to the thread that is using it."""
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
+        if self._lock.acquire(blocking=False):
             if self._file:
                 self._file.close()
-        finally:
             self._lock.release()
 
     def _write(self, pieces: Sequence[Buffer]) -> None:
@@ -197,27 +192,22 @@ class Spool:
                 os.makedirs(self._folder, mode=0o700, exist_ok=True)
             # Closed by `_release`, possibly in another thread.
             self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
-        left, offset = list(pieces), self._file_bytes
-        while left:
-            written = os.pwritev(self._file.fileno(), left[:_VECTORS], offset)
-            offset += written
-            while left and written >= len(left[0]):
-                written -= len(left.pop(0))
-            if left and written:
-                left[0] = memoryview(left[0])[written:]
+        offset = self._file_bytes
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                written = os.pwrite(self._file.fileno(), left, offset)
+                left, offset = left[written:], offset + written
 
     def _read_file(self, offset: int, size: int) -> bytes:
         try:
             with self._lock:
                 if self._file is None:
                     raise ValueError("this spool has no file")
-                pieces = bytearray()
-                while len(pieces) < size:
-                    piece = os.pread(self._file.fileno(), size - len(pieces), offset + len(pieces))
-                    if not piece:
-                        raise EOFError("the spool's file is shorter than its contents")
-                    pieces += piece
-                return bytes(pieces)
+                data = os.pread(self._file.fileno(), size, offset)
+                if len(data) < size:
+                    raise EOFError("the spool's file is shorter than its contents")
+                return data
         finally:
             if self.closed:
                 self._release()

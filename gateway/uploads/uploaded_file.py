@@ -10,7 +10,6 @@ from blake3 import blake3
 from gateway.model.edit import Upload
 from gateway.model.errors import Refusal
 from gateway.uploads.rules.picture_sniffer import (
-    ACCEPTED,
     HEAD_BYTES,
     OCTETS,
     SniffedPicture,
@@ -71,7 +70,8 @@ class UploadedFile:
     def _check_format(self) -> None:
         self._checked = True
         found = self._format = look(self._head)
-        if self._must_be_picture and (found is None or found.media_type not in ACCEPTED):
+        accepted = {f"image/{name}" for name in self._limits.picture_formats}
+        if self._must_be_picture and (found is None or found.media_type not in accepted):
             raise self._not_a_picture()
 
     def _not_a_picture(self) -> Refusal:
@@ -87,7 +87,7 @@ class UploadedFile:
         return Refusal(
             "invalid_image",
             f"{self._label} is not an accepted picture: {seen if self._head else 'it is empty'}"
-            ". Send a PNG, JPEG or WebP file.",
+            f". Send {self._limits.formats_text}.",
             param=self._field,
         )
 
@@ -98,7 +98,7 @@ class UploadedFile:
             raise Refusal(
                 "invalid_image",
                 f"{self._label} does not state its width and height: its header is broken or "
-                "too long. Save it again as a PNG, JPEG or WebP file, and send that.",
+                f"too long. Save it again as {self._limits.formats_text}, and send that.",
                 param=self._field,
             )
         if width * height > self._limits.max_pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.model.outcome import Outcome
@@ -32,8 +32,11 @@ class CacheStatus:
     ttl_seconds: int | None = None
     detail: str = ""
 
-    def header(self) -> str:
-        """`gateway; hit; ttl=…; key="…"` or `gateway; fwd=uri-miss; stored; …`."""
+    def header(self, ignored: Collection[str] = ()) -> str:
+        """`gateway; hit; ttl=…; key="…"` or `gateway; fwd=uri-miss; stored; …`.
+
+        `ignored` are the directives of a plain `Cache-Control` that were not obeyed.
+        """
         parts = ["gateway"]
         if self.outcome is Outcome.HIT:
             parts.append("hit")
@@ -47,6 +50,9 @@ class CacheStatus:
             parts.append(f"ttl={self.ttl_seconds}")
         if self.key:
             parts.append(f'key="{self.key}"')
-        if self.detail:
-            parts.append(f"detail={self.detail}")
+        details = [self.detail] if self.detail else []
+        details += [f"ignored-{word}" for word in ignored]
+        if details:
+            detail = ", ".join(details)
+            parts.append(f'detail="{detail}"' if "," in detail else f"detail={detail}")
         return "; ".join(parts)

@@ -1,10 +1,13 @@
-"""The multipart body that goes upstream: our own framing around the client's fields and files."""
+"""What goes upstream of an edit: a multipart body in our own framing, or a JSON document."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Any
 
-from gateway.model.edit import Edit, Upload, is_reference
+from gateway.model.edit import AdapterFacts, Edit, Upload, is_reference
+from gateway.wire.json_cutter import plain_parse
 from gateway.wire.request_fields import MASK, REFERENCES, canonical, is_picture, root_of
 
 _ENDINGS = {
@@ -13,8 +16,12 @@ _ENDINGS = {
     "image/webp": "webp",
     "image/gif": "gif",
     "image/bmp": "bmp",
+    "image/avif": "avif",
+    "image/heic": "heic",
     "image/svg+xml": "svg",
 }
+_CR = re.compile(rb"\\r\\n|\\.")
+"""Every escape of a JSON text, a CRLF as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +41,32 @@ class EncodedBody:
     segments: tuple[bytes | SpoolRange, ...]
 
 
-def outgoing_fields(edit: Edit) -> tuple[tuple[str, str], ...]:
-    """The text fields as they go upstream, which is also what a fingerprint is made of.
+def outgoing_fields(edit: Edit, facts: AdapterFacts) -> tuple[tuple[str, str], ...]:
+    """The text fields as they go upstream, in canonical form; empty optional ones are left out.
 
-    Known numbers and booleans are canonical. Sorted by root; those of one root keep their order,
-    because whoever reads `layers[][x]` puts them together by it.
+    Sorted by root. Fields of one root keep their order: it groups fields such as `layers[][x]`.
     """
-    ordered = sorted(edit.fields, key=lambda field: root_of(field[0]))
+    sent = (field for field in edit.fields if field[1] or field[0] not in facts.defaults)
+    ordered = sorted(sent, key=lambda field: root_of(field[0]))
     return tuple((name, canonical(name, text)) for name, text in ordered)
+
+
+def outgoing_members(edit: Edit, facts: AdapterFacts) -> dict[str, Any]:
+    """The members of a JSON document as they go upstream; empty optional ones are left out."""
+    members = plain_parse(_CR.sub(_with_lf, edit.document))
+    optional = facts.defaults
+    return {n: v for n, v in members.items() if n not in optional or v not in (None, "")}
+
+
+def _with_lf(escape: re.Match[bytes]) -> bytes:
+    return b"\\n" if escape[0].startswith(b"\\r") else escape[0]
 
 
 def outgoing_uploads(edit: Edit) -> tuple[Upload, ...]:
     """The files as they go upstream: references in their order, the mask, then the others.
 
-    `image`, `image[]` and `image[0]` first are the same; `image[1]` before `image[0]` is not
-    the same as `image[]` twice, for an upstream may put them in the order of their numbers.
+    A reference `image`, or `image[N]` at place N, is sent as `image[]`. `image[1]` before
+    `image[0]` keeps its name: an upstream may sort the references by their numbers.
     """
     references = tuple([_as_sent(upload, at) for at, upload in enumerate(edit.references)])
     if len(references) == len(edit.uploads):
@@ -64,15 +82,15 @@ def _as_sent(reference: Upload, place: int) -> Upload:
     return reference
 
 
-def encode(edit: Edit, boundary: str) -> EncodedBody:
-    """Every field and file of `edit`, as `outgoing_fields` and `outgoing_uploads` give them.
+def encode(edit: Edit, boundary: str, facts: AdapterFacts) -> EncodedBody:
+    """The fields of `outgoing_fields` and the files of `outgoing_uploads`.
 
     `boundary` must be random (128 bits or more, as hex), so that no content holds it. File
-    names are ours; file types are what the first bytes said.
+    names are ours; media types follow from the files' first bytes.
     """
     segments: list[bytes | SpoolRange] = []
     framing = bytearray()
-    for name, text in outgoing_fields(edit):
+    for name, text in outgoing_fields(edit, facts):
         framing += _opening(boundary, name) + b"\r\n\r\n" + text.encode("utf-8") + b"\r\n"
     references = 0
     for upload in outgoing_uploads(edit):

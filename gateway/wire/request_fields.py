@@ -1,8 +1,9 @@
-"""What is known of a request's fields: names, repetition, canonical values, what is required."""
+"""The fields of a request: names, repetition, canonical values, required fields."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -26,15 +27,31 @@ NUMBERS = frozenset(
 )
 BOOLEANS = frozenset({"stream"})
 TEXTS = frozenset({"model", "prompt"})
-
-NOT_OF_THE_PICTURE = frozenset({"user", "safety_identifier", "stream", "partial_images"})
-"""Fields that cannot change the picture, and so are no part of a fingerprint."""
+SCALARS = (
+    NUMBERS
+    | BOOLEANS
+    | TEXTS
+    | {
+        "size",
+        "quality",
+        "background",
+        "moderation",
+        "style",
+        "complexity",
+        "input_fidelity",
+        "output_format",
+        "response_format",
+        "user",
+        "safety_identifier",
+    }
+)
+"""Fields with one value, which is text."""
 
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,2})?", re.ASCII)
 MOST_IMAGES = 1_000
 """As many as one call may make; more can't be booked."""
 
-_PICTURE_ROOTS = frozenset({"image", "images", "image_url", "image_urls", "mask"})
+_PICTURE_ROOTS = frozenset({"image", "images", "image_url", "image_urls", MASK})
 _NEVER_FILES = frozenset({"images", "image_url", "image_urls"})
 _TRUTH = {"true": "true", "1": "true", "false": "false", "0": "false"}
 _PARTIAL_IMAGES = frozenset("0123")
@@ -42,46 +59,46 @@ LONGEST_MODEL = 128
 
 
 def is_picture(name: str) -> bool:
-    """Must this field be a picture (a reference image or the mask)?"""
+    """True if the field must be a picture: a reference image or the mask."""
     return is_mask(name) or is_reference(name)
 
 
 def is_mask(name: str) -> bool:
-    """Is this the name of the mask's field (`mask`, `mask[]`, `mask[0]` …)?"""
+    """True for the mask's field: `mask`, `mask[]`, `mask[0]` …"""
     return name == MASK or (name.startswith(f"{MASK}[") and name.endswith("]"))
 
 
 def root_of(name: str) -> str:
-    """`layers` of `layers[0][x]`: what a form's reader puts together belongs to one root."""
+    """`layers` of `layers[0][x]`: readers of forms put the fields of one root together."""
     return name.partition("[")[0]
 
 
 def check_source(route: Route, name: str) -> None:
-    """Refuse a field in which a picture would come round the checks of pictures."""
+    """Refuse a field whose picture would not be checked."""
     root = root_of(name)
     if route == "generations" and root in _PICTURE_ROOTS:
         raise Refusal(
             "unsupported_image_source",
-            f"`{root}` is a picture, and a generation takes none. Send it to /v1/images/edits, "
-            "as a file, or leave it out.",
+            f"`{root}` is a picture, and a generation takes none. Send it as a file to "
+            "/v1/images/edits, or leave it out.",
             param=root,
         )
     if root in _NEVER_FILES:
         raise Refusal(
             "unsupported_image_source",
-            f"`{root}` is not taken here. Send each picture itself as a file, e.g. "
+            f"`{root}` is not accepted here. Send each picture itself as a file, e.g. "
             "-F 'image[]=@input.png'.",
             param=root,
         )
 
 
 def may_repeat(name: str) -> bool:
-    """Is this a list's name, of which several are no mistake?"""
+    """True for the name of a list, which may be sent several times."""
     return "[]" in name or is_reference(name)
 
 
 def check_name(name: str, max_bytes: int) -> None:
-    """Refuse a field name that is empty, too long, or holds control characters."""
+    """Refuse a field name that readers of forms may read in different ways."""
     if not name:
         raise Refusal("invalid_field", "A field has no name. Give every field a name.")
     if len(name.encode("utf-8", "surrogatepass")) > max_bytes:
@@ -91,27 +108,42 @@ def check_name(name: str, max_bytes: int) -> None:
         message = "A field's name holds control or invisible characters. Remove them."
         raise Refusal("invalid_field", message)
     if '"' in name or "\\" in name:
-        # Readers of forms do not agree on what they mean inside a quoted name.
         message = "A field's name holds a quotation mark or a backslash. Remove it."
         raise Refusal("invalid_field", message)
+    if name not in SCALARS and not is_picture(name):
+        _check_folded(name)
+
+
+def _check_folded(name: str) -> None:
+    """Refuse `N`, `n[]`, `n ` or `n.x`: an upstream may read them as `n`, besides `n` itself."""
+    folded = unicodedata.normalize("NFKC", name).partition("[")[0].partition(".")[0]
+    folded = folded.strip().casefold().replace("-", "_").replace(" ", "_")
+    if folded in SCALARS | {"image", MASK} or (folded in _NEVER_FILES and folded != root_of(name)):
+        message = f"The field `{name}` can be read as `{folded}`. Name it `{folded}`."
+        raise Refusal("invalid_field", message, param=name)
 
 
 def canonical(name: str, text: str) -> str:
-    """One text for all spellings of a value that is known to be a number or a boolean."""
+    """The text that goes upstream: line ends are LF, known numbers and booleans have one form."""
     if name in NUMBERS:
         return number_text(text)
     if name in BOOLEANS:
         return _TRUTH.get(text.lower(), text)
-    return text
+    return with_lf(text)
+
+
+def with_lf(text: str) -> str:
+    """The text with LF in place of CRLF and CR."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def is_true(text: str) -> bool:
-    """Is this text of a boolean field a yes?"""
+    """True if the text of a boolean field means yes."""
     return _TRUTH.get(text.lower()) == "true"
 
 
 def number_text(text: str) -> str:
-    """`1`, `1.0` and `1e0` as `1`; text that is no plain number stays as it is."""
+    """`1`, `1.0` and `1e0` as `1`; any other text is unchanged."""
     if not _NUMBER.fullmatch(text):
         return text
     plain = format(Decimal(text), "f")
@@ -121,7 +153,7 @@ def number_text(text: str) -> str:
 
 
 def images_asked(text: str) -> int:
-    """The value of `n`. Raises Refusal where it is not a whole number from 1 to 1000."""
+    """The value of `n`. Raises Refusal unless it is a whole number from 1 to 1000."""
     plain = number_text(text)
     asked = int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 150 else 0
     if asked > MOST_IMAGES:
@@ -138,43 +170,32 @@ def images_asked(text: str) -> int:
 
 
 def value_of(fields: Iterable[tuple[str, str]], name: str) -> str | None:
-    """The text of a field, None where it was not sent."""
-    for field, text in fields:
-        if field == name:
-            return text
-    return None
-
-
-def prompt_of(edit: Edit) -> str:
-    """The exact prompt."""
-    return value_of(edit.fields, "prompt") or ""
+    """The text of a field, or None if it was not sent."""
+    return next((text for field, text in fields if field == name), None)
 
 
 def is_streaming(edit: Edit) -> bool:
-    """Does the client want events (`stream=true`)?"""
+    """True if the client wants events (`stream=true`)."""
     return is_true(value_of(edit.fields, "stream") or "")
 
 
 def partial_images_asked(edit: Edit) -> int:
-    """How many partial pictures a stream is to show."""
+    """The number of partial pictures requested in a stream."""
     return int(number_text(value_of(edit.fields, "partial_images") or "0"))
 
 
 def check_streaming(fields: Iterable[tuple[str, str]]) -> None:
     """Refuse a `stream` that is no boolean, and a `partial_images` that is not 0 to 3."""
     for name, text in fields:
-        if name in BOOLEANS and text.lower() not in _TRUTH:
-            message = f"`{name}` must be true or false."
+        if name in BOOLEANS and text and text.lower() not in _TRUTH:
+            raise Refusal("invalid_field", f"`{name}` must be true or false.", param=name)
+        if name == "partial_images" and text and number_text(text) not in _PARTIAL_IMAGES:
+            message = f"`{name}` must be a whole number from 0 to 3."
             raise Refusal("invalid_field", message, param=name)
-        if name == "partial_images":
-            plain = number_text(text)
-            if plain not in _PARTIAL_IMAGES:
-                message = f"`{name}` must be a whole number from 0 to 3."
-                raise Refusal("invalid_field", message, param=name)
 
 
 def require(name: str, text: str | None) -> str:
-    """The text of a field that must be there and not be empty."""
+    """The text of a required field. Raises `missing_field`."""
     if text:
         return text
     raise Refusal("missing_field", f"`{name}` is missing or empty. Send it.", param=name)
@@ -188,7 +209,7 @@ def edit_of(
     document: bytes = b"",
     body_bytes: int = 0,
 ) -> Edit:
-    """A complete Edit of what was read. Raises Refusal where something required is missing."""
+    """A complete Edit. Raises Refusal if something required is missing; an empty `n` is unset."""
     model = require("model", value_of(fields, "model"))
     if len(model) > LONGEST_MODEL or not model.isprintable():
         message = f"`model` is a model's name: at most {LONGEST_MODEL} printable characters."
@@ -196,8 +217,7 @@ def edit_of(
     require("prompt", value_of(fields, "prompt"))
     check_streaming(fields)
     n = value_of(fields, "n")
-    asked = 1 if n is None else images_asked(n)
-    edit = Edit(route, model, fields, uploads, document, body_bytes, asked)
+    edit = Edit(route, model, fields, uploads, document, body_bytes, images_asked(n) if n else 1)
     if route == "edits" and not edit.references:
         message = (
             "`image` is missing: an edit needs at least one picture. "

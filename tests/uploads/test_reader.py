@@ -15,8 +15,8 @@ import pytest
 from blake3 import blake3
 from hypothesis import event, given, settings
 
-from gateway.cache.rules.fingerprint import fingerprint
-from gateway.model.edit import Edit
+from gateway.cache.rules.fingerprint import Sharing, fingerprint
+from gateway.model.edit import AdapterFacts, Edit
 from gateway.model.errors import Refusal
 from gateway.uploads.reader import read_edit
 from gateway.uploads.rules.upload_limits import UploadLimits
@@ -119,7 +119,7 @@ def test_a_form_that_httpx_wrote_is_the_same_edit(name: str) -> None:
 
 
 def address(edit: Edit) -> str:
-    return fingerprint(edit, scope="s", upstream="u", variant="", digest=digest).key
+    return fingerprint(edit, Sharing("s", "u"), digest=digest, facts=AdapterFacts()).key
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1_000_000])
@@ -234,16 +234,22 @@ def test_a_name_that_could_end_its_own_quotes_is_refused(written: bytes) -> None
 @pytest.mark.parametrize(
     "before",
     [
-        pytest.param(EMPTY_SEGMENT * 1_001, id="too many segments"),
-        pytest.param(b"\xff" * 1_001, id="too many fill bytes"),
-        pytest.param(b"\x00", id="a byte between segments"),
-        pytest.param(b"\xff\xe0\x00\x00", id="a segment shorter than its length"),
+        pytest.param(EMPTY_SEGMENT * 20_000, id="too many segments"),
+        pytest.param(bytes(2_000_000), id="too many stray bytes"),
         pytest.param(b"\xff\xd8", id="another start"),
     ],
 )
 def test_a_jpeg_that_hides_its_size_is_refused(before: bytes) -> None:
     bomb = b"\xff\xd8" + EMPTY_SEGMENT + before + FRAME.replace(b"\x00\x08", b"\xff\xff")
     assert refused(form(usual(bomb + bytes(100)))).code == "invalid_image"
+
+
+@pytest.mark.parametrize(
+    "before", [b"\x00", b"\xff" * 1_001, b"\xff\xe0\x00\x00", EMPTY_SEGMENT * 1_001]
+)
+def test_a_huge_jpeg_is_refused_whatever_stands_before_its_frame(before: bytes) -> None:
+    bomb = b"\xff\xd8" + EMPTY_SEGMENT + before + FRAME.replace(b"\x00\x08", b"\xff\xff")
+    assert refused(form(usual(bomb + bytes(100)))).code == "image_too_large"
 
 
 def test_a_jpeg_cannot_hide_its_size_behind_a_marker_without_a_length() -> None:
@@ -353,9 +359,74 @@ def test_text_that_is_not_utf8_is_refused_by_name() -> None:
     assert (refusal.code, refusal.param) == ("invalid_field", "style")
 
 
-@pytest.mark.parametrize("value", ["0", "one", "1.5", ""])
+@pytest.mark.parametrize(
+    ("charset", "codec"),
+    [
+        ("ISO-8859-1", "latin-1"),
+        ('"utf-16"', "utf-16"),
+        ("UTF-16LE", "utf-16-le"),
+        ("Shift_JIS", "shift_jis"),
+        ("windows-1252", "cp1252"),
+        ("us-ascii", "ascii"),
+    ],
+)
+def test_the_charset_of_a_text_part_is_honoured(charset: str, codec: str) -> None:
+    prompt = {"shift_jis": "灰色に", "ascii": "grey"}.get(codec, "grün")
+    part = FormPart("prompt", prompt.encode(codec), None, f"text/plain; charset={charset}")
+    edit = read(form([text("model", "m"), part, file("image", png())]))
+    assert dict(edit.fields)["prompt"] == prompt
+    assert prompt.encode() in spoken(edit)
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "zip", "idna", "unicode_escape", "no-such", "x" * 99])
+def test_another_charset_is_refused_by_the_fields_name(charset: str) -> None:
+    part = FormPart("style", b"grey", None, f"text/plain; charset={charset}")
+    refusal = refused_form(part)
+    assert (refusal.code, refusal.param) == ("invalid_field", "style")
+    assert "charset" in refusal.message
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", "2"), ("size", "64x64"), ("seed", "7")])
+@pytest.mark.parametrize("media_type", ["application/octet-stream", "text/plain", "image/png"])
+@pytest.mark.parametrize("file_name", [None, ""])
+def test_a_text_field_with_a_media_type_is_text(
+    name: str, value: str, media_type: str, file_name: str | None
+) -> None:
+    if (name, media_type) == ("seed", "image/png"):
+        media_type = "application/octet-stream"  # of an unknown field, a picture is a file
+    edit = read(form([*usual(), FormPart(name, value.encode(), file_name, media_type)]))
+    assert dict(edit.fields)[name] == value
+    assert len(edit.uploads) == 1
+
+
+@pytest.mark.parametrize("name", ["model", "prompt", "n", "size", "user", "stream"])
+def test_a_text_field_with_a_file_name_was_sent_as_a_file(name: str) -> None:
+    parts = [each for each in usual() if each.name != name]
+    refusal = refused(form([*parts, FormPart(name, b"1", "blob", "application/octet-stream")]))
+    assert (refusal.code, refusal.param) == ("invalid_field", name)
+    assert "was sent as a file" in refusal.message
+
+
+def test_the_accepted_formats_are_a_setting() -> None:
+    limits = UploadLimits(picture_formats=("gif", "png"))
+    gif = b"GIF89a" + b"\x08\x00\x08\x00" + bytes(60)
+    edit = read(form(usual(gif, png())), limits=limits)
+    assert [upload.media_type for upload in edit.uploads] == ["image/gif", "image/png"]
+    assert "Send GIF or PNG." in refused(form(usual(JPEG)), limits=limits).message
+    assert "Send PNG, JPEG or WEBP." in refused(form(usual(gif))).message
+    huge = gif.replace(b"\x08\x00\x08\x00", b"\xff\xff\xff\xff")
+    assert refused(form(usual(huge)), limits=limits).code == "image_too_large"
+
+
+@pytest.mark.parametrize("value", ["0", "one", "1.5"])
 def test_n_that_is_no_positive_whole_number_is_refused(value: str) -> None:
     assert refused_form(text("n", value)).param == "n"
+
+
+def spoken(edit: Edit) -> bytes:
+    """The framing and the fields of an edit as they go upstream."""
+    segments = encode(edit, BOUNDARY, AdapterFacts()).segments
+    return b"".join(segment for segment in segments if isinstance(segment, bytes))
 
 
 def raw(head: bytes, content: bytes = b"x") -> bytes:
@@ -495,7 +566,7 @@ def check_that_it_is_an_edit_or_a_refusal(
         return
     assert came.model
     assert address(came) == address(read(body, content_type, route=route, limits=limits))
-    encoded = encode(came, BOUNDARY)
+    encoded = encode(came, BOUNDARY, AdapterFacts())
     assert encoded.content_length > 0
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 
-from gateway.model.edit import Edit, Upload
+from gateway.model.edit import AdapterFacts, Edit, Upload
 from gateway.wire.multipart_writer import EncodedBody, SpoolRange, encode
 
 BOUNDARY = "0123456789abcdef0123456789abcdef"
@@ -49,7 +49,7 @@ async def test_every_field_and_file_arrives_those_of_one_name_in_their_order() -
     sent = edit(
         (
             ("model", "m"),
-            ("prompt", "grün\r\n--" + "x"),
+            ("prompt", "grün\n--" + "x"),
             ("unknown", ""),
             ("t[]", "b"),
             ("t[]", "a"),
@@ -61,7 +61,7 @@ async def test_every_field_and_file_arrives_those_of_one_name_in_their_order() -
             Upload("mask", "d3", 256, 0, "image/webp"),
         ),
     )
-    assert await parsed(encode(sent, BOUNDARY)) == [
+    assert await parsed(encode(sent, BOUNDARY, AdapterFacts())) == [
         *sent.fields[:2],
         ("t[]", "b"),
         ("t[]", "a"),
@@ -75,7 +75,7 @@ async def test_every_field_and_file_arrives_those_of_one_name_in_their_order() -
 
 async def test_known_numbers_and_booleans_go_out_as_they_are_hashed() -> None:
     sent = edit((("n", "1.0"), ("seed", "1.0"), ("stream", "TRUE"), ("width", "64.0")))
-    assert await parsed(encode(sent, BOUNDARY)) == [
+    assert await parsed(encode(sent, BOUNDARY, AdapterFacts())) == [
         ("n", "1"),
         ("seed", "1.0"),
         ("stream", "true"),
@@ -88,7 +88,7 @@ async def test_references_go_out_under_one_name_unless_their_numbers_say_another
         return edit((), tuple(Upload(name, "d", 0, 1, "image/png") for name in names))
 
     async def sent(*names: str) -> list[str]:
-        return [name for name, _ in await parsed(encode(named(*names), BOUNDARY))]
+        return [name for name, _ in await parsed(encode(named(*names), BOUNDARY, AdapterFacts()))]
 
     assert await sent("image", "image[]", "image") == ["image[]"] * 3
     assert await sent("image[0]", "image[1]") == ["image[]"] * 2
@@ -98,13 +98,13 @@ async def test_references_go_out_under_one_name_unless_their_numbers_say_another
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=20), st.text(max_size=50)), max_size=5))
 def test_the_declared_length_is_the_bodys(fields: list[tuple[str, str]]) -> None:
     sent = edit(tuple(fields), (Upload("image", "d", 3, 100, "image/png"),))
-    encoded = encode(sent, BOUNDARY)
+    encoded = encode(sent, BOUNDARY, AdapterFacts())
     assert len(body_of(encoded)) == encoded.content_length
 
 
 async def test_a_name_cannot_add_headers_or_parts() -> None:
     name = f'x"; filename="evil"\r\nX-Evil: 1\r\n\r\n--{BOUNDARY}--\r\n'
-    items = await parsed(encode(edit(((name, "v"), ("after", "w"))), BOUNDARY))
+    items = await parsed(encode(edit(((name, "v"), ("after", "w"))), BOUNDARY, AdapterFacts()))
     assert [value for _, value in items] == ["w", "v"]
     assert "\r" not in items[1][0]
     assert items[0][0] == "after"

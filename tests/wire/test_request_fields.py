@@ -70,8 +70,8 @@ def test_more_pictures_than_can_be_booked_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *(("stream", text) for text in ("yes", "on", "", "2", "null", " true")),
-        *(("partial_images", text) for text in ("4", "-1", "1.5", "", "many", "10")),
+        *(("stream", text) for text in ("yes", "on", "2", "null", " true")),
+        *(("partial_images", text) for text in ("4", "-1", "1.5", "many", "10")),
     ],
 )
 def test_how_a_stream_is_wanted_must_be_plain(name: str, text: str) -> None:
@@ -116,3 +116,29 @@ def test_a_mask_alone_is_no_reference() -> None:
 @pytest.mark.parametrize(("text", "streaming"), [("true", True), ("True", True), ("false", False)])
 def test_streaming_is_asked_for_by_name(text: str, streaming: bool) -> None:
     assert is_streaming(edit_of("generations", (*PLAIN, ("stream", text)))) is streaming
+
+
+@pytest.mark.parametrize("name", [
+    "n[]", "N", "n ", " n", "n[0]", "n.x", "ｎ", "model[]", "Model", "PROMPT", "prompt[a]", "Size",
+    "output-format", "output format", "response_format[]", "Image", "image ",
+    "IMAGE[]", "image.0", "image[0", "Mask", "mask.x", "Images", "Image_URL[]",
+])  # fmt: skip
+def test_a_name_that_can_be_read_as_a_known_field_is_refused(name: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check_name(name, 256)
+    assert (refused.value.code, refused.value.param) == ("invalid_field", name)
+
+
+@pytest.mark.parametrize("name", [
+    "n", "image", "image[]", "image[0]", "mask", "mask[]", "layers[][n]", "nest[n]", "seed", "Seed",
+    "tags[]", "new", "images_per_row", "image_size[width]", "resolution", "user_id",
+])  # fmt: skip
+def test_other_names_stay(name: str) -> None:
+    check_name(name, 256)
+
+
+@pytest.mark.parametrize("name", ["n", "stream", "partial_images"])
+def test_an_empty_number_or_boolean_is_unset(name: str) -> None:
+    edit = edit_of("edits", (*PLAIN, (name, "")), (PICTURE,))
+    assert edit.n == 1
+    assert not is_streaming(edit)

@@ -1,74 +1,149 @@
-"""The content address of an edit: equal for every encoding of the same edit, else different.
+"""The fingerprint of an edit: equal for every encoding of the same edit, else different.
 
-What is hashed is what will be sent upstream, in the form in which it is sent, less the fields
-that can't change a picture. It is a list of texts, each with its length before it, so that no
-two different lists give the same bytes.
+What is hashed is what goes upstream, less the fields that can't change the picture. It is a list
+of texts, each with its length before it, so that no two lists give the same bytes.
+
+Version 2 replaced version 1, whose results are still found: see `previous_keys`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from gateway.model.edit import Edit, Fingerprint, Upload
+from gateway.model.edit import AdapterFacts, Edit, Fingerprint, Upload
 from gateway.wire.json_cutter import compact, plain_parse
-from gateway.wire.multipart_writer import outgoing_fields, outgoing_uploads
-from gateway.wire.request_fields import NOT_OF_THE_PICTURE, prompt_of
-
-VERSION = "v1"
+from gateway.wire.multipart_writer import outgoing_fields, outgoing_members, outgoing_uploads
+from gateway.wire.request_fields import (
+    BOOLEANS,
+    MASK,
+    NUMBERS,
+    TEXTS,
+    canonical,
+    root_of,
+    value_of,
+    with_lf,
+)
 
 GENERATIONS_OFF = "generations-not-cached"
 """Why a generation may not be stored: asking twice usually means wanting two."""
 
+_BESIDE = frozenset({"user", "safety_identifier", "stream", "partial_images"})
+"""Fields that cannot change the picture."""
+
+Digest = Callable[[bytes], str]
 Fields = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What a fingerprint covers besides the edit.
+
+    `scope` is the account whose keys share the result, `upstream` the name of the upstream,
+    `variant` the request's X-Gateway-Variant or empty.
+    """
+
+    scope: str
+    upstream: str
+    variant: str = ""
 
 
 def fingerprint(
     edit: Edit,
+    sharing: Sharing,
     *,
-    scope: str,
-    upstream: str,
-    variant: str,
-    digest: Callable[[bytes], str],
+    digest: Digest,
+    facts: AdapterFacts,
     cache_generations: bool = True,
 ) -> Fingerprint:
-    """The fingerprint of `edit` among those who may share its result.
-
-    `scope` names who shares (an account's id), `upstream` the configured upstream, `variant`
-    is the request's X-Gateway-Variant or empty. `digest` gives a hash as hex text.
-    """
-    sent = _sent(edit)
-    key = f"{VERSION}-{digest(_canonical_bytes(edit, sent, scope, upstream, variant))}"
-    beside = tuple(_texts(field for field in sent if field[0] in NOT_OF_THE_PICTURE))
+    """The fingerprint of `edit`. `digest` gives a hash as hex text."""
+    sent = _sent(edit, facts)
+    beside = tuple(_texts(field for field in sent if _is_beside(*field)))
     stored = edit.route == "edits" or cache_generations
     return Fingerprint(
-        key,
+        f"v2-{digest(_canonical_bytes(edit, sent, sharing, facts))}",
         uncacheable=None if stored else GENERATIONS_OFF,
         extra_digest=digest(_framed(beside)) if beside else "",
     )
 
 
-def canonical_bytes(edit: Edit, scope: str, upstream: str, variant: str) -> bytes:
-    """What is hashed: sections of texts, every section and text with its length before it."""
-    return _canonical_bytes(edit, _sent(edit), scope, upstream, variant)
-
-
-def _canonical_bytes(edit: Edit, sent: Fields, scope: str, upstream: str, variant: str) -> bytes:
-    encoding = "json" if edit.document else "form"
-    head = (VERSION, scope, upstream, edit.route, encoding, edit.model, prompt_of(edit), variant)
-    sections: tuple[Sequence[str], ...] = (
-        head,
-        tuple(_texts(field for field in sent if field[0] not in NOT_OF_THE_PICTURE)),
-        tuple(_files(outgoing_uploads(edit))),
+def _canonical_bytes(edit: Edit, sent: Fields, sharing: Sharing, facts: AdapterFacts) -> bytes:
+    uploads = outgoing_uploads(edit)
+    others = (
+        (name, text)
+        for name, text in sent
+        if name not in TEXTS
+        and not _is_beside(name, text)
+        and not _is_default(name, text, edit, facts)
     )
-    return b"".join(_framed(section) for section in sections)
+    sections: tuple[Iterable[str], ...] = (
+        ("v2", sharing.scope, sharing.upstream, edit.model, edit.route, _encoding(edit)),
+        (canonical("prompt", _prompt(edit)), sharing.variant),
+        _files(upload for upload in uploads if upload.field != MASK),
+        _files(upload for upload in uploads if upload.field == MASK),
+        _texts(others),
+    )
+    return b"".join(_framed(tuple(section)) for section in sections)
 
 
-def _sent(edit: Edit) -> Fields:
+def _is_beside(name: str, text: str) -> bool:
+    """True for a field that cannot change the picture.
+
+    `response_format` is one, except `url`: such an answer is never stored, and whoever wants
+    bytes can't join its flight.
+    """
+    return name in _BESIDE or (name == "response_format" and text.strip('"') != "url")
+
+
+def _sent(edit: Edit, facts: AdapterFacts) -> Fields:
     """Names and values as they go upstream; those of a JSON document as JSON, types and all."""
     if not edit.document:
-        return outgoing_fields(edit)
-    members = plain_parse(edit.document)
+        return outgoing_fields(edit, facts)
+    members = outgoing_members(edit, facts)
     return tuple((name, compact(members[name])) for name in sorted(members))
+
+
+def _is_default(name: str, text: str, edit: Edit, facts: AdapterFacts) -> bool:
+    default = facts.defaults.get(name)
+    quoted = edit.document and name not in NUMBERS
+    return default is not None and text == (f'"{default}"' if quoted else default)
+
+
+def _encoding(edit: Edit) -> str:
+    return "json" if edit.document else "form"
+
+
+def _prompt(edit: Edit) -> str:
+    return value_of(edit.fields, "prompt") or ""
+
+
+def previous_keys(edit: Edit, sharing: Sharing, digest: Digest) -> tuple[str, ...]:
+    """The keys under which version 1 may have stored this edit, the likeliest first.
+
+    Version 1 hashed the client's line ends: CRLF of some libraries, LF of others.
+    """
+    lf = tuple((name, with_lf(text)) for name, text in edit.fields)
+    crlf = tuple((name, text.replace("\n", "\r\n")) for name, text in lf)
+    forms = (edit.fields,) if edit.document else (edit.fields, lf, crlf)
+    edits = (replace(edit, fields=fields) for fields in forms)
+    return tuple(dict.fromkeys(f"v1-{digest(_v1_bytes(each, sharing))}" for each in edits))
+
+
+def _v1_bytes(edit: Edit, sharing: Sharing) -> bytes:
+    if edit.document:
+        members = plain_parse(edit.document)
+        sent = [(name, compact(members[name])) for name in sorted(members)]
+    else:
+        exact = NUMBERS | BOOLEANS
+        sent = [(name, canonical(name, t) if name in exact else t) for name, t in edit.fields]
+        sent.sort(key=lambda field: root_of(field[0]))
+    head = ("v1", sharing.scope, sharing.upstream, edit.route, _encoding(edit), edit.model)
+    sections: tuple[Iterable[str], ...] = (
+        (*head, _prompt(edit), sharing.variant),
+        _texts(field for field in sent if field[0] not in _BESIDE),
+        _files(outgoing_uploads(edit)),
+    )
+    return b"".join(_framed(tuple(section)) for section in sections)
 
 
 def _framed(texts: Sequence[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Decodes base64 data URLs piece by piece, as they arrive inside JSON text."""
+"""Decodes pictures in base64, with or without `data:`, as they arrive inside JSON text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from gateway.uploads.rules.upload_limits import UploadLimits
 
 _HEAD = re.compile(rb"data:[^,\s]{0,200};base64", re.IGNORECASE)
 _LONGEST_HEAD = 256
+RAW = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")
+"""How PNG, JPEG, WebP and GIF begin in base64."""
+_RAW = tuple(map(str.encode, RAW))
 _BLANKS = (b" ", b"\t", b"\r", b"\n")
 
 
 class DataUrlDecoder:
-    """Decodes one data URL, given as JSON text with its escapes."""
+    """Decodes one data URL, or the base64 of a picture, given as JSON text with its escapes."""
 
     def __init__(self, label: str, limits: UploadLimits) -> None:
         self._label = label
@@ -49,7 +52,11 @@ class DataUrlDecoder:
     def _without_head(self, piece: bytes) -> bytes:
         if self._head is None:
             return piece
-        head, comma, body = (self._head + piece).partition(b",")
+        text = self._head + piece
+        if text.startswith(_RAW):
+            self._head = None
+            return text
+        head, comma, body = text.partition(b",")
         if not comma:
             self._head = head
             if len(head) > _LONGEST_HEAD:
@@ -87,5 +94,5 @@ class DataUrlDecoder:
     def _malformed(self) -> Refusal:
         return Refusal(
             "invalid_image",
-            f"{self._label} is not a base64 data URL. Send it as data:image/png;base64,… .",
+            f"{self._label} is not a picture in base64. Send it as data:image/png;base64,… .",
         )

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from gateway.model.edit import is_reference
 from gateway.model.errors import Refusal
+from gateway.uploads.rules.data_url_decoder import RAW
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.json_cutter import Cutter, LongString, Number, compact
 from gateway.wire.request_fields import (
@@ -69,7 +70,7 @@ def edit_fields(
     return fields, pictures
 
 
-def generation_fields(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def generation_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One text field for each member; nested values as JSON. Raises Refusal."""
     fields: list[tuple[str, str]] = []
     for name, value in document.items():
@@ -79,7 +80,7 @@ def generation_fields(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...
             fields.append((name, _nested(name, value)))
         elif value is not None:
             fields.append((name, _scalar(name, value)))
-    return tuple(fields)
+    return fields
 
 
 def canonical_document(document: Mapping[str, Any]) -> bytes:
@@ -158,7 +159,7 @@ def _scalar(name: str, value: Any) -> str:
 
 
 def _source(name: str, item: Any) -> Source:
-    """The data URL of `{"image_url": "data:…"}`, or of a plain string."""
+    """The picture of `{"image_url": "data:…"}`, or of a plain string: a data URL or base64."""
     if isinstance(item, Mapping):
         if item.get("file_id") is not None:
             raise _unsupported(name)
@@ -169,7 +170,7 @@ def _source(name: str, item: Any) -> Source:
         return item
     if not isinstance(item, str) or isinstance(item, Number):
         raise _invalid(name, 'must be given as {"image_url": "data:image/png;base64,…"}')
-    if not item[:5].lower() == "data:":
+    if item[:5].lower() != "data:" and not item.startswith(RAW):
         raise _unsupported(name)
     return item
 
@@ -177,8 +178,9 @@ def _source(name: str, item: Any) -> Source:
 def _unsupported(name: str) -> Refusal:
     return Refusal(
         "unsupported_image_source",
-        f"{_shown(name)} is a URL or a file id, which are not accepted: send the picture "
-        'itself as {"image_url": "data:image/png;base64,…"}, or as multipart/form-data.',
+        f"{_shown(name)} is neither a data URL nor the base64 of a picture. URLs and file ids are "
+        'not accepted: send the picture itself as {"image_url": "data:image/png;base64,…"}, or as '
+        "multipart/form-data.",
         param=_param(name),
     )
 

@@ -17,6 +17,8 @@ MOST_LOOKALIKES = 1_000
 """How often the content may hold the boundary followed by other text. No client sends any, and
 each costs a step: a body of nothing else would take a hundred times as long as a picture."""
 
+_NOT_FOUND = "the boundary that Content-Type names is not at its beginning"
+
 Find = Callable[[bytes, bytes, int], int]
 """The first position of a word in a text from an offset on, or -1: as `bytes.find`."""
 Write = Callable[[bytes | memoryview], None]
@@ -64,30 +66,33 @@ class MultipartParser:
             at = self._step(self, data, at)
 
     def finish(self) -> None:
-        """The body is complete. Raises Refusal if its closing boundary is missing."""
+        """The body is complete. Raises Refusal if its closing delimiter is missing."""
+        if self._step is MultipartParser._start:
+            raise malformed(_NOT_FOUND)
         if not self.ended:
             raise Refusal(
                 "invalid_multipart",
-                "The multipart body ends without its closing boundary: the upload was cut "
-                "short. Send it again, whole.",
+                "The multipart body ends without its closing delimiter, the boundary between two "
+                "pairs of dashes: --BOUNDARY--. Either the upload was cut short, or the client "
+                "does not write one, such as UnityWebRequest.Post with form sections: add it.",
             )
 
     # Each step takes the data and an offset, and returns the offset for the next step, or None
     # if it needs more data. Unused bytes stay in `_waiting`.
 
     def _start(self, data: bytes, at: int) -> int | None:
-        """The first delimiter; empty lines may precede it."""
-        rest = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
-        opening = self._delimiter[2:]
-        if len(rest) < len(opening):
-            if not opening.startswith(rest):
-                raise malformed("it does not begin with the boundary that Content-Type names")
-            self._waiting = rest
-            return None
+        """The first delimiter; a short preamble may precede it, and is skipped."""
+        opening, rest = self._delimiter[2:], data.lstrip(b"\r\n")
+        start = len(data) - len(rest)
         if not rest.startswith(opening):
-            raise malformed("it does not begin with the boundary that Content-Type names")
+            start = self._find(data, self._delimiter, 0) + 2
+            if start > self._max_header_bytes or (start < 2 and len(data) > self._max_header_bytes):
+                raise malformed(_NOT_FOUND)
+            if start < 2:
+                self._waiting = data
+                return None
         self._step = MultipartParser._first
-        return len(data) - len(rest) + len(opening)
+        return start + len(opening)
 
     def _first(self, data: bytes, at: int) -> int | None:
         return self._after_delimiter(data, at, at, within=False)

@@ -1,25 +1,31 @@
-"""What a file looks like by its first bytes, and how large a picture says it is.
+"""The kind of a file by its first bytes, and the size of a picture by its header.
 
-Nothing is decoded: only magic bytes and header fields are read.
+Nothing is decoded.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 HEAD_BYTES = 64
-"""As many first bytes as `look` ever needs."""
+"""The number of first bytes that `look` needs."""
 
 OCTETS = "application/octet-stream"
-ACCEPTED = frozenset({"image/png", "image/jpeg", "image/webp"})
-"""What a reference image or a mask may be."""
+PictureFormat = Literal["png", "jpeg", "webp", "gif", "bmp", "avif", "heic"]
+"""A format that an upstream may accept; `dimensions` reads each of them."""
 
-_MOST_JPEG_SEGMENTS = 1_000
+_MOST_JPEG_SEGMENTS = 16_384
+_MOST_STRAY_BYTES = 1 << 20
+_JPEG_BLOCK_BYTES = 4_096
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-_NO_MORE = frozenset({0x00, 0xD8, 0xD9, 0xDA})
-"""What can't stand before a frame header: no marker, another start, the end, a scan."""
+_NO_MORE = frozenset({0xD8, 0xD9, 0xDA})
+"""Markers that can't precede a frame header: another start, the end, a scan."""
+_HEIF_PROPERTY_BYTES = 65_536
 
 Read = Callable[[int, int], bytes]
 """`read(offset, size)` gives at most `size` bytes of a file."""
@@ -27,7 +33,7 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class SniffedPicture:
-    """A kind of file: how to name it in a sentence, its media type and its ending."""
+    """A kind of file: its name in a sentence, its media type and its ending."""
 
     name: str
     media_type: str
@@ -65,7 +71,7 @@ _TEXT = SniffedPicture("text", "text/plain", "txt")
 
 
 def look(head: bytes) -> SniffedPicture | None:
-    """What a file that begins with `head` (64 bytes or the whole file) is; None: unknown."""
+    """The kind of a file that begins with `head`: 64 bytes, or the whole file."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -97,7 +103,7 @@ def _look_of_text(head: bytes) -> SniffedPicture | None:
 
 
 def dimensions(media_type: str, read: Read) -> tuple[int, int] | None:
-    """Width and height in pixels of a PNG, JPEG or WebP; None where its header hides them."""
+    """Width and height in pixels of a picture, or None if its header does not state them."""
     if media_type == "image/png":
         head = read(12, 12)
         found = head[:4] == b"IHDR" and len(head) == 12
@@ -106,6 +112,14 @@ def dimensions(media_type: str, read: Read) -> tuple[int, int] | None:
         return _webp_dimensions(read(12, 18))
     if media_type == "image/jpeg":
         return _jpeg_dimensions(read)
+    if media_type == "image/gif":
+        head = read(6, 4)
+        return _little(head[:2]), _little(head[2:])
+    if media_type == "image/bmp":
+        head = read(18, 8)
+        return _signed(head[:4]), _signed(head[4:])
+    if media_type in ("image/avif", "image/heic"):
+        return _heif_dimensions(read(0, _HEIF_PROPERTY_BYTES))
     return None
 
 
@@ -115,6 +129,18 @@ def _big(data: bytes) -> int:
 
 def _little(data: bytes) -> int:
     return int.from_bytes(data, "little")
+
+
+def _signed(data: bytes) -> int:
+    """The height of a BMP is negative if its rows go downwards."""
+    return abs(int.from_bytes(data, "little", signed=True))
+
+
+def _heif_dimensions(head: bytes) -> tuple[int, int] | None:
+    """The largest of the sizes (`ispe`): of the picture, its tiles and its thumbnail."""
+    starts = (found.end() + 4 for found in re.finditer(b"ispe", head))
+    sizes = ((_big(head[at : at + 4]), _big(head[at + 4 : at + 8])) for at in starts)
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 def _webp_dimensions(head: bytes) -> tuple[int, int] | None:
@@ -132,27 +158,26 @@ def _webp_dimensions(head: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_dimensions(read: Read) -> tuple[int, int] | None:
-    """Walk the segments before the first frame header; metadata may be long.
+    """Walk the segments to the first frame header; stray bytes between them are skipped.
 
-    None where they are too many, or where what stands between them is no segment: a reader that
-    passes over it would find another frame header than this one does.
+    Decoders skip them in the same way, so that they find the same frame header. None if there
+    are too many segments or stray bytes.
     """
-    offset = 2
+    block, start, at, stray = b"", 0, 2, 0
     for _ in range(_MOST_JPEG_SEGMENTS):
-        segment = read(offset, 9)
-        if len(segment) < 9 or segment[0] != 0xFF:
+        found = _JPEG_MARKER.search(block, at - start)
+        if not found or found.end() + 7 > len(block):
+            next_start = start + found.end() - 2 if found else max(at, start + len(block) - 1)
+            stray, at, start = stray + next_start - at, next_start, next_start
+            block = read(start, _JPEG_BLOCK_BYTES)
+            if len(block) < 9 or stray > _MOST_STRAY_BYTES:
+                return None
+            continue
+        kind, behind = found[1][0], block[found.end() : found.end() + 7]
+        at = start + found.end()
+        if 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
+            return _big(behind[5:]), _big(behind[3:5])
+        if kind in _NO_MORE:
             return None
-        kind = segment[1]
-        if kind == 0xFF:  # a fill byte before a marker
-            offset += 1
-        elif 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
-            return _big(segment[7:9]), _big(segment[5:7])
-        elif kind in _NO_MORE:
-            return None
-        elif kind in _ALONE:
-            offset += 2
-        elif (length := _big(segment[2:4])) >= 2:
-            offset += 2 + length
-        else:
-            return None
+        at += 0 if kind in _ALONE else max(2, _big(behind[:2]))
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
+from gateway.uploads.rules.picture_sniffer import PictureFormat
 
 _CONTENT_TYPES = {
     "edits": ("multipart/form-data", "application/json"),
@@ -32,6 +33,13 @@ class UploadLimits:
     """A JSON request without the pictures inside it."""
     max_document_members: int = 50_000
     max_data_url_chars: int = 20_971_520
+    picture_formats: tuple[PictureFormat, ...] = ("png", "jpeg", "webp")
+
+    @property
+    def formats_text(self) -> str:
+        """`PNG, JPEG or WEBP`."""
+        *first, last = (name.upper() for name in self.picture_formats)
+        return f"{', '.join(first)} or {last}" if first else last
 
 
 def check_content_type(route: Route, content_type: str) -> None:

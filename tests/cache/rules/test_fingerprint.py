@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cache.rules.fingerprint import GENERATIONS_OFF, canonical_bytes, fingerprint
-from gateway.model.edit import Edit
+from gateway.cache.rules.fingerprint import (
+    GENERATIONS_OFF,
+    Sharing,
+    fingerprint,
+    previous_keys,
+)
+from gateway.model.edit import AdapterFacts, Edit
 from gateway.uploads.uploaded_file import digest
-from gateway.wire.multipart_writer import outgoing_fields, outgoing_uploads
+from gateway.upstream.rules.adapter_facts import adapter_facts
+from gateway.wire.multipart_writer import outgoing_fields, outgoing_members, outgoing_uploads
+from gateway.wire.request_fields import with_lf
 from tests.support.bodies import (
     FormPart,
     data_url,
@@ -26,9 +33,12 @@ from tests.support.bodies import (
     usual,
 )
 
+FACTS = AdapterFacts()
+SHARING = Sharing("team:a", "deepshi")
 
-def key(edit: Edit, scope: str = "team:a", upstream: str = "deepshi", variant: str = "") -> str:
-    made = fingerprint(edit, scope=scope, upstream=upstream, variant=variant, digest=digest)
+
+def key(edit: Edit, facts: AdapterFacts = FACTS, **sharing: str) -> str:
+    made = fingerprint(edit, replace(SHARING, **sharing), digest=digest, facts=facts)
     return made.key
 
 
@@ -137,10 +147,15 @@ def test_every_encoding_of_an_edit_has_one_fingerprint(wanted: Wanted, data: st.
 def test_two_edits_that_differ_never_share_a_fingerprint(
     one: Wanted, other: Wanted, data: st.DataObject
 ) -> None:
-    same = replace(one, others=()) == replace(other, others=()) and dict(one.others) == dict(
-        other.others
-    )
+    same = plain(one) == plain(other)
     assert (key(by_form(one, data)) == key(by_form(other, data))) is same
+
+
+def plain(wanted: Wanted) -> tuple[object, ...]:
+    """An edit without the differences of spelling."""
+    others = {name: with_lf(value) for name, value in wanted.others}
+    tags = [with_lf(tag) for tag in wanted.tags]
+    return with_lf(wanted.prompt), wanted.images, wanted.mask, wanted.n or 1, others, tags
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,7 +168,7 @@ def test_any_one_change_gives_another_fingerprint(wanted: Wanted, data: st.DataO
                 replace(wanted, images=(*wanted.images, wanted.images[0])),
                 replace(wanted, images=(flipped(wanted.images[0]), *wanted.images[1:])),
                 replace(wanted, mask=png(b"another mask") if wanted.mask is None else None),
-                replace(wanted, n=(wanted.n or 0) + 1),
+                replace(wanted, n=(wanted.n or 1) + 1),
                 replace(wanted, others=(*wanted.others, ("resolution", "2k"))),
                 replace(wanted, tags=(*wanted.tags, "x")),
             ]
@@ -211,7 +226,7 @@ def test_who_shares_and_what_makes_the_picture_are_part_of_it(change: str) -> No
 
 def test_texts_cannot_run_into_each_other() -> None:
     edit = read(form(usual()))
-    assert canonical_bytes(edit, "ab", "c", "") != canonical_bytes(edit, "a", "bc", "")
+    assert key(edit, scope="ab", upstream="c") != key(edit, scope="a", upstream="bc")
     one = replace(edit, fields=(*edit.fields, ("a", "b"), ("c", "d")))
     other = replace(edit, fields=(*edit.fields, ("a", "bcd")))
     assert key(one) != key(other)
@@ -226,14 +241,80 @@ def test_a_mask_is_not_a_reference_nor_another_file() -> None:
 
 def test_the_key_is_short_versioned_and_fit_for_a_header() -> None:
     made = key(read(form(usual(prompt="ünïcode\r\n"))))
-    assert made.startswith("v1-")
+    assert made.startswith("v2-")
     assert len(made) == 67
     assert made.isascii()
 
 
 def test_the_key_of_a_known_edit_never_changes_within_a_version() -> None:
-    made = key(read(form(usual(png(b"fixed"), size="1024x1024", n="1"))))
-    assert made == "v1-ac723448250494aab0e37f2b1cef144407c72491b4ff10a76b5d46a4ef81b0e8"
+    edit = read(form(usual(png(b"fixed"), size="1024x1024", n="1")))
+    v1 = "v1-ac723448250494aab0e37f2b1cef144407c72491b4ff10a76b5d46a4ef81b0e8"
+    assert key(edit) == "v2-280e864f445ffc0b13d9db270cab26c0cbb003a4bb040f319df307f70499a524"
+    assert previous_keys(edit, SHARING, digest) == (v1,)
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r", "\n"])
+def test_line_ends_are_lf_in_the_key_and_upstream(line_end: str) -> None:
+    written = [f"one{line_end}two", f"a{line_end}"]
+    by_form = read(form(usual(prompt=written[0], note=written[1])))
+    by_json = read(
+        document(
+            model="deepshi-image-1",
+            prompt=written[0],
+            note=written[1],
+            images=[{"image_url": data_url(png())}],
+        ),
+        "application/json",
+    )
+    usual_key = key(read(form(usual(prompt="one\ntwo", note="a\n"))))
+    assert key(by_form) == key(by_json) == usual_key
+    for edit in (by_form, by_json):
+        assert dict(outgoing_fields(edit, FACTS)) == {
+            "model": "deepshi-image-1",
+            "prompt": "one\ntwo",
+            "note": "a\n",
+        }
+    made = generated(note=[written[1], {"\\": r"\r"}], style=written[0])
+    assert key(made) == key(generated(note=["a\n", {"\\": r"\r"}], style="one\ntwo"))
+    assert outgoing_members(made, FACTS)["note"] == ["a\n", {"\\": r"\r"}]
+
+
+@pytest.mark.parametrize("fields", [
+    {"n": "1"}, {"n": "1.0"}, {"n": ""}, {"size": ""}, {"quality": "", "user": ""},
+    {"response_format": "b64_json"}, {"response_format": ""},
+])  # fmt: skip
+def test_a_default_that_is_sent_is_the_default_that_is_not(fields: dict[str, str]) -> None:
+    edit, absent = read(form(usual(**fields))), read(form(usual()))
+    assert key(edit) == key(absent)
+    assert edit.n == 1
+    assert "" not in dict(outgoing_fields(edit, FACTS)).values()
+
+
+def test_documented_defaults_are_those_of_the_upstream() -> None:
+    auto, absent = read(form(usual(size="auto", quality="auto"))), read(form(usual()))
+    assert key(auto) != key(absent)
+    for url in ("https://api.openai.com/v1", "https://eu.openai.azure.com/openai"):
+        assert key(auto, adapter_facts(url)) == key(absent, adapter_facts(url))
+    assert adapter_facts("https://api.openai.com.example.org/v1") == FACTS
+    openai = adapter_facts("https://api.openai.com/v1")
+    spoken = generated(n=1, size="auto", quality=None, response_format="b64_json")
+    assert key(spoken, openai) == key(generated(), openai)
+    assert key(read(form(usual(seed=""))), openai) != key(absent, openai)
+
+
+def test_a_request_for_links_has_a_key_of_its_own() -> None:
+    """Its answer is never stored, and whoever wants bytes must not join its flight."""
+    assert key(read(form(usual(response_format="url")))) != key(read(form(usual())))
+    assert key(generated(response_format="url")) != key(generated())
+
+
+def test_the_previous_keys_of_two_lines_are_those_of_every_line_end() -> None:
+    keys = [
+        previous_keys(read(form(usual(prompt=f"one{end}two"))), SHARING, digest)
+        for end in ("\r\n", "\n")
+    ]
+    assert set(keys[0]) == set(keys[1])
+    assert keys[0][0] != keys[1][0]
 
 
 def test_generations_are_uncacheable_unless_the_settings_say_otherwise() -> None:
@@ -241,7 +322,7 @@ def test_generations_are_uncacheable_unless_the_settings_say_otherwise() -> None
 
     def made(cached: bool) -> str | None:
         return fingerprint(
-            edit, scope="s", upstream="u", variant="", digest=digest, cache_generations=cached
+            edit, SHARING, digest=digest, facts=FACTS, cache_generations=cached
         ).uncacheable
 
     assert made(cached=False) == GENERATIONS_OFF
@@ -255,12 +336,12 @@ def generated(**members: object) -> Edit:
 
 def test_a_generation_is_told_apart_by_the_types_that_are_sent() -> None:
     values = [1, "1", True, "true", None, [1], ["1"], "[1]", {}, [], ""]
-    edits = [generated(), *(generated(style=value) for value in values)]
+    edits = [generated(), *(generated(seed=value) for value in values)]
     assert len({key(edit) for edit in edits}) == len(edits)
-    assert key(generated(n=1)) == key(read(
-        b'{"n": 1.0, "prompt": "p", "model": "m"}', "application/json", route="generations"
+    assert key(generated(n=2)) == key(read(
+        b'{"n": 2.0, "prompt": "p", "model": "m"}', "application/json", route="generations"
     ))  # fmt: skip
-    assert key(generated(n=1)) != key(generated(n="1"))
+    assert key(generated(n=2)) != key(generated(n="2"))
 
 
 def test_a_generation_in_a_form_is_not_the_one_in_json() -> None:
@@ -288,15 +369,16 @@ def test_equal_keys_are_equal_bodies_upstream() -> None:
         read(form([text("model", "m"), text("prompt", "p"), *parts])) for parts in (one, other)
     ]
     assert key(edits[0]) == key(edits[1])
-    sent = [(outgoing_fields(edit), [u.field for u in outgoing_uploads(edit)]) for edit in edits]
+    sent = [
+        (outgoing_fields(edit, FACTS), [u.field for u in outgoing_uploads(edit)]) for edit in edits
+    ]
     assert sent[0] == sent[1]
 
 
 def test_what_is_no_part_of_the_key_has_a_digest_of_its_own() -> None:
     def extra_digest(**fields: str) -> str:
-        return fingerprint(
-            read(form(usual(**fields))), scope="s", upstream="u", variant="", digest=digest
-        ).extra_digest
+        edit = read(form(usual(**fields)))
+        return fingerprint(edit, SHARING, digest=digest, facts=FACTS).extra_digest
 
     assert extra_digest() == extra_digest(size="1x1") == ""
     found = [

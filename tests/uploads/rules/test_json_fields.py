@@ -11,7 +11,9 @@ import pytest
 from gateway.model.edit import Edit
 from gateway.model.errors import Refusal
 from gateway.uploads.rules.upload_limits import UploadLimits
+from gateway.uploads.uploaded_file import digest
 from tests.support.bodies import data_url, document, png, read
+from tests.support.hostile import JPEG
 
 IMAGE = {"image_url": data_url(png(b"1"))}
 LARGE = png(b"L" * 20_000)
@@ -258,3 +260,16 @@ def test_a_generation_whose_model_or_prompt_is_no_text_is_refused(name: str, val
     body = document(**{"model": "m", "prompt": "p", name: value})
     refusal = refused(body, route="generations")
     assert (refusal.code, refusal.param) == ("invalid_field", name)
+
+
+@pytest.mark.parametrize("size", [60, 9_000])
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_picture_may_be_plain_base64(size: int, escaped: bool) -> None:
+    for content in (png(bytes(size)), JPEG + bytes(size)):
+        packed = base64.b64encode(content).decode()
+        for value in (packed, {"image_url": packed}, [packed]):
+            body = document(model="m", prompt="p", image=value, mask={"image_url": packed})
+            if escaped:
+                body = body.replace(b"/", b"\\/")
+            edit = read(body, "application/json", sizes=(5, 4_096))
+            assert [upload.digest for upload in edit.uploads] == [digest(content)] * 2

@@ -43,7 +43,9 @@ class Recorder:
         self.open = False
 
 
-def taken_apart(body: bytes, sizes: list[int] | None = None) -> tuple[list[Content], bool]:
+def taken_apart(
+    body: bytes, sizes: list[int] | None = None, *, whole: bool = False
+) -> tuple[list[Content], bool]:
     found = Recorder()
     parser = OurParser(BOUNDARY, found.begin, found.end, 500)
     at, turn = 0, 0
@@ -51,6 +53,8 @@ def taken_apart(body: bytes, sizes: list[int] | None = None) -> tuple[list[Conte
         size = sizes[turn % len(sizes)] if sizes else len(body)
         parser.feed(body[at : at + size])
         at, turn = at + size, turn + 1
+    if whole:
+        parser.finish()
     return found.parts, parser.ended
 
 
@@ -123,7 +127,7 @@ def test_what_follows_the_closing_boundary_is_nobodys() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(b"preamble\r\n" + put_together([b"x"]), id="a preamble"),
+        pytest.param(b"p" * 600 + b"\r\n" + put_together([b"x"]), id="a long preamble"),
         pytest.param(b"--b0undary junk\r\n" + HEADERS, id="something behind a boundary"),
         pytest.param(b"--b0undaryjunk\r\n" + HEADERS, id="another boundary"),
         pytest.param(b"--b0undary" + b" " * 300 + b"\r\n" + HEADERS, id="endless blanks"),
@@ -138,7 +142,7 @@ def test_what_follows_the_closing_boundary_is_nobodys() -> None:
 )
 def test_what_is_not_framed_so_is_refused(body: bytes, size: int) -> None:
     with pytest.raises(Refusal) as refused:
-        taken_apart(body, [size])
+        taken_apart(body, [size], whole=True)
     assert refused.value.code == "invalid_multipart"
 
 
@@ -155,3 +159,26 @@ def test_contents_that_are_full_of_the_boundary_are_refused() -> None:
     assert [content for _, content in taken_apart(put_together(contents), [7])[0]] == contents
     with pytest.raises(Refusal, match="its own boundary"):
         taken_apart(put_together([*contents, lookalike]), [7])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1_000])
+@pytest.mark.parametrize("preamble", [b"\r\n", b"\n", b"This is MIME.\r\n", b"--b0\r\n\r\n"])
+def test_a_preamble_is_skipped(preamble: bytes, size: int) -> None:
+    body = put_together([b"x", b""])
+    assert taken_apart(preamble + body, [size]) == taken_apart(body)
+
+
+def test_a_missing_closing_delimiter_is_named() -> None:
+    recorder = Recorder()
+    parser = OurParser(BOUNDARY, recorder.begin, recorder.end, 500)
+    parser.feed(put_together([b"x"]).removesuffix(b"--\r\n"))
+    with pytest.raises(Refusal, match=r"closing delimiter.*UnityWebRequest"):
+        parser.finish()
+
+
+def test_a_body_without_the_boundary_is_not_called_cut_short() -> None:
+    recorder = Recorder()
+    parser = OurParser(BOUNDARY, recorder.begin, recorder.end, 500)
+    parser.feed(b"--other\r\n")
+    with pytest.raises(Refusal, match="the boundary that Content-Type names"):
+        parser.finish()

@@ -1,0 +1,122 @@
+"""A state and a cache of 0.1 under this version: nothing that is stored is bought again.
+
+`gateway-0.1.tar.xz` was recorded with 0.1: its database, its results, and the requests whose
+results they are, each as a content type, a line feed, and the body.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import main
+from gateway.emulator import EmulatorServer
+from tests.support.serving import Running, SteppedClock, serving, settings_for
+
+RECORDED = Path(__file__).with_name("gateway-0.1.tar.xz")
+NAMES = [
+    "edits-crlf",
+    "edits-defaults",
+    "edits-json",
+    "edits-lf",
+    "edits-numbers",
+    "edits-plain",
+    "generations-json",
+]
+TTL = {"cache": {"ttl": "36500d", "generations": True}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with tarfile.open(RECORDED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.fixture
+def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
+    with serving(settings_for(folder, emulator, TTL)) as running:
+        yield running
+
+
+def ask(
+    gateway: Running, folder: Path, name: str, *, body: bytes | None = None, **headers: str
+) -> httpx.Response:
+    content_type, _, recorded = (folder / "requests" / name).read_bytes().partition(b"\n")
+    route = f"/v1/images/{name.partition('-')[0]}"
+    sent = {"content-type": content_type.decode(), **headers}
+    with gateway.client() as client:
+        return client.post(route, content=body or recorded, headers=sent)
+
+
+def test_nothing_that_is_stored_is_bought_again(
+    folder: Path, gateway: Running, emulator: EmulatorServer
+) -> None:
+    assert sorted(path.name for path in (folder / "requests").iterdir()) == NAMES
+    for name in NAMES:
+        answer = ask(gateway, folder, name)
+        assert (name, answer.headers["x-gateway-cache"]) == (name, "HIT")
+        assert 'key="v1-' in answer.headers["cache-status"]
+    assert emulator.stats()["calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [("edits-crlf", b"two\r\nlines", b"two\nlines"), ("edits-lf", b"\nmore\n", b"\r\nmore\r\n")],
+)
+def test_another_sdks_line_ends_find_it_too(
+    folder: Path, gateway: Running, name: str, one: bytes, other: bytes
+) -> None:
+    recorded = (folder / "requests" / name).read_bytes().partition(b"\n")[2]
+    assert one in recorded
+    answer = ask(gateway, folder, name, body=recorded.replace(one, other))
+    assert answer.headers["x-gateway-cache"] == "HIT"
+
+
+def key_of(answer: httpx.Response) -> str:
+    return answer.headers["cache-status"].partition('key="')[2].partition('"')[0]
+
+
+def purge(gateway: Running, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_STATE__URL", gateway.settings.state.url)
+    monkeypatch.setenv("GATEWAY_CACHE__URL", gateway.settings.cache.url)
+    done = CliRunner().invoke(main, ["cache", "purge", "--fingerprint", key, "--yes"])
+    assert done.stdout == "1 entries purged.\n", done.output
+
+
+def test_a_purge_finds_results_of_both_versions(
+    folder: Path, gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ask(gateway, folder, "edits-plain")
+    purge(gateway, key_of(found), monkeypatch)
+    bought = ask(gateway, folder, "edits-plain")
+    assert (bought.headers["x-gateway-cache"], key_of(bought)[:3]) == ("MISS", "v2-")
+    assert ask(gateway, folder, "edits-plain").headers["x-gateway-cache"] == "HIT"
+    purge(gateway, key_of(bought), monkeypatch)
+    assert ask(gateway, folder, "edits-plain").headers["x-gateway-cache"] == "MISS"
+
+
+def test_a_result_that_was_replaced_does_not_come_back(
+    folder: Path, gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"cache-control": "no-cache", "x-gateway-cache-control": "no-cache"}
+    replaced = ask(gateway, folder, "edits-crlf", **headers)
+    purge(gateway, key_of(replaced), monkeypatch)
+    assert ask(gateway, folder, "edits-crlf").headers["x-gateway-cache"] == "MISS"
+
+
+def test_old_keys_are_looked_up_until_one_ttl_after_the_upgrade(
+    folder: Path, emulator: EmulatorServer
+) -> None:
+    clock = SteppedClock()
+    settings = settings_for(folder, emulator, {"cache": {"ttl": "1h"}})
+    for step, outcome in [(0, "HIT"), (3_500, "HIT"), (200, "MISS")]:
+        clock.step(step)
+        with serving(settings, clock) as gateway:
+            answer = ask(gateway, folder, "edits-plain")
+            assert answer.headers["x-gateway-cache"] == outcome
