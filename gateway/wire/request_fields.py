@@ -36,7 +36,6 @@ SCALARS = (
         "quality",
         "background",
         "moderation",
-        "style",
         "complexity",
         "input_fidelity",
         "output_format",

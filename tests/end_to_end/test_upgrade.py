@@ -45,11 +45,11 @@ def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
 
 
 def ask(
-    gateway: Running, folder: Path, name: str, *, body: bytes | None = None, **headers: str
+    gateway: Running, folder: Path, name: str, *, body: bytes | None = None, cache_control: str = ""
 ) -> httpx.Response:
     content_type, _, recorded = (folder / "requests" / name).read_bytes().partition(b"\n")
     route = f"/v1/images/{name.partition('-')[0]}"
-    sent = {"content-type": content_type.decode(), **headers}
+    sent = {"content-type": content_type.decode(), "x-gateway-cache-control": cache_control}
     with gateway.client() as client:
         return client.post(route, content=body or recorded, headers=sent)
 
@@ -104,8 +104,7 @@ def test_a_purge_finds_results_of_both_versions(
 def test_a_result_that_was_replaced_does_not_come_back(
     folder: Path, gateway: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headers = {"cache-control": "no-cache", "x-gateway-cache-control": "no-cache"}
-    replaced = ask(gateway, folder, "edits-crlf", **headers)
+    replaced = ask(gateway, folder, "edits-crlf", cache_control="no-cache")
     purge(gateway, key_of(replaced), monkeypatch)
     assert ask(gateway, folder, "edits-crlf").headers["x-gateway-cache"] == "MISS"
 

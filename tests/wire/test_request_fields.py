@@ -131,7 +131,7 @@ def test_a_name_that_can_be_read_as_a_known_field_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [
     "n", "image", "image[]", "image[0]", "mask", "mask[]", "layers[][n]", "nest[n]", "seed", "Seed",
-    "tags[]", "new", "images_per_row", "image_size[width]", "resolution", "user_id",
+    "tags[]", "new", "style[name]", "images_per_row", "image_size[width]", "resolution", "user_id",
 ])  # fmt: skip
 def test_other_names_stay(name: str) -> None:
     check_name(name, 256)
