@@ -151,7 +151,7 @@ def test_every_part_reaches_the_upstream_as_it_was_sent(tmp_path: Path) -> None:
     assert fields == [
         ("model", "deepshi-image-1"),
         ("prompt", " two  spaces "),
-        ("style[name]", "näive \r\n--x"),
+        ("style[name]", "näive \n--x"),
         ("zeta[]", "1"),
         ("zeta[]", "0"),
     ]
