@@ -176,7 +176,7 @@ ODD: tuple[Odd, ...] = (
     Odd("invalid_json", 400, "JSON", **_text("{", "application/json")),
     Odd("unsupported_media_type", 415, "text/plain", **_text("grey", "text/plain")),
     Odd("invalid_multipart", 400, "multipart", **_text("--b", FORM)),
-    Odd("invalid_multipart", 400, "closing boundary", **_text("--b\r\n", FORM)),
+    Odd("invalid_multipart", 400, "closing delimiter", **_text("--b\r\n", FORM)),
     Odd("duplicate_field", 400, "once", **_text(TWICE.format("n"), FORM), param="n"),
     Odd(
         "unsupported_image_source", 400, "is a URL",
