@@ -33,6 +33,8 @@ SCALARS = (
     | TEXTS
     | {
         "size",
+        "aspect_ratio",
+        "resolution",
         "quality",
         "background",
         "moderation",
@@ -52,6 +54,8 @@ MOST_IMAGES = 1_000
 
 _PICTURE_ROOTS = frozenset({"image", "images", "image_url", "image_urls", MASK})
 _NEVER_FILES = frozenset({"images", "image_url", "image_urls"})
+_PUNCTUATION = re.compile(r"[\s._\-\[]")
+_FOLDED = {_PUNCTUATION.sub("", name): name for name in SCALARS | _PICTURE_ROOTS}
 _TRUTH = {"true": "true", "1": "true", "false": "false", "0": "false"}
 _PARTIAL_IMAGES = frozenset("0123")
 LONGEST_MODEL = 128
@@ -114,12 +118,16 @@ def check_name(name: str, max_bytes: int) -> None:
 
 
 def _check_folded(name: str) -> None:
-    """Refuse `N`, `n[]`, `n ` or `n.x`: an upstream may read them as `n`, besides `n` itself."""
-    folded = unicodedata.normalize("NFKC", name).partition("[")[0].partition(".")[0]
-    folded = folded.strip().casefold().replace("-", "_").replace(" ", "_")
-    if folded in SCALARS | {"image", MASK} or (folded in _NEVER_FILES and folded != root_of(name)):
-        message = f"The field `{name}` can be read as `{folded}`. Name it `{folded}`."
-        raise Refusal("invalid_field", message, param=name)
+    """Refuse `N`, `n[]`, `n ` or `n.x`: an upstream may read them as `n`, besides `n` itself.
+
+    Forms are read in many ways: `output.format` and `outputFormat` can be `output_format`.
+    """
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    for reading in (plain, re.split(r"[\[.]", plain)[0]):
+        known = _FOLDED.get(_PUNCTUATION.sub("", reading))
+        if known and not (known in _NEVER_FILES and known == root_of(name)):
+            message = f"The field `{name}` can be read as `{known}`. Name it `{known}`."
+            raise Refusal("invalid_field", message, param=name)
 
 
 def canonical(name: str, text: str) -> str:

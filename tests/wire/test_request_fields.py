@@ -121,6 +121,7 @@ def test_streaming_is_asked_for_by_name(text: str, streaming: bool) -> None:
 @pytest.mark.parametrize("name", [
     "n[]", "N", "n ", " n", "n[0]", "n.x", "ｎ", "model[]", "Model", "PROMPT", "prompt[a]", "Size",
     "output-format", "output format", "response_format[]", "Image", "image ",
+    "output.format", "outputFormat", "output[format", "imageUrl", "safety-identifier", "n_",
     "IMAGE[]", "image.0", "image[0", "Mask", "mask.x", "Images", "Image_URL[]",
 ])  # fmt: skip
 def test_a_name_that_can_be_read_as_a_known_field_is_refused(name: str) -> None:
@@ -131,7 +132,8 @@ def test_a_name_that_can_be_read_as_a_known_field_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [
     "n", "image", "image[]", "image[0]", "mask", "mask[]", "layers[][n]", "nest[n]", "seed", "Seed",
-    "tags[]", "new", "style[name]", "images_per_row", "image_size[width]", "resolution", "user_id",
+    "tags[]", "new", "style[name]", "us[er]", "images_per_row", "image_size[width]", "aspect_ratio",
+    "resolution", "user_id",
 ])  # fmt: skip
 def test_other_names_stay(name: str) -> None:
     check_name(name, 256)
