@@ -43,9 +43,12 @@ class ResultCache:
         if not request.directives.may_look or request.fingerprint.uncacheable:
             return None
         stored = await self.results.get(request.fingerprint.key)
-        for key in self._previous_keys(request) if previous and not stored else ():
-            stored = stored or await self.results.get(key)
-        return stored
+        return stored or (await self._find_previous(request) if previous else None)
+
+    async def _find_previous(self, request: EditRequest) -> Stored | None:
+        """The newest result under the keys of the previous version."""
+        found = await asyncio.gather(*map(self.results.get, self._previous_keys(request)))
+        return max(filter(None, found), key=lambda stored: stored.entry.created_ms, default=None)
 
     def _previous_keys(self, request: EditRequest) -> tuple[str, ...]:
         return request.previous_keys() if self.now_ms() < self.upgrade.until_ms else ()
