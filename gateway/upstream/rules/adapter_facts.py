@@ -7,7 +7,11 @@ from urllib.parse import urlsplit
 from gateway.model.edit import AdapterFacts
 
 _OPENAI_HOSTS = ("api.openai.com", ".openai.azure.com")
-_OPENAI_DEFAULTS = dict.fromkeys(("size", "quality", "background", "moderation"), "auto")
+_OPENAI_DEFAULTS = {
+    **dict.fromkeys(("size", "quality", "background", "moderation"), "auto"),
+    "output_format": "png",
+    "output_compression": "100",
+}
 
 
 def adapter_facts(base_url: str) -> AdapterFacts:
