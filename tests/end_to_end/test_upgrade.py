@@ -14,6 +14,8 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from gateway.cache.disk.store import DiskStore
+from gateway.cache.result_store import Stored
 from gateway.cli import main
 from gateway.emulator import EmulatorServer
 from tests.support.serving import Running, SteppedClock, serving, settings_for
@@ -119,3 +121,23 @@ def test_old_keys_are_looked_up_until_one_ttl_after_the_upgrade(
         with serving(settings, clock) as gateway:
             answer = ask(gateway, folder, "edits-plain")
             assert answer.headers["x-gateway-cache"] == outcome
+
+
+def test_only_a_miss_looks_for_old_keys(
+    folder: Path, gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hit of this version reads the store once, and a new edit each old key once."""
+    keys: list[str] = []
+    read = DiskStore.get
+
+    async def recorded(store: DiskStore, key: str) -> Stored | None:
+        keys.append(key)
+        return await read(store, key)
+
+    monkeypatch.setattr(DiskStore, "get", recorded)
+    new = gateway.edit(prompt="one\ntwo")
+    assert new.headers["x-gateway-cache"] == "MISS"
+    assert [key[:3] for key in keys] == ["v2-", "v1-", "v1-", "v2-"]
+    keys.clear()
+    assert gateway.edit(prompt="one\ntwo").headers["x-gateway-cache"] == "HIT"
+    assert keys == [key_of(new)]
