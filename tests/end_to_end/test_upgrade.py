@@ -6,19 +6,26 @@ results they are, each as a content type, a line feed, and the body.
 
 from __future__ import annotations
 
+import asyncio
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
+from gateway.accounts.tables.teams import list_teams
 from gateway.cache.disk.store import DiskStore
 from gateway.cache.result_store import Stored
+from gateway.cache.rules.fingerprint import Sharing, previous_keys
 from gateway.cli import main
+from gateway.database.clock import now_ms
 from gateway.emulator import EmulatorServer
-from tests.support.serving import Running, SteppedClock, serving, settings_for
+from gateway.uploads.uploaded_file import digest
+from tests.support.bodies import read
+from tests.support.serving import Running, SteppedClock, in_state, serving, settings_for
 
 RECORDED = Path(__file__).with_name("gateway-0.1.tar.xz")
 NAMES = [
@@ -141,3 +148,28 @@ def test_only_a_miss_looks_for_old_keys(
     keys.clear()
     assert gateway.edit(prompt="one\ntwo").headers["x-gateway-cache"] == "HIT"
     assert keys == [key_of(new)]
+
+
+def test_of_two_old_results_the_newer_is_served(folder: Path, emulator: EmulatorServer) -> None:
+    """The request's own line ends found a result of 0.1 that is older than max-age allows."""
+    content_type, _, body = (folder / "requests/edits-crlf").read_bytes().partition(b"\n")
+    settings = settings_for(folder, emulator, TTL)
+    (team,) = in_state(settings, list_teams)
+    sharing = Sharing(team.id, settings.upstream.name)
+    own, other, *_ = previous_keys(read(body, content_type.decode()), sharing, digest)
+
+    async def add_older() -> int:
+        store = DiskStore(folder / "cache", 10**8)
+        found = await store.get(own)
+        assert found
+        older = replace(found.entry, key=other, created_ms=found.entry.created_ms - 10**9)
+        assert await store.put(older, found.body)
+        await store.close()
+        return found.entry.created_ms
+
+    created_ms = asyncio.run(add_older())
+    max_age = f"max-age={(now_ms() - created_ms) // 1000 + 3_600}"
+    lf = body.replace(b"two\r\nlines", b"two\nlines")
+    with serving(settings) as gateway:
+        answer = ask(gateway, folder, "edits-crlf", body=lf, cache_control=max_age)
+    assert answer.headers["x-gateway-cache"] == "HIT"
