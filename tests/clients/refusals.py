@@ -179,7 +179,7 @@ ODD: tuple[Odd, ...] = (
     Odd("invalid_multipart", 400, "closing delimiter", **_text("--b\r\n", FORM)),
     Odd("duplicate_field", 400, "once", **_text(TWICE.format("n"), FORM), param="n"),
     Odd(
-        "unsupported_image_source", 400, "is a URL",
+        "unsupported_image_source", 400, "URLs and file ids are not accepted",
         **_json(images=[{"image_url": "https://example.com/a.png"}]), param="images",
     ),
     Odd(

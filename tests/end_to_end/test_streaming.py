@@ -43,7 +43,7 @@ def test_a_stream_s_head_comes_before_its_cost_is_known(gateway: Running) -> Non
 
     assert headers["content-type"] == "text/event-stream"
     assert headers["x-gateway-cache"] == "MISS"
-    assert headers["cache-status"].startswith('gateway; fwd=uri-miss; key="v1-')
+    assert headers["cache-status"].startswith('gateway; fwd=uri-miss; key="v2-')
     assert headers["x-gateway-reference-images"] == "1/5"
     assert headers["x-request-id"].startswith("req_")
     assert headers["x-accel-buffering"] == "no"

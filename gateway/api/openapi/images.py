@@ -69,7 +69,7 @@ _PASSED_ON = (
 def describe_edit(bounds: UploadLimits) -> Operation:
     return _description(
         {
-            "multipart/form-data": {"schema": _edit_form(bounds), "encoding": _AS_PICTURES},
+            "multipart/form-data": {"schema": _edit_form(bounds), "encoding": _as_pictures(bounds)},
             "application/json": {"schema": _edit_document(bounds)},
         }
     )
@@ -130,7 +130,7 @@ def _form(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) -> Sch
 
 
 def _document(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) -> Schema:
-    """In JSON, what is null counts as left out, and known values may be given as text."""
+    """In JSON, null and empty text count as absent, and known values may be given as text."""
     known = dict(_fields(bounds))
     known["prompt"] = {**known["prompt"], "type": ["string", "number", "boolean"]}
     for name, text in _AS_TEXT.items():
@@ -139,9 +139,9 @@ def _document(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) ->
 
 
 _AS_TEXT: Mapping[str, Schema] = {
-    "n": {"type": "string", "pattern": "^([1-9][0-9]{0,2}|1000)$"},
-    "stream": {"enum": ["true", "false", "1", "0", 1, 0]},
-    "partial_images": {"type": "string", "pattern": "^[0-3]$"},
+    "n": {"type": "string", "pattern": "^([1-9][0-9]{0,2}|1000)?$"},
+    "stream": {"enum": ["true", "false", "1", "0", "", 1, 0]},
+    "partial_images": {"type": "string", "pattern": "^[0-3]?$"},
 }
 
 
@@ -150,7 +150,9 @@ def _edit_form(bounds: UploadLimits) -> Schema:
     form = _form(
         bounds,
         {
-            "image": described(picture, "A reference image: the bytes of a PNG, JPEG or WebP."),
+            "image": described(
+                picture, f"A reference image: the bytes of a {bounds.formats_text}."
+            ),
             "image[]": described({**array(picture), "minItems": 1}, "Several, in their order."),
             "mask": described(picture, "A PNG whose transparent parts are edited."),
         },
@@ -159,9 +161,10 @@ def _edit_form(bounds: UploadLimits) -> Schema:
 
 
 def _edit_document(bounds: UploadLimits) -> Schema:
+    formats = "|".join(bounds.picture_formats)
     url: Schema = {
         "type": "string",
-        "pattern": r"^data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}$",
+        "pattern": f"^data:image/({formats});base64,[A-Za-z0-9+/]+={{0,2}}$",
         "maxLength": bounds.max_data_url_chars,
     }
     picture: Schema = {
@@ -174,7 +177,8 @@ def _edit_document(bounds: UploadLimits) -> Schema:
 
 
 _REQUIRED = ("model", "prompt")
-_AS_PICTURES: Schema = {
-    name: {"contentType": "image/png, image/jpeg, image/webp"}
-    for name in ("image", "image[]", "mask")
-}
+
+
+def _as_pictures(bounds: UploadLimits) -> Schema:
+    media_types = ", ".join(f"image/{name}" for name in bounds.picture_formats)
+    return {name: {"contentType": media_types} for name in ("image", "image[]", "mask")}
