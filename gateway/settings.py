@@ -337,6 +337,8 @@ class AdminSettings(SettingsSection):
 class MetricsSettings(SettingsSection):
     token: Secret = SecretStr("")
     survey_seconds: SomeSeconds = 10.0
+    max_teams: NaturalCount = 1_000
+    max_keys: NaturalCount = 1_000
 
 
 class TracingSettings(SettingsSection):

@@ -21,8 +21,16 @@ OF_TEAMS = f'{BY_TEAM}, level="team"'
 OF_ANY = f'{JOB}, team=~"$team|"'
 """The organisation's budget, whose team is empty, beside those of the chosen teams."""
 
-RATE, RANGE = "$__rate_interval", "$__range"
+RATE, RANGE, STEP = "$__rate_interval", "$__range", "$__interval"
 HOUR = 3600
+_LABELS = {
+    "spent_dollars": "job, team, model",
+    "estimated_dollars": "job, team, model",
+    "saved_dollars": "job, team, model, cause",
+    "pictures": "job, team",
+    "key_spent_dollars": "job, team, key",
+    "key_saved_dollars": "job, team, key",
+}
 
 
 def summed(expr: str, by: str = "") -> str:
@@ -64,13 +72,44 @@ def buckets(histogram: str, selector: str) -> str:
 
 
 def counted(metric: str, by: str = "", over: str = RANGE) -> str:
-    """Dollars, or what else is counted by team and model, over a time."""
+    """What a counter of the processes has counted by team and model, over a time."""
     return summed(f"increase(gateway_{metric}_total{{{BY_BOTH}}}[{over}])", by)
 
 
-def hourly(metric: str, by: str) -> str:
-    """The same as a rate per hour."""
-    return f"{HOUR} * {summed(f'rate(gateway_{metric}_total{{{BY_BOTH}}}[{RATE}])', by)}"
+def booked(gauge: str, by: str = "", *, over: str = RANGE, of: str = BY_BOTH) -> str:
+    """What the ledger booked over a time, exactly: the difference of two of its sums.
+
+    Every process reports the same sums, and they outlive all of them. The sum at the time's start
+    is what was reported then, or last before a gap; else 0, if the ledger was scraped then or
+    began later; else, if Prometheus is younger than the time, what was reported first.
+    """
+    series, labels = f"gateway_ledger_{gauge}{{{of}}}", _LABELS[gauge]
+    start = f"gateway_ledger_first_booking_timestamp_seconds{{{JOB}}}"
+    now = f"max by ({labels}) ({series})"
+    earlier = (
+        f"max by ({labels}) ({series} offset {over})",
+        f"max by ({labels}) (last_over_time({series}[1h] offset {over}))",
+        f"0 * {now} and on (job) (max by (job) (last_over_time({start}[1h] offset {over}))"
+        f" or max by (job) ({start}) > time() - {over}_ms / 1000)",
+        f"min by ({labels}) (min_over_time({series}[{over}]))",
+    )
+    return summed(f"{now} - ({' or '.join(earlier)})", by)
+
+
+def before(expr: str) -> str:
+    """The same over the period before."""
+    return f"last_over_time(({expr})[1s:1s] offset {RANGE})"
+
+
+def refused(by: str, code: str = "") -> str:
+    """Requests per second that were refused or failed."""
+    only = f', code="{code}"' if code else ""
+    return summed(f"rate(gateway_refusals_total{{{BY_TEAM}{only}}}[{RATE}])", by)
+
+
+def named_keys(expr: str) -> str:
+    """Amounts by key with each key's name."""
+    return f"{expr} * on (job, key) group_left (name) topk by (job, key) (1, gateway_key_info)"
 
 
 def budget(gauge: str, selector: str) -> str:

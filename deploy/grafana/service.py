@@ -8,7 +8,7 @@ from deploy.grafana.frame import assembled
 from deploy.grafana.machinery import cache, ledger, notices, saturation, upstream
 from deploy.grafana.panels import RED
 from deploy.grafana.queries import JOB
-from deploy.grafana.traffic import latency, now, traffic
+from deploy.grafana.traffic import latency, now, objectives, traffic
 
 
 def service() -> Dashboard:
@@ -28,6 +28,7 @@ def service() -> Dashboard:
             "Cache and disks": cache(),
             "Ledger and usage": ledger(),
             "Notices": notices(),
+            "Objectives": objectives(),
         },
         marks={"Circuit open": (f"max by (instance) (gateway_circuit_open{{{JOB}}}) > 0", RED)},
     )

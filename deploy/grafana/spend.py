@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from grafana_foundation_sdk.models.units import Dollars, DurationSeconds, PercentUnit, Short
+from grafana_foundation_sdk.models.units import (
+    Dollars,
+    DurationSeconds,
+    PercentUnit,
+    RequestsPerSecond,
+    Short,
+)
 
 from deploy.grafana.frame import assembled
 from deploy.grafana.panels import (
@@ -31,23 +37,28 @@ from deploy.grafana.queries import (
     OF_TEAMS,
     RANGE,
     RATE,
+    STEP,
+    before,
+    booked,
     budget,
     counted,
     ends,
     forecast,
     gone,
-    hourly,
     left,
     limit,
+    named_keys,
     ratio,
+    refused,
     requests,
     share,
     summed,
     used,
 )
 
+KEY = "{{team}} · {{name}} ({{key}})"
 NEARLY = ((0.8, ORANGE), (1.0, RED))
-COST, SAVED, PICTURES = "cost_dollars", "saved_dollars", "pictures"
+SPENT, SAVED, ESTIMATED = "spent_dollars", "saved_dollars", "estimated_dollars"
 
 
 def spend() -> Dashboard:
@@ -56,27 +67,28 @@ def spend() -> Dashboard:
         uid="gateway-spend",
         title="Image edits: spend",
         description="What image edits cost, what the gateway saved, and how long budgets last. "
-        "Totals over a time range are Prometheus's estimates; `gateway usage` and `gateway "
-        "ledger` are exact.",
+        "Money is what the ledger booked in the time range, as in `gateway usage`.",
         since="now-7d",
         rows={
             "Totals": _totals(),
             "Teams": _teams(),
             "Budgets": _budgets(),
             "Keys and models": _keys_and_models(),
+            "Changes and refusals": _changes_and_refusals(),
         },
         marks={"Budget used up": (f"{used(JOB)} >= 1", RED)},
     )
 
 
 def _totals() -> Sequence[Built]:
-    cost, saved = counted(COST), counted(SAVED)
+    spent, saved = booked(SPENT), booked(SAVED)
+    pictures = booked("pictures", of=BY_TEAM)
     return [
         number(
             "Spent",
-            "Cost of upstream calls, as settled. Later corrections are in the ledger only.",
+            "What the ledger booked in the time range: upstream calls, and corrections.",
             Dollars,
-            instant(cost),
+            instant(spent),
             decimals=2,
         ),
         number(
@@ -91,20 +103,21 @@ def _totals() -> Sequence[Built]:
             "Saved share",
             "Saved, as a share of spent plus saved. 50 %: half of the pictures' value was free.",
             PercentUnit,
-            instant(ratio(saved, f"({cost} + {saved})")),
+            instant(f"{saved} / (({spent} or 0 * {saved}) + {saved} > 0)"),
         ),
         number(
             "Paid pictures",
-            "Pictures bought from the upstream, estimates included.",
+            "Pictures of all models bought from the upstream, estimates included.",
             Short,
-            instant(counted(PICTURES)),
+            instant(pictures),
             decimals=0,
         ),
         number(
             "Cost per picture",
-            "Spent, divided by paid pictures. A rise means another mix of models, or a new price.",
+            "Spent on all models, divided by paid pictures. A rise means another mix of models, or "
+            "a new price.",
             Dollars,
-            instant(ratio(cost, counted(PICTURES))),
+            instant(ratio(booked(SPENT, of=BY_TEAM), pictures)),
             decimals=4,
         ),
         number(
@@ -112,40 +125,41 @@ def _totals() -> Sequence[Built]:
             "Share of spent whose cost the upstream did not state: booked at the ceiling. Above "
             "5 % see the runbook, GatewayCostsEstimated.",
             PercentUnit,
-            instant(share(counted("estimated_dollars"), cost)),
+            instant(share(f"clamp_min({booked(ESTIMATED)}, 0)", spent)),
             steps=((0.05, ORANGE), (0.2, RED)),
         ),
     ]
 
 
 def _teams() -> Sequence[Built]:
+    pictures = booked("pictures", "team", of=BY_TEAM)
     return [
         chart(
             "Spent by team",
-            "Dollars per hour, stacked by team: the height is the total of all teams.",
+            "Dollars in the time of each bar, stacked by team: the bars add up to Spent.",
             Dollars,
-            query(hourly(COST, "team"), "{{team}}"),
+            query(booked(SPENT, "team", over=STEP), "{{team}}"),
             width=12,
             stacked=True,
         ),
         chart(
             "Saved by cause",
-            "Dollars per hour that were not spent. reuse: a hit; coalesced: shared a call in "
-            "flight; automatic_retry: an SDK repeated a request that was already paid.",
+            "Dollars in the time of each bar that were not spent. reuse: a hit; coalesced: shared "
+            "a call in flight; automatic_retry: an SDK repeated a request that was already paid.",
             Dollars,
-            query(hourly(SAVED, "cause"), "{{cause}}"),
+            query(booked(SAVED, "cause", over=STEP), "{{cause}}"),
             width=12,
             stacked=True,
         ),
         sheet(
             "Teams",
-            "One row per team, over the time range. Hit share: of the answers with a picture, "
-            "those that cost nothing.",
+            "One row per team, over the time range; pictures and their cost are of all models. Hit "
+            "share: of the answers with a picture, those that cost nothing.",
             [
-                ("Spent", Dollars, counted(COST, "team")),
-                ("Saved", Dollars, counted(SAVED, "team")),
-                ("Pictures", Short, counted(PICTURES, "team")),
-                ("Per picture", Dollars, ratio(counted(COST, "team"), counted(PICTURES, "team"))),
+                ("Spent", Dollars, booked(SPENT, "team")),
+                ("Saved", Dollars, booked(SAVED, "team")),
+                ("Pictures", Short, pictures),
+                ("Per picture", Dollars, ratio(booked(SPENT, "team", of=BY_TEAM), pictures)),
                 (
                     "Hit share",
                     PercentUnit,
@@ -213,22 +227,22 @@ def _keys_and_models() -> Sequence[Built]:
     return [
         bars(
             "Keys by cost",
-            "The ten keys with the highest cost in the time range. `gateway keys list` shows whose "
-            "a key is; keys beyond the label limit are `other`.",
+            "The ten keys with the highest cost in the time range; keys beyond `[metrics] "
+            "max_keys` are `other`.",
             Dollars,
-            instant(_top_keys("cost"), "{{team}} · {{key}}"),
+            instant(_top_keys("key_spent_dollars"), KEY),
         ),
         bars(
             "Keys by savings",
             "The ten keys with the highest savings in the time range.",
             Dollars,
-            instant(_top_keys("saved"), "{{team}} · {{key}}"),
+            instant(_top_keys("key_saved_dollars"), KEY),
         ),
         bars(
             "Models by cost",
             "The ten models with the highest cost in the time range.",
             Dollars,
-            instant(f"topk(10, {counted(COST, 'model')} > 0)", "{{model}}"),
+            instant(f"topk(10, {booked(SPENT, 'model')} > 0)", "{{model}}"),
         ),
         chart(
             "Cost per picture by model",
@@ -236,15 +250,17 @@ def _keys_and_models() -> Sequence[Built]:
             "`price_ceiling_usd`.",
             Dollars,
             query(
-                ratio(counted(COST, "model", RATE), counted(PICTURES, "model", RATE)), "{{model}}"
+                ratio(counted("cost_dollars", "model", RATE), counted("pictures", "model", RATE)),
+                "{{model}}",
             ),
         ),
         chart(
             "Estimated costs",
-            "Dollars per hour booked at the ceiling, since the upstream stated no cost. `gateway "
-            "ledger list --estimated` lists the calls; the upstream's statement settles them.",
+            "Dollars in the time of each bar, booked at the ceiling since the upstream stated no "
+            "cost. `gateway ledger list --estimated` lists the calls; the upstream's statement "
+            "settles them.",
             Dollars,
-            query(hourly("estimated_dollars", "team"), "{{team}}"),
+            query(f"{booked(ESTIMATED, 'team', over=STEP)} > 0", "{{team}}"),
             stacked=True,
         ),
         chart(
@@ -260,6 +276,51 @@ def _keys_and_models() -> Sequence[Built]:
     ]
 
 
-def _top_keys(metric: str) -> str:
-    over = f"increase(gateway_key_{metric}_dollars_total{{{BY_TEAM}}}[{RANGE}])"
-    return f"topk(10, {summed(over, 'team, key')} > 0)"
+def _changes_and_refusals() -> Sequence[Built]:
+    team, key = booked(SPENT, "team"), booked("key_spent_dollars", "job, team, key", of=BY_TEAM)
+    return [
+        sheet(
+            "Teams and the period before",
+            "What each team spent in the time range, and in a range of the same length before it.",
+            [("Spent", Dollars, team), *_changes(team)],
+            labels={"team": "Team"},
+            width=12,
+            sort_by="Change",
+        ),
+        sheet(
+            "Keys and the period before",
+            "What each key spent in the time range, and in a range of the same length before it.",
+            [
+                (name, unit, named_keys(f"({expr})"))
+                for name, unit, expr in (("Spent", Dollars, key), *_changes(key))
+            ],
+            labels={"job": "Gateway", "team": "Team", "name": "Key", "key": "Id"},
+            width=12,
+            sort_by="Change",
+        ),
+        chart(
+            "Refusals by team",
+            "Requests per second that were refused or failed, by team and code, the ten most "
+            "frequent.",
+            RequestsPerSecond,
+            query(f"topk(10, {refused('team, code')})", "{{team}} · {{code}}"),
+            width=12,
+        ),
+        chart(
+            "Refused for money",
+            "Requests per second that were refused with insufficient_quota: a budget or a quota is "
+            "used up, see the runbook, GatewayBudgetUsedUp.",
+            RequestsPerSecond,
+            query(refused("team", "insufficient_quota"), "{{team}}"),
+            width=12,
+        ),
+    ]
+
+
+def _changes(spent: str) -> Sequence[tuple[str, str, str]]:
+    earlier = f"({before(spent)} or 0 * {spent})"
+    return ("Before", Dollars, earlier), ("Change", Dollars, f"{spent} - {earlier}")
+
+
+def _top_keys(gauge: str) -> str:
+    return named_keys(f"topk(10, {booked(gauge, 'job, team, key', of=BY_TEAM)} > 0)")

@@ -37,11 +37,13 @@ from deploy.grafana.queries import (
     buckets,
     mean,
     quantile,
+    ratio,
     requests,
     share,
     summed,
 )
 
+TOLERATED, HIT_SECONDS = 0.01, 0.25
 OUTCOMES = {
     "hit": GREEN,
     "coalesced": TEAL,
@@ -194,6 +196,41 @@ def latency() -> Sequence[Built]:
     """Durations: above as distributions, below as quantiles."""
     shown = (HITS, MISSES, OVERHEAD)
     return [*map(_distribution, shown), *map(_quantiles, shown)]
+
+
+def objectives() -> Sequence[Built]:
+    """How fast the tolerated share of failures and of slow hits is used up."""
+    windows = ("5m", "1h", "6h")
+    return [
+        chart(
+            "Failure budget burn",
+            "Share of failed requests, divided by the tolerated 1 %. Above 1 the objective of 99 % "
+            "is missed; 14 over an hour uses up a month's tolerance in two days.",
+            Short,
+            *(query(f"{_failed(over)} / {TOLERATED}", over) for over in windows),
+            width=12,
+            steps=((1, ORANGE), (14, RED)),
+        ),
+        chart(
+            "Hit latency burn",
+            "Share of hits slower than 0.25 s, divided by the tolerated 1 %. Above 1 the objective "
+            "of 99 % is missed.",
+            Short,
+            *(query(f"{_slow_hits(over)} / {TOLERATED}", over) for over in windows),
+            width=12,
+            steps=((1, ORANGE), (14, RED)),
+        ),
+    ]
+
+
+def _failed(over: str) -> str:
+    return share(requests(outcomes="failed", over=over), requests(over=over))
+
+
+def _slow_hits(over: str) -> str:
+    fast = f'gateway_request_seconds_bucket{{{HITS.selector}, le="{HIT_SECONDS}"}}'
+    every = f"gateway_request_seconds_count{{{HITS.selector}}}"
+    return f"1 - {ratio(*(summed(f'rate({each}[{over}])') for each in (fast, every)))}"
 
 
 def _distribution(time: Latency) -> Built:

@@ -28,6 +28,7 @@ from gateway.ledger.tables.price_status import count_stopped
 from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of, window
+from gateway.runtime.money_gauges import MoneyGauges, MoneyReading, set_money
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.readiness import LONG_LOG_BYTES, Readiness
 from gateway.settings import Settings
@@ -47,6 +48,7 @@ class GaugeCollector:
     flights: SingleFlight[FlightResult]
     recorder: UsageRecorder
     readiness: Readiness
+    money: MoneyGauges
 
     def update_process(self) -> None:
         """Set the gauges of this process from memory."""
@@ -79,15 +81,19 @@ class GaugeCollector:
         day = day_of(now_ms, zone)
         rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
 
-        async def read(tx: Transaction) -> tuple[Sequence[Balance], ReservationCounts, int]:
+        async def read(
+            tx: Transaction,
+        ) -> tuple[Sequence[Balance], ReservationCounts, int, MoneyReading]:
             return (
                 await budget_balances(tx, day, zone),
                 await count_reservations(tx, rule),
                 await count_stopped(tx),
+                await self.money.read(tx, now_ms),
             )
 
-        balances, counts, stopped = await self.context.database.read(read)
+        balances, counts, stopped, money = await self.context.database.read(read)
         metrics.set_shared(families.PRICES_UNCONFIRMED, {(): stopped})
+        set_money(metrics, money)
         metrics.set_shared(families.RESERVATIONS_OPEN, {(): counts.open})
         metrics.set_shared(families.RESERVATIONS_UNRESOLVED, {(): counts.unresolved})
         _update_budgets(metrics, balances)

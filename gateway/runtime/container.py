@@ -17,6 +17,7 @@ from gateway.runtime.backends import VERSION, open_database, open_prices, open_s
 from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.edit_services import EditServices
+from gateway.runtime.money_gauges import MoneyGauges
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.readiness import Readiness
 from gateway.runtime.services import (
@@ -46,7 +47,12 @@ class Container:
         self.context = context = ProcessContext(
             settings=settings,
             log=log,
-            metrics=Metrics(VERSION, worker_slot),
+            metrics=Metrics(
+                VERSION,
+                worker_slot,
+                max_teams=settings.metrics.max_teams,
+                max_keys=settings.metrics.max_keys,
+            ),
             spans=open_spans(settings),
             database=MonitoredDatabase(open_database(settings.state)),
             clock=clock,
@@ -79,7 +85,12 @@ class OperationServices:
             parts.authenticator, context, parts.upstream, cache.results, self.background
         )
         self.gauges = GaugeCollector(
-            context, cache.results, coalescing.flights, parts.edits.recorder, self.readiness
+            context,
+            cache.results,
+            coalescing.flights,
+            parts.edits.recorder,
+            self.readiness,
+            MoneyGauges(context.settings.zone),
         )
         self.maintenance = StateMaintenance(context, coalescing.leases, cache.invalidation)
         self.shutdown = GracefulShutdown(

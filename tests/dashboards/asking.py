@@ -100,7 +100,9 @@ class Window:
         known = {
             "__rate_interval": f"{rate_seconds:.0f}s",
             "__interval": f"{STEP_SECONDS:.0f}s",
+            "__interval_ms": f"{STEP_SECONDS * 1000:.0f}",
             "__range": f"{self.end - self.start:.0f}s",
+            "__range_ms": f"{(self.end - self.start) * 1000:.0f}",
             **_ALL,
             **self.chosen,
         }

@@ -91,7 +91,7 @@ def _point(value: Sequence[Any]) -> tuple[float, float]:
 def scraping(gateways: Sequence[Served], folder: Path) -> Iterator[Prometheus]:
     """A Prometheus that reads these gateways every second, until the end of the block."""
     folder.mkdir()
-    port = _free_port()
+    port = free_port()
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             ["prometheus", f"--config.file={_configured(gateways, folder)}",
@@ -136,7 +136,8 @@ def _configured(gateways: Sequence[Served], folder: Path) -> Path:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

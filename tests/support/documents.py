@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.emulator import EmulatorServer
 from gateway.telemetry.metrics.families import SECTIONS, Family
-from gateway.telemetry.metrics.metrics import MOST_KEYS, MOST_NAMES
+from gateway.telemetry.metrics.metrics import MOST_KEYS, MOST_MODELS, MOST_TEAMS
 from tests.support.faults import (
     FAULTS,
     Fault,
@@ -31,10 +31,11 @@ Made from `gateway/telemetry/metrics/families.py` by `make docs`; a test compare
 `/metrics` answers loopback, or requests with the token of `[metrics] token`. It serves Prometheus's
 text format, and OpenMetrics to a scraper that asks for it.
 
-- **Labels are bounded.** At most {MOST_NAMES} models, {MOST_NAMES} teams and {MOST_KEYS} keys
-  get labels of their own; all others are `other`. A model gets its label once the upstream's
-  catalogue lists it or it has been bought. `outcome` is one of hit, miss, coalesced, refreshed,
-  bypass, refused and failed; `route` is edits or generations; `code` is an error code.
+- **Labels are bounded.** At most {MOST_MODELS} models, {MOST_TEAMS} teams and {MOST_KEYS} keys get labels
+  of their own; all others are `other`. `[metrics] max_teams` and `max_keys` change the last two. A
+  model gets its label once the upstream's catalogue lists it or it has been bought. `outcome` is
+  one of hit, miss, coalesced, refreshed, bypass, refused and failed; `route` is edits or
+  generations; `code` is an error code.
 - **Several workers** (`[server] workers`) appear as one, whichever of them is scraped. Counters and
   histograms are added up, and keep the counts of a worker that has died. Gauges are the sum, the
   minimum or the maximum over the live workers, as the table says. A *shared* gauge is read from
@@ -46,6 +47,11 @@ text format, and OpenMetrics to a scraper that asks for it.
   scrape waits for the state. While they cannot be read they keep their last value, and
   `gateway_state_up` is 0.
 - **Dollars** are floats, for charts. The exact amounts are in the ledger: `gateway usage`.
+- **Money in charts** is the difference of two readings of `gateway_ledger_…`: sums since the first
+  booking, read from the state and equal on every gateway, so take their maximum over instances.
+  No restart, kill or missed scrape loses any of it. `increase()` of a counter loses what was
+  counted before the first scrape of a series and after the last. Corrections of days before
+  yesterday appear within ten minutes.
 """
 
 

@@ -70,7 +70,9 @@ REQUESTS = _counter(
     "route model team outcome",
     "Requests to the image routes, by outcome.",
 )
-REFUSALS = _counter(_R, "gateway_refusals", "code", "Refused and failed requests, by error code.")
+REFUSALS = _counter(
+    _R, "gateway_refusals", "code team", "Refused and failed requests, by error code."
+)
 CACHE_CONTROL_IGNORED = _counter(
     _R,
     "gateway_cache_control_ignored",
@@ -137,6 +139,42 @@ WARNINGS = _counter(
     "gateway_warnings",
     "percent result",
     "Budget thresholds by percentage: passed, and the result of each webhook delivery.",
+)
+
+LEDGER_SPENT = _shared(
+    _M,
+    "gateway_ledger_spent_dollars",
+    "Everything booked in the ledger since its first row, corrections included.",
+    "team model",
+)
+LEDGER_ESTIMATED = _shared(
+    _M,
+    "gateway_ledger_estimated_dollars",
+    "The part of it that is still a ceiling because the upstream stated no cost.",
+    "team model",
+)
+LEDGER_SAVED = _shared(
+    _M,
+    "gateway_ledger_saved_dollars",
+    "Everything saved since the first request, as in `gateway usage`.",
+    "team model cause",
+)
+LEDGER_PICTURES = _shared(
+    _M, "gateway_ledger_pictures", "Pictures paid for since the ledger's first row.", "team"
+)
+LEDGER_KEY_SPENT = _shared(
+    _M, "gateway_ledger_key_spent_dollars", "What the ledger has booked, by key id.", "team key"
+)
+LEDGER_KEY_SAVED = _shared(
+    _M, "gateway_ledger_key_saved_dollars", "What was saved, by key id.", "team key"
+)
+LEDGER_START = _shared(
+    _M,
+    "gateway_ledger_first_booking_timestamp_seconds",
+    "When the ledger's first row was booked; absent while the ledger is empty.",
+)
+KEY_INFO = _shared(
+    _M, "gateway_key_info", "1, with the name of each key that spent or saved.", "key name"
 )
 
 _B = "Budgets"

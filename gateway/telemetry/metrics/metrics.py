@@ -17,9 +17,8 @@ from gateway.telemetry.metrics.shared_gauges import Series
 from gateway.telemetry.metrics.worker_slots import WorkerSlot
 from gateway.wire.cache_directives import IGNORABLE
 
-MOST_NAMES = 200
-"""Maximum number of models, and of teams, with series of their own."""
-MOST_KEYS = 500
+MOST_MODELS, MOST_TEAMS, MOST_KEYS = 200, 1_000, 1_000
+"""Maximum numbers of names with series of their own; those of teams and keys can be set."""
 SAVING = ("reuse", "coalesced", "automatic_retry")
 """Causes of a request that delivers a picture without paying."""
 
@@ -30,11 +29,18 @@ class Metrics:
     Labels are bounded: a model, team or key that is unknown, or beyond the bound, is `other`.
     """
 
-    def __init__(self, version: str, slot: WorkerSlot | None = None) -> None:
+    def __init__(
+        self,
+        version: str,
+        slot: WorkerSlot | None = None,
+        *,
+        max_teams: int = MOST_TEAMS,
+        max_keys: int = MOST_KEYS,
+    ) -> None:
         self._exposition = Exposition(slot)
-        self._models = BoundedLabels(MOST_NAMES)
-        self._teams = BoundedLabels(MOST_NAMES)
-        self._keys = BoundedLabels(MOST_KEYS)
+        self._models = BoundedLabels(MOST_MODELS)
+        self._teams = BoundedLabels(max_teams)
+        self._keys = BoundedLabels(max_keys)
         names = {"model": self._models, "team": self._teams, "key": self._keys}
         for labels in slot.labels() if slot else ():
             for label in names.keys() & labels.keys():
@@ -73,6 +79,14 @@ class Metrics:
         """The label of an existing team."""
         return self._teams.known(name)
 
+    def model(self, name: str) -> str:
+        """The label of a model that has been bought."""
+        return self._models.known(name)
+
+    def key(self, key_id: str) -> str:
+        """The label of an existing key."""
+        return self._keys.known(key_id)
+
     def record_request(
         self,
         *,
@@ -105,7 +119,7 @@ class Metrics:
         overhead = max(0.0, seconds - waited_seconds)
         self.histogram(families.OVERHEAD_SECONDS).labels(outcome).observe(overhead, exemplar)
         if code:
-            self.counter(families.REFUSALS).labels(code).inc()
+            self.counter(families.REFUSALS).labels(code, team).inc()
         if body_bytes:
             self.histogram(families.BODY_BYTES).labels(model).observe(body_bytes)
             if route == "edits":

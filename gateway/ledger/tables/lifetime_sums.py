@@ -1,0 +1,57 @@
+"""What has been booked since the first booking, for metrics: a chart subtracts two readings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.database.database import Transaction
+from gateway.model.windows import TOTAL
+
+_GROUPS = "team, key_id, model, cause"
+_SUMS = f"""
+SELECT {_GROUPS}, CAST(SUM(spent_nanos) AS BIGINT) AS spent_nanos,
+  CAST(SUM(estimated_nanos) AS BIGINT) AS estimated_nanos,
+  CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos
+FROM rollups WHERE day >= $1 AND day < $2 GROUP BY {_GROUPS} ORDER BY {_GROUPS}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MoneySums:
+    """Sums of one team, key, model and cause of saving. Money paid has no cause."""
+
+    team: str
+    key_id: str
+    model: str
+    cause: str
+    spent_nanos: int
+    estimated_nanos: int
+    saved_nanos: int
+
+
+async def money_sums(tx: Transaction, from_day: str, before_day: str) -> Sequence[MoneySums]:
+    """The sums of these days, without `before_day`."""
+    return [MoneySums(**row) for row in await tx.fetch(_SUMS, from_day, before_day)]
+
+
+async def pictures_by_team(tx: Transaction) -> Mapping[str, int]:
+    """The pictures that each team has paid for."""
+    rows = await tx.fetch(
+        "SELECT a.name, b.images FROM accounts a JOIN balances b ON b.account = a.id "
+        "WHERE a.level = 'team' AND b.day = $1",
+        TOTAL,
+    )
+    return {row["name"]: row["images"] for row in rows}
+
+
+async def key_names(tx: Transaction) -> Mapping[str, str]:
+    """The name of every key by its id, revoked keys included."""
+    rows = await tx.fetch("SELECT id, name FROM accounts WHERE level = 'key'")
+    return {row["id"].removeprefix("key:"): row["name"] for row in rows}
+
+
+async def first_booking_ms(tx: Transaction) -> int | None:
+    """When the first row of the ledger was booked; None while it is empty."""
+    rows = await tx.fetch("SELECT at_ms FROM ledger ORDER BY day, at_ms, id LIMIT 1")
+    return rows[0]["at_ms"] if rows else None

@@ -1,0 +1,96 @@
+"""Gauges of money as the state has booked it, the same in every process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from gateway.database.database import Transaction
+from gateway.ledger.tables.lifetime_sums import (
+    MoneySums,
+    first_booking_ms,
+    key_names,
+    money_sums,
+    pictures_by_team,
+)
+from gateway.model.money import NANOS
+from gateway.model.windows import day_of, days_before
+from gateway.telemetry.metrics import Metrics, families
+
+FIRST_DAY, LAST_DAY = "0000-01-01", "9999-12-31"
+PAST_MS = 600_000
+"""Sums of days before yesterday are read this often: only corrections change them."""
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyReading:
+    """What the state has booked, in one snapshot."""
+
+    sums: Sequence[MoneySums]
+    pictures: Mapping[str, int]
+    key_names: Mapping[str, str]
+    first_booking_ms: int | None
+
+
+class MoneyGauges:
+    """Reads what was spent, estimated and saved. A reading's cost does not grow with the past."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._past: tuple[str, int, Sequence[MoneySums]] = ("", 0, ())
+        """The sums of the days before this one, and when they were read."""
+
+    async def read(self, tx: Transaction, now_ms: int) -> MoneyReading:
+        yesterday = days_before(day_of(now_ms, self._zone), 1)
+        until, read_ms, past = self._past
+        if until != yesterday or now_ms - read_ms >= PAST_MS:
+            past = await money_sums(tx, FIRST_DAY, yesterday)
+            self._past = yesterday, now_ms, past
+        return MoneyReading(
+            [*past, *await money_sums(tx, yesterday, LAST_DAY)],
+            await pictures_by_team(tx),
+            await key_names(tx),
+            await first_booking_ms(tx),
+        )
+
+
+def set_money(metrics: Metrics, reading: MoneyReading) -> None:
+    """Set the gauges to a reading."""
+    _set_sums(metrics, reading)
+    pictures: Counter[Labels] = Counter()
+    for team, number in reading.pictures.items():
+        pictures[metrics.team(team),] += number
+    metrics.set_shared(families.LEDGER_PICTURES, pictures)
+    if reading.first_booking_ms is not None:
+        metrics.set_shared(families.LEDGER_START, {(): reading.first_booking_ms / 1000})
+
+
+def _set_sums(metrics: Metrics, reading: MoneyReading) -> None:
+    """Add up per labels: names beyond the label limits share one series."""
+    spent, estimated, saved, key_spent, key_saved = (Counter[Labels]() for _ in range(5))
+    keys: dict[Labels, float] = {}
+    for each in reading.sums:
+        if not (each.spent_nanos or each.estimated_nanos or each.saved_nanos):
+            continue  # a model that nobody bought gets no label
+        team, model = metrics.team(each.team), metrics.model(each.model)
+        key = metrics.key(each.key_id)
+        keys[key, reading.key_names.get(key, key)] = 1
+        if each.cause:
+            saved[team, model, each.cause] += each.saved_nanos
+            key_saved[team, key] += each.saved_nanos
+        else:
+            spent[team, model] += each.spent_nanos
+            estimated[team, model] += each.estimated_nanos
+            key_spent[team, key] += each.spent_nanos
+    for family, nanos in (
+        (families.LEDGER_SPENT, spent),
+        (families.LEDGER_ESTIMATED, estimated),
+        (families.LEDGER_SAVED, saved),
+        (families.LEDGER_KEY_SPENT, key_spent),
+        (families.LEDGER_KEY_SAVED, key_saved),
+    ):
+        metrics.set_shared(family, {labels: amount / NANOS for labels, amount in nanos.items()})
+    metrics.set_shared(families.KEY_INFO, keys)
