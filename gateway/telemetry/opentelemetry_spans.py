@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.telemetry.spans import Span, SpanAttributes, Value
+from gateway.telemetry.spans import Span, SpanAttributes, Spans, Value
 
 TRACES_PATH = "/v1/traces"
 EXPORT_SECONDS = 5.0
@@ -25,8 +25,8 @@ LONGEST_STATE = 512
 With 16,000 characters an upstream refuses the call, and so fails every follower of the flight."""
 
 
-class OpenTelemetrySpans:
-    """A `gateway.telemetry.spans.Spans`.
+class OpenTelemetrySpans(Spans):
+    """Tracing that is on.
 
     `endpoint` is a collector's URL, with or without the path for traces. `sample_ratio` applies to
     traces that start here; a client's own sampling decision is kept.
@@ -104,7 +104,7 @@ class OpenTelemetrySpans:
         self._provider.shutdown()
 
 
-class _Span:
+class _Span(Span):
     def __init__(self, span: api.Span) -> None:
         self.span = span
 
