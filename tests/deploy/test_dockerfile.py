@@ -39,9 +39,9 @@ def test_whatever_comes_from_an_index_is_held_to_a_lock_s_hashes() -> None:
             assert "--no-index" in step or "--require-hashes --only-binary :all: -r" in step, step
 
 
-def test_the_base_is_pinned_by_a_tag_of_one_python() -> None:
+def test_the_base_is_pinned_by_the_digest_of_one_python() -> None:
     (base,) = dockerfile.of("ARG")
-    assert re.fullmatch(r"PYTHON=python:3\.\d+-slim-\w+", base)
+    assert re.fullmatch(r"PYTHON=python:3\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
     assert {stage.split()[0] for stage in dockerfile.of("FROM")} == {"${PYTHON}"}
 
 

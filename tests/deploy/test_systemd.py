@@ -85,3 +85,7 @@ def test_what_the_settings_write_to_is_the_unit_s_state_folder() -> None:
     settings = load(Path("config/production.toml"), environment={})
     for path in (settings.server.spool_folder, settings.cache.url, settings.state.url):
         assert path.rpartition(":")[2].startswith(f"/var/lib/{folder}/")
+
+
+def test_a_crash_leaves_no_core_dump() -> None:
+    assert values("LimitCORE") == ["0"]

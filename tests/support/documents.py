@@ -31,8 +31,8 @@ Made from `gateway/telemetry/metrics/families.py` by `make docs`; a test compare
 `/metrics` answers loopback, or requests with the token of `[metrics] token`. It serves Prometheus's
 text format, and OpenMetrics to a scraper that asks for it.
 
-- **Labels are bounded.** At most {MOST_MODELS} models, {MOST_TEAMS} teams and {MOST_KEYS} keys get labels
-  of their own; all others are `other`. `[metrics] max_teams` and `max_keys` change the last two. A
+- **Labels are bounded.** At most {MOST_MODELS} models, {MOST_TEAMS} teams and {MOST_KEYS} keys get
+  labels of their own; all others are `other`. `[metrics] max_teams` and `max_keys` change the last two. A
   model gets its label once the upstream's catalogue lists it or it has been bought. `outcome` is
   one of hit, miss, coalesced, refreshed, bypass, refused and failed; `route` is edits or
   generations; `code` is an error code.
