@@ -32,10 +32,10 @@ Made from `gateway/telemetry/metrics/families.py` by `make docs`; a test compare
 text format, and OpenMetrics to a scraper that asks for it.
 
 - **Labels are bounded.** At most {MOST_MODELS} models, {MOST_TEAMS} teams and {MOST_KEYS} keys get
-  labels of their own; all others are `other`. `[metrics] max_teams` and `max_keys` change the last two. A
-  model gets its label once the upstream's catalogue lists it or it has been bought. `outcome` is
-  one of hit, miss, coalesced, refreshed, bypass, refused and failed; `route` is edits or
-  generations; `code` is an error code.
+  labels of their own; all others are `other`. `[metrics] max_teams` and `max_keys` change the last
+  two. A model gets its label once the upstream's catalogue lists it or it has been bought.
+  `outcome` is one of hit, miss, coalesced, refreshed, bypass, refused and failed; `route` is edits
+  or generations; `code` is an error code.
 - **Several workers** (`[server] workers`) appear as one, whichever of them is scraped. Counters and
   histograms are added up, and keep the counts of a worker that has died. Gauges are the sum, the
   minimum or the maximum over the live workers, as the table says. A *shared* gauge is read from
