@@ -44,7 +44,7 @@ def record(metrics: Metrics, *, model: str = "m", team: str = "t", key_id: str =
 
 
 def test_teams_and_keys_beyond_the_bound_are_other() -> None:
-    metrics = Metrics("0")
+    metrics = Metrics("0", max_teams=200, max_keys=500)
     for number in range(600):
         record(metrics, team=f"team-{number % 250}", key_id=f"key_{number}")
     text = shown(metrics)

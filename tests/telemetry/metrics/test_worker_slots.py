@@ -100,7 +100,7 @@ def test_a_worker_tells_those_names_apart_that_stand_in_the_folder() -> None:
         for start in range(0, 250, 50):
             script = (
                 "import os, sys\nfrom gateway.telemetry.metrics import Metrics, take_worker_slot\n"
-                "metrics = Metrics('0', take_worker_slot(sys.argv[1]))\n"
+                "metrics = Metrics('0', take_worker_slot(sys.argv[1]), max_teams=200)\n"
                 f"for n in range({start}, {start + 50}):\n"
                 "    metrics.record_overrun(team=f't{n}', model='m')\n"
                 "print(metrics.exposition()[0].decode())\nos._exit(1)"
