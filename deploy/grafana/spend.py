@@ -260,7 +260,7 @@ def _keys_and_models() -> Sequence[Built]:
             "cost. `gateway ledger list --estimated` lists the calls; the upstream's statement "
             "settles them.",
             Dollars,
-            query(f"{booked(ESTIMATED, 'team', over=STEP)} > 0", "{{team}}"),
+            query(booked(ESTIMATED, "team", over=STEP), "{{team}}"),
             stacked=True,
         ),
         chart(
@@ -311,7 +311,7 @@ def _changes_and_refusals() -> Sequence[Built]:
             "Requests per second that were refused with insufficient_quota: a budget or a quota is "
             "used up, see the runbook, GatewayBudgetUsedUp.",
             RequestsPerSecond,
-            query(refused("team", "insufficient_quota"), "{{team}}"),
+            query(f"{refused('team', 'insufficient_quota')} or 0 * {refused('team')}", "{{team}}"),
             width=12,
         ),
     ]

@@ -29,8 +29,12 @@ QUIET = {
     "spend: Budgets C",
     "service: Prices to confirm A",
     "service: Ignored cache headers A",
+    "spend: Teams and the period before B",
+    "spend: Keys and the period before B",
 }
 """What stays at 0: nothing is damaged, left unresolved, in trouble or, in the end, held."""
+EITHER = {f"service: Hit latency burn {ref}" for ref in "ABC"}
+"""Hits may be slow here, or not."""
 INSTEAD = {'gateway_warnings_total{result="given_up"}': 'gateway_warnings_total{result="passed"}'}
 """What is not there: a webhook is given up after hours."""
 
@@ -54,7 +58,8 @@ def test_every_query_brings_data(minute: Minute, query: Query) -> None:
     values = [value for each in series for _, value in each.points if math.isfinite(value)]
 
     assert values, minute.window.put(query.expr)
-    assert any(values) != (query.name in QUIET), minute.window.put(query.expr)
+    if query.name not in EITHER:
+        assert any(values) != (query.name in QUIET), minute.window.put(query.expr)
 
 
 @pytest.mark.parametrize(
