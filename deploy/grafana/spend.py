@@ -136,7 +136,7 @@ def _teams() -> Sequence[Built]:
     return [
         chart(
             "Spent by team",
-            "Dollars in the time of each bar, stacked by team: the bars add up to Spent.",
+            "Dollars in the time of each bar, stacked by team: what was booked then.",
             Dollars,
             query(booked(SPENT, "team", over=STEP), "{{team}}"),
             width=12,
