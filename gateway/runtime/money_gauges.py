@@ -13,7 +13,6 @@ from gateway.ledger.tables.lifetime_sums import (
     first_booking_ms,
     key_names,
     money_sums,
-    pictures_by_team,
 )
 from gateway.model.money import NANOS
 from gateway.model.windows import day_of, days_before
@@ -30,7 +29,6 @@ class MoneyReading:
     """What the state has booked, in one snapshot."""
 
     sums: Sequence[MoneySums]
-    pictures: Mapping[str, int]
     key_names: Mapping[str, str]
     first_booking_ms: int | None
 
@@ -51,7 +49,6 @@ class MoneyGauges:
             self._past = yesterday, now_ms, past
         return MoneyReading(
             [*past, *await money_sums(tx, yesterday, LAST_DAY)],
-            await pictures_by_team(tx),
             await key_names(tx),
             await first_booking_ms(tx),
         )
@@ -60,20 +57,16 @@ class MoneyGauges:
 def set_money(metrics: Metrics, reading: MoneyReading) -> None:
     """Set the gauges to a reading."""
     _set_sums(metrics, reading)
-    pictures: Counter[Labels] = Counter()
-    for team, number in reading.pictures.items():
-        pictures[metrics.team(team),] += number
-    metrics.set_shared(families.LEDGER_PICTURES, pictures)
     if reading.first_booking_ms is not None:
         metrics.set_shared(families.LEDGER_START, {(): reading.first_booking_ms / 1000})
 
 
 def _set_sums(metrics: Metrics, reading: MoneyReading) -> None:
     """Add up per labels: names beyond the label limits share one series."""
-    spent, estimated, saved, key_spent, key_saved = (Counter[Labels]() for _ in range(5))
+    spent, estimated, saved, pictures, key_spent, key_saved = (Counter[Labels]() for _ in range(6))
     keys: dict[Labels, float] = {}
     for each in reading.sums:
-        if not (each.spent_nanos or each.estimated_nanos or each.saved_nanos):
+        if not (each.spent_nanos or each.estimated_nanos or each.saved_nanos or each.images):
             continue  # a model that nobody bought gets no label
         team, model = metrics.team(each.team), metrics.model(each.model)
         key = metrics.key(each.key_id)
@@ -84,6 +77,7 @@ def _set_sums(metrics: Metrics, reading: MoneyReading) -> None:
         else:
             spent[team, model] += each.spent_nanos
             estimated[team, model] += each.estimated_nanos
+            pictures[team, model] += each.images
             key_spent[team, key] += each.spent_nanos
     for family, nanos in (
         (families.LEDGER_SPENT, spent),
@@ -93,4 +87,5 @@ def _set_sums(metrics: Metrics, reading: MoneyReading) -> None:
         (families.LEDGER_KEY_SAVED, key_saved),
     ):
         metrics.set_shared(family, {labels: amount / NANOS for labels, amount in nanos.items()})
+    metrics.set_shared(families.LEDGER_PICTURES, pictures)
     metrics.set_shared(families.KEY_INFO, keys)

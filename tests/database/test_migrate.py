@@ -142,6 +142,25 @@ async def test_calls_that_cost_nothing_are_no_longer_counted_as_paid(
     await till.proven()
 
 
+async def test_images_are_rolled_up_from_the_ledger(empty_database: Database) -> None:
+    await migrate(empty_database)
+    till = await Till(empty_database).open()
+    for name, model, images in (("a", "m1", 2), ("b", "m1", 1), ("c", "m2", 3)):
+        await till.reserve(name, model=model, images=images)
+        await till.settle(name)
+
+    async def upgrade(tx: Transaction) -> None:
+        await tx.fetch("ALTER TABLE rollups DROP COLUMN images")
+        (migration,) = (each for each in known_migrations() if each.name == "rolled_up_images")
+        for statement in migration.statements:
+            await tx.fetch(statement)
+
+    await empty_database.exclusive(upgrade)
+    lines = await empty_database.read(lambda tx: reports.usage_by(tx, "model", TODAY, TODAY))
+    assert {line.group: line.images for line in lines} == {"m1": 3, "m2": 3}
+    await till.proven()
+
+
 def test_statements_end_at_a_semicolon_at_a_lines_end() -> None:
     text = "-- a note; with\nCREATE TABLE a (x TEXT DEFAULT ';'\n);\n\nSELECT 1;\n-- end;\n"
     assert statements_of(text) == ("CREATE TABLE a (x TEXT DEFAULT ';'\n)", "SELECT 1")

@@ -85,6 +85,7 @@ def _sums_of_call(row: LedgerRow) -> rollups.Sums:
         spent_nanos=row.cost_nanos,
         estimated_calls=row.estimated,
         estimated_nanos=row.cost_nanos if row.estimated else 0,
+        images=row.images,
     )
 
 
@@ -185,6 +186,7 @@ def _sums_of_correction(correction: Correction) -> rollups.Sums:
         estimated_calls=-1 if estimate else 0,
         estimated_nanos=-estimate.cost_nanos if estimate else 0,
         corrections_nanos=row.cost_nanos,
+        images=row.images,
     )
 
 
@@ -210,4 +212,4 @@ async def book_statement_rows(tx: Transaction, rows: Sequence[LedgerRow]) -> lis
 
 def _sums_of_statement(row: LedgerRow) -> rollups.Sums:
     paid = int(row.kind == "call" and row.cost_nanos > 0)
-    return rollups.Sums(paid_calls=paid, spent_nanos=row.cost_nanos)
+    return rollups.Sums(paid_calls=paid, spent_nanos=row.cost_nanos, images=row.images)

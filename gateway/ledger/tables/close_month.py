@@ -17,7 +17,7 @@ from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.closed_days import lock_closings
 from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED
 from gateway.ledger.tables.reports import every_row
-from gateway.ledger.tables.rollups import COLUMNS, Dimensions
+from gateway.ledger.tables.rollups import Dimensions
 from gateway.model.caller import ORGANISATION
 from gateway.model.money import usd
 from gateway.model.units import time_text
@@ -39,6 +39,10 @@ _SEALED = (
     "answer_bytes", "status", "n", "images", "cost_nanos", "estimated", "owner", "cost_centre",
     "tags", "late_for",
 )  # fmt: skip
+_SEALED_SUMS = (
+    "calls", "errors", "saved_nanos", "paid_calls", "spent_nanos", "estimated_calls",
+    "estimated_nanos", "corrections_nanos",
+)  # fmt: skip
 """The columns in a month's digest. Never change them, or closed months fail verification."""
 _HELD = (
     "SELECT COUNT(*) AS calls, CAST(SUM(ceiling_nanos) AS BIGINT) AS nanos "
@@ -49,7 +53,7 @@ _ESTIMATED = (
     f"WHERE {STILL_ESTIMATED} AND l.day >= $1 AND l.day <= $2"
 )
 _ROLL_UPS = (
-    f"SELECT day, dimensions, {', '.join((*Dimensions._fields, *COLUMNS))} FROM rollups "
+    f"SELECT day, dimensions, {', '.join((*Dimensions._fields, *_SEALED_SUMS))} FROM rollups "
     "WHERE day <= $1 AND (day, dimensions) > ($2, $3) ORDER BY day, dimensions LIMIT $4"
 )
 
@@ -180,7 +184,9 @@ async def contents_of(tx: Transaction, closing: Closing) -> MonthContents:
         spent += row.cost_nanos
         corrections += row.cost_nanos if row.kind == "correction" else 0
     async for sums in _roll_ups(tx, closing):
-        digest.update(_line(tuple(sums[name] for name in ("day", *Dimensions._fields, *COLUMNS))))
+        digest.update(
+            _line(tuple(sums[name] for name in ("day", *Dimensions._fields, *_SEALED_SUMS)))
+        )
         saved += sums["saved_nanos"]
     return MonthContents(rows, spent, corrections, saved, digest.hexdigest())
 

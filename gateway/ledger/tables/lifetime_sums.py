@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.database.database import Transaction
-from gateway.model.windows import TOTAL
 
 _GROUPS = "team, key_id, model, cause"
 _SUMS = f"""
 SELECT {_GROUPS}, CAST(SUM(spent_nanos) AS BIGINT) AS spent_nanos,
   CAST(SUM(estimated_nanos) AS BIGINT) AS estimated_nanos,
-  CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos
+  CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos, CAST(SUM(images) AS BIGINT) AS images
 FROM rollups WHERE day >= $1 AND day < $2 GROUP BY {_GROUPS} ORDER BY {_GROUPS}
 """
 
@@ -28,21 +27,12 @@ class MoneySums:
     spent_nanos: int
     estimated_nanos: int
     saved_nanos: int
+    images: int
 
 
 async def money_sums(tx: Transaction, from_day: str, before_day: str) -> Sequence[MoneySums]:
     """The sums of these days, without `before_day`."""
     return [MoneySums(**row) for row in await tx.fetch(_SUMS, from_day, before_day)]
-
-
-async def pictures_by_team(tx: Transaction) -> Mapping[str, int]:
-    """The pictures that each team has paid for."""
-    rows = await tx.fetch(
-        "SELECT a.name, b.images FROM accounts a JOIN balances b ON b.account = a.id "
-        "WHERE a.level = 'team' AND b.day = $1",
-        TOTAL,
-    )
-    return {row["name"]: row["images"] for row in rows}
 
 
 async def key_names(tx: Transaction) -> Mapping[str, str]:

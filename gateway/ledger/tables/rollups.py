@@ -1,7 +1,8 @@
 """Roll-ups: the sums that reports read, updated in every transaction that adds rows.
 
 `usage.record` counts requests, in rows with an outcome: calls, errors, savings. Writers of the
-ledger add money, in rows with an empty outcome: paid calls, spending, estimates, corrections.
+ledger add money, in rows with an empty outcome: paid calls and images, spending, estimates,
+corrections.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Sums:
     estimated_calls: int = 0
     estimated_nanos: int = 0
     corrections_nanos: int = 0
+    images: int = 0
 
     def add(self, other: Sums) -> None:
         for name in COLUMNS:

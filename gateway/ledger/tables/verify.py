@@ -17,7 +17,10 @@ from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED
 from gateway.ledger.tables.rollups import Dimensions
 from gateway.model.windows import TOTAL, days_before
 
-_MONEY = ("spent_nanos", "paid_calls", "estimated_calls", "estimated_nanos", "corrections_nanos")
+_MONEY = (
+    "spent_nanos", "images", "paid_calls", "estimated_calls", "estimated_nanos",
+    "corrections_nanos",
+)  # fmt: skip
 _REQUESTS = ("calls", "errors", "saved_nanos")
 _BALANCE = ("spent_nanos", "held_nanos", "images", "images_held")
 _DIMENSIONS = ", ".join(Dimensions._fields)
@@ -51,7 +54,7 @@ _ROLL_UPS_OF_MONEY = _differing(
     CASE WHEN c.corrects IS NULL THEN l.estimated ELSE 0 END AS estimated_calls,
     CASE WHEN c.corrects IS NULL AND l.estimated = 1 THEN l.cost_nanos ELSE 0 END
       AS estimated_nanos,
-    CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrections_nanos
+    CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrections_nanos, l.images
   FROM ledger l LEFT JOIN (
     SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
     FROM ledger WHERE day = $1 AND corrects IS NOT NULL GROUP BY corrects
@@ -61,7 +64,7 @@ _ROLL_UPS_OF_MONEY = _differing(
     CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) + c.nanos > 0 THEN 1 ELSE 0 END
       - CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) > 0 THEN 1 ELSE 0 END,
     CASE WHEN b.corrects IS NULL THEN -k.estimated ELSE 0 END,
-    CASE WHEN b.corrects IS NULL AND k.estimated = 1 THEN -k.cost_nanos ELSE 0 END, 0
+    CASE WHEN b.corrects IS NULL AND k.estimated = 1 THEN -k.cost_nanos ELSE 0 END, 0, 0
   FROM (
     SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger
     WHERE day = $1 AND late_for IS NOT NULL AND corrects IS NOT NULL GROUP BY corrects

@@ -160,7 +160,7 @@ LEDGER_SAVED = _shared(
     "team model cause",
 )
 LEDGER_PICTURES = _shared(
-    _M, "gateway_ledger_pictures", "Pictures paid for since the ledger's first row.", "team"
+    _M, "gateway_ledger_pictures", "Pictures paid for since the ledger's first row.", "team model"
 )
 LEDGER_KEY_SPENT = _shared(
     _M, "gateway_ledger_key_spent_dollars", "What the ledger has booked, by key id.", "team key"

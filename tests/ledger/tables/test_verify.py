@@ -93,6 +93,7 @@ MONEY = "outcome = '' AND model = 'deepshi-image-1' AND team = 'design'"
     [
         ("spent_nanos", CENT + 1, CENT),
         ("paid_calls", 2, 1),
+        ("images", 2, 1),
         ("estimated_calls", 1, 0),
         ("estimated_nanos", 1, 0),
         ("corrections_nanos", 1, 0),
