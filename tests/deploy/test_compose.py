@@ -35,6 +35,10 @@ def test_each_service_is_kept_small(name: str) -> None:
     assert "build" in service or re.search(digest, service["image"]), "an image has a digest"
 
 
+def test_a_crash_of_the_gateway_leaves_no_core_dump() -> None:
+    assert SERVICES["gateway"]["ulimits"]["core"] == 0
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_only_the_gateway_and_grafana_are_published_and_on_this_machine_alone(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
