@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,9 +86,12 @@ def test_a_budget_follows_its_limit_and_ends_with_its_team(
     until(lambda: not list(samples_of(scrape(gateway), limit, level="team")), 30.0)
 
 
+@pytest.mark.parametrize("bound", [{}, {"max_teams": 200}])
 def test_budgets_of_teams_beyond_the_bound_of_labels_are_added_up(
-    settings: Settings, gateway: Running
+    tmp_path: Path, emulator: EmulatorServer, bound: Mapping[str, int]
 ) -> None:
+    settings = settings_for(tmp_path, emulator, {"metrics": {**SOON["metrics"], **bound}})
+
     async def make(tx: Any) -> None:
         terms = change_settings(
             AccountSettings(), "team", {"budget_usd": "1", "budget_period": "day"}
@@ -97,11 +101,12 @@ def test_budgets_of_teams_beyond_the_bound_of_labels_are_added_up(
 
     in_state(settings, make)
     limit, daily = "gateway_budget_limit_dollars", {"level": "team", "period": "day"}
-    until(lambda: total(scrape(gateway), limit, **daily) == 230)
-    text = scrape(gateway)
+    with serving(settings) as gateway:
+        until(lambda: total(scrape(gateway), limit, **daily) == 230)
+        text = scrape(gateway)
     named = [s for s in samples_of(text, limit, **daily) if s.labels["team"] != "other"]
 
-    assert len(named) <= 200
+    assert len(named) == bound.get("max_teams", 230)
     assert total(text, limit, team="other", **daily) == 230 - len(named)
 
 
