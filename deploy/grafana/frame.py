@@ -48,7 +48,7 @@ def assembled(
 
 
 def _numbered(made: dashboard.Dashboard) -> dashboard.Dashboard:
-    """Ids from 1 in the order of the rows, so that links to a panel stay valid."""
+    """Ids from 1 in the order of the rows. New rows come last: links to a panel stay valid."""
     for number, panel in enumerate(made.panels or [], start=1):
         panel.id_val = number
     return made

@@ -21,13 +21,14 @@ OF_TEAMS = f'{BY_TEAM}, level="team"'
 OF_ANY = f'{JOB}, team=~"$team|"'
 """The organisation's budget, whose team is empty, beside those of the chosen teams."""
 
-RATE, RANGE, STEP = "$__rate_interval", "$__range", "$__interval"
+RATE, RANGE, STEP, ONE_HOUR = "$__rate_interval", "$__range", "$__interval", "1h"
 HOUR = 3600
+_SECONDS = {RANGE: "$__range_ms / 1000", STEP: "$__interval_ms / 1000", ONE_HOUR: f"{HOUR}"}
 _LABELS = {
     "spent_dollars": "job, team, model",
     "estimated_dollars": "job, team, model",
     "saved_dollars": "job, team, model, cause",
-    "pictures": "job, team",
+    "pictures": "job, team, model",
     "key_spent_dollars": "job, team, key",
     "key_saved_dollars": "job, team, key",
 }
@@ -71,34 +72,38 @@ def buckets(histogram: str, selector: str) -> str:
     return summed(f"increase(gateway_{histogram}_bucket{{{selector}}}[{RATE}])", "le")
 
 
-def counted(metric: str, by: str = "", over: str = RANGE) -> str:
-    """What a counter of the processes has counted by team and model, over a time."""
-    return summed(f"increase(gateway_{metric}_total{{{BY_BOTH}}}[{over}])", by)
-
-
 def booked(gauge: str, by: str = "", *, over: str = RANGE, of: str = BY_BOTH) -> str:
     """What the ledger booked over a time, exactly: the difference of two of its sums.
 
     Every process reports the same sums, and they outlive all of them. The sum at the time's start
-    is what was reported then, or last before a gap; else 0, if the ledger was scraped then or
-    began later; else, if Prometheus is younger than the time, what was reported first.
+    is what was reported then; else 0, if the ledger was scraped then or began later, or if the
+    ledger was scraped before it had the sum; else, if Prometheus is younger than the time, what was
+    reported first.
     """
     series, labels = f"gateway_ledger_{gauge}{{{of}}}", _LABELS[gauge]
     start = f"gateway_ledger_first_booking_timestamp_seconds{{{JOB}}}"
-    now = f"max by ({labels}) ({series})"
+    now = _reported(series, labels)
     earlier = (
-        f"max by ({labels}) ({series} offset {over})",
-        f"max by ({labels}) (last_over_time({series}[1h] offset {over}))",
+        _reported(series, labels, over),
         f"0 * {now} and on (job) (max by (job) (last_over_time({start}[1h] offset {over}))"
-        f" or max by (job) ({start}) > time() - {over}_ms / 1000)",
+        f" or max by (job) (last_over_time({start}[1h])) > time() - {_SECONDS[over]})",
+        f"0 * {now} and on ({labels}) (count_over_time({series}[{over}]) < on (job, instance) "
+        f"group_left () max by (job, instance) (count_over_time({start}[{over}])))",
         f"min by ({labels}) (min_over_time({series}[{over}]))",
     )
     return summed(f"{now} - ({' or '.join(earlier)})", by)
 
 
+def _reported(series: str, labels: str, ago: str = "") -> str:
+    """What was reported, or last within an hour if no process was up then."""
+    offset = f" offset {ago}" if ago else ""
+    last = f"last_over_time({series}[1h]{offset})"
+    return f"(max by ({labels}) ({series}{offset}) or max by ({labels}) ({last}))"
+
+
 def before(expr: str) -> str:
     """The same over the period before."""
-    return f"last_over_time(({expr})[1s:1s] offset {RANGE})"
+    return f"last_over_time(({expr})[1ms:1ms] offset {RANGE})"
 
 
 def refused(by: str, code: str = "") -> str:
@@ -109,7 +114,8 @@ def refused(by: str, code: str = "") -> str:
 
 def named_keys(expr: str) -> str:
     """Amounts by key with each key's name."""
-    return f"{expr} * on (job, key) group_left (name) topk by (job, key) (1, gateway_key_info)"
+    info = "gateway_key_info or on (job, key) last_over_time(gateway_key_info[1h])"
+    return f"{expr} * on (job, key) group_left (name) topk by (job, key) (1, {info})"
 
 
 def budget(gauge: str, selector: str) -> str:

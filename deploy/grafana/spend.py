@@ -35,13 +35,13 @@ from deploy.grafana.queries import (
     JOB,
     OF_ANY,
     OF_TEAMS,
+    ONE_HOUR,
     RANGE,
     RATE,
     STEP,
     before,
     booked,
     budget,
-    counted,
     ends,
     forecast,
     gone,
@@ -82,7 +82,7 @@ def spend() -> Dashboard:
 
 def _totals() -> Sequence[Built]:
     spent, saved = booked(SPENT), booked(SAVED)
-    pictures = booked("pictures", of=BY_TEAM)
+    pictures = booked("pictures")
     return [
         number(
             "Spent",
@@ -107,17 +107,16 @@ def _totals() -> Sequence[Built]:
         ),
         number(
             "Paid pictures",
-            "Pictures of all models bought from the upstream, estimates included.",
+            "Pictures bought from the upstream, estimates included.",
             Short,
             instant(pictures),
             decimals=0,
         ),
         number(
             "Cost per picture",
-            "Spent on all models, divided by paid pictures. A rise means another mix of models, or "
-            "a new price.",
+            "Spent, divided by paid pictures. A rise means another mix of models, or a new price.",
             Dollars,
-            instant(ratio(booked(SPENT, of=BY_TEAM), pictures)),
+            instant(ratio(spent, pictures)),
             decimals=4,
         ),
         number(
@@ -132,7 +131,7 @@ def _totals() -> Sequence[Built]:
 
 
 def _teams() -> Sequence[Built]:
-    pictures = booked("pictures", "team", of=BY_TEAM)
+    spent, pictures = booked(SPENT, "team"), booked("pictures", "team")
     return [
         chart(
             "Spent by team",
@@ -153,13 +152,13 @@ def _teams() -> Sequence[Built]:
         ),
         sheet(
             "Teams",
-            "One row per team, over the time range; pictures and their cost are of all models. Hit "
-            "share: of the answers with a picture, those that cost nothing.",
+            "One row per team, over the time range. Hit share: of the answers with a picture, "
+            "those that cost nothing.",
             [
-                ("Spent", Dollars, booked(SPENT, "team")),
+                ("Spent", Dollars, spent),
                 ("Saved", Dollars, booked(SAVED, "team")),
                 ("Pictures", Short, pictures),
-                ("Per picture", Dollars, ratio(booked(SPENT, "team", of=BY_TEAM), pictures)),
+                ("Per picture", Dollars, ratio(spent, pictures)),
                 (
                     "Hit share",
                     PercentUnit,
@@ -246,11 +245,11 @@ def _keys_and_models() -> Sequence[Built]:
         ),
         chart(
             "Cost per picture by model",
-            "Cost of a paid picture by model. A step is a new price: compare it with the model's "
-            "`price_ceiling_usd`.",
+            "Cost of a picture paid for in the hour before, by model. A step is a new price: "
+            "compare it with the model's `price_ceiling_usd`.",
             Dollars,
             query(
-                ratio(counted("cost_dollars", "model", RATE), counted("pictures", "model", RATE)),
+                ratio(*(booked(each, "model", over=ONE_HOUR) for each in (SPENT, "pictures"))),
                 "{{model}}",
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,29 @@ from tests.dashboards.asking import (
 GRAFANA = FOLDER.parent
 MACROS = {"__rate_interval", "__interval", "__interval_ms", "__range", "__range_ms"}
 
+FIRST_TITLES = {
+    "service": [
+        "Now", "Requests", "Hit share", "Failed", "Overhead, 99 %", "Gateways up",
+        "State readable", "Traffic", "Requests by outcome", "Hit share by team",
+        "Refusals and failures by code", "Requests by team", "Reference images per edit",
+        "Request size", "Latency", "Hits: distribution", "Misses: distribution",
+        "Overhead: distribution", "Hits: quantiles", "Misses: quantiles",
+        "Overhead: quantiles", "Upstream", "Calls by result", "Failed calls",
+        "Upstream latency by model", "Upstream retries", "Account refusals", "Circuit",
+        "Saturation", "In flight", "Queue length", "Queue time", "Cache and disks",
+        "Cache size", "Stored results", "Evicted and damaged", "Age of the oldest result",
+        "Disk free", "Recovered failures", "Ledger and usage", "Reservations",
+        "Unwritten usage rows", "Age of the oldest unwritten row",
+    ],
+    "spend": [
+        "Totals", "Spent", "Saved", "Saved share", "Paid pictures", "Cost per picture",
+        "Estimated share", "Teams", "Spent by team", "Saved by cause", "Teams", "Budgets",
+        "Budgets", "Budget used", "Budget left", "Forecast of budget", "Keys and models",
+        "Keys by cost", "Keys by savings", "Models by cost", "Cost per picture by model",
+        "Estimated costs", "Overruns",
+    ],
+}  # fmt: skip
+
 both = pytest.mark.parametrize("name", names())
 
 
@@ -46,6 +70,24 @@ def test_grafana_s_own_types_read_it_and_lose_nothing(name: str) -> None:
     read = Dashboard.from_json(json.loads(text))
 
     assert json.loads(json.dumps(read, cls=JSONEncoder)) == json.loads(text)
+
+
+def test_ids_stay_so_that_links_to_a_panel_stay_valid() -> None:
+    """Of the first release; later panels have later ids."""
+    ids = {
+        name: [panel["title"] for panel in sorted(dashboard(name)["panels"], key=itemgetter("id"))]
+        for name in names()
+    }
+
+    assert {name: dashboard(name)["uid"] for name in names()} == {
+        "service": "gateway-service",
+        "spend": "gateway-spend",
+    }
+    for name, titles in FIRST_TITLES.items():
+        assert ids[name][: len(titles)] == titles
+        assert [panel["id"] for panel in dashboard(name)["panels"]] == [
+            *range(1, len(ids[name]) + 1)
+        ]
 
 
 @both
@@ -111,6 +153,8 @@ def test_every_metric_of_the_gateway_is_on_a_dashboard_or_left_out_for_a_reason(
         "gateway_circuit_opened_total",  # the gauge beside it draws when
         "gateway_warnings_total",  # the budgets themselves are drawn
         # What these processes have booked; drawn is what the ledger has.
+        "gateway_cost_dollars_total",
+        "gateway_pictures_total",
         "gateway_estimated_dollars_total",
         "gateway_saved_dollars_total",
         "gateway_key_cost_dollars_total",
