@@ -96,12 +96,12 @@ FROM ledger WHERE at_ms % 200 = 0
 ROLLED_UP = """
 INSERT INTO rollups (day, dimensions, team, key_id, model, owner, cost_centre, tags, outcome,
   cause, calls, errors, saved_nanos, paid_calls, spent_nanos, estimated_calls, estimated_nanos,
-  corrections_nanos)
+  corrections_nanos, images)
 SELECT day, team || key_id || model, team, key_id, model, owner, cost_centre, tags, '', '', 0, 0,
   0, SUM(CASE kind WHEN 'call' THEN 1 ELSE 0 END), SUM(cost_nanos),
   SUM(CASE WHEN kind = 'call' AND at_ms % 200 = 100 THEN 1 ELSE 0 END),
   SUM(CASE WHEN kind = 'call' AND at_ms % 200 = 100 THEN cost_nanos ELSE 0 END),
-  SUM(CASE kind WHEN 'correction' THEN cost_nanos ELSE 0 END)
+  SUM(CASE kind WHEN 'correction' THEN cost_nanos ELSE 0 END), SUM(images)
 FROM ledger GROUP BY day, team, key_id, model, owner, cost_centre, tags
 """
 BALANCED = [
