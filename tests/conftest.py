@@ -18,6 +18,7 @@ from tests.support.databases import (  # noqa: F401
     database_url,
     empty_database,
     postgres_url,
+    schemas,
 )
 from tests.support.serving import Running, make_key, serving, settings_for
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from functools import cache
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.database.database import Database
-from gateway.database.migrate import known_migrations, migrate
+from gateway.database.migrate import migrate
 from gateway.database.postgres import PostgresDatabase
 from gateway.database.sqlite import SqliteDatabase
-from tests.support.engines import execute, fresh_schema, postgres_url
+from tests.support.engines import fresh_schema, postgres_url
+from tests.support.schemas import Schemas
 
 __all__ = ["postgres_url"]
 
@@ -25,12 +24,24 @@ def open_engine(url: str) -> Database:
     return PostgresDatabase(url)
 
 
+@pytest.fixture(scope="session")
+def schemas(postgres_url: str) -> Schemas:
+    return Schemas(postgres_url)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty database of this test's own lies; several processes may open it."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a database of this test's own lies; several processes may open it.
+
+    In PostgreSQL it is migrated if the test asks for `database`, else empty.
+    """
     if request.param == "sqlite":
-        return f"sqlite:{tmp_path / 'state' / 'gateway.db'}"
-    return fresh_schema(request.getfixturevalue("postgres_url"))
+        yield f"sqlite:{tmp_path / 'state' / 'gateway.db'}"
+    elif "database" in request.fixturenames:
+        with request.getfixturevalue("schemas").lent() as url:
+            yield url
+    else:
+        yield fresh_schema(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
@@ -42,23 +53,9 @@ async def empty_database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def database(empty_database: Database, database_url: str) -> Database:
+async def database(database_url: str) -> AsyncIterator[Database]:
     """A database with every migration applied."""
-    if database_url.startswith("sqlite:"):
-        await migrate(empty_database)
-    else:
-        await asyncio.to_thread(execute, database_url, _all_migrations())
-    return empty_database
-
-
-@cache
-def _all_migrations() -> str:
-    """What `migrate` does, in one round trip: a PostgreSQL takes half the time for it."""
-    steps = known_migrations()
-    statements = ["CREATE TABLE schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, "
-                  "at_ms BIGINT NOT NULL)"]  # fmt: skip
-    for step in steps:
-        statements += step.statements
-        row = f"({step.number}, '{step.name}', 0)"
-        statements.append(f"INSERT INTO schema_migrations VALUES {row}")  # noqa: S608 - ours
-    return ";\n".join(statements)
+    engine = open_engine(database_url)
+    await migrate(engine)
+    yield engine
+    await engine.close()

@@ -10,9 +10,12 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 import pytest
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -47,17 +50,26 @@ def fresh_schema(url: str) -> str:
 
 
 def execute(url: str, *statements: str) -> None:
-    async def execute() -> None:
+    async def run(connection: asyncpg.Connection) -> None:
+        for statement in statements:
+            await connection.execute(statement)
+
+    connected(url, run)
+
+
+def connected(url: str, use: Callable[[asyncpg.Connection], Awaitable[Result]]) -> Result:
+    """What `use` makes of a connection."""
+
+    async def run() -> Result:
         connection = await asyncpg.connect(url)
         try:
-            for statement in statements:
-                await connection.execute(statement)
+            return await use(connection)
         finally:
             await connection.close()
 
     loop = asyncio.new_event_loop()  # asyncio.run would take away the loop that tests have set
     try:
-        loop.run_until_complete(execute())
+        return loop.run_until_complete(run())
     finally:
         loop.close()
 
