@@ -23,6 +23,7 @@ COLOURS = {"info": 32, "warning": 33, "error": 31}
 """Of a level on a terminal, as ANSI codes."""
 _BOUND: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
 """Facts of every line of this task."""
+_to_json = json.JSONEncoder(default=str).encode
 
 
 class EventLog:
@@ -101,7 +102,7 @@ class EventLog:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         if not self._readable:
             line = {**facts, "event": event, "level": level, "timestamp": now}
-            return json.dumps(line, default=str) + "\n"
+            return _to_json(line) + "\n"
         marked = f"\x1b[{COLOURS[level]}m{level:7}\x1b[0m" if self._coloured else f"{level:7}"
         told = " ".join(f"{name}={_printable(str(value))}" for name, value in facts.items())
         return f"{now} {marked} {_printable(event):30} {told}".rstrip() + "\n"

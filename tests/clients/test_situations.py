@@ -35,6 +35,12 @@ NOT_FOR_CLIENTS = {
 CASES: tuple[Refused, ...] = (*OWN, *ODD, *UPSTREAM, *SITUATIONS)
 PARAMETERS = [pytest.param(case, id=case.name) for case in ODD]
 CIRCUMSTANCES = [pytest.param(case, id=case.name) for case in SITUATIONS]
+WAITS = ("budget_held", "upstream_unreachable")
+"""Where a library tries again after five seconds: Python's shows it in each run."""
+FOR_NODE = [
+    pytest.param(case, id=case.name, marks=pytest.mark.long if case.code in WAITS else ())
+    for case in SITUATIONS
+]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +121,7 @@ def test_python_is_told_of_the_situation(
         check_situation(case, seen, emulator, "APIStatusError")
 
 
-@pytest.mark.parametrize("case", CIRCUMSTANCES)
+@pytest.mark.parametrize("case", FOR_NODE)
 def test_node_is_told_of_the_situation(
     node: Script, tmp_path: Path, emulator: EmulatorServer, case: Situation
 ) -> None:

@@ -112,7 +112,7 @@ def _checkout(folder: Path) -> Path:
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy2(name, folder)
     for name in ("gateway", "config"):
-        shutil.copytree(name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(name, folder / name)
     subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True, timeout=120)
     (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
     here = "".join(f"import site; site.addsitedir({path!r})\n" for path in site.getsitepackages())
