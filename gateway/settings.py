@@ -425,21 +425,25 @@ class ModelSettings(SettingsSection):
     edit_supported: bool | None = None
 
 
+_EMPTY_TABLE: Any = Field(default_factory=dict)
+"""A section by default: it is validated like an empty table, without a validator of its own."""
+
+
 class Settings(SettingsSection):
     """All settings of the gateway."""
 
-    server: ServerSettings = ServerSettings()
-    upstream: UpstreamSettings = UpstreamSettings()
-    cache: CacheSettings = CacheSettings()
-    state: StateSettings = StateSettings()
-    limits: RequestLimitSettings = RequestLimitSettings()
-    admin: AdminSettings = AdminSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    tracing: TracingSettings = TracingSettings()
-    warnings: WarningSettings = WarningSettings()
-    statement: StatementSettings = StatementSettings()
-    log: LogSettings = LogSettings()
-    prices: PriceSettings = PriceSettings()
+    server: ServerSettings = _EMPTY_TABLE
+    upstream: UpstreamSettings = _EMPTY_TABLE
+    cache: CacheSettings = _EMPTY_TABLE
+    state: StateSettings = _EMPTY_TABLE
+    limits: RequestLimitSettings = _EMPTY_TABLE
+    admin: AdminSettings = _EMPTY_TABLE
+    metrics: MetricsSettings = _EMPTY_TABLE
+    tracing: TracingSettings = _EMPTY_TABLE
+    warnings: WarningSettings = _EMPTY_TABLE
+    statement: StatementSettings = _EMPTY_TABLE
+    log: LogSettings = _EMPTY_TABLE
+    prices: PriceSettings = _EMPTY_TABLE
     new_team: Annotated[InstanceOf[Limits], BeforeValidator(_new_team_limits)] = Limits()
     models: Mapping[str, ModelSettings] = Field(default_factory=dict)
 
