@@ -316,9 +316,13 @@ class StateSettings(SettingsSection):
 
     @property
     def printable_url(self) -> str:
-        """The URL without its user and password."""
+        """The URL without user, password and query, which may hold a password too."""
         scheme, separator, rest = self.url.partition("://")
-        return f"{scheme}://…@{rest.rpartition('@')[2]}" if separator and "@" in rest else self.url
+        if not separator:
+            return self.url
+        before, query, _ = rest.partition("?")
+        user, at, address = before.rpartition("@")
+        return f"{scheme}://{'…' if user else ''}{at}{address}{query and '?…'}"
 
 
 class RequestLimitSettings(SettingsSection):

@@ -10,6 +10,7 @@ from typing import Protocol
 from gateway.model.edit import Edit, Route, Upload, is_reference
 from gateway.model.errors import Refusal
 from gateway.uploads.part_head import PartHead
+from gateway.uploads.rules.picture_sniffer import SegmentBudget
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import Spool
 from gateway.uploads.uploaded_file import UploadedFile
@@ -56,6 +57,7 @@ class EditBuilder:
         self._fields: list[tuple[str, str]] = []
         self._uploads: list[Upload] = []
         self._references = 0
+        self._segments = SegmentBudget()
         self._parts = 0
         # The part that is being read: a file, or a text field, or (neither) still empty.
         self._head = PartHead("")
@@ -124,7 +126,7 @@ class EditBuilder:
 
     def new_file(self, label: str, field: str, file_name: str | None) -> UploadedFile:
         """A file whose bytes follow; `label` names it in messages."""
-        return UploadedFile(label, field, file_name, self._limits, self._spool)
+        return UploadedFile(label, field, file_name, self._limits, self._spool, self._segments)
 
     def count_part(self) -> int:
         """Count one more part or file; returns the count so far."""

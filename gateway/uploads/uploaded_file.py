@@ -12,6 +12,7 @@ from gateway.model.errors import Refusal
 from gateway.uploads.rules.picture_sniffer import (
     HEAD_BYTES,
     OCTETS,
+    SegmentBudget,
     SniffedPicture,
     dimensions,
     look,
@@ -30,7 +31,13 @@ class UploadedFile:
     """A file while it arrives. `label` names it in messages."""
 
     def __init__(
-        self, label: str, field: str, file_name: str | None, limits: UploadLimits, spool: Spool
+        self,
+        label: str,
+        field: str,
+        file_name: str | None,
+        limits: UploadLimits,
+        spool: Spool,
+        segments: SegmentBudget,
     ) -> None:
         self._label = label
         self._field = field
@@ -38,6 +45,7 @@ class UploadedFile:
         self._must_be_picture = is_picture(field)
         self._limits = limits
         self._spool = spool
+        self._segments = segments
         self._hasher = blake3()
         self._offset = spool.size
         self._size = 0
@@ -93,8 +101,9 @@ class UploadedFile:
 
     def _check_pixels(self, media_type: str) -> None:
         """Refuse a small file that decodes to a huge picture."""
-        width, height = dimensions(media_type, self._read) or (0, 0)
-        if not width * height and self._must_be_picture:
+        width, height = dimensions(media_type, self._read, self._segments) or (0, 0)
+        unread = self._must_be_picture or self._segments.left <= 0
+        if not width * height and unread:
             raise Refusal(
                 "invalid_image",
                 f"{self._label} does not state its width and height: its header is broken or "

@@ -123,7 +123,7 @@ def _check_folded(name: str) -> None:
     Forms are read in many ways: `output.format` and `outputFormat` can be `output_format`.
     """
     plain = unicodedata.normalize("NFKC", name).casefold()
-    for reading in (plain, re.split(r"[\[.]", plain)[0]):
+    for reading in (plain, re.split(r"[\[.]", plain.lstrip("["))[0].rstrip("]")):
         known = _FOLDED.get(_PUNCTUATION.sub("", reading))
         if known and not (known in _NEVER_FILES and known == root_of(name)):
             message = f"The field `{name}` can be read as `{known}`. Name it `{known}`."

@@ -231,6 +231,19 @@ def test_a_password_that_is_not_percent_encoded_is_refused_without_any_part_of_i
     assert "cret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "printed"),
+    [
+        ("postgresql://user:secret@db:5432/state", "postgresql://…@db:5432/state"),
+        ("postgresql://db/state?user=u&password=secret", "postgresql://db/state?…"),
+        ("postgresql://u@db/state?password=s@cret", "postgresql://…@db/state?…"),
+        ("sqlite:var/gateway.db", "sqlite:var/gateway.db"),
+    ],
+)
+def test_a_url_is_printed_without_user_and_password(url: str, printed: str) -> None:
+    assert StateSettings(url=url).printable_url == printed
+
+
 async def test_a_url_that_cannot_be_read_is_refused_without_any_part_of_it() -> None:
     database = PostgresDatabase("postgresql://user:secret@db.internal:54x2/state")
     with pytest.raises(StateUnavailable, match="check its port") as refused:

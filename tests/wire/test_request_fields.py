@@ -119,7 +119,8 @@ def test_streaming_is_asked_for_by_name(text: str, streaming: bool) -> None:
 
 
 @pytest.mark.parametrize("name", [
-    "n[]", "N", "n ", " n", "n[0]", "n.x", "ｎ", "model[]", "Model", "PROMPT", "prompt[a]", "Size",
+    "n[]", "[n]", "n]", "N", "n ", " n", "n[0]", "n.x", "ｎ", "model[]", "Model", "PROMPT",
+    "prompt[a]", "Size",
     "output-format", "output format", "response_format[]", "Image", "image ",
     "output.format", "outputFormat", "output[format", "imageUrl", "safety-identifier", "n_",
     "IMAGE[]", "image.0", "image[0", "Mask", "mask.x", "Images", "Image_URL[]",

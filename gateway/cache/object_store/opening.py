@@ -32,8 +32,8 @@ def open_bucket(url: str, timeout_seconds: float) -> ObjectStore:
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise ValueError(f"{url} names no bucket: it must be s3://, gs:// or az:// and a name")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name in options:
-        if any(word in name.lower() for word in _CREDENTIALS):
+    for name, value in options.items():
+        if any(word in name.lower() for word in _CREDENTIALS) or "@" in value:
             raise ValueError(f"{name} may not stand in a bucket's URL; set the environment's")
     client: dict[str, Any] = {
         "timeout": timedelta(seconds=CALL_SECONDS),

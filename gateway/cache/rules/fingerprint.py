@@ -89,10 +89,11 @@ def _canonical_bytes(edit: Edit, sent: Fields, sharing: Sharing, facts: AdapterF
 def _is_beside(name: str, text: str) -> bool:
     """True for a field that cannot change the picture.
 
-    `response_format` is one, except `url`: such an answer is never stored, and whoever wants
-    bytes can't join its flight.
+    `response_format` is one where it asks for bytes, as its default does. An answer of another
+    form is never stored, and whoever wants bytes can't join its flight.
     """
-    return name in _BESIDE or (name == "response_format" and text.strip('"') != "url")
+    bytes_asked = name == "response_format" and text.strip('"') in ("", "b64_json")
+    return bytes_asked or name in _BESIDE
 
 
 def _sent(edit: Edit, facts: AdapterFacts) -> Fields:

@@ -74,9 +74,9 @@ def generation_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One text field for each member; nested values as JSON. Raises Refusal."""
     fields: list[tuple[str, str]] = []
     for name, value in document.items():
+        if name in TEXTS and (isinstance(value, Number) or not isinstance(value, str | None)):
+            raise _invalid(name, 'must be text, in quotes: "…"')
         if isinstance(value, Mapping | list):
-            if name in TEXTS:
-                raise _invalid(name, "must be text")
             fields.append((name, _nested(name, value)))
         elif value is not None:
             fields.append((name, _scalar(name, value)))

@@ -17,7 +17,6 @@ OCTETS = "application/octet-stream"
 PictureFormat = Literal["png", "jpeg", "webp", "gif", "bmp", "avif", "heic"]
 """A format that an upstream may accept; `dimensions` reads each of them."""
 
-_MOST_JPEG_SEGMENTS = 16_384
 _MOST_STRAY_BYTES = 1 << 20
 _JPEG_BLOCK_BYTES = 4_096
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
@@ -29,6 +28,13 @@ _HEIF_PROPERTY_BYTES = 65_536
 
 Read = Callable[[int, int], bytes]
 """`read(offset, size)` gives at most `size` bytes of a file."""
+
+
+@dataclass(slots=True)
+class SegmentBudget:
+    """How many segments of JPEGs may still be walked; one for all files of a request."""
+
+    left: int = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def _look_of_text(head: bytes) -> SniffedPicture | None:
     return _TEXT if head and not head.translate(None, printable) else None
 
 
-def dimensions(media_type: str, read: Read) -> tuple[int, int] | None:
+def dimensions(media_type: str, read: Read, budget: SegmentBudget) -> tuple[int, int] | None:
     """Width and height in pixels of a picture, or None if its header does not state them."""
     if media_type == "image/png":
         head = read(12, 12)
@@ -111,13 +117,15 @@ def dimensions(media_type: str, read: Read) -> tuple[int, int] | None:
     if media_type == "image/webp":
         return _webp_dimensions(read(12, 18))
     if media_type == "image/jpeg":
-        return _jpeg_dimensions(read)
+        return _jpeg_dimensions(read, budget)
     if media_type == "image/gif":
         head = read(6, 4)
         return _little(head[:2]), _little(head[2:])
     if media_type == "image/bmp":
-        head = read(18, 8)
-        return _signed(head[:4]), _signed(head[4:])
+        head = read(14, 12)
+        if head[:4] == b"\x0c\x00\x00\x00":  # the oldest header has sides of two bytes
+            return _little(head[4:6]), _little(head[6:8])
+        return _signed(head[4:8]), _signed(head[8:])
     if media_type in ("image/avif", "image/heic"):
         return _heif_dimensions(read(0, _HEIF_PROPERTY_BYTES))
     return None
@@ -157,14 +165,15 @@ def _webp_dimensions(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg_dimensions(read: Read) -> tuple[int, int] | None:
+def _jpeg_dimensions(read: Read, budget: SegmentBudget) -> tuple[int, int] | None:
     """Walk the segments to the first frame header; stray bytes between them are skipped.
 
     Decoders skip them in the same way, so that they find the same frame header. None if there
     are too many segments or stray bytes.
     """
     block, start, at, stray = b"", 0, 2, 0
-    for _ in range(_MOST_JPEG_SEGMENTS):
+    while budget.left > 0:
+        budget.left -= 1
         found = _JPEG_MARKER.search(block, at - start)
         if not found or found.end() + 7 > len(block):
             next_start = start + found.end() - 2 if found else max(at, start + len(block) - 1)

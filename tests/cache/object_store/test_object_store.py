@@ -253,12 +253,14 @@ async def test_it_works_again_once_the_bucket_does(tmp_path: Path) -> None:
         "s3://pictures?endpiont=http://x",
         "s3://pictures?secret_access_key=x",
         "az://pictures?account_name=a&account_key=x",
+        "s3://pictures?endpoint=http://key:hidden@minio:9000",
     ],
 )
 def test_a_wrong_url_is_refused_saying_why(url: str) -> None:
     with pytest.raises(ValueError, match=r"bucket|may not stand") as refused:
         open_bucket(url, 2)
     assert "\n" not in str(refused.value)
+    assert "hidden" not in str(refused.value)
 
 
 def test_each_scheme_opens_its_own_kind_of_store() -> None:

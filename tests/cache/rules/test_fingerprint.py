@@ -307,6 +307,7 @@ def test_a_request_for_links_has_a_key_of_its_own() -> None:
     """Its answer is never stored, and whoever wants bytes must not join its flight."""
     assert key(read(form(usual(response_format="url")))) != key(read(form(usual())))
     assert key(generated(response_format="url")) != key(generated())
+    assert key(read(form(usual(response_format="URL")))) != key(read(form(usual())))
 
 
 def test_the_previous_keys_of_two_lines_are_those_of_every_line_end() -> None:

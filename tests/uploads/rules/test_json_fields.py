@@ -255,7 +255,7 @@ def test_a_generation_goes_on_with_everything_that_was_written() -> None:
 
 
 @pytest.mark.parametrize("name", ["model", "prompt"])
-@pytest.mark.parametrize("value", [{}, {"text": "p"}, [], ["p"]])
+@pytest.mark.parametrize("value", [{}, {"text": "p"}, [], ["p"], 42, 1.0, True])
 def test_a_generation_whose_model_or_prompt_is_no_text_is_refused(name: str, value: Any) -> None:
     body = document(**{"model": "m", "prompt": "p", name: value})
     refusal = refused(body, route="generations")

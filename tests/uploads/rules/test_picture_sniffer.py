@@ -8,7 +8,7 @@ import time
 import pytest
 from PIL import Image
 
-from gateway.uploads.rules.picture_sniffer import dimensions, look
+from gateway.uploads.rules.picture_sniffer import Read, SegmentBudget, dimensions, look
 
 
 def drawn(format_name: str, size: tuple[int, int] = (37, 21), **options: object) -> bytes:
@@ -50,6 +50,20 @@ def test_the_dimensions_of_other_formats(format_name: str) -> None:
     assert dimensions_of(drawn(format_name)) == (37, 21)
 
 
+def test_the_oldest_bitmaps_have_sides_of_two_bytes() -> None:
+    header = b"\x0c\0\0\0" + b"\x0a\0\x14\0" + b"\x01\0\x18\0"
+    data = b"BM" + (26 + 640).to_bytes(4, "little") + bytes(4) + b"\x1a\0\0\0" + header + bytes(640)
+    assert dimensions_of(data) == Image.open(io.BytesIO(data)).size == (10, 20)
+
+
+def test_the_segments_of_all_files_of_a_request_are_bounded() -> None:
+    data, budget = JPEG[:20] + SEGMENT * 3_000 + JPEG[20:], SegmentBudget()
+    read: Read = lambda offset, size: data[offset : offset + size]  # noqa: E731
+    found = [dimensions("image/jpeg", read, budget) for _ in range(4)]
+
+    assert found == [(37, 21), (37, 21), None, None]
+
+
 def test_the_dimensions_of_a_heic_are_those_of_its_largest_part() -> None:
     sizes = [(512, 512), (4032, 3024), (320, 240)]
     parts = (b"ispe" + bytes(4) + w.to_bytes(4, "big") + h.to_bytes(4, "big") for w, h in sizes)
@@ -59,7 +73,8 @@ def test_the_dimensions_of_a_heic_are_those_of_its_largest_part() -> None:
 def dimensions_of(data: bytes) -> tuple[int, int] | None:
     kind = look(data[:64])
     assert kind is not None
-    return dimensions(kind.media_type, lambda offset, size: data[offset : offset + size])
+    read: Read = lambda offset, size: data[offset : offset + size]  # noqa: E731
+    return dimensions(kind.media_type, read, SegmentBudget())
 
 
 @pytest.mark.parametrize(
@@ -133,5 +148,5 @@ def test_a_jpeg_of_endless_segments_is_given_up() -> None:
         reads.append(offset)
         return b"\xff\xe0\x00\x02\xff\xe0\x00\x02\xff"
 
-    assert dimensions("image/jpeg", read) is None
-    assert len(reads) <= 16_384
+    assert dimensions("image/jpeg", read, SegmentBudget()) is None
+    assert len(reads) <= 8_192
