@@ -38,7 +38,8 @@ class ForkedProcess:
         what = (list(arguments), dict(environment), str(log))
         self._process = _SERVER.Process(target=_run, args=what, daemon=True)
         self._process.start()
-        self.pid = self._process.pid or 0
+        assert self._process.pid, "or a signal would reach the tests themselves"
+        self.pid: int = self._process.pid
 
     def poll(self) -> int | None:
         return self._process.exitcode
