@@ -129,7 +129,7 @@ def list_teams(
         as_json=as_json,
         as_csv=as_csv,
         columns=TEAM_COLUMNS,
-        empty="No team yet: gateway teams create NAME --budget-usd 50",
+        empty=part.empty("No team yet: gateway teams create NAME --budget-usd 50"),
     )
 
 
@@ -195,7 +195,7 @@ def list_keys(
         as_json=as_json,
         as_csv=as_csv,
         columns=KEY_COLUMNS,
-        empty="No key yet: gateway keys create --team T --name N",
+        empty=part.empty("No key yet: gateway keys create --team T --name N"),
     )
 
 
@@ -282,7 +282,7 @@ def audit(
     list_page = functools.partial(list_audit, since_ms=since_ms, after=after, limit=part.fetch)
     found = part.shown(read_state(settings, lambda tx: list_page(tx, subject=subject)), _change_id)
     shown = [ChangeView.of(row).row() if as_json else _audit_line(row) for row in found]
-    print_rows(shown, as_json=as_json, as_csv=as_csv, empty="No change yet.")
+    print_rows(shown, as_json=as_json, as_csv=as_csv, empty=part.empty("No change yet."))
 
 
 def _change_id(row: AuditRow) -> int:

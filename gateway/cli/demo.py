@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ DEMO_BUDGET_USD = "5"
 @click.option("--emulator-port", type=click.IntRange(0, 65535), default=8081, show_default=True)
 @click.option(
     "--latency-seconds",
-    type=click.FloatRange(0, 600),
+    type=float,
     default=1.0,
     show_default=True,
     help="How slow an edit is.",
@@ -39,7 +40,10 @@ DEMO_BUDGET_USD = "5"
 def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> None:
     """The gateway in front of the emulator, with the key sk-demo and a state of its own."""
     keep_large_blocks()  # before any thread starts
-    knobs = emulator.Knobs(latency_seconds=latency_seconds)
+    try:
+        knobs = emulator.Knobs().turned({"latency_seconds": latency_seconds})
+    except emulator.Refused as error:
+        raise click.UsageError(str(error)) from None
     upstream = emulator.EmulatorServer(emulator.EmulatorSettings(knobs=knobs), port=emulator_port)
     settings = _demo_settings(config, upstream, emulator_port)
     try:  # before the demo's folder is deleted
@@ -57,7 +61,7 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
         shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
         DEMO_FOLDER.mkdir(parents=True, mode=0o700)
         change_state(settings, _make_demo_key, create=True)
-        run_server(settings, lambda url: _announce_demo(url, upstream.origin))
+        run_server(settings, lambda url: announce_demo(url, upstream.origin))
     finally:
         upstream.stop()
 
@@ -85,7 +89,8 @@ async def _make_demo_key(tx: Transaction) -> None:
     await keys.create_key(tx, "demo", "demo", AccountSettings(), by, secret=DEMO_KEY)
 
 
-def _announce_demo(url: str, emulator_url: str) -> None:
+def announce_demo(url: str, emulator_url: str) -> None:
+    folder = DEMO_FOLDER.resolve()
     photograph = os.path.relpath(emulator.SAMPLE_PHOTOGRAPH)
     click.echo(
         f"The demo serves at {url}, in front of an emulated upstream at {emulator_url}.\n"
@@ -99,8 +104,8 @@ def _announce_demo(url: str, emulator_url: str) -> None:
         "The first is a MISS that costs $0.01, the second a HIT that costs nothing. What the\n"
         f"upstream billed: curl {emulator_url}/emulator/stats\n"
         "Commands in another terminal work on the demo after:\n\n"
-        f"    export GATEWAY_STATE__URL=sqlite:{DEMO_FOLDER.resolve() / 'gateway.db'} "
-        f"GATEWAY_CACHE__URL=disk:{DEMO_FOLDER.resolve() / 'cache'}\n\n"
+        f"    export GATEWAY_STATE__URL={shlex.quote(f'sqlite:{folder}/gateway.db')} "
+        f"GATEWAY_CACHE__URL={shlex.quote(f'disk:{folder}/cache')}\n\n"
         "Ctrl-C stops it.",
         err=True,
     )

@@ -79,6 +79,10 @@ class ListedPart:
         """One row more than is shown, which tells that more follow."""
         return EVERY if self.limit is None else self.limit + 1
 
+    def empty(self, text: str) -> str:
+        """What is said where nothing was found; `text` is of an empty listing."""
+        return f"Nothing follows {self.after}." if self.after else text
+
     def shown(self, found: Sequence[Item], cursor: Callable[[Item], object]) -> Sequence[Item]:
         """The rows to show; says on stderr where more follow."""
         if self.limit is None or len(found) <= self.limit:

@@ -52,9 +52,7 @@ def confirm(
                 tx, name, model, nanos, today=day_of(by.now_ms, settings.zone), by=by
             ),
         )
-    except price_status.NoPrice as error:
-        raise click.ClickException(str(error)) from None
-    except ValueError as error:
+    except (price_status.NoPrice, ValueError) as error:
         raise click.UsageError(str(error)) from None
     if as_json:
         print_json(PriceView.of_confirmed(name, model, confirmed).row())

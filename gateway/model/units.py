@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+LONGEST_SECONDS = 36_500 * 86_400
+"""A hundred years; much longer ones are no dates any more."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kKMGT]i?B?)?")
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -28,12 +30,15 @@ def bytes_of(value: object) -> object:
 
 def seconds_of(value: object) -> object:
     """`"30d"`, `"90s"` or `"250ms"` in seconds; what is no text stays as it is."""
-    if not isinstance(value, str):
-        return float(value) if isinstance(value, Decimal) else value
-    found = _SPAN.fullmatch(value.strip())
-    if not found:
-        raise ValueError('give a time such as 30, "90s", "12h" or "30d"')
-    return float(found[1]) * _SPAN_UNITS[found[2] or ""]
+    if isinstance(value, str):
+        found = _SPAN.fullmatch(value.strip())
+        if not found:
+            raise ValueError('give a time such as 30, "90s", "12h" or "30d"')
+        value = float(found[1]) * _SPAN_UNITS[found[2] or ""]
+    seconds = float(value) if isinstance(value, Decimal) else value
+    if isinstance(seconds, int | float) and seconds > LONGEST_SECONDS:
+        raise ValueError('give at most "36500d"')
+    return seconds
 
 
 def time_text(at_ms: int) -> str:

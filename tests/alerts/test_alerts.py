@@ -7,7 +7,9 @@ import hashlib
 import hmac
 import io
 import json
+import shutil
 import sqlite3
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,7 @@ from gateway.ledger.tables import corrections
 from gateway.settings import Settings, load
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
+from tests.deploy.fronts import certificate
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, Till
 from tests.support.receiver import Receiver, receiving
 from tests.support.serving import (
@@ -45,6 +48,7 @@ from tests.support.serving import (
     serving,
     tables_of,
 )
+from tests.support.waiting import until
 
 SECRET = "whsec-0123456789"
 TEAM, KEY = "team:design", "key:k1"
@@ -472,6 +476,25 @@ def test_a_mark_is_told_within_seconds_of_the_purchase_that_passed_it(
     proof = hmac.new(SECRET.encode(), post.body, hashlib.sha256).hexdigest()
     assert post.headers["x-gateway-signature"] == f"sha256={proof}"
     assert (post.message["percent"], post.message["spent_usd"]) == (50, "0.02")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_webhook_is_trusted_by_the_ca_bundle(
+    tmp_path: Path, emulator: EmulatorServer, trusted: bool
+) -> None:
+    chain, key = certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain, key)
+    with receiving(tls=tls) as receiver:
+        settings = warned(tmp_path, emulator, receiver)
+        bundle = settings.upstream.model_copy(update={"ca_bundle": str(chain) if trusted else ""})
+        with serving(settings.model_copy(update={"upstream": bundle})) as gateway:
+            assert gateway.edit("one").status_code == gateway.edit("two").status_code == 200
+            if trusted:
+                assert receiver.wait_for(1)
+            else:
+                until(lambda: "ConnectError" in gateway.log.getvalue())
 
 
 def test_a_refused_edit_tells_that_the_budget_is_used_up(

@@ -6,17 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import shutil
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from gateway.alerts.webhook_client import Undelivered, WebhookClient
-from tests.deploy.fronts import certificate
 from tests.support.receiver import receiving
 
 SECRET = "whsec-0123456789"
@@ -156,28 +152,6 @@ async def test_the_environments_proxy_is_not_used(monkeypatch: pytest.MonkeyPatc
         await post(made, receiver.url)
     await made.close()
     assert len(receiver.posts) == 1
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-async def test_a_receiver_is_trusted_by_the_certificates_that_are_set(tmp_path: Path) -> None:
-    chain, key = certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-    trusting, other = WebhookClient(ca_bundle=str(chain)), WebhookClient()
-    async with server:
-        await post(trusting, url)
-        with pytest.raises(Undelivered, match="ConnectError"):
-            await post(other, url)
-        await trusting.close()
-        await other.close()
 
 
 async def test_a_proxy_that_is_set_is_used() -> None:

@@ -198,6 +198,8 @@ def test_a_listing_that_is_cut_says_so_and_where_it_goes_on(run: Run) -> None:
         rest = run(listing, "list", "--json", "--after", whole[1][key])
         assert loaded(rest) == whole[2:]
         assert "More rows" not in rest.stderr
+        after_all = run(listing, "list", "--after", whole[2][key])
+        assert after_all.stdout == f"Nothing follows {whole[2][key]}.\n"
     changes = loaded(run("audit", "--json", "--all"))
     first = run("audit", "--json", "--limit", "4")
     after = first.stderr.partition("--after ")[2].split()[0]

@@ -15,9 +15,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import httpx
+import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
+from gateway.cli.demo import announce_demo
 from gateway.emulator import EmulatorServer, Knobs
 from tests.support.serving import KEY, GatewayProcess, make_key, settings_for, tables_of
 
@@ -126,6 +128,20 @@ def test_a_setting_that_is_none_names_the_nearest_that_is(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "[server] no setting 'prot'. Did you mean 'port'?" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_line_of_the_demo_points_commands_at_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    announce_demo("http://gateway", "http://emulator")
+    (line,) = re.findall("^    (export .*)$", capsys.readouterr().err, re.MULTILINE)
+    command = f'{line}; echo "$GATEWAY_STATE__URL" "$GATEWAY_CACHE__URL"'
+    found = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+
+    assert found.stdout == f"sqlite:{folder}/var/demo/gateway.db disk:{folder}/var/demo/cache\n"
 
 
 def test_check_says_what_is_there_and_fails_where_something_is_missing(

@@ -120,7 +120,7 @@ def _copy(source: Path, workdir: Path, target: str, root: Path) -> None:
 
 
 def _run(command: str, root: Path, workdir: Path) -> None:
-    command = re.sub(r"(?<=\s)/(opt|src|var)/", rf"{root}/\1/", f" {command}")
+    command = re.sub(r"(?<=\s)/(opt|src|var|etc)/", rf"{root}/\1/", f" {command}")
     if os.geteuid() != 0:
         command = re.sub(r"-[og] 10001", "", command)  # only root can give a folder away
     done = subprocess.run(
@@ -183,6 +183,8 @@ def test_the_steps_give_a_gateway_that_edits_and_writes_to_its_volumes_alone(
     assert (first.status_code, first.headers["x-gateway-cache"]) == (200, "MISS")
     assert (second.status_code, second.headers["x-gateway-cache"]) == (200, "HIT")
     assert _written(replayed) == before
+    named = [line.split(":") for line in (replayed / "etc/passwd").read_text().splitlines()]
+    assert ":".join(named[-1][2:4]) == dockerfile.of("USER", 1)[0]
 
 
 def _ready(served: Served) -> bool:

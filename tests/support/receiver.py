@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,8 +34,16 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *statuses: int, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *statuses: int,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.statuses = list(statuses)
         self.headers = dict(headers or {})
         self.posts: list[Post] = []
@@ -45,7 +54,7 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/hooks/secret-path"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/hooks/secret-path"
 
     def wait_for(self, accepted: int, seconds: float = WAIT_SECONDS) -> list[Post]:
         """The posts that were accepted, once there are so many."""
@@ -85,9 +94,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiving(*statuses: int, headers: Mapping[str, str] | None = None) -> Iterator[Receiver]:
+def receiving(
+    *statuses: int, headers: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Receiver]:
     """A receiver that serves on a thread."""
-    receiver = Receiver(*statuses, headers=headers)
+    receiver = Receiver(*statuses, headers=headers, tls=tls)
     thread = threading.Thread(target=receiver.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
