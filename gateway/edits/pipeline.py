@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
@@ -98,7 +98,7 @@ class Pipeline:
                     spool,
                     fingerprint,
                     admitted.directives,
-                    previous_keys=partial(self.previous_keys, edit, admitted),
+                    previous_keys=cache(partial(self.previous_keys, edit, admitted)),
                 )
                 hit = await self.look_up(request, record)
                 joined = hit or await self.join(request, incoming, record)
