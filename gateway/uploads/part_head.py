@@ -32,12 +32,13 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class PartHead:
-    """The name of a part, and its declared file name, media type and charset."""
+    """The name of a part, and its declared file name and media type."""
 
     name: str
     file_name: str | None = None
     media_type: str = ""
-    charset: str = "utf-8"
+    codec: str = "utf_8"
+    """Python's codec for the declared charset, or "" if that is not accepted."""
 
     @property
     def is_file(self) -> bool:
@@ -52,15 +53,13 @@ class PartHead:
 
     def decode(self, data: bytes | bytearray) -> str:
         """The text of a field. Raises Refusal."""
-        key = normalize_encoding(self.charset).lower()
-        codec = aliases.get(key, key)
-        if codec not in _CHARSETS:
+        if not self.codec:
             message = f"The field `{self.name}` declares a charset that is not accepted here."
         else:
             try:
-                return data.decode(codec)
+                return data.decode(self.codec)
             except UnicodeDecodeError:
-                message = f"The field `{self.name}` is not text in {codec.replace('_', '-')}."
+                message = f"The field `{self.name}` is not text in {self.codec.replace('_', '-')}."
         hint = "Send it as UTF-8; a file needs a file name."
         raise Refusal("invalid_field", f"{message} {hint}", param=self.name)
 
@@ -89,8 +88,14 @@ def _parse(head: bytes) -> PartHead:
         name,
         None if file_name is None else file_name.decode("utf-8", "replace"),
         media_type.decode("latin-1"),
-        parameters.get(b"charset", b"utf-8").decode("latin-1"),
+        _codec_of(parameters.get(b"charset", b"utf-8").decode("latin-1")),
     )
+
+
+def _codec_of(charset: str) -> str:
+    key = normalize_encoding(charset).lower()
+    codec = aliases.get(key, key)
+    return codec if codec in _CHARSETS else ""
 
 
 _cached = lru_cache(_CACHED_HEADS)(_parse)
