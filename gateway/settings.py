@@ -6,6 +6,7 @@ because orchestrators inject such (`GATEWAY_PORT=tcp://…`). No other module re
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
 import json
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -31,6 +32,7 @@ from pydantic import (
     ValidationError,
     create_model,
     field_validator,
+    model_validator,
 )
 
 from gateway.accounts.rules.errors import BadValue
@@ -42,6 +44,8 @@ from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
 from gateway.uploads.rules.picture_sniffer import PictureFormat
+from gateway.upstream.adapters import ADAPTERS, Adapter
+from gateway.upstream.rules.adapter_facts import adapter_facts
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
 PREFIX = "GATEWAY_"
@@ -52,6 +56,7 @@ _OWN_HEADERS = (
     "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-client-request-id",
 )  # fmt: skip
 """Headers of an upstream call that can't carry its key."""
+_OPENAI = "openai"
 DEFAULT_FILE = Path("config/gateway.toml")
 DOCUMENTED_PRICES = MappingProxyType({"deepshi-image-1": {"price_ceiling_usd": "0.01"}})
 
@@ -130,6 +135,32 @@ def _known_auth(auth: str) -> str:
     return auth
 
 
+def _known_api(api: str) -> str:
+    if api not in ADAPTERS:
+        raise ValueError(f"{api!r} is not known. {did_you_mean(api, list(ADAPTERS))}")
+    return api
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    """A table, or from the environment a JSON object."""
+    try:
+        found = json.loads(value) if isinstance(value, str) and value else value or {}
+    except ValueError:
+        found = value
+    if not isinstance(found, Mapping):
+        raise ValueError('give a table such as { name = "value" }, in the environment as JSON')
+    return found
+
+
+def _sent_headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name.lower() in _OWN_HEADERS:
+            raise ValueError(f"{name!r} is not a header that can be added")
+        if not re.fullmatch(r"[\x20-\x7e]*", value.get_secret_value()):
+            raise ValueError(f"{name}: its value has characters that a header can't hold")
+    return headers
+
+
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -188,6 +219,10 @@ PictureFormats = Annotated[tuple[PictureFormat, ...], BeforeValidator(_listed), 
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 SecretText = Annotated[str, BeforeValidator(_secret)]  # with a secret in it; shown without
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
+TextTable = Annotated[Mapping[str, str], BeforeValidator(_table)]
+SentHeaders = Annotated[
+    Mapping[str, Secret], BeforeValidator(_table), AfterValidator(_sent_headers)
+]
 NaturalCount = Annotated[int, Field(ge=1)]
 SomeSeconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=1, le=100)]
@@ -231,6 +266,14 @@ class UpstreamSettings(SettingsSection):
         default="env:DEEPSHI_API_KEY"  # type: ignore[arg-type]
     )
     auth: Annotated[str, AfterValidator(_known_auth)] = "bearer"
+    api: Annotated[str, AfterValidator(_known_api)] = _OPENAI
+    headers: SentHeaders = Field(default_factory=dict)
+    query: TextTable = Field(default_factory=dict)
+    edits_path: Annotated[str, _like("/.*", "a path such as /images/edits")] = "/images/edits"
+    generations_path: Annotated[str, _like("/.*", "a path such as /images/generations")] = (
+        "/images/generations"
+    )
+    models: TextList = ()
     timeout_seconds: Seconds = 600.0
     read_timeout_seconds: Seconds = 600.0
     connect_timeout_seconds: Seconds = 10.0
@@ -252,6 +295,43 @@ class UpstreamSettings(SettingsSection):
     picture_formats: PictureFormats = ("png", "jpeg", "webp")
     proxy: OptionalUrl = ""
     ca_bundle: Annotated[str, AfterValidator(_certificates)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_documented(cls, given: object) -> object:
+        """What is not given, or empty, is as the API documents it."""
+        api = str(given.get("api", _OPENAI)) if isinstance(given, Mapping) else ""
+        if not isinstance(given, Mapping) or api not in ADAPTERS:
+            return given
+        endpoint = ADAPTERS[api].endpoint
+        documented = {
+            "base_url": endpoint.base_url,
+            "api_key": f"env:{endpoint.key_variable}",
+            **({} if api == _OPENAI else {"name": api}),
+        }
+        may_be_empty = {
+            "auth": endpoint.auth,
+            "edits_path": endpoint.edits_path,
+            "generations_path": endpoint.generations_path,
+        }
+        filled = {name: given.get(name) or value for name, value in may_be_empty.items()}
+        query = given.get("query", {})
+        with contextlib.suppress(ValueError):  # the setting's own check says what is wrong
+            query = {**endpoint.query, **_table(query)}
+        return {**documented, **given, **filled, "query": query}
+
+    @model_validator(mode="after")
+    def _has_models(self) -> Self:
+        if not self.models and not ADAPTERS[self.api].endpoint.models_path:
+            raise ValueError(
+                f'models: the API "{self.api}" has no list of models; name its deployments here, '
+                'such as models = ["img-prod"]'
+            )
+        return self
+
+    @property
+    def adapter(self) -> Adapter:
+        return ADAPTERS[self.api](adapter_facts(self.base_url))
 
     @property
     def target(self) -> str:

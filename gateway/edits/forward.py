@@ -10,30 +10,30 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, field, replace
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+from urllib.parse import quote
 
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Answered, CallFailed, CallResult
-from gateway.model.edit import AdapterFacts
+from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
 from gateway.pricing.rules.prices import plausible
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.spans import Spans
-from gateway.uploads.spool import Spool
-from gateway.upstream.call import Answer, Broken, Payload, Unsent
+from gateway.upstream.adapters import Adapter
+from gateway.upstream.call import Answer, Broken, Unsent
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.limiter import Permit
+from gateway.upstream.payload import payload_of
 from gateway.upstream.rules import call_verdict, refusals, retry_policy
 from gateway.upstream.rules.call_verdict import RetryReason
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
 from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
-from gateway.wire.json_cutter import compact
-from gateway.wire.multipart_writer import SpoolRange, encode, outgoing_members
 from gateway.wire.request_fields import is_streaming
 
 _READ_AT_ONCE_BYTES = 4 << 20
@@ -54,7 +54,9 @@ class Forwarder:
     metrics: Metrics
     log: EventLog
     spans: Spans
-    facts: AdapterFacts = field(default_factory=AdapterFacts)
+    adapter: Adapter
+    paths: Mapping[Route, str]
+    """Of each route; `{model}` in it is the model's name."""
 
     def __post_init__(self) -> None:
         retries = self.metrics.counter(families.UPSTREAM_RETRIES)
@@ -106,8 +108,11 @@ class Forwarder:
         started, result = time.perf_counter(), "failed"
         self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).inc()
         try:
-            path, payload = _body_of(request, self.facts)
-            listener = request.broadcast if is_streaming(request.edit) else None
+            edit = request.edit
+            path = self.paths[edit.route].replace("{model}", quote(edit.model, safe=""))
+            payload = payload_of(self.adapter.encode(edit, secrets.token_hex(16)), request.spool)
+            streams = is_streaming(edit) and self.adapter.streams
+            listener = request.broadcast if streams else None
             answer = await self.upstream.send(
                 path,
                 payload,
@@ -162,15 +167,23 @@ class Forwarder:
         settlement = replace(settlement, cost_nanos=cost, implausible_nanos=odd)
         if answer.went_wrong:
             return _unreadable(refusals.refusal_of_error_event(answer.body), settlement)
+        if parsed.refusal:
+            refusal = refusals.refusal_in_answer(parsed.refusal)
+            return CallFailed(refusal, settlement, call_verdict.REFUSED)
         if not parsed.valid:
             return _unreadable(refusals.refusal_of_break("garbage"), settlement)
         return Answered(settlement, answer, parsed)
 
     async def _parse(self, body: bytes) -> ParsedAnswer:
         """Off the event loop where it is large: its quotes are looked for in all of it."""
+        created = int(time.time())
+
+        def to_openai(answer: dict[str, Any]) -> dict[str, Any]:
+            return self.adapter.to_openai(answer, created)
+
         if len(body) <= _READ_AT_ONCE_BYTES:
-            return read_answer(body, self.cost_path)
-        return await asyncio.to_thread(read_answer, body, self.cost_path)
+            return read_answer(body, self.cost_path, to_openai)
+        return await asyncio.to_thread(read_answer, body, self.cost_path, to_openai)
 
     def _refused(self, answer: Answer, settlement: Settlement) -> CallFailed:
         """An answer that is not a 200."""
@@ -206,27 +219,3 @@ def _failure_code(call: CallResult) -> str:
     if isinstance(call, CallFailed) and call.verdict.opens_circuit:
         return call.refusal.code
     return ""
-
-
-def _body_of(request: EditRequest, facts: AdapterFacts) -> tuple[str, Payload]:
-    """The path and the body that go upstream: our own framing around what the client sent."""
-    edit = request.edit
-    path = f"/images/{edit.route}"
-    if edit.document:
-        document = compact(outgoing_members(edit, facts)).encode("ascii")
-        chunks = _chunks([document], request.spool)
-        return path, Payload("application/json", len(document), chunks)
-    encoded = encode(edit, secrets.token_hex(16), facts)
-    chunks = _chunks(encoded.segments, request.spool)
-    return path, Payload(encoded.content_type, encoded.content_length, chunks)
-
-
-async def _chunks(
-    segments: Iterable[bytes | SpoolRange], spool: Spool
-) -> AsyncGenerator[bytes | memoryview, None]:
-    for segment in segments:
-        if isinstance(segment, bytes):
-            yield segment
-            continue
-        async for chunk in spool.chunks(segment.offset, segment.size):
-            yield chunk

@@ -38,6 +38,7 @@ from gateway.uploads.rules.upload_limits import (
 )
 from gateway.uploads.spool import Spool, SpoolMemory
 from gateway.uploads.uploaded_file import digest
+from gateway.upstream.adapters import Adapter
 from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules import model_limits
 from gateway.wire import cache_directives
@@ -69,6 +70,7 @@ class Pipeline:
     authenticator: Authenticator
     rates: RateLimiter
     catalogue: Catalogue
+    adapter: Adapter
     cache: ResultCache
     coalescer: Coalescer
     limits: UploadLimits
@@ -173,6 +175,7 @@ class Pipeline:
             model_limits.check_model(facts, route=edit.route, n=edit.n)
             cap = model_limits.reference_limit(facts, caller.accounts)
             model_limits.check_references(len(edit.references), cap)
+            self.adapter.check(edit)
             if is_streaming(edit) and edit.n > 1:
                 raise Refusal(
                     "unsupported_n",

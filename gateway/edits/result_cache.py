@@ -70,7 +70,7 @@ class ResultCache:
             for key in self._previous_keys(request):
                 await self.results.delete(key)
                 self.invalidation.replaced(key, shared.entry.created_ms)
-        return Bought(shared, call.answer.body, settled, why_not)
+        return Bought(shared, call.parsed.body, settled, why_not)
 
     def _shared(self, request: EditRequest, call: Answered, settled: Settled) -> Stored:
         """The result as others get it. Slow: copies and hashes megabytes."""

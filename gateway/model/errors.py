@@ -49,6 +49,7 @@ KINDS: Mapping[str, Kind] = {
     "edit_not_supported": Kind(400, INVALID),
     "too_many_reference_images": Kind(400, INVALID),
     "unsupported_n": Kind(400, INVALID),
+    "unsupported_field": Kind(400, INVALID),
     "missing_field": Kind(400, INVALID),
     "duplicate_field": Kind(400, INVALID),
     "unsupported_image_source": Kind(400, INVALID),

@@ -95,8 +95,9 @@ def open_prices(settings: Settings) -> PriceCeilings:
 def check_upstream_key(settings: Settings) -> None:
     """Raises SettingsError if the upstream's key is missing."""
     if not settings.upstream.api_key and settings.upstream.auth != "none":
+        variable = settings.upstream.adapter.endpoint.key_variable
         raise SettingsError(
-            '[upstream] api_key is empty: set DEEPSHI_API_KEY, or auth = "none" if the upstream '
+            f'[upstream] api_key is empty: set {variable}, or auth = "none" if the upstream '
             "needs no key"
         )
 
@@ -118,6 +119,10 @@ def open_upstream(settings: Settings) -> UpstreamClient:
         proxy=upstream.proxy,
         ca_bundle=upstream.ca_bundle,
         keep_alive=upstream.keep_alive,
+        adapter=upstream.adapter,
+        headers={name: value.get_secret_value() for name, value in upstream.headers.items()},
+        query=upstream.query,
+        models=upstream.models,
     )
 
 

@@ -22,7 +22,6 @@ from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.rules.adapter_facts import adapter_facts
 
 
 class EditServices:
@@ -125,7 +124,8 @@ def _forwarder(context: ProcessContext, client: UpstreamClient) -> Forwarder:
         metrics=context.metrics,
         log=context.log,
         spans=context.spans,
-        facts=adapter_facts(upstream.base_url),
+        adapter=upstream.adapter,
+        paths={"edits": upstream.edits_path, "generations": upstream.generations_path},
     )
 
 
@@ -154,6 +154,7 @@ def _pipeline(
         authenticator=authenticator,
         rates=RateLimiter(context.database),
         catalogue=upstream.catalogue,
+        adapter=settings.upstream.adapter,
         cache=result_cache,
         coalescer=coalescer,
         limits=UploadLimits(
@@ -169,7 +170,7 @@ def _pipeline(
             upstream=settings.upstream.target,
             generations=settings.cache.generations,
             previous_upstream=settings.upstream.name,
-            facts=adapter_facts(settings.upstream.base_url),
+            facts=settings.upstream.adapter.facts,
         ),
         obey_cache_control=settings.cache.obey_cache_control,
         heartbeat_seconds=server.stream_heartbeat_seconds,

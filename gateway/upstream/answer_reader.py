@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
 import aiohttp
@@ -22,6 +22,12 @@ _MANY_LINES = 200
 _SLICE_BYTES = 2_048
 """The bytes of a chunk of many lines that are read before the event loop has its turn."""
 
+ToOpenAIError = Callable[[int, bytes], tuple[int, bytes]]
+
+
+def _as_it_is(status: int, body: bytes) -> tuple[int, bytes]:
+    return status, body
+
 
 async def read_answer(
     response: aiohttp.ClientResponse,
@@ -31,6 +37,7 @@ async def read_answer(
     max_bytes: int,
     listener: Listener | None,
     now_unix: float,
+    to_openai_error: ToOpenAIError = _as_it_is,
 ) -> Answer:
     """The complete answer; with a `listener`, a stream's events are reported as they arrive.
 
@@ -62,15 +69,16 @@ async def read_answer(
                     raise
                 body = b""
     headers = {name.lower(): value for name, value in response.headers.items()}
+    status, body = (200, body) if response.status == 200 else to_openai_error(response.status, body)
     return Answer(
-        status=response.status,
+        status=status,
         content_type=headers.get("content-type", ""),
         body=body,
         request_id=attempt.request_id,
         retry_after_seconds=retry_after_seconds(headers, now_unix),
         credential=attempt.credential,
         location=redirect_target(response),
-        account_code=account_code(response.status, body),
+        account_code=account_code(status, body),
         last=last,
         went_wrong=went_wrong,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 
 import aiohttp
 
+from gateway.model.edit import AdapterFacts
+from gateway.upstream.adapters import Adapter, OpenAI
 from gateway.upstream.answer_reader import is_encoded, read_answer, redirect_target
 from gateway.upstream.call import Answer, Attempt, Broken, Failure, Listener, Payload, Unsent
 from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
@@ -46,6 +49,10 @@ class UpstreamClient:
         proxy: str = "",
         ca_bundle: str = "",
         idle_seconds: float = IDLE_SECONDS,
+        adapter: Adapter | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        models: Sequence[str] = (),
     ) -> None:
         self._keys = tuple(api_keys) or ("",)
         self._auth = auth
@@ -55,6 +62,10 @@ class UpstreamClient:
         self._max_answer_bytes = max_answer_bytes
         self.base_url = base_url.rstrip("/")
         self._proxy = proxy or None
+        self._adapter = adapter or OpenAI(AdapterFacts())
+        self._headers = {name.lower(): value for name, value in (headers or {}).items()} | _HEADERS
+        self._query = dict(query or {}) or None
+        self._listed_models = tuple(models)
         self._in_flight: dict[RequestBody, asyncio.Task[object] | None] = {}
         encrypted = any(url.startswith("https:") for url in (base_url, proxy))
         self._open_session = partial(
@@ -98,7 +109,7 @@ class UpstreamClient:
         key = self._rotation.take(_now())
         attempt = Attempt(self._hint(key))
         headers = {
-            **_HEADERS,
+            **self._headers,
             **self._credentials(key),
             "content-type": payload.content_type,
             "x-client-request-id": request_id,
@@ -138,6 +149,7 @@ class UpstreamClient:
                 self.base_url + path,
                 data=body,
                 headers=headers,
+                params=self._query,
                 proxy=self._proxy,
                 allow_redirects=False,
                 trace_request_ctx=attempt,
@@ -150,6 +162,7 @@ class UpstreamClient:
                 max_bytes=self._max_answer_bytes,
                 listener=listener,
                 now_unix=time.time(),
+                to_openai_error=self._adapter.error,
             )
         except BaseException:
             if response is None or response.connection:  # else it may serve another call already
@@ -162,7 +175,12 @@ class UpstreamClient:
             del self._in_flight[body]
 
     async def models(self) -> bytes:
-        """The body of `GET /models`, with any key that may read it. Raises CatalogueUnavailable."""
+        """The list of models in OpenAI's form, with any key that may read it.
+
+        It is the one of the settings, if there is one. Raises CatalogueUnavailable.
+        """
+        if self._listed_models:
+            return self._to_listing(listing_of(self._listed_models))
         while True:
             try:
                 return await self._models(self._rotation.take(_now()))
@@ -172,7 +190,9 @@ class UpstreamClient:
 
     async def unusable_keys(self) -> list[str]:
         """The keys that may not read the catalogue, each with the reason; tries all keys."""
-        found = []
+        found: list[str] = []
+        if self._listed_models:
+            return found
         for key in range(len(self._keys)):
             try:
                 await self._models(key)
@@ -181,11 +201,12 @@ class UpstreamClient:
         return found
 
     async def _models(self, key: int) -> bytes:
-        headers = {**_HEADERS, **self._credentials(key)}
+        headers = {**self._headers, **self._credentials(key)}
         try:
             async with self._session.get(
-                f"{self.base_url}/models",
+                self.base_url + self._adapter.endpoint.models_path,
                 headers=headers,
+                params=self._query,
                 proxy=self._proxy,
                 allow_redirects=False,
                 timeout=CATALOGUE_TIMEOUT,
@@ -196,11 +217,24 @@ class UpstreamClient:
             said = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise CatalogueUnavailable(f"GET /models: {said}") from error
         if 200 <= status < 300:
-            return body
+            return await asyncio.to_thread(self._to_listing, body)
+        status, _ = self._adapter.error(status, body)
         if status != 429:  # the rate of the catalogue says nothing of edits
             self._rotation.record_answer(key, status, None, _now())
         to = f", a redirect to {target}; correct [upstream] base_url" if target else ""
         raise CatalogueUnavailable(f"GET /models answered {status}{to}", status=status)
+
+    def _to_listing(self, body: bytes) -> bytes:
+        """A list of models in OpenAI's form; what is no JSON is left to the reader of that."""
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            return body
+        try:
+            listing = self._adapter.to_listing(document)
+        except (KeyError, TypeError, AttributeError):
+            raise CatalogueUnavailable("GET /models: not this API's list of models") from None
+        return body if listing == document else json.dumps(listing).encode()
 
     @property
     def backoff_seconds(self) -> float:
@@ -242,6 +276,14 @@ class CatalogueUnavailable(Exception):
     def __init__(self, detail: str, *, status: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
+
+
+def listing_of(models: Sequence[str]) -> bytes:
+    """A list of models by their names alone."""
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "upstream"} for name in models
+    ]
+    return json.dumps({"object": "list", "data": data}).encode()
 
 
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes:

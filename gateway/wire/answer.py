@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ from gateway.wire.json_cutter import LongString, Number, Segment, cut, write
 
 _LARGEST_ERROR_BYTES = 1_048_576
 _HEAD_CHARS = 160
+_LONGEST_COUNT = 15
+_ZERO = Number("0")
+ToOpenAI = Callable[[dict[str, Any]], dict[str, Any]]
 _DATA_URL = re.compile(rb"data:[\w/+.-]{1,40};base64,")
 
 
@@ -36,6 +39,13 @@ class ParsedAnswer:
     _tree: Any = field(default=None, repr=False)
     _long_strings: Sequence[Segment] = field(default=(), repr=False)
     _cost_steps: tuple[str, ...] = ()
+    refusal: str = ""
+    """Why the upstream made no picture of a call that it accepted."""
+
+    @property
+    def body(self) -> bytes:
+        """The answer for whoever pays."""
+        return self._body
 
     def for_sharing(self, saved_nanos: int | None) -> bytes:
         """The same answer for whoever does not pay: cost 0, `saved_cost` what it would have been.
@@ -64,10 +74,20 @@ class UpstreamError(NamedTuple):
     param: str | None
 
 
-def read_answer(body: bytes, cost_path: str) -> ParsedAnswer:
-    """Read the envelope of a 200's body. `cost_path` is dotted, e.g. `usage.cost.total_cost`."""
+def read_answer(body: bytes, cost_path: str, to_openai: ToOpenAI | None = None) -> ParsedAnswer:
+    """Read the envelope of a 200's body. `cost_path` is dotted, e.g. `usage.cost.total_cost`.
+
+    `to_openai` makes OpenAI's form of another one. The counts of tokens that the answer lacks are
+    shown as 0, but nothing here takes them for counts.
+    """
     try:
         tree, long_strings = cut(body)
+        shown = given = tree
+        if to_openai and isinstance(tree, dict):
+            tree = to_openai(tree)
+            shown = _with_token_counts(tree)
+        if shown != given:
+            body = b"".join(write(shown, long_strings))
     except ValueError:
         return ParsedAnswer(valid=False, pictures=0, has_urls=False, cost_nanos=None, _body=body)
     data = tree.get("data") if isinstance(tree, dict) else None
@@ -85,10 +105,42 @@ def read_answer(body: bytes, cost_path: str) -> ParsedAnswer:
         ),
         cost_nanos=_cost(tree, steps),
         _body=body,
-        _tree=tree,
+        _tree=shown,
         _long_strings=long_strings,
         _cost_steps=steps,
+        refusal="" if pictures else _error_message(tree),
     )
+
+
+def _with_token_counts(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer with the counts of tokens that clients insist on: 0 if it has none."""
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    taken, made = (_count(usage.get(f"{kind}_tokens")) or 0 for kind in ("input", "output"))
+    total = _count(usage.get("total_tokens"))
+    details = usage.get("input_tokens_details")
+    counts = {
+        "input_tokens": Number(taken),
+        "output_tokens": Number(made),
+        "total_tokens": Number(taken + made if total is None else total),
+        "input_tokens_details": {
+            "text_tokens": _ZERO, "image_tokens": _ZERO,
+            **(details if isinstance(details, dict) else {}),
+        },
+    }  # fmt: skip
+    return {**answer, "usage": {**usage, **counts}}
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens; None where it is none."""
+    is_count = isinstance(value, Number) and value.isascii() and value.isdigit()
+    return int(str(value)) if is_count and len(str(value)) <= _LONGEST_COUNT else None
+
+
+def _error_message(tree: Any) -> str:
+    error = tree.get("error") if isinstance(tree, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message) if _is_text(message) else ""
 
 
 def upstream_error(body: bytes) -> UpstreamError | None:

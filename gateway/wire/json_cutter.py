@@ -12,9 +12,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 Segment = bytes | memoryview
+Content = TypeVar("Content")
 Pairs = Callable[[list[tuple[str, Any]]], Mapping[str, Any]]
 
 _quoted = json.encoder.encode_basestring_ascii
@@ -259,17 +260,19 @@ def plain_parse(text: bytes, pairs: Pairs = dict) -> Any:
     return _loads(text, "\0", pairs, Number)
 
 
-def write(value: Any, long_strings: Sequence[Segment]) -> list[Segment]:
-    """Compact JSON text of a parsed document, with the bytes of every long string.
+def write(value: Any, long_strings: Sequence[Content]) -> list[bytes | Content]:
+    """Compact JSON text of a document in pieces, with the content of every long string.
 
     Raises ValueError beyond 64 levels.
     """
-    text: list[Segment] = []
+    text: list[bytes | Content] = []
     _write(value, long_strings, text, 0)
     return text
 
 
-def _write(value: Any, long_strings: Sequence[Segment], text: list[Segment], depth: int) -> None:
+def _write(
+    value: Any, long_strings: Sequence[Content], text: list[bytes | Content], depth: int
+) -> None:
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
     if isinstance(value, Number):
@@ -298,4 +301,5 @@ def _write(value: Any, long_strings: Sequence[Segment], text: list[Segment], dep
 
 def compact(value: Any) -> str:
     """Compact JSON text of a document without long strings. Raises ValueError beyond 64 levels."""
-    return b"".join(write(value, ())).decode("ascii")
+    nothing: tuple[bytes, ...] = ()
+    return b"".join(write(value, nothing)).decode("ascii")

@@ -33,12 +33,24 @@ class SpoolRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Base64Range:
+    """Bytes that lie in the request's spool, sent as base64."""
+
+    offset: int
+    size: int
+
+    @property
+    def text_bytes(self) -> int:
+        return (self.size + 2) // 3 * 4
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedBody:
     """A body in pieces, in order: framing as bytes, files as ranges of the spool."""
 
     content_type: str
     content_length: int
-    segments: tuple[bytes | SpoolRange, ...]
+    segments: tuple[bytes | SpoolRange | Base64Range, ...]
 
 
 def outgoing_fields(edit: Edit, facts: AdapterFacts) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.accounts.rules.guess_throttle import MOST_FAILURES
-from gateway.emulator import EmulatorServer
+from gateway.emulator import EmulatorServer, EmulatorSettings
 from tests.clients.asking import patient
 from tests.support.serving import Overrides, Running
 from tests.support.upstreams import recording_upstream
@@ -140,6 +140,16 @@ def mispriced(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
 
 
 @contextmanager
+def other_api(folder: Path, _: EmulatorServer) -> Iterator[Running]:
+    """An upstream whose API says less than OpenAI's."""
+    with (
+        EmulatorServer(EmulatorSettings(api="gemini")) as upstream,
+        patient(folder, upstream, {"upstream": {"api": "gemini"}}) as gateway,
+    ):
+        yield gateway
+
+
+@contextmanager
 def without_a_spool(folder: Path, emulator: EmulatorServer) -> Iterator[Running]:
     (folder / "spool").write_text("this is no folder")
     tables: Overrides = {"server": {"spool_folder": str(folder / "spool"), "spool_bytes": 100}}
@@ -173,6 +183,21 @@ SITUATIONS = (
     Situation("still_running", 504, "not paid for twice", slow, calls=1),
     Situation("state_unavailable", 503, "Nothing was charged", without_books),
     Situation("price_unconfirmed", 503, "Nothing was charged", mispriced, may_retry=False, calls=1),
+    Situation(
+        "unsupported_field",
+        400,
+        "can't be sent",
+        other_api,
+        may_retry=False,
+        command={
+            "fields": {
+                "model": "gemini-2.5-flash-image",
+                "prompt": "grey",
+                "background": "transparent",
+            }
+        },
+        param="background",
+    ),
     Situation("storage_full", 503, "folder for uploads", without_a_spool, soon=False),
     Situation("overloaded", 503, "connections", crowded),
 )

@@ -12,7 +12,7 @@ from gateway.wire.request_fields import LONGEST_MODEL, MOST_IMAGES
 
 CODES = (
     "invalid_api_key", "too_many_failures", "model_not_allowed", "bypass_not_allowed",
-    "model_not_found", "unsupported_n", "missing_field", "duplicate_field",
+    "model_not_found", "unsupported_n", "unsupported_field", "missing_field", "duplicate_field",
     "unsupported_image_source", "invalid_field", "invalid_multipart", "invalid_json",
     "body_too_large", "unsupported_media_type", "upload_timeout",
     "insufficient_quota", "budget_held", "rate_limit_exceeded", "spending_paused", "not_cached",

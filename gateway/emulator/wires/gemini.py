@@ -49,6 +49,7 @@ _LARGE = 4096
 """The long side of a picture in 4K."""
 _FLASH, _PRO = "gemini-2.5-flash-image", "gemini-3-pro-image-preview"
 _THOUGHTS = 200
+_DRAFT = Encoded(b"\x89PNG\r\n\x1a\n a draft that belongs to the thoughts", "png", "1x1")
 
 
 class Gemini(Wire):
@@ -102,6 +103,12 @@ class Gemini(Wire):
         if job.asked.is_blocked:
             return {**head, "candidates": [{"finishReason": "IMAGE_SAFETY", "index": 0}]}
         parts: list[dict[str, object]] = [{"text": "Here is the picture:"}]
+        if job.bill.tokens.text_out:
+            draft = {"mimeType": "image/png", "data": base64_of(_DRAFT)}
+            parts = [
+                {"text": "First a draft.", "thought": True},
+                {"inlineData": draft, "thought": True},
+            ]
         if not job.knobs.no_picture:
             mime_type = f"image/{pictures[0].format}"
             inline = {"mimeType": mime_type, "data": base64_of(pictures[0])}

@@ -38,6 +38,8 @@ NOT_ATTEMPTED = CallVerdict(charged=False, opens_circuit=False)
 UNSENT = CallVerdict(charged=False, reason="unreachable")
 UNREADABLE = CallVerdict(charged=True)
 """A 200 that holds no picture, or a stream that ended with an error."""
+REFUSED = CallVerdict(charged=True, opens_circuit=False)
+"""A 200 that says why there is no picture, such as a prompt that a safety system stopped."""
 INTERNAL_ERROR = CallVerdict(charged=True, opens_circuit=False)
 
 

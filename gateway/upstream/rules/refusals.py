@@ -100,6 +100,14 @@ def refusal_of_break(why: str) -> Refusal:
     )
 
 
+def refusal_in_answer(message: str) -> Refusal:
+    """Of a 200 that says why there is no picture; what it used of the prompt may be charged."""
+    said = message[:_MOST_TOLD_CHARS].strip()
+    return Refusal(
+        "upstream_refused", f"{said} Change the prompt or the pictures.", source="upstream"
+    )
+
+
 def refusal_of_error_event(data: bytes) -> Refusal:
     """Of a stream that ended with an error event: the call was accepted and may be charged."""
     error = upstream_error(data)
