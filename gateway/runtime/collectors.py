@@ -33,6 +33,7 @@ from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.readiness import LONG_LOG_BYTES, Readiness
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics, families
+from gateway.telemetry.metrics.bounded_labels import BoundedLabels
 from gateway.telemetry.usage_recorder import UsageRecorder
 
 Labels = tuple[str, ...]
@@ -96,11 +97,14 @@ class GaugeCollector:
         set_money(metrics, money)
         metrics.set_shared(families.RESERVATIONS_OPEN, {(): counts.open})
         metrics.set_shared(families.RESERVATIONS_UNRESOLVED, {(): counts.unresolved})
-        _update_budgets(metrics, balances)
+        accounts = (each.account for each in balances)
+        budgeted = (each.name for each in accounts if each.level == "team")
+        teams = metrics.shared_labels("team", (*money.first_booked("team"), *budgeted))
+        _update_budgets(metrics, balances, teams)
         starts: Gauges = {}
         ends: Gauges = {}
         for balance in balances:
-            labels, of_budget = _labels(metrics, balance), window(balance.period, day, zone)
+            labels, of_budget = _labels(teams, balance), window(balance.period, day, zone)
             if of_budget.starts_ms is not None and of_budget.resets_ms is not None:
                 starts[labels] = of_budget.starts_ms / 1000
                 ends[labels] = of_budget.resets_ms / 1000
@@ -130,13 +134,13 @@ class GaugeCollector:
         self.context.metrics.set_shared(families.DISK_SIZE, total)
 
 
-def _update_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
+def _update_budgets(metrics: Metrics, balances: Sequence[Balance], teams: BoundedLabels) -> None:
     """Sum up per labels: teams beyond the label limit share one series per period."""
     limits: Counter[Labels] = Counter()
     spent: Counter[Labels] = Counter()
     held: Counter[Labels] = Counter()
     for balance in balances:
-        labels = _labels(metrics, balance)
+        labels = _labels(teams, balance)
         limits[labels] += balance.account.limits.budget_nanos or 0
         spent[labels] += balance.spent_nanos
         held[labels] += balance.held_nanos
@@ -145,9 +149,9 @@ def _update_budgets(metrics: Metrics, balances: Sequence[Balance]) -> None:
     metrics.set_shared(families.BUDGET_HELD, _dollars(held))
 
 
-def _labels(metrics: Metrics, balance: Balance) -> Labels:
+def _labels(teams: BoundedLabels, balance: Balance) -> Labels:
     account = balance.account
-    team = metrics.team(account.name) if account.level == "team" else ""
+    team = teams.if_known(account.name) if account.level == "team" else ""
     return account.level, team, balance.period
 
 

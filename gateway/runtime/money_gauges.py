@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from operator import attrgetter
 
 from gateway.database.database import Transaction
 from gateway.ledger.tables.lifetime_sums import (
@@ -31,6 +32,11 @@ class MoneyReading:
     sums: Sequence[MoneySums]
     key_names: Mapping[str, str]
     first_booking_ms: int | None
+
+    def first_booked(self, column: str) -> Iterable[str]:
+        """The names of a column by the day of their first booking, then by name."""
+        days_and_names = set(map(attrgetter("first_day", column), self.sums))
+        return (name for _, name in sorted(days_and_names))
 
 
 class MoneyGauges:
@@ -62,14 +68,18 @@ def set_money(metrics: Metrics, reading: MoneyReading) -> None:
 
 
 def _set_sums(metrics: Metrics, reading: MoneyReading) -> None:
-    """Add up per labels: names beyond the label limits share one series."""
+    """Add up per labels: names beyond the label limits share one series.
+
+    The labels follow from the reading alone, so every process exposes the same series.
+    """
+    teams = metrics.shared_labels("team", reading.first_booked("team"))
+    models = metrics.shared_labels("model", reading.first_booked("model"))
+    key_ids = metrics.shared_labels("key", reading.first_booked("key_id"))
     spent, estimated, saved, pictures, key_spent, key_saved = (Counter[Labels]() for _ in range(6))
     keys: dict[Labels, float] = {}
     for each in reading.sums:
-        if not (each.spent_nanos or each.estimated_nanos or each.saved_nanos or each.images):
-            continue  # a model that nobody bought gets no label
-        team, model = metrics.team(each.team), metrics.model(each.model)
-        key = metrics.key(each.key_id)
+        team, model = teams.if_known(each.team), models.if_known(each.model)
+        key = key_ids.if_known(each.key_id)
         keys[key, reading.key_names.get(key, key)] = 1
         if each.cause:
             saved[team, model, each.cause] += each.saved_nanos

@@ -11,10 +11,11 @@ from gateway.database.database import Database
 from gateway.ledger.tables import corrections
 from gateway.runtime.money_gauges import PAST_MS, MoneyGauges, set_money
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics.metrics import MOST_MODELS
 from tests.support.exposition import nanos, samples_of, total
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, Till, caller
 
-OTHER = caller("press", "k9")
+OTHER, ART = caller("press", "k9"), caller("art", "k0")
 LONG_AGO_MS = NOW_MS - 3 * DAY_MS
 SPENT = "gateway_ledger_spent_dollars"
 
@@ -76,3 +77,31 @@ async def test_teams_and_keys_beyond_the_bound_share_a_series(till: Till) -> Non
     assert {
         each.labels["key"] for each in samples_of(text, "gateway_ledger_key_spent_dollars")
     } == {"k1", "other"}
+
+
+async def test_labels_at_the_bound_follow_from_the_ledger_alone(till: Till) -> None:
+    await till.open(callers=(ART,))
+    await till.reserve("art", by=ART, model="m0")
+    await till.settle("art", 2 * CENT)
+    restarted, one, another = (Metrics("0", max_teams=1, max_keys=1) for _ in range(3))
+    one.expect_cost(model="m2", team="press", key_id="k9")
+    another.expect_cost(model="m0", team="art", key_id="k0")
+    another.learn_models(f"model-{number}" for number in range(MOST_MODELS))
+    seen = [await labels(till, metrics) for metrics in (restarted, one, another)]
+    by = Author("root", NOW_MS, "the invoice")
+    await till.database.write(lambda tx: corrections.correct(tx, "req-old", 0, by))
+    later = [await labels(till, Metrics("0", max_teams=1, max_keys=1), days) for days in range(4)]
+
+    assert {("design", "k1"), ("other", "other")} < seen[0]
+    assert {("other", "m0"), ("other", "m2")} < seen[0]
+    assert all(found == seen[0] for found in (*seen, *later))
+
+
+async def labels(till: Till, metrics: Metrics, days: int = 0) -> set[tuple[str, ...]]:
+    """The labels of money by team and model, and by team and key."""
+    text = await shown(till, MoneyGauges(UTC), metrics, NOW_MS + days * DAY_MS)
+    by_key = samples_of(text, "gateway_ledger_key_spent_dollars")
+    return {
+        tuple(each.labels[name] for name in ("team", "model", "key") if name in each.labels)
+        for each in (*samples_of(text, SPENT), *by_key)
+    }

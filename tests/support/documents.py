@@ -34,6 +34,10 @@ text format, and OpenMetrics to a scraper that asks for it.
 - **Labels are bounded.** At most {MOST_MODELS} models, {MOST_TEAMS} teams and {MOST_KEYS} keys get
   labels of their own; all others are `other`. `[metrics] max_teams` and `max_keys` change the last
   two. A model gets its label once the upstream's catalogue lists it or it has been bought.
+  *Shared* gauges label the names that were booked first (by day, then by name), so their series are
+  the same on every gateway and after a restart; gauges of budgets then label teams without a
+  booking, by name. On the day that crosses a bound, a new name may take the label of a later one.
+  Other metrics label the names that a gateway saw first.
   `outcome` is one of hit, miss, coalesced, refreshed, bypass, refused and failed; `route` is edits
   or generations; `code` is an error code.
 - **Several workers** (`[server] workers`) appear as one, whichever of them is scraped. Counters and

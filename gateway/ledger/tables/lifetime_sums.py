@@ -11,14 +11,20 @@ _GROUPS = "team, key_id, model, cause"
 _SUMS = f"""
 SELECT {_GROUPS}, CAST(SUM(spent_nanos) AS BIGINT) AS spent_nanos,
   CAST(SUM(estimated_nanos) AS BIGINT) AS estimated_nanos,
-  CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos, CAST(SUM(images) AS BIGINT) AS images
-FROM rollups WHERE day >= $1 AND day < $2 GROUP BY {_GROUPS} ORDER BY {_GROUPS}
+  CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos, CAST(SUM(images) AS BIGINT) AS images,
+  MIN(day) AS first_day
+FROM rollups WHERE day >= $1 AND day < $2
+  AND (spent_nanos <> 0 OR corrections_nanos <> 0 OR saved_nanos <> 0 OR images <> 0)
+GROUP BY {_GROUPS} ORDER BY {_GROUPS}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class MoneySums:
-    """Sums of one team, key, model and cause of saving. Money paid has no cause."""
+    """Sums of one team, key, model and cause of saving. Money paid has no cause.
+
+    Days on which nothing was paid or saved are left out, those corrected to nothing are not.
+    """
 
     team: str
     key_id: str
@@ -28,6 +34,7 @@ class MoneySums:
     estimated_nanos: int
     saved_nanos: int
     images: int
+    first_day: str
 
 
 async def money_sums(tx: Transaction, from_day: str, before_day: str) -> Sequence[MoneySums]:

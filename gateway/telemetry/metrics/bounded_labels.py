@@ -9,14 +9,14 @@ class BoundedLabels:
     """Label values of one kind: at most `most` names, every other name is `other`."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._known: set[str] = set()
 
     def known(self, name: str) -> str:
         """The label of a name that exists: the name itself while there is room."""
         if name in self._known:
             return name
-        if not name or name == OTHER or len(self._known) >= self._most:
+        if not name or name == OTHER or len(self._known) >= self.most:
             return OTHER
         self._known.add(name)
         return name

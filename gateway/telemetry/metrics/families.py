@@ -122,7 +122,7 @@ KEY_COST = _counter(
     _M,
     "gateway_key_cost_dollars",
     "team key",
-    "The cost by key id; keys beyond the first 500 are `other`.",
+    "The cost by key id.",
 )
 KEY_SAVED = _counter(_M, "gateway_key_saved_dollars", "team key", "The cost avoided, by key.")
 PICTURES = _counter(_M, "gateway_pictures", "team model", "Pictures paid for.")

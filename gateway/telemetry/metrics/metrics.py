@@ -41,10 +41,10 @@ class Metrics:
         self._models = BoundedLabels(MOST_MODELS)
         self._teams = BoundedLabels(max_teams)
         self._keys = BoundedLabels(max_keys)
-        names = {"model": self._models, "team": self._teams, "key": self._keys}
+        self._names = {"model": self._models, "team": self._teams, "key": self._keys}
         for labels in slot.labels() if slot else ():
-            for label in names.keys() & labels.keys():
-                names[label].known(labels[label])
+            for label in self._names.keys() & labels.keys():
+                self._names[label].known(labels[label])
         self._initialised: set[tuple[tuple[str, str], tuple[str, str]]] = set()
         """Accounts and keys whose cost series exist; bounded as the labels are."""
         self._cache_counts = Counts()
@@ -79,13 +79,12 @@ class Metrics:
         """The label of an existing team."""
         return self._teams.known(name)
 
-    def model(self, name: str) -> str:
-        """The label of a model that has been bought."""
-        return self._models.known(name)
-
-    def key(self, key_id: str) -> str:
-        """The label of an existing key."""
-        return self._keys.known(key_id)
+    def shared_labels(self, label: str, names: Iterable[str]) -> BoundedLabels:
+        """Labels for shared gauges: the first of these names, whatever this process has seen."""
+        shared = BoundedLabels(self._names[label].most)
+        for name in names:
+            self._names[label].known(shared.known(name))
+        return shared
 
     def record_request(
         self,
