@@ -49,9 +49,12 @@ class Terminal:
         return self.type("")
 
     def close(self) -> None:
-        """Close the window: its shell, and what runs in it, get a SIGHUP."""
-        os.close(self._fd)
-        self._process.wait(timeout=60)
+        """End what runs in it, then close the window."""
+        try:
+            self.start("\x03\n{ kill $(jobs -p); exit; } 2>/dev/null\n")
+            self._process.wait(timeout=60)
+        finally:
+            os.close(self._fd)
 
     def _read_until(self, wanted: str, timeout_seconds: float) -> str:
         shown, deadline = b"", time.monotonic() + timeout_seconds
