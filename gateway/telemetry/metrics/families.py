@@ -38,6 +38,8 @@ class Family:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     merging: Merging | None = None
+    undrawn: str = ""
+    """Why it is on no dashboard; empty for one that is."""
 
     @property
     def exposed(self) -> str:
@@ -45,8 +47,8 @@ class Family:
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
-def _counter(section: str, name: str, labels: str, meaning: str) -> Family:
-    return Family(section, name, "counter", meaning, tuple(labels.split()))
+def _counter(section: str, name: str, labels: str, meaning: str, undrawn: str = "") -> Family:
+    return Family(section, name, "counter", meaning, tuple(labels.split()), undrawn=undrawn)
 
 
 def _gauge(section: str, name: str, merging: Merging, meaning: str, labels: str = "") -> Family:
@@ -99,35 +101,45 @@ REFERENCE_IMAGES = _histogram(
 BODY_BYTES = _histogram(_R, "gateway_body_bytes", "model", "Size of a request body.", BYTES)
 
 _M = "Money"
+_BOOKED = "what these processes have booked; drawn is what the ledger has"
 COST = _counter(
     _M,
     "gateway_cost_dollars",
     "team model",
     "Cost that these processes booked for calls, estimates included. Corrections, and what "
     "`ledger resolve` books for a dead process, are in the ledger only.",
+    undrawn=_BOOKED,
 )
 ESTIMATED = _counter(
     _M,
     "gateway_estimated_dollars",
     "team model",
     "The part of the cost that is a ceiling because the upstream stated no cost.",
+    undrawn=_BOOKED,
 )
 SAVED = _counter(
     _M,
     "gateway_saved_dollars",
     "team model cause",
     "Cost avoided by requests that bought nothing: reuse, coalesced, automatic_retry.",
+    undrawn=_BOOKED,
 )
 KEY_COST = _counter(
     _M,
     "gateway_key_cost_dollars",
     "team key",
     "The cost by key id.",
+    undrawn=_BOOKED,
 )
-KEY_SAVED = _counter(_M, "gateway_key_saved_dollars", "team key", "The cost avoided, by key.")
-PICTURES = _counter(_M, "gateway_pictures", "team model", "Pictures paid for.")
+KEY_SAVED = _counter(
+    _M, "gateway_key_saved_dollars", "team key", "The cost avoided, by key.", undrawn=_BOOKED
+)
+PICTURES = _counter(_M, "gateway_pictures", "team model", "Pictures paid for.", undrawn=_BOOKED)
 OVERRUNS = _counter(
-    _M, "gateway_overruns", "team model", "Upstream calls that cost more than their ceiling."
+    _M,
+    "gateway_overruns",
+    "team model",
+    "Upstream calls that cost more than their ceiling.",
 )
 PRICES_UNCONFIRMED = _shared(
     _M,
@@ -139,6 +151,7 @@ WARNINGS = _counter(
     "gateway_warnings",
     "percent result",
     "Budget thresholds by percentage: passed, and the result of each webhook delivery.",
+    undrawn="the budgets themselves are drawn",
 )
 
 LEDGER_SPENT = _shared(
@@ -237,7 +250,11 @@ CIRCUIT_OPEN = _gauge(
     _U, "gateway_circuit_open", "livemax", "1 while the circuit is open or half-open, else 0."
 )
 CIRCUIT_OPENED = _counter(
-    _U, "gateway_circuit_opened", "", "Number of times that the circuit opened."
+    _U,
+    "gateway_circuit_opened",
+    "",
+    "Number of times that the circuit opened.",
+    undrawn="the gauge `gateway_circuit_open` draws when",
 )
 
 _C = "The cache"
