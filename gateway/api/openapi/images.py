@@ -132,7 +132,6 @@ def _form(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) -> Sch
 def _document(bounds: UploadLimits, more: Mapping[str, Schema] | None = None) -> Schema:
     """In JSON, null and empty text count as absent, and known values may be given as text."""
     known = dict(_fields(bounds))
-    known["prompt"] = {**known["prompt"], "type": ["string", "number", "boolean"]}
     for name, text in _AS_TEXT.items():
         known[name] = {"anyOf": [known[name], text, {"type": "null"}]}
     return _object(bounds, {**known, **(more or {})}, {})
@@ -172,7 +171,9 @@ def _edit_document(bounds: UploadLimits) -> Schema:
         "required": ["image_url"],
         "properties": {"image_url": url},
     }
-    document = _document(bounds, {"images": {**array(picture), "minItems": 1}, "mask": picture})
+    prompt = {**_fields(bounds)["prompt"], "type": ["string", "number", "boolean"]}
+    pictures = {"images": {**array(picture), "minItems": 1}, "mask": picture}
+    document = _document(bounds, {"prompt": prompt, **pictures})
     return {**document, "required": [*_REQUIRED, "images"]}
 
 
