@@ -160,7 +160,9 @@ def _record_headers(record: RequestRecord) -> dict[str, str]:
         headers["x-gateway-saved-usd"] = usd(record.saved_nanos)
     if record.remaining_nanos is not None:
         headers["x-gateway-budget-remaining-usd"] = usd(max(0, record.remaining_nanos))
-    if record.estimated:
+    if record.cost_kind:
+        headers["x-gateway-cost-kind"] = record.cost_kind
+    if record.cost_kind == "estimated":
         headers["x-gateway-cost-estimated"] = "true"
     if record.upstream_request_id:
         headers["x-gateway-upstream-request-id"] = record.upstream_request_id

@@ -34,11 +34,13 @@ LEDGER_COLUMNS = (
     "id", "kind", "corrects", "at", "day", "request_id", "upstream_request_id", "credential",
     "team", "key", "model", "route", "fingerprint", "reference_images", "body_bytes",
     "answer_bytes", "status", "n", "images", "cost_usd", "estimated", "owner", "cost_centre",
-    "tags", "late_for",
+    "tags", "late_for", "cost_kind", "computed_usd", "price_version", "text_in_tokens",
+    "image_in_tokens", "cached_text_in_tokens", "cached_image_in_tokens", "text_out_tokens",
+    "image_out_tokens",
 )  # fmt: skip
 SHOWN_COLUMNS = (
     "at", "kind", "request_id", "team", "key", "model", "status", "images", "cost_usd",
-    "estimated", "cost_centre", "tags",
+    "cost_kind", "cost_centre", "tags",
 )  # fmt: skip
 
 

@@ -33,7 +33,9 @@ USAGE_COLUMNS = (
 
 @click.command()
 @click.option(
-    "--by", required=True, help="team, key, model, day, cost_centre, owner, tag:NAME or paid_by."
+    "--by",
+    required=True,
+    help="team, key, model, day, cost_centre, owner, cost_kind, tag:NAME or paid_by.",
 )
 @range_options
 @team_option

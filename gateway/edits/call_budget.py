@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from gateway.coalescing.lease_transaction import LeaseTransaction
 from gateway.edits.edit_request import EditRequest
@@ -10,10 +10,20 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
-from gateway.pricing.rules.prices import PriceCeilings, Quote, asked_of, price_fields
+from gateway.pricing.rules.prices import (
+    PriceCeilings,
+    Quote,
+    asked_of,
+    differ,
+    plausible,
+    price_fields,
+)
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.limiter import Permit
+
+_WARNING_MS = 3_600_000
+_MOST_WARNED = 1_000
 
 
 @dataclass(slots=True)
@@ -35,8 +45,11 @@ class CallBudget:
     budgets: BudgetService
     upstream: str
     prices: PriceCeilings
+    implausible_cost_nanos: int
     metrics: Metrics
     log: EventLog
+    _warned: dict[tuple[str, str], int] = field(init=False, default_factory=dict)
+    """By kind of warning and model: when it was last given, in milliseconds."""
 
     async def check(self, request: EditRequest) -> None:
         """Raises Refusal if there is no money for this call and waiting will not help."""
@@ -50,6 +63,8 @@ class CallBudget:
         The permit is released while it waits for money.
         """
         quote = self._quote(request)
+        if self.prices.basis(self.upstream, quote.call.model, self.budgets.today) == "default":
+            self._warn_once_an_hour("no price of a model is known", quote.call.model)
         reservation = await self.budgets.reserve(quote, lease, permit.release)
         return PaidCall(quote, reservation, lease, permit)
 
@@ -72,11 +87,45 @@ class CallBudget:
 
     async def settle(self, request: EditRequest, paid: PaidCall, settlement: Settlement) -> Settled:
         """Book the call's cost. A second settlement changes nothing."""
+        settlement = self._computed(paid, settlement)
         settled = await self.budgets.settle(paid.quote, paid.reservation, settlement, paid.lease)
         if not paid.counted:
             paid.counted = True
             self._count(request, paid.reservation, settlement, settled)
         return settled
+
+    def _computed(self, paid: PaidCall, settlement: Settlement) -> Settlement:
+        """With what the tokens cost, which counts where the upstream stated no cost."""
+        reservation, table = paid.reservation, self.prices.table
+        computed = table.cost_of(
+            settlement.usage, reservation.price_key, reservation.images, reservation.day
+        )
+        if settlement.status != 200 or computed is None:
+            return settlement
+        settlement = replace(settlement, computed_nanos=computed, price_version=table.version)
+        if settlement.cost_nanos is None and settlement.implausible_nanos is None:
+            believed = plausible(computed, self.implausible_cost_nanos * reservation.images)
+            odd = computed if believed is None else None
+            return replace(
+                settlement, cost_nanos=believed, implausible_nanos=odd, cost_kind="computed"
+            )
+        if differ(settlement.cost_nanos, computed):
+            self._warn_once_an_hour(
+                "the stated cost differs from the computed one by more than 1 %",
+                reservation.price_key.model,
+                stated_usd=usd(settlement.cost_nanos or 0),
+                computed_usd=usd(computed),
+                price_version=table.version,
+            )
+        return settlement
+
+    def _warn_once_an_hour(self, event: str, model: str, **facts: str) -> None:
+        now_ms, last_ms = self.budgets.now_ms(), self._warned.get((event, model))
+        if last_ms is None and len(self._warned) >= _MOST_WARNED:
+            return
+        if last_ms is None or now_ms - last_ms >= _WARNING_MS:
+            self._warned[event, model] = now_ms
+            self.log.warning(event, model=model, upstream=self.upstream, **facts)
 
     async def void(self, paid: PaidCall) -> None:
         """Release the money of a call that provably never left."""
@@ -90,6 +139,8 @@ class CallBudget:
         settled: Settled,
     ) -> None:
         cost, images = settled.cost_nanos, reservation.images
+        if settlement.usage:
+            self.metrics.record_tokens(model=request.edit.model, usage=settlement.usage)
         labels = {"model": request.edit.model, "team": request.caller.team}
         pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
         if cost or pictures:

@@ -23,6 +23,7 @@ from gateway.ledger.rules import budget_refusals
 from gateway.ledger.tables import price_status
 from gateway.ledger.tables.picture_costs import seen_since
 from gateway.model.windows import day_of
+from gateway.pricing.rules.prices import PriceCeilings
 from gateway.upstream.rules import refusals
 
 Result = TypeVar("Result")
@@ -36,6 +37,7 @@ class FirstCalls:
 
     enabled: bool
     upstream: str
+    prices: PriceCeilings
     leases: Leases
     lease_watcher: LeaseWatcher
     zone: ZoneInfo
@@ -79,7 +81,10 @@ class FirstCalls:
         now_ms = self.now_ms()
         if not self.enabled or self._known_until_ms.get(model, 0) > now_ms:
             return True
-        since_day = seen_since(day_of(now_ms, self.zone))
+        today = day_of(now_ms, self.zone)
+        if self.prices.table.price_of(self.upstream, model, today):
+            return True
+        since_day = seen_since(today)
         try:
             known = await self.leases.database.read(
                 lambda tx: price_status.is_known(tx, self.upstream, model, since_day)

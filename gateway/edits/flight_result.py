@@ -110,7 +110,7 @@ def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
         "model": request.edit.model,
         "fingerprint": request.fingerprint.key,
         "cost_usd": usd(settled.cost_nanos) if settled else None,
-        "estimated": settled.estimated if settled else None,
+        "cost_kind": settled.cost_kind if settled else None,
         "upstream_request_id": upstream_request_id(result) or None,
         "stages_ms": stages_ms(request.flight_stages),
     }
@@ -124,7 +124,7 @@ def span_facts(request: EditRequest, result: FlightResult) -> SpanAttributes:
         "gateway.team": request.caller.team,
         "gateway.stored": is_stored(result),
         "gateway.cost_usd": settled.cost_nanos / NANOS if settled else None,
-        "gateway.cost_estimated": settled.estimated if settled else None,
+        "gateway.cost_kind": settled.cost_kind if settled else None,
     }
 
 

@@ -164,7 +164,7 @@ class Forwarder:
         bound = self.implausible_cost_nanos * request.edit.n
         cost = plausible(parsed.cost_nanos, bound)
         odd = parsed.cost_nanos if cost is None and (parsed.cost_nanos or 0) > 0 else None
-        settlement = replace(settlement, cost_nanos=cost, implausible_nanos=odd)
+        settlement = replace(settlement, cost_nanos=cost, implausible_nanos=odd, usage=parsed.usage)
         if answer.went_wrong:
             return _unreadable(refusals.refusal_of_error_event(answer.body), settlement)
         if parsed.refusal:

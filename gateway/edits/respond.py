@@ -115,7 +115,7 @@ def _record_flight(joined: JoinResult, request: EditRequest, record: RequestReco
     record.upstream_request_id = upstream_request_id(joined.result)
     if settled := settled_of(joined.result):
         record.cost_nanos = settled.cost_nanos
-        record.estimated = settled.estimated
+        record.cost_kind = settled.cost_kind
         record.remaining_nanos = settled.remaining_nanos
 
 

@@ -268,7 +268,7 @@ class BudgetService:
         return Settled(
             reservation_id=reservation.id,
             cost_nanos=reservation.ceiling_nanos if cost is None else cost,
-            estimated=cost is None,
+            cost_kind="estimated" if cost is None else settlement.cost_kind,
         )
 
     async def void(

@@ -17,11 +17,13 @@ from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.reports import every_row, savings
 from gateway.model.money import usd
+from gateway.model.token_usage import TOKEN_KINDS
 from gateway.model.units import time_text
 from gateway.model.windows import days_before, start_ms, window
 
 CURRENCY = "USD"
 PICTURE = "Images"
+TOKENS = "Tokens"
 SERVICE_CATEGORY = "AI and Machine Learning"
 SERVICE_SUBCATEGORY = "Generative AI"
 
@@ -32,8 +34,9 @@ COLUMNS = (
     "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingCategory", "PricingQuantity",
     "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
     "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName",
-    "SubAccountType", "Tags", "x_CostCentre", "x_Corrections", "x_CorrectedLedgerId", "x_Estimated",
-    "x_KeyId", "x_LedgerId", "x_LedgerKind", "x_Owner", "x_ReferenceImages", "x_RequestId",
+    "SubAccountType", "Tags", "x_CostCentre", "x_CostKind", "x_Corrections", "x_CorrectedLedgerId",
+    "x_Estimated", "x_KeyId", "x_LedgerId", "x_LedgerKind", "x_Owner", "x_PriceVersion",
+    "x_ReferenceImages", "x_RequestId",
     "x_SavedCause", "x_SavedCost", "x_SettledAt", "x_UpstreamRequestId",
 )  # fmt: skip
 NUMBERS = frozenset(
@@ -85,6 +88,9 @@ def _charges(day: Iterable[LedgerRow], issuer: Issuer) -> Iterator[FocusRow]:
             images=first.images + row.images,
             upstream_request_id=first.upstream_request_id or row.upstream_request_id,
             estimated=0,
+            cost_kind=row.cost_kind,
+            price_version=row.price_version or first.price_version,
+            **{kind: getattr(first, kind) + getattr(row, kind) for kind in TOKEN_KINDS},
         )
         calls[first.id] = (merged, corrections + 1)
     for row, corrections in calls.values():
@@ -105,9 +111,10 @@ def _charge(row: LedgerRow, corrections: int, issuer: Issuer) -> FocusRow:
         "ChargeDescription": _description(row),
         "ChargeFrequency": "Usage-Based" if usage else "One-Time",
         "PricingCategory": "Standard" if usage else None,
-        **_quantity(max(1, row.images) if measured else None),
+        **_quantity(row if measured else None),
         **(_sku(sku) if usage else {}),
         "x_CostCentre": row.cost_centre,
+        "x_CostKind": row.cost_kind if usage else None,
         "x_Corrections": corrections,
         "x_CorrectedLedgerId": row.corrects,
         "x_Estimated": "true" if row.estimated else "false",
@@ -115,6 +122,7 @@ def _charge(row: LedgerRow, corrections: int, issuer: Issuer) -> FocusRow:
         "x_LedgerId": row.id,
         "x_LedgerKind": row.kind,
         "x_Owner": row.owner,
+        "x_PriceVersion": row.price_version or None,
         "x_ReferenceImages": row.reference_images if row.kind == "call" else None,
         "x_RequestId": row.request_id,
         "x_SettledAt": time_text(row.at_ms),
@@ -131,7 +139,7 @@ def _saving(line: Row, issuer: Issuer) -> FocusRow:
         "ChargeDescription": f"Pictures of {line['model']} had for nothing: {line['cause']}",
         "ChargeFrequency": "Usage-Based",
         "PricingCategory": "Standard",
-        **_quantity(line["calls"]),
+        **_pictures(line["calls"]),
         **_sku(f"{line['model']}/saved"),
         "x_CostCentre": line["cost_centre"],
         "x_KeyId": line["key_id"],
@@ -188,9 +196,15 @@ def _place(team: str, tags: str, issuer: Issuer) -> FocusRow:
     }
 
 
-def _quantity(pictures: int | None) -> FocusRow:
-    if pictures is None:
+def _quantity(row: LedgerRow | None) -> FocusRow:
+    """Tokens consumed, where they are counted; the price is that of pictures in any case."""
+    if row is None:
         return {}
+    consumed = {"ConsumedQuantity": row.tokens.total, "ConsumedUnit": TOKENS}
+    return _pictures(max(1, row.images)) | (consumed if row.tokens.total > 0 else {})
+
+
+def _pictures(pictures: int) -> FocusRow:
     quantities = dict.fromkeys(("ConsumedQuantity", "PricingQuantity"), pictures)
     return {**quantities, **dict.fromkeys(("ConsumedUnit", "PricingUnit"), PICTURE)}
 

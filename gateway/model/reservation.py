@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.model.caller import Account, Period
 from gateway.model.edit import Route
+from gateway.model.token_usage import TokenUsage
+
+CostKind = Literal["stated", "computed", "estimated"]
+"""How a cost is known: the upstream stated it, its tokens have a price, or it is a ceiling."""
+COST_KINDS: tuple[CostKind, ...] = ("stated", "computed", "estimated")
 
 
 class PriceKey(NamedTuple):
@@ -67,7 +72,13 @@ class Settlement:
     """The upstream key used: its position and last characters, never the secret."""
     answer_bytes: int = 0
     implausible_nanos: int | None = None
-    """A stated cost that is too high to be booked."""
+    """A cost that is too high to be booked."""
+    cost_kind: CostKind = "stated"
+    """Of a cost that is known."""
+    usage: TokenUsage | None = None
+    computed_nanos: int | None = None
+    """What the tokens cost by the price table; None where they are not counted or have no price."""
+    price_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Settled:
 
     reservation_id: str
     cost_nanos: int
-    estimated: bool
+    cost_kind: CostKind
     overrun_nanos: int = 0
     remaining_nanos: int | None = None
     """The spendable amount, the minimum of all levels; None without a budget."""
@@ -84,6 +95,11 @@ class Settled:
     """A picture cost this much, far above its price, so that its model was stopped."""
     price_lifted: bool = False
     """So many answers stated no cost that calls no longer wait for the price to be known."""
+
+    @property
+    def estimated(self) -> bool:
+        """The cost is not known, and booked at the ceiling."""
+        return self.cost_kind == "estimated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def _money(known: RequestHistory) -> Json:
         "charged": None if cost_nanos is None else cost_nanos > 0,
         "cost_usd": cost_nanos,
         "estimated": known.estimated,
+        "cost_kind": known.cost_kind,
         "held_usd": known.held_nanos,
         "saved_usd": known.row.saved_nanos if known.row else 0,
     }

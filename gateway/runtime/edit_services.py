@@ -80,6 +80,7 @@ def _buyer(
             budgets=budgets,
             upstream=settings.upstream.name,
             prices=context.prices,
+            implausible_cost_nanos=settings.upstream.implausible_cost_usd,
             metrics=metrics,
             log=log,
         ),
@@ -92,6 +93,7 @@ def _buyer(
         ),
         first_calls=FirstCalls(
             enabled=settings.upstream.first_call_alone,
+            prices=context.prices,
             upstream=settings.upstream.name,
             leases=coalescing.leases,
             lease_watcher=coalescing.lease_watcher,

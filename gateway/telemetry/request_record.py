@@ -13,6 +13,7 @@ from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.model.money import NANOS
 from gateway.model.outcome import Outcome
+from gateway.model.reservation import CostKind
 from gateway.telemetry.spans import NO_SPANS, SpanAttributes, Spans
 from gateway.wire.cache_status import CacheStatus
 
@@ -72,8 +73,8 @@ class RequestRecord:
     reference_cap: int | None = None
     body_bytes: int = 0
     cost_nanos: int | None = None
-    estimated: bool = False
-    """The cost is unknown, and booked at the ceiling."""
+    cost_kind: CostKind | None = None
+    """How the cost of the call that this request made is known."""
     saved_nanos: int = 0
     remaining_nanos: int | None = None
     upstream_request_id: str = ""

@@ -172,7 +172,7 @@ def _line(record: RequestRecord, seconds: float) -> dict[str, object]:
         "references": record.references or None,
         "body_bytes": record.body_bytes or None,
         "cost_usd": None if record.cost_nanos is None else usd(record.cost_nanos),
-        "estimated": record.estimated or None,
+        "cost_kind": record.cost_kind,
         "saved_usd": usd(record.saved_nanos) if record.saved_nanos else None,
         "upstream_request_id": record.upstream_request_id or None,
         "ms": round(seconds * 1000, 2),

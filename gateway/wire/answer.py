@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.model.money import nanos_of, usd
+from gateway.model.token_usage import TokenUsage
 from gateway.wire.json_cutter import LongString, Number, Segment, cut, write
+from gateway.wire.token_usage import counts_tokens, usage_of, without_tokens
 
 _LARGEST_ERROR_BYTES = 1_048_576
 _HEAD_CHARS = 160
@@ -42,6 +44,11 @@ class ParsedAnswer:
     refusal: str = ""
     """Why the upstream made no picture of a call that it accepted."""
 
+    usage: TokenUsage | None = None
+    """The tokens of the call; None where they are not counted."""
+    _counts: bool = False
+    """It counts tokens, in whatever form."""
+
     @property
     def body(self) -> bytes:
         """The answer for whoever pays."""
@@ -51,15 +58,18 @@ class ParsedAnswer:
         """The same answer for whoever does not pay: cost 0, `saved_cost` what it would have been.
 
         Where the cost is an object, both stand in it; where it is a scalar, `saved_cost`
-        stands beside it. An answer that names no cost, or that is no JSON, stays as it is.
+        stands beside it. Token counts are 0, and under `saved_usage` what they were. An answer
+        that names neither, or that is no JSON, stays as it is.
         """
-        if not self._cost_steps:
+        if not self._cost_steps and not self._counts:
             return self._body
-        changes = {self._cost_steps[-1]: Number("0")}
-        if saved_nanos is not None:
-            changes["saved_cost"] = Number(usd(saved_nanos))
         try:
-            tree = _changed(self._tree, self._cost_steps[:-1], changes)
+            tree = without_tokens(self._tree) if self._counts else self._tree
+            if steps := self._cost_steps:
+                changes = {steps[-1]: Number("0")}
+                if saved_nanos is not None:
+                    changes["saved_cost"] = Number(usd(saved_nanos))
+                tree = _changed(tree, steps[:-1], changes)
             return b"".join(write(tree, self._long_strings))
         except ValueError:
             return self._body
@@ -109,6 +119,8 @@ def read_answer(body: bytes, cost_path: str, to_openai: ToOpenAI | None = None) 
         _long_strings=long_strings,
         _cost_steps=steps,
         refusal="" if pictures else _error_message(tree),
+        usage=usage_of(tree),
+        _counts=counts_tokens(tree),
     )
 
 

@@ -7,6 +7,7 @@ settled cost must be the model's, and the books must be proven after every step.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
@@ -29,10 +30,11 @@ from gateway.accounts.tables.audit import Author
 from gateway.database.migrate import migrate
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.rules.budget import OverBudget
-from gateway.ledger.tables import corrections, unresolved_reservations
+from gateway.ledger.tables import corrections, reports, unresolved_reservations
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.caller import PERIODS, Caller, Period
+from gateway.model.reservation import COST_KINDS, CostKind
 from gateway.model.windows import TOTAL, day_of, window
 from tests.support.databases import open_engine
 from tests.support.engines import fresh_schema
@@ -45,6 +47,7 @@ ACCOUNTS = sorted({account.id for each in CALLERS for account in each.accounts})
 FLIGHT_MS, EXPIRY_MS = 600_000, 30_000
 SMALL = st.integers(0, 40)
 PICK = st.integers(0, 10**6)
+KNOWN_KINDS = st.sampled_from(COST_KINDS[:2])
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Call:
     state: str = "open"  # then known, estimated, voided or corrected
     booked: int = 0
     pictures: int = 0
+    kind: CostKind = "stated"
 
     @property
     def held(self) -> int:
@@ -136,8 +140,11 @@ class Money(RuleBasedStateMachine):
         seen = max((nanos for day, nanos in self.costs().items() if day >= since), default=0)
         return max(call.ceiling, seen * call.images)
 
-    def book(self, call: Call, cost: int | None, status: int | None) -> None:
+    def book(
+        self, call: Call, cost: int | None, status: int | None, kind: CostKind = "stated"
+    ) -> None:
         estimate = self.estimate(call)
+        call.kind = "estimated" if cost is None else kind
         call.state = "estimated" if cost is None else "known"
         call.booked = estimate if cost is None else cost
         charged = cost is None or cost > 0 or status == 200
@@ -166,29 +173,38 @@ class Money(RuleBasedStateMachine):
         self.calls.append(Call(name, by, day, self.now_ms, ceiling, images, owner_id, billed))
 
     @precondition(lambda self: self.of_state("open"))
-    @rule(pick=PICK, cost=st.none() | SMALL | st.integers(41, 90), charged=st.booleans())
-    def settle(self, pick: int, cost: int | None, charged: bool) -> None:
+    @rule(
+        pick=PICK,
+        cost=st.none() | SMALL | st.integers(41, 90),
+        charged=st.booleans(),
+        kind=KNOWN_KINDS,
+    )
+    def settle(self, pick: int, cost: int | None, charged: bool, kind: CostKind) -> None:
         open_calls = self.of_state("open")
         call = open_calls[pick % len(open_calls)]
         status = 200 if charged else 400
-        settled = self.run(self.till.settle(call.id, cost, status=status, at=self.now_ms))
-        self.book(call, cost, status)
+        settled = self.run(
+            self.till.settle(call.id, cost, status=status, at=self.now_ms, cost_kind=kind)
+        )
+        self.book(call, cost, status, kind)
+        assert settled.cost_kind == call.kind
         assert (settled.cost_nanos, settled.estimated) == (call.booked, cost is None)
         assert settled.overrun_nanos == max(0, call.booked - call.ceiling)
 
     @precondition(lambda self: self.of_state("estimated", "known", "corrected", "voided"))
-    @rule(pick=PICK, cost=st.none() | SMALL)
-    def settle_late(self, pick: int, cost: int | None) -> None:
+    @rule(pick=PICK, cost=st.none() | SMALL, kind=KNOWN_KINDS)
+    def settle_late(self, pick: int, cost: int | None, kind: CostKind) -> None:
         resolved = self.of_state("estimated", "known", "corrected", "voided")
         call = resolved[pick % len(resolved)]
         try:
-            settled = self.run(self.till.settle(call.id, cost, at=self.now_ms))
+            settled = self.run(self.till.settle(call.id, cost, at=self.now_ms, cost_kind=kind))
         except UnknownReservation:
             assert call.state == "voided"
             return
         assert call.state != "voided"
         if call.state == "estimated" and cost is not None:
-            self.book(call, cost, 200)
+            self.book(call, cost, 200, kind)
+        assert settled.cost_kind == call.kind
         assert (settled.cost_nanos, settled.estimated) == (call.booked, call.state == "estimated")
 
     @precondition(lambda self: self.calls)
@@ -219,6 +235,7 @@ class Money(RuleBasedStateMachine):
         if not (call.state == "corrected" and call.booked == cost):
             call.pictures = call.images if cost > 0 or row["status"] == 200 else 0
         call.state, call.booked, call.billed = "corrected", cost, cost
+        call.kind = "stated"
 
     @rule(limit=st.integers(1, 3))
     def resolve(self, limit: int) -> None:
@@ -295,6 +312,17 @@ class Money(RuleBasedStateMachine):
         assert proven.open_reservations == len(self.of_state("open"))
         assert proven.estimated_calls == len(self.of_state("estimated"))
         assert proven.spent_nanos + proven.held_nanos >= sum(c.billed for c in self.calls)
+
+    @invariant()
+    def spending_by_cost_kind_is_that_of_the_calls(self) -> None:
+        first, last = day_of(NOW_MS, UTC), day_of(self.now_ms, UTC)
+        lines = self.run(
+            self.till.database.read(lambda tx: reports.usage_by(tx, "cost_kind", first, last))
+        )
+        spent = Counter[str]()
+        for call in self.of_state("known", "estimated", "corrected"):
+            spent[call.kind] += call.booked
+        assert {line.group: line.spent_nanos for line in lines if line.spent_nanos} == +spent
 
 
 def hold(new_url: Callable[[], str], examples: int) -> None:

@@ -12,7 +12,7 @@ from gateway.ledger.tables.balances import accounts_of
 from gateway.ledger.tables.ledger_rows import LedgerRow, select_ledger_rows
 from gateway.ledger.tables.reserve_settle import Granted
 from gateway.model.caller import Caller
-from gateway.model.reservation import Balance, CallFacts, Settled, Settlement
+from gateway.model.reservation import Balance, CallFacts, CostKind, Settled, Settlement
 from gateway.model.windows import day_of
 from gateway.pricing.rules.prices import Quote
 
@@ -93,8 +93,11 @@ class Till:
         *,
         status: int | None = 200,
         at: int = NOW_MS,
+        cost_kind: CostKind = "stated",
     ) -> Settled:
-        settlement = Settlement(cost, status, f"up-{reservation_id}", "1:…abcd", 5_000)
+        settlement = Settlement(
+            *(cost, status, f"up-{reservation_id}", "1:…abcd", 5_000), cost_kind=cost_kind
+        )
         return await self.database.write(
             lambda tx: reserve_settle.settle(
                 tx, reservation_id, settlement, now_ms=at, zone=self.zone

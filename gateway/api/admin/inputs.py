@@ -80,7 +80,9 @@ class DaysQuery(TeamQuery):
 class UsageQuery(DaysQuery):
     by: Annotated[
         Line,
-        Field(description="team, key, model, day, cost_centre, owner, paid_by or tag:NAME."),
+        Field(
+            description="team, key, model, day, cost_centre, owner, cost_kind, paid_by or tag:NAME."
+        ),
     ] = "team"
 
 

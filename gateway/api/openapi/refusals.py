@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.api.openapi.schemas import TEXT, Schema, one_of, ref
 from gateway.model.errors import KINDS, Retry
+from gateway.model.reservation import COST_KINDS
 from gateway.wire.cache_status import CACHE_WORDS
 
 Response = dict[str, object]
@@ -35,6 +36,9 @@ HEADERS: Mapping[str, Schema] = {
     "Age": _header(_NUMBER, "Seconds since the picture was bought, or the failure happened."),
     "X-Gateway-Cache": _header(one_of(CACHE_WORDS.values()), "How it was answered."),
     "X-Gateway-Cost-USD": _header(_DOLLARS, "What this call cost its key."),
+    "X-Gateway-Cost-Kind": _header(
+        one_of(COST_KINDS), "How the cost of the call is known, where one was made."
+    ),
     "X-Gateway-Cost-Estimated": _header(
         one_of(["true"]), "The cost is what was reserved, for the upstream has told none."
     ),

@@ -20,6 +20,7 @@ from gateway.ledger.tables.ledger_rows import (
     LedgerRow,
     OpenReservation,
     insert_ledger_rows,
+    token_columns,
 )
 from gateway.ledger.tables.picture_costs import highest_cost, raise_cost, recount_cost, seen_since
 from gateway.model.reservation import PriceKey, Settlement
@@ -62,6 +63,8 @@ async def call_row(
         images=held.images if known is None else paid_images(cost, settlement.status, held.images),
         cost_nanos=cost,
         estimated=int(known is None),
+        cost_kind="estimated" if known is None else settlement.cost_kind,
+        **token_columns(settlement),
     )
 
 
@@ -149,6 +152,8 @@ def correction_row(
         cost_nanos=cost_nanos,
         images=0 if late else images,
         estimated=0,
+        cost_kind="stated",
+        **token_columns(Settlement(None)),
     )
 
 

@@ -22,9 +22,14 @@ from gateway.ledger.tables.booking import (
     paid_images,
 )
 from gateway.ledger.tables.closed_days import lock_closings
-from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow, select_ledger_rows
+from gateway.ledger.tables.ledger_rows import (
+    LARGEST_NANOS,
+    LedgerRow,
+    select_ledger_rows,
+    token_columns,
+)
 from gateway.model.money import usd
-from gateway.model.reservation import Settled, Settlement
+from gateway.model.reservation import CostKind, Settled, Settlement
 from gateway.model.windows import day_of
 
 
@@ -76,6 +81,14 @@ class BookedCall:
         """The call, if its cost is still an estimate."""
         return self.call if self.call.estimated and not self.corrections else None
 
+    @property
+    def cost_kind(self) -> CostKind:
+        """How its cost is known now. What was stated once is never computed again."""
+        kinds = {row.cost_kind for row in self.corrections}
+        if "stated" in kinds:
+            return "stated"
+        return "computed" if kinds else self.call.cost_kind
+
     def next(
         self, cost_nanos: int, status: int | None, now_ms: int, closed_through: str | None
     ) -> Correction:
@@ -110,6 +123,8 @@ async def settle_late(
             credential=settlement.credential,
             answer_bytes=settlement.answer_bytes,
             status=settlement.status,
+            cost_kind=settlement.cost_kind,
+            **token_columns(settlement),
         )
         if await book_corrections(tx, [replace(correction, row=row)]):
             overrun = max(0, row.cost_nanos)
@@ -119,7 +134,7 @@ async def settle_late(
     return Settled(
         reservation_id=reservation_id,
         cost_nanos=booked.cost_nanos,
-        estimated=booked.estimate is not None,
+        cost_kind=booked.cost_kind,
         overrun_nanos=overrun,
         remaining_nanos=spendable(balances),
     )

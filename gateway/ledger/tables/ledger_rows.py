@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.database.database import Transaction, Value
 from gateway.database.multirow import insert_rows
 from gateway.ledger.tables import rollups
-from gateway.model.reservation import PriceKey
+from gateway.model.reservation import CostKind, PriceKey, Settlement
+from gateway.model.token_usage import NO_TOKENS, TOKEN_KINDS, TokenUsage
 
 LARGEST_NANOS = 10**15
 """A million dollars, the maximum of one call: no sum can overflow."""
@@ -60,7 +61,8 @@ class LedgerRow(CallRecord):
     its `cost_nanos` and `images` are differences. An adjustment is a line of the upstream's
     bill without a call, such as a credit note. `n` is the number of images requested, `images`
     the number of paid images. `late_for` is the day that the row concerns, if that day was
-    closed and the row is booked in the first open day instead.
+    closed and the row is booked in the first open day instead. `computed_nanos` is what the tokens
+    cost by the price table of `price_version`, where they are counted and have a price.
     """
 
     kind: Literal["call", "correction", "adjustment"]
@@ -75,6 +77,19 @@ class LedgerRow(CallRecord):
     cost_nanos: int
     estimated: int = 0
     late_for: str | None = None
+    cost_kind: CostKind = "stated"
+    computed_nanos: int | None = None
+    price_version: str = ""
+    text_in: int = 0
+    image_in: int = 0
+    cached_text_in: int = 0
+    cached_image_in: int = 0
+    text_out: int = 0
+    image_out: int = 0
+
+    @property
+    def tokens(self) -> TokenUsage:
+        return TokenUsage(**{kind: getattr(self, kind) for kind in TOKEN_KINDS})
 
     @property
     def dimensions(self) -> rollups.Dimensions:
@@ -82,6 +97,15 @@ class LedgerRow(CallRecord):
         return rollups.Dimensions(
             self.team, self.key_id, self.model, self.owner, self.cost_centre, self.tags
         )
+
+
+def token_columns(settlement: Settlement) -> dict[str, Any]:
+    """The columns of a row that say what the tokens of its call were, and what they cost."""
+    return {
+        **asdict(settlement.usage or NO_TOKENS),
+        "computed_nanos": settlement.computed_nanos,
+        "price_version": settlement.price_version,
+    }
 
 
 CALL_COLUMNS = tuple(column.name for column in fields(CallRecord))

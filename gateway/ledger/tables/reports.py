@@ -32,6 +32,25 @@ _LIKE_OURS = re.compile(r'"*\((untagged|total|unknown)\)"*')
 _COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {name: name for name in ("team", "model", "day", "cost_centre", "owner")} | {"key": "key_id"}
 )
+COST_KIND = "cost_kind"
+_COST_KINDS = """
+SELECT kind, CAST(SUM(nanos) AS BIGINT) AS spent_nanos, CAST(SUM(calls) AS BIGINT) AS calls,
+  CAST(SUM(paid) AS BIGINT) AS paid_calls, CAST(SUM(corrected) AS BIGINT) AS corrections_nanos
+FROM (
+  SELECT l.cost_nanos AS nanos, CASE WHEN l.kind = 'call' THEN 1 ELSE 0 END AS calls,
+    CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END AS paid,
+    CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrected,
+    CASE WHEN c.stated > 0 THEN 'stated' WHEN c.stated = 0 THEN 'computed' ELSE k.cost_kind END
+      AS kind
+  FROM ledger l JOIN ledger k ON k.id = COALESCE(l.corrects, l.id) LEFT JOIN (
+    SELECT corrects, SUM(cost_nanos) AS nanos,
+      SUM(CASE WHEN cost_kind = 'stated' THEN 1 ELSE 0 END) AS stated
+    FROM ledger WHERE corrects IS NOT NULL GROUP BY corrects
+  ) c ON c.corrects = k.id
+  WHERE l.day >= $1 AND l.day <= $2 AND (l.team = $3 OR $3 = '')
+) x GROUP BY kind
+"""
+"""By how the cost of a call is known now; the same as `BookedCall.cost_kind`."""
 _SUMS = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in COLUMNS)
 
 
@@ -79,14 +98,18 @@ async def usage_by(
 ) -> list[UsageLine]:
     """Usage from the first of these days to the last, grouped and in order of the group.
 
-    `by` is team, key, model, day, cost_centre, owner or `tag:NAME`, else ValueError is raised.
-    Usage without the tag (or with an empty cost centre or owner) is on the line "(untagged)",
-    requests that named no known model on "(unknown)".
+    `by` is team, key, model, day, cost_centre, owner, cost_kind or `tag:NAME`, else ValueError is
+    raised. Usage without the tag (or with an empty cost centre or owner) is on the line
+    "(untagged)", requests that named no known model on "(unknown)". With cost_kind, only paid
+    calls are of a kind: requests and savings are on the line "(untagged)".
     """
+    if by == COST_KIND:
+        return await _by_cost_kind(tx, from_day, to_day, team)
     tag = by.removeprefix(TAG) if by.startswith(TAG) else None
     column = "tags" if tag else _COLUMN_OF.get(by)
     if column is None:
-        raise ValueError(f"usage can't be grouped by {by!r}: {', '.join(_COLUMN_OF)}, tag:NAME")
+        names = ", ".join((*_COLUMN_OF, COST_KIND))
+        raise ValueError(f"usage can't be grouped by {by!r}: {names}, tag:NAME")
     sql = (
         f"SELECT {column} AS grp, outcome, cause, {_SUMS} FROM rollups "
         f"WHERE day >= $1 AND day <= $2 {'' if team is None else 'AND team = $3'} "
@@ -99,6 +122,35 @@ async def usage_by(
         line = lines.setdefault(group, UsageLine(group=group))
         line.count(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
     return [lines[group] for group in sorted(lines)]
+
+
+async def _by_cost_kind(
+    tx: Transaction, from_day: str, to_day: str, team: str | None
+) -> list[UsageLine]:
+    """Money is read from the ledger, requests and savings from the report by team."""
+    lines = []
+    for row in await tx.fetch(_COST_KINDS, from_day, to_day, team or ""):
+        is_estimate = row["kind"] == "estimated"
+        line = UsageLine(
+            group=row["kind"],
+            paid_calls=row["paid_calls"],
+            spent_nanos=row["spent_nanos"],
+            corrections_nanos=row["corrections_nanos"],
+            estimated_calls=row["calls"] if is_estimate else 0,
+            estimated_nanos=row["spent_nanos"] if is_estimate else 0,
+        )
+        lines.append(line)
+    requests = total_of(await usage_by(tx, "team", from_day, to_day, team=team))
+    unpaid = UsageLine(
+        group=UNTAGGED,
+        outcomes=requests.outcomes,
+        saved=requests.saved,
+        calls=requests.calls,
+        errors=requests.errors,
+        saved_nanos=requests.saved_nanos,
+    )
+    lines += [unpaid] if unpaid.calls else []
+    return sorted(lines, key=attrgetter("group"))
 
 
 def total_of(lines: Iterable[UsageLine]) -> UsageLine:

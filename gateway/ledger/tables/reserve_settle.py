@@ -141,7 +141,7 @@ async def settle(
     return Settled(
         reservation_id=held.id,
         cost_nanos=row.cost_nanos,
-        estimated=bool(row.estimated),
+        cost_kind=row.cost_kind,
         overrun_nanos=max(0, row.cost_nanos - held.ceiling_nanos),
         remaining_nanos=spendable(balances),
     )

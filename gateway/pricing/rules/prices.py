@@ -23,12 +23,15 @@ further call hold so much that a month's budgets stand still.
 _LONGEST_OPTION = 32
 
 
+PriceBasis = Literal["configured", "table", "default"]
+
+
 @dataclass(frozen=True, slots=True)
 class PictureCeiling:
     """The most that one picture of a call may cost, and where that is from."""
 
     nanos: int
-    basis: Literal["configured", "table", "default"]
+    basis: PriceBasis
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ class PriceCeilings:
 
     def of(self, upstream: str, model: str, asked: Asked, day: str) -> PictureCeiling:
         """The ceiling of a model at an upstream for such a call on a day."""
-        if (configured := self.by_model.get(model)) is not None:
-            return PictureCeiling(configured, "configured")
+        if model in self.by_model:
+            return PictureCeiling(self.by_model[model], "configured")
         price = self.table.price_of(upstream, model, day)
         most = price.most_nanos(asked) if price else None
         return (
@@ -50,6 +53,10 @@ class PriceCeilings:
             if most is None
             else PictureCeiling(most, "table")
         )
+
+    def basis(self, upstream: str, model: str, day: str) -> PriceBasis:
+        """Where the ceilings of a model are from."""
+        return self.of(upstream, model, Asked(), day).basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,11 @@ def plausible(cost_nanos: int | None, bound_nanos: int) -> int | None:
     if cost_nanos is None or not 0 <= cost_nanos <= bound_nanos:
         return None
     return cost_nanos
+
+
+def differ(stated_nanos: int | None, computed_nanos: int) -> bool:
+    """Does a stated cost differ from the computed one by more than 1 %?"""
+    return stated_nanos is not None and abs(stated_nanos - computed_nanos) * 100 > computed_nanos
 
 
 def odd_price(cost_nanos: int, n: int, price_nanos: int) -> int | None:

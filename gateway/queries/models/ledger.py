@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from operator import not_
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from gateway.ledger.tables.ledger_rows import OpenReservation
 from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
+from gateway.model.reservation import CostKind
 from gateway.queries.models.read_model import (
     Count,
     Day,
@@ -55,6 +56,17 @@ class LedgerRowView(ReadModel):
     cost_centre: str
     tags: Texts
     late_for: Day | None
+    cost_kind: CostKind
+    computed_usd: Annotated[
+        Money | None, Field(description="What its tokens cost by the price table.")
+    ] = read("computed_nanos")
+    price_version: str
+    text_in_tokens: int = read("text_in")
+    image_in_tokens: int = read("image_in")
+    cached_text_in_tokens: int = read("cached_text_in")
+    cached_image_in_tokens: int = read("cached_image_in")
+    text_out_tokens: int = read("text_out")
+    image_out_tokens: int = read("image_out")
 
 
 class ClosedMonthView(ReadModel):

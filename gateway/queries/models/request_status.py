@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gateway.model.edit import Route
 from gateway.model.outcome import Outcome
+from gateway.model.reservation import CostKind
 from gateway.queries.models.read_model import Count, Moment, Money, ReadModel
 from gateway.queries.rules.retry_forecast import RetryOutcome
 
@@ -47,6 +48,10 @@ class RequestView(ReadModel):
     cost_usd: Money | None
     estimated: Annotated[
         bool, Field(description="The cost is the reserved amount, until it is corrected.")
+    ]
+    cost_kind: Annotated[
+        CostKind | None,
+        Field(description="Of the least certain of its calls; null where none is booked."),
     ]
     held_usd: Money
     saved_usd: Money

@@ -21,6 +21,7 @@ from gateway.ledger.tables.unresolved_reservations import (
 )
 from gateway.ledger.tables.usage import UsageRow, find
 from gateway.model.edit import Fingerprint
+from gateway.model.reservation import COST_KINDS, CostKind
 from gateway.wire.cache_directives import Directives, from_text
 
 State = Literal["running", "lost", "ended"]
@@ -96,6 +97,12 @@ class RequestHistory:
     def estimated(self) -> bool:
         """Is part of its cost a ceiling instead of the charge?"""
         return any(each.estimate for each in self.booked)
+
+    @property
+    def cost_kind(self) -> CostKind | None:
+        """How its cost is known, by the least certain of its calls; None where none is booked."""
+        kinds = {each.cost_kind for each in self.booked}
+        return next((kind for kind in reversed(COST_KINDS) if kind in kinds), None)
 
     @property
     def upstream_request_id(self) -> str:

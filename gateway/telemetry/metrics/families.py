@@ -135,6 +135,14 @@ KEY_SAVED = _counter(
     _M, "gateway_key_saved_dollars", "team key", "The cost avoided, by key.", undrawn=_BOOKED
 )
 PICTURES = _counter(_M, "gateway_pictures", "team model", "Pictures paid for.", undrawn=_BOOKED)
+TOKENS = _counter(
+    _M,
+    "gateway_tokens",
+    "model kind",
+    "Tokens that the upstream counted: text_in, image_in, text_out, image_out, and of the input "
+    "cached_text_in and cached_image_in.",
+    undrawn="what they cost is drawn",
+)
 OVERRUNS = _counter(
     _M,
     "gateway_overruns",

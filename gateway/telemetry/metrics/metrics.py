@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from gateway.cache.result_store import Counts, StoreFailure
 from gateway.model.money import NANOS
 from gateway.model.outcome import Outcome
+from gateway.model.token_usage import TOKEN_KINDS, TokenUsage
 from gateway.telemetry.metrics import families
 from gateway.telemetry.metrics.bounded_labels import BoundedLabels
 from gateway.telemetry.metrics.exposition import Exposition
@@ -143,6 +144,8 @@ class Metrics:
             self.counter(family).labels(*account)
         for cause in SAVING:
             self.counter(families.SAVED).labels(*account, cause)
+        for kind in TOKEN_KINDS:
+            self.counter(families.TOKENS).labels(account[1], kind)
         self.counter(families.KEY_COST).labels(*key)
         self.counter(families.KEY_SAVED).labels(*key)
 
@@ -165,6 +168,12 @@ class Metrics:
             self.counter(families.ESTIMATED).labels(*labels).inc(cost)
         if pictures:
             self.counter(families.PICTURES).labels(*labels).inc(pictures)
+
+    def record_tokens(self, *, model: str, usage: TokenUsage) -> None:
+        """Count the tokens of an upstream call."""
+        for kind in TOKEN_KINDS:
+            labels = self._models.known(model), kind
+            self.counter(families.TOKENS).labels(*labels).inc(getattr(usage, kind))
 
     def record_overrun(self, *, model: str, team: str) -> None:
         """Count a call that cost more than its ceiling."""

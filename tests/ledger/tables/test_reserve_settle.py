@@ -18,6 +18,7 @@ from gateway.ledger.tables.ledger_rows import LARGEST_NANOS, LedgerRow
 from gateway.ledger.tables.unresolved_reservations import settle_abandoned
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts, PriceKey, Settlement
+from gateway.model.token_usage import TOKEN_KINDS
 from gateway.model.windows import day_of
 from gateway.pricing.rules.prices import Quote
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller, ledger_of
@@ -263,6 +264,10 @@ async def test_the_ledger_says_everything_about_a_call(till: Till) -> None:
         "upstream": "",
         "quality": "",
         "size": "",
+        "cost_kind": "stated",
+        "computed_nanos": None,
+        "price_version": "",
+        **dict.fromkeys(TOKEN_KINDS, 0),
     }
 
 
