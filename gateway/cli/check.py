@@ -14,12 +14,21 @@ from gateway.accounts.tables import keys, organisation, teams
 from gateway.cache.result_store import StoreUnavailable
 from gateway.cli.options import EVERY, config_option
 from gateway.cli.state_access import settings_of, state_exists, state_name
+from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import SchemaTooNew, known_migrations, schema_version
-from gateway.runtime.backends import open_database, open_results, open_spans, open_upstream
+from gateway.model.money import usd
+from gateway.model.windows import day_of
+from gateway.runtime.backends import (
+    open_database,
+    open_prices,
+    open_results,
+    open_spans,
+    open_upstream,
+)
 from gateway.settings import Settings, SettingsError, used_file
 from gateway.upstream.client import CatalogueUnavailable
-from gateway.upstream.rules.catalogue_parser import parse
+from gateway.upstream.rules.catalogue_parser import Listing, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class CheckFinding:
     text: str
 
 
+_SHOWN_MODELS = 10
 _MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
 
 
@@ -144,10 +154,35 @@ async def _upstream(settings: Settings) -> list[CheckFinding]:
         editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
         text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
         found.append(CheckFinding("upstream", True, text))
+        found += _prices(settings, listing)
         found += [CheckFinding("upstream", False, text) for text in await upstream.unusable_keys()]
     finally:
         await upstream.close()
     return found
+
+
+def _prices(settings: Settings, listing: Listing) -> list[CheckFinding]:
+    """Models of the catalogue that make pictures and have no price."""
+    try:
+        prices = open_prices(settings)
+    except SettingsError as error:
+        return [CheckFinding("prices", False, str(error))]
+    name, today = settings.upstream.name, day_of(now_ms(), settings.zone)
+    unpriced = sorted(
+        model
+        for model, facts in listing.facts.items()
+        if facts.edit_supported or (facts.edit_supported is None and "image" in model)
+        if prices.basis(name, model, today) == "default"
+    )
+    if not unpriced:
+        return []
+    shown = ", ".join(unpriced[:_SHOWN_MODELS])
+    more = f" and {len(unpriced) - _SHOWN_MODELS} more" if len(unpriced) > _SHOWN_MODELS else ""
+    text = (
+        f"no price of {shown}{more}: each picture is reserved at ${usd(prices.default_nanos)}; set "
+        'price_ceiling_usd in [models."NAME"], or give the price in [prices] file'
+    )
+    return [CheckFinding("prices", None, text)]
 
 
 def _tracing(settings: Settings) -> list[CheckFinding]:

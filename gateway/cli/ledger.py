@@ -46,7 +46,9 @@ SHOWN_COLUMNS = (
 
 @click.group(
     cls=LazyCommands,
-    modules={name: f"ledger_{name}" for name in ("resolve", "reconcile", "close", "export")},
+    modules={
+        name: f"ledger_{name}" for name in ("resolve", "reconcile", "reprice", "close", "export")
+    },
 )
 def ledger() -> None:
     """The ledger: every upstream call and its cost."""

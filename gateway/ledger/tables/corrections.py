@@ -6,6 +6,7 @@ their id: of two concurrent corrections, one finds its id taken and is computed 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -30,6 +31,7 @@ from gateway.ledger.tables.ledger_rows import (
 )
 from gateway.model.money import usd
 from gateway.model.reservation import CostKind, Settled, Settlement
+from gateway.model.token_usage import TOKEN_KINDS, TokenUsage
 from gateway.model.windows import day_of
 
 
@@ -80,6 +82,12 @@ class BookedCall:
     def estimate(self) -> LedgerRow | None:
         """The call, if its cost is still an estimate."""
         return self.call if self.call.estimated and not self.corrections else None
+
+    @property
+    def tokens(self) -> TokenUsage:
+        """The tokens of its answer, which may have come late."""
+        rows = (self.call, *self.corrections)
+        return TokenUsage(**{kind: sum(getattr(row, kind) for row in rows) for kind in TOKEN_KINDS})
 
     @property
     def cost_kind(self) -> CostKind:
@@ -219,14 +227,14 @@ async def _held_for(tx: Transaction, request_id: str) -> int:
 async def booked_call(tx: Transaction, reservation_id: str) -> BookedCall:
     """A call by its reservation's id. Raises UnknownReservation."""
     rows = await select_ledger_rows(tx, "WHERE id = $1 OR corrects = $1", reservation_id)
-    for booked in _grouped(rows):
+    for booked in grouped(rows):
         return booked
     raise UnknownReservation(f"nothing is or was held as {reservation_id}")
 
 
 async def booked_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
     """The calls of a request in the order of booking, each with its corrections."""
-    return _grouped(await select_ledger_rows(tx, "WHERE request_id = $1", request_id))
+    return grouped(await select_ledger_rows(tx, "WHERE request_id = $1", request_id))
 
 
 async def _known_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
@@ -242,10 +250,10 @@ async def _known_of_request(tx: Transaction, request_id: str) -> list[BookedCall
     raise UnknownRequest(f"the ledger has no call of the request {request_id}")
 
 
-def _grouped(rows: Iterable[LedgerRow]) -> list[BookedCall]:
+def grouped(rows: Iterable[LedgerRow]) -> list[BookedCall]:
+    """The calls among these rows in the order of booking, each with its corrections."""
     ledger = sorted(rows, key=lambda row: (row.at_ms, row.id))
-    return [
-        BookedCall(call, tuple(row for row in ledger if row.corrects == call.id))
-        for call in ledger
-        if call.kind == "call"
-    ]
+    corrections: defaultdict[str | None, list[LedgerRow]] = defaultdict(list)
+    for row in ledger:
+        corrections[row.corrects].append(row)
+    return [BookedCall(call, tuple(corrections[call.id])) for call in ledger if call.kind == "call"]
