@@ -118,7 +118,9 @@ def odd_price(cost_nanos: int, n: int, price_nanos: int) -> int | None:
 def asked_of(edit: Edit) -> Asked:
     """What the tokens of an edit depend on."""
     chosen = {name: text.strip().lower() for name, text in edit.fields if text}
-    prompts = [len(text.encode()) for name, text in edit.fields if name == "prompt"]
+    prompts = [
+        len(text.encode("utf-8", "surrogatepass")) for name, text in edit.fields if name == "prompt"
+    ]
     partial_images = chosen.get("partial_images", "0")
     return Asked(
         **price_fields(edit.fields),
