@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 
 import click
@@ -25,14 +26,22 @@ _BASES = {
 }
 
 
+def _word(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text and not re.fullmatch("[A-Za-z0-9._-]{1,64}", text):
+        raise click.BadParameter(f"{text!r} is no name")
+    return text
+
+
 @click.command("show")
 @click.argument("model")
-@click.option("--quality", default="", help="low, medium, high … (default: not chosen).")
-@click.option("--size", default="", help="Such as 1024x1024 (default: not chosen).")
+@click.option(
+    "--quality", default="", callback=_word, help="low, medium, high … (default: not chosen)."
+)
+@click.option("--size", default="", callback=_word, help="Such as 1024x1024 (default: not chosen).")
 @click.option("--n", default=1, type=click.IntRange(1, 10), help="Number of pictures.")
 @click.option("--references", default=1, type=click.IntRange(0, 16), help="Files of the edit.")
 @click.option("--prompt-bytes", default=200, type=click.IntRange(0), help="Length of the prompt.")
-@click.option("--upstream", default=None, help="Name of the upstream (default: [upstream] name).")
+@click.option("--upstream", callback=_word, help="Name of the upstream (default: [upstream] name).")
 @read_options
 def show(
     settings: Settings,

@@ -111,6 +111,7 @@ def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
         "fingerprint": request.fingerprint.key,
         "cost_usd": usd(settled.cost_nanos) if settled else None,
         "cost_kind": settled.cost_kind if settled else None,
+        "estimated": settled.estimated if settled else None,
         "upstream_request_id": upstream_request_id(result) or None,
         "stages_ms": stages_ms(request.flight_stages),
     }

@@ -173,6 +173,7 @@ def _line(record: RequestRecord, seconds: float) -> dict[str, object]:
         "body_bytes": record.body_bytes or None,
         "cost_usd": None if record.cost_nanos is None else usd(record.cost_nanos),
         "cost_kind": record.cost_kind,
+        "estimated": record.cost_kind == "estimated" or None,
         "saved_usd": usd(record.saved_nanos) if record.saved_nanos else None,
         "upstream_request_id": record.upstream_request_id or None,
         "ms": round(seconds * 1000, 2),

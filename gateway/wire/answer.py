@@ -43,7 +43,6 @@ class ParsedAnswer:
     _cost_steps: tuple[str, ...] = ()
     refusal: str = ""
     """Why the upstream made no picture of a call that it accepted."""
-
     usage: TokenUsage | None = None
     """The tokens of the call; None where they are not counted."""
     _counts: bool = False
