@@ -103,10 +103,13 @@ def state_name(settings: Settings) -> str:
 
 
 async def state_exists(settings: Settings, database: Database) -> bool:
-    """Does the state exist? An empty database is none."""
+    """Does the state exist? A database without the gateway's tables is none."""
     if file := settings.state.sqlite_file:
-        return file.exists() and file.stat().st_size > 0
-    tables = "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations'"
+        if not file.exists():
+            return False
+        tables = "SELECT 1 AS one FROM sqlite_master WHERE name = 'reservations'"
+    else:
+        tables = "SELECT 1 AS one WHERE to_regclass('reservations') IS NOT NULL"
     return bool(await database.read(lambda tx: tx.fetch(tables)))
 
 

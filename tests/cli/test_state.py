@@ -181,6 +181,25 @@ def test_a_restore_over_a_state_is_refused_in_one_line(run: Run, url: Url, tmp_p
     assert done.output.startswith("Error: That database already holds a state")
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "PostgreSQL"])
+def test_a_database_of_something_else_is_no_state(run: Run, url: Url, engine: str) -> None:
+    """Some frameworks have a table of the same name as ours of the schema's versions."""
+    place = url(engine)
+    asyncio.run(_execute(place, "CREATE TABLE schema_migrations (version TEXT)"))
+    refused = run(place, "teams", "list")
+    assert refused.exit_code == 1
+    assert "Error: there is no state at" in refused.stderr
+    assert "there is none at" in run(place, "check").stdout
+    asyncio.run(_execute(place, "DROP TABLE schema_migrations"))
+    assert run(place, "init").exit_code == run(place, "teams", "list").exit_code == 0
+
+
+async def _execute(url: str, statement: str) -> None:
+    database = open_engine(url)
+    await database.write(lambda tx: tx.fetch(statement))
+    await database.close()
+
+
 def test_a_file_that_is_damaged_or_missing_is_one_line_too(
     run: Run, url: Url, tmp_path: Path
 ) -> None:

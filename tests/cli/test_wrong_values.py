@@ -120,6 +120,16 @@ def test_a_number_that_can_not_be_is_refused(arguments: list[str]) -> None:
     assert refused.exit_code == 2, refused.output
 
 
+def test_no_command_but_four_creates_a_state(tmp_path: Path) -> None:
+    (tmp_path / "file.toml").touch()
+    creators = {("serve",), ("demo",), ("init",), ("state", "restore"), ("emulate",)}
+    with contextlib.chdir(tmp_path):
+        for path, command in commands(main):
+            if path not in creators:
+                given(path, command, click.Argument(["none"]), "")
+    assert [each.name for each in tmp_path.iterdir()] == ["file.toml"]
+
+
 @pytest.mark.long
 @each_of([case for case in CASES if case[0][0] not in ("serve", "demo", "emulate")])
 def test_no_value_ends_in_a_traceback(

@@ -36,6 +36,7 @@ from tests.support.serving import (
 from tests.support.serving import settings_for as made_settings
 from tests.support.upstreams import png, recording_upstream
 
+IPV6 = Path("/proc/net/if_inet6")
 GET = b"GET /headers HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST /body HTTP/1.1\r\nhost: x\r\n"
 BIG_BYTES = 40_000_000
@@ -309,6 +310,15 @@ def test_a_trusted_proxy_is_no_single_client() -> None:
         with app.connect(address="127.0.0.9"):
             wait_for(lambda: app.open_connections() == 2)
             assert not is_served(app, "127.0.0.9")
+
+
+@pytest.mark.skipif(
+    not (IPV6.exists() and IPV6.read_text()), reason="this machine has no IPv6 address"
+)
+def test_the_address_of_all_is_reached_by_both_families() -> None:
+    with listen("::", 0) as listener:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listener.getsockname()[1]), timeout=5).close()
 
 
 def test_an_ipv6_network_of_64_bits_is_one_address() -> None:
