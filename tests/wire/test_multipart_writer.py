@@ -17,10 +17,13 @@ SPOOL = bytes(range(256)) * 4
 
 
 def body_of(encoded: EncodedBody) -> bytes:
-    return b"".join(
-        SPOOL[s.offset : s.offset + s.size] if isinstance(s, SpoolRange) else s
-        for s in encoded.segments
-    )
+    pieces = []
+    for segment in encoded.segments:
+        if not isinstance(segment, bytes):
+            assert isinstance(segment, SpoolRange)  # nothing of a form is base64
+            segment = SPOOL[segment.offset : segment.offset + segment.size]
+        pieces.append(segment)
+    return b"".join(pieces)
 
 
 async def parsed(
