@@ -8,6 +8,7 @@ from gateway.coalescing.lease_transaction import LeaseTransaction
 from gateway.edits.edit_request import EditRequest
 from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables.booking import paid_images
+from gateway.model.edit import AdapterFacts
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
 from gateway.pricing.rules.prices import (
@@ -16,7 +17,6 @@ from gateway.pricing.rules.prices import (
     asked_of,
     differ,
     plausible,
-    price_fields,
 )
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
@@ -48,6 +48,7 @@ class CallBudget:
     implausible_cost_nanos: int
     metrics: Metrics
     log: EventLog
+    facts: AdapterFacts = field(default_factory=AdapterFacts)
     _warned: dict[tuple[str, str], int] = field(init=False, default_factory=dict)
     """By kind of warning and model: when it was last given, in milliseconds."""
 
@@ -70,6 +71,7 @@ class CallBudget:
 
     def _quote(self, request: EditRequest) -> Quote:
         edit = request.edit
+        asked = asked_of(edit, self.facts)
         call = CallFacts(
             request_id=request.request_id,
             model=edit.model,
@@ -78,12 +80,12 @@ class CallBudget:
             references=len(edit.references),
             body_bytes=edit.body_bytes,
             upstream=self.upstream,
-            **price_fields(edit.fields),
+            quality=asked.quality,
+            size=asked.size,
         )
-        asked = asked_of(edit)
         ceiling = self.prices.of(self.upstream, edit.model, asked, self.budgets.today)
-        by_tokens = ceiling.basis == "table"
-        return Quote(request.caller, call, ceiling.nanos, edit.n, by_tokens=by_tokens)
+        by_table = ceiling.basis == "table"
+        return Quote(request.caller, call, ceiling.nanos, edit.n, by_table=by_table)
 
     async def settle(self, request: EditRequest, paid: PaidCall, settlement: Settlement) -> Settled:
         """Book the call's cost. A second settlement changes nothing."""

@@ -26,7 +26,7 @@ from gateway.ledger.rules import budget_refusals
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused, TooManyInFlight
 from gateway.ledger.tables import price_status, reserve_settle
 from gateway.ledger.tables.corrections import UnknownReservation
-from gateway.ledger.tables.picture_costs import highest_cost, seen_since
+from gateway.ledger.tables.picture_costs import highest_cost, highest_overrun, seen_since
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of
@@ -119,7 +119,8 @@ class BudgetService:
         if status.stopped_nanos is not None:
             raise budget_refusals.price_unconfirmed(call.model, status.stopped_nanos)
         priced = quote.at_least(status.confirmed_nanos)
-        return priced, priced.ceiling_nanos(await highest_cost(tx, call.price_key, since_day))
+        seen = highest_overrun if quote.by_table else highest_cost
+        return priced, priced.ceiling_nanos(await seen(tx, call.price_key, since_day))
 
     # --- reserve ----------------------------------------------------------------------
 

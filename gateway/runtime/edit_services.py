@@ -83,6 +83,7 @@ def _buyer(
             implausible_cost_nanos=settings.upstream.implausible_cost_usd,
             metrics=metrics,
             log=log,
+            facts=settings.upstream.adapter.facts,
         ),
         leases=coalescing.leases,
         follower=Follower(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,27 @@ def test_stated_dollars_beat_computed_ones_and_a_difference_is_logged(
     warnings = [line for line in lines if "differs from the computed one" in line["event"]]
     assert len(warnings) == 1
     assert warnings[0]["stated_usd"] == "272.00"
+
+
+def test_a_picture_above_its_table_price_raises_the_ceiling_for_every_process(
+    tmp_path: Path, openai: EmulatorServer
+) -> None:
+    """272 tokens cost $0.10, the ceiling is that of 40: six more fitted into what was left."""
+    table = tmp_path / "prices.toml"
+    table.write_text(
+        'version = "mine"\n[tokens.t]\nby_size.low = { 1024x1024 = 40 }\n[[price]]\n'
+        'models = ["gpt-image-1"]\nvalid_from = 2026-01-01\ntokens = "t"\n'
+        "text_in = 0\nimage_out = 367\n"
+    )
+    settings = running(tmp_path, openai, {"prices": {"file": str(table)}})
+    make_key(settings, team_terms={"budget_usd": "0.20"})
+    with serving(settings) as one, serving(settings) as other, ThreadPoolExecutor(12) as pool:
+        assert edit(one).headers["x-gateway-cost-usd"] == "0.099824"
+        openai.order(always={"latency_seconds": 0.2})
+        edits = [pool.submit(edit, (one, other)[n % 2], f"grey {n}") for n in range(12)]
+        answers = Counter(each.result().status_code for each in edits)
+    assert answers[200] == 1
+    assert sum(row.cost_nanos for row in rows_of(settings)) == 2 * 99_824_000
 
 
 def test_a_model_without_a_price_is_named_at_its_first_call(

@@ -73,9 +73,11 @@ async def book_calls(tx: Transaction, closed: Sequence[tuple[OpenReservation, Le
     rows = [row for _, row in closed]
     await insert_ledger_rows(tx, rows)
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_call(row)) for row in rows])
-    for row in rows:
+    for held, row in closed:
         if not row.estimated and row.n:
-            await raise_cost(tx, row.price_key, row.day, per_image(row.cost_nanos, row.n))
+            each = per_image(row.cost_nanos, row.n)
+            overrun = each if row.cost_nanos > held.ceiling_nanos else 0
+            await raise_cost(tx, row.price_key, row.day, each, overrun)
     changes = (
         release_of(held, spent_nanos=row.cost_nanos, images=row.images) for held, row in closed
     )
@@ -175,10 +177,16 @@ async def book_corrections(tx: Transaction, corrections: Sequence[Correction]) -
 async def _update_picture_cost(
     tx: Transaction, key: PriceKey, day: str, corrections: Sequence[Correction]
 ) -> None:
-    """Correcting an estimate can only raise the maximum; a known cost may have been the maximum."""
+    """Correcting an estimate can only raise the maximum; a known cost may have been the maximum.
+
+    An estimate is the ceiling, or more.
+    """
     if all(each.estimate for each in corrections):
-        seen = [per_image(each.after_nanos, each.row.n) for each in corrections if each.row.n]
-        await raise_cost(tx, key, day, max(seen, default=0))
+        for each in corrections:
+            if each.row.n:
+                seen = per_image(each.after_nanos, each.row.n)
+                overrun = seen if each.after_nanos > each.before_nanos else 0
+                await raise_cost(tx, key, day, seen, overrun)
     else:
         await recount_cost(tx, key, day)
 

@@ -1,7 +1,8 @@
 """Picture costs: the highest known cost of one image, by upstream, model, quality, size and day.
 
 Reservations use it, so a correction must lower it. Writers of a row lock it: a correction computes
-the maximum again under that lock; later calls raise it.
+the maximum again under that lock; later calls raise it. A cost above the amount reserved for it is
+an overrun, kept apart: overruns alone raise ceilings that follow from a price table.
 """
 
 from __future__ import annotations
@@ -15,15 +16,26 @@ from gateway.model.reservation import PriceKey
 SEEN_DAYS = 30
 
 _ROW = "upstream = $1 AND model = $2 AND quality = $3 AND size = $4 AND day = $5"
-_RAISE = "INSERT INTO picture_costs (upstream, model, quality, size, day, max_nanos)"
+_RAISE = "INSERT INTO picture_costs (upstream, model, quality, size, day, max_nanos, overrun_nanos)"
 _IF_HIGHER = (
-    "ON CONFLICT (upstream, model, quality, size, day) DO UPDATE SET max_nanos = "
-    "excluded.max_nanos WHERE excluded.max_nanos > picture_costs.max_nanos"
+    "ON CONFLICT (upstream, model, quality, size, day) DO UPDATE SET "
+    + ", ".join(
+        f"{name} = CASE WHEN excluded.{name} > picture_costs.{name} "
+        f"THEN excluded.{name} ELSE picture_costs.{name} END"
+        for name in ("max_nanos", "overrun_nanos")
+    )
+    + " WHERE excluded.max_nanos > picture_costs.max_nanos "
+    "OR excluded.overrun_nanos > picture_costs.overrun_nanos"
+)
+_LOWER = (
+    "UPDATE picture_costs SET max_nanos = $6, overrun_nanos = "
+    f"CASE WHEN overrun_nanos > $6 THEN $6 ELSE overrun_nanos END WHERE {_ROW}"
 )
 _LOCK = f"UPDATE picture_costs SET max_nanos = max_nanos WHERE {_ROW} RETURNING max_nanos"
 # Rows without an upstream are of an earlier version, and hold for every quality and size.
 _SEEN = (
-    "SELECT MAX(max_nanos) AS seen FROM picture_costs WHERE model = $2 AND day >= $5 "
+    "SELECT MAX(max_nanos) AS seen, MAX(overrun_nanos) AS overrun FROM picture_costs "
+    "WHERE model = $2 AND day >= $5 "
     "AND (upstream = '' OR (upstream = $1 AND quality = $3 AND size = $4))"
 )
 # An estimate counts once it is corrected. Rounded up, as in `prices.per_image`.
@@ -51,10 +63,18 @@ async def highest_cost(tx: Transaction, key: PriceKey, since_day: str) -> int | 
     return seen
 
 
-async def raise_cost(tx: Transaction, key: PriceKey, day: str, nanos: int) -> None:
-    """Record the cost of such an image on that day."""
+async def highest_overrun(tx: Transaction, key: PriceKey, since_day: str) -> int | None:
+    """The highest known cost of such an image that was above its ceiling, since that day."""
+    overrun: int | None = (await tx.fetch(_SEEN, *key, since_day))[0]["overrun"]
+    return overrun
+
+
+async def raise_cost(
+    tx: Transaction, key: PriceKey, day: str, nanos: int, overrun_nanos: int = 0
+) -> None:
+    """Record the cost of such an image on that day, and again if it was above its ceiling."""
     if nanos > 0:
-        await insert_rows(tx, _RAISE, [(*key, day, nanos)], _IF_HIGHER)
+        await insert_rows(tx, _RAISE, [(*key, day, nanos, overrun_nanos)], _IF_HIGHER)
 
 
 async def recount_cost(tx: Transaction, key: PriceKey, day: str) -> None:
@@ -64,6 +84,6 @@ async def recount_cost(tx: Transaction, key: PriceKey, day: str) -> None:
     if exists and nanos is None:
         await tx.fetch(f"DELETE FROM picture_costs WHERE {_ROW}", *key, day)
     elif exists:
-        await tx.fetch(f"UPDATE picture_costs SET max_nanos = $6 WHERE {_ROW}", *key, day, nanos)
+        await tx.fetch(_LOWER, *key, day, nanos)
     else:
         await raise_cost(tx, key, day, nanos or 0)

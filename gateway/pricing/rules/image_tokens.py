@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gateway.model.token_usage import TokenUsage
 
+Item = TypeVar("Item")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _LARGEST_PIXELS = 3840 * 2160
 _TEXT_OVERHEAD = 64
@@ -16,7 +18,7 @@ _TEXT_OVERHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the tokens of a call depend on. Empty texts are not chosen, or `auto`."""
+    """What the cost of a call depends on. Empty texts are not chosen, or `auto`."""
 
     quality: str = ""
     size: str = ""
@@ -30,9 +32,9 @@ class Asked:
 class ImageTokens:
     """The tokens of pictures of one family of models.
 
-    `by_size` are the output tokens by quality and size, and an empty name is any. `grid` is
+    `by_size` are the output tokens by quality and size, and an empty name is any other. `grid` is
     instead the longer side of the token grid by quality, for models that take any size. Nothing
-    chosen, or a name that is not known, counts as the dearest.
+    chosen, or a name that is not known, counts as the dearest. Names are in lower case.
     """
 
     by_size: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -63,12 +65,14 @@ class ImageTokens:
     def picture(self, quality: str, size: str) -> int:
         """The most output tokens of one picture."""
         if self.grid:
-            longer = self.grid.get(quality, max(self.grid.values()))
-            return _tokens_of_grid(longer, size)
-        sizes = self.by_size.get(quality) or self.by_size.get("")
-        if sizes is None:
-            return max(most for each in self.by_size.values() for most in each.values())
-        return sizes.get(size, max(sizes.values()))
+            return _tokens_of_grid(max(_possible(self.grid, quality)), size)
+        return max(max(_possible(sizes, size)) for sizes in _possible(self.by_size, quality))
+
+
+def _possible(items: Mapping[str, Item], name: str) -> Collection[Item]:
+    """The item of a chosen name, or of any other; all where none is chosen or known."""
+    found = [items[each] for each in (name, "") if name and each in items]
+    return found[:1] or items.values()
 
 
 def _tokens_of_grid(longer: int, size: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import product
 
 from gateway.model.reservation import PriceKey
 from gateway.model.token_usage import TokenUsage
@@ -45,7 +46,7 @@ RATE_NAMES = tuple(rate.name for rate in fields(TokenRates))
 
 @dataclass(frozen=True, slots=True)
 class PicturePrice:
-    """The price of one picture of this quality and size; an empty text is any."""
+    """The price of one picture of this quality and size, in lower case; an empty text is any."""
 
     nanos: int
     quality: str = ""
@@ -68,7 +69,7 @@ class Price:
         """The cost of a call of `n` pictures; None where it doesn't follow from what is known."""
         if self.rates:
             return self.rates.cost_nanos(usage) if usage else None
-        costs = set(self._fitting(key.quality, key.size))
+        costs = self._possible(key.quality, key.size)
         return costs.pop() * n if len(costs) == 1 else None
 
     def most_nanos(self, asked: Asked) -> int | None:
@@ -76,17 +77,26 @@ class Price:
         if self.rates:
             return self.rates.cost_nanos(self.tokens.most(asked)) if self.tokens else None
         return max(
-            self._fitting(asked.quality, asked.size) or [each.nanos for each in self.pictures]
+            self._possible(asked.quality, asked.size) or [each.nanos for each in self.pictures]
         )
 
-    def _fitting(self, quality: str, size: str) -> list[int]:
-        """The prices of pictures of this quality and size, any of them where not chosen."""
-        return [
-            each.nanos
-            for each in self.pictures
-            if quality in ("", each.quality) or not each.quality
-            if size in ("", each.size) or not each.size
-        ]
+    def _possible(self, quality: str, size: str) -> set[int]:
+        """The prices that such a picture may have: what is not chosen may be anything.
+
+        Of the entries for one quality and size the most specific counts, by quality first.
+        """
+        qualities = {quality} if quality else {each.quality for each in self.pictures}
+        sizes = {size} if size else {each.size for each in self.pictures}
+        found = set()
+        for one, other in product(qualities, sizes):
+            fitting = [
+                each
+                for each in self.pictures
+                if each.quality in ("", one) and each.size in ("", other)
+            ]
+            if fitting:
+                found.add(max(fitting, key=lambda each: (each.quality, each.size)).nanos)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

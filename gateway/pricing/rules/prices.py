@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.model.caller import Caller
-from gateway.model.edit import Edit
+from gateway.model.edit import AdapterFacts, Edit
 from gateway.model.reservation import CallFacts
 from gateway.pricing.rules.image_tokens import Asked
 from gateway.pricing.rules.price_table import PriceTable
+from gateway.wire.multipart_writer import outgoing_fields
+from gateway.wire.request_fields import partial_images_asked
 
 MOST_TIMES_THE_PRICE = 10
 """How far above its price a picture's cost can be without stopping its model.
@@ -20,7 +22,8 @@ A cost above it stops the model until a person confirms the price. So one odd co
 further call hold so much that a month's budgets stand still.
 """
 
-_LONGEST_OPTION = 32
+_PLAIN = re.compile("[!-~]{1,32}")
+"""A name that every upstream reads alike."""
 
 
 PriceBasis = Literal["configured", "table", "default"]
@@ -63,15 +66,15 @@ class PriceCeilings:
 class Quote:
     """One upstream call to be paid for. `price_nanos` is the ceiling of one image.
 
-    `by_tokens`: it is the most that the tokens of just such a call can cost, so that what other
-    calls have cost does not raise it.
+    `by_table`: it is the most that just such a call can cost by the price table, so that of other
+    calls only those that cost more than their ceiling raise it.
     """
 
     caller: Caller
     call: CallFacts
     price_nanos: int
     images: int
-    by_tokens: bool = False
+    by_table: bool = False
 
     def at_least(self, price_nanos: int | None) -> Quote:
         """The same call at a confirmed price, where that is higher."""
@@ -79,15 +82,15 @@ class Quote:
 
     def ceiling_nanos(self, seen_nanos: int | None) -> int:
         """The amount to hold, where one image has lately cost up to `seen_nanos`."""
-        return ceiling(self.price_nanos, None if self.by_tokens else seen_nanos, self.images)
+        return ceiling(self.price_nanos, seen_nanos, self.images)
 
 
 def ceiling(price_nanos: int, seen_nanos: int | None, n: int) -> int:
     """The amount to reserve for `n` images.
 
-    `price_nanos` is the configured ceiling of one image, `seen_nanos` the most that one image
-    of this model has lately cost, or None. The larger one counts, up to MOST_TIMES_THE_PRICE
-    times the price. If the price is 0, the seen cost is not bounded.
+    `price_nanos` is the ceiling of one image by the settings or the price table, `seen_nanos` the
+    most that such an image has lately cost, or None. The larger one counts, up to
+    MOST_TIMES_THE_PRICE times the price. If the price is 0, the seen cost is not bounded.
     """
     if price_nanos < 0 or n < 1:
         raise ValueError(f"a ceiling of {price_nanos} nano-dollars for {n} images makes no sense")
@@ -115,34 +118,37 @@ def odd_price(cost_nanos: int, n: int, price_nanos: int) -> int | None:
     return each if price_nanos and each > MOST_TIMES_THE_PRICE * price_nanos else None
 
 
-def asked_of(edit: Edit) -> Asked:
-    """What the tokens of an edit depend on."""
-    chosen = {name: text.strip().lower() for name, text in edit.fields if text}
+def asked_of(edit: Edit, facts: AdapterFacts) -> Asked:
+    """What the cost of an edit depends on, as it goes upstream."""
+    sent = outgoing_fields(edit, facts)
     prompts = [
-        len(text.encode("utf-8", "surrogatepass")) for name, text in edit.fields if name == "prompt"
+        len(text.encode("utf-8", "surrogatepass")) for name, text in sent if name == "prompt"
     ]
-    partial_images = chosen.get("partial_images", "0")
     return Asked(
-        **price_fields(edit.fields),
+        **price_fields(sent),
         prompt_bytes=sum(prompts) if prompts else len(edit.document),
         files=len(edit.uploads),
-        high_fidelity=chosen.get("input_fidelity") == "high",
-        partial_images=int(partial_images) if re.fullmatch("[0-9]{1,2}", partial_images) else 0,
+        high_fidelity=dict(sent).get("input_fidelity", "low") != "low",
+        partial_images=partial_images_asked(edit),
     )
 
 
 def price_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The `quality` and `size` of an edit, as far as its price depends on them."""
-    chosen = {name: text.strip().lower() for name, text in fields if text}
-    size = chosen.get("size", "auto")
-    if size == "auto":
-        sides = [chosen[side] for side in ("width", "height") if side in chosen]
-        size = chosen.get("resolution") or chosen.get("image_size") or "x".join(sides)
-    quality = chosen.get("quality", "auto")
-    return {
-        "quality": "" if quality == "auto" else quality[:_LONGEST_OPTION],
-        "size": size[:_LONGEST_OPTION],
-    }
+    sent = dict(fields)
+    sides = "x".join(sent[side] for side in ("width", "height") if sent.get(side))
+    sizes = [sent.get(name, "") for name in ("size", "resolution", "image_size")]
+    return {"quality": _chosen(sent.get("quality", "")), "size": _chosen(*sizes, sides)}
+
+
+def _chosen(*texts: str) -> str:
+    """What these texts choose, in lower case; empty, so the dearest, if they say no one name.
+
+    A blank or an unusual character may be dropped by the upstream, or make it ignore the text.
+    """
+    names = {text.lower() if text.isascii() else text for text in texts if text} - {"auto"}
+    only = names.pop() if len(names) == 1 else ""
+    return only if _PLAIN.fullmatch(only) else ""
 
 
 def per_image(cost_nanos: int, n: int) -> int:

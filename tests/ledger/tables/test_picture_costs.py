@@ -91,6 +91,37 @@ async def test_a_settle_that_comes_late_raises_what_was_seen_and_never_lowers_it
     assert await highest(till) == 5 * CENT
 
 
+async def overrun(till: Till) -> int | None:
+    return await till.database.read(
+        lambda tx: picture_costs.highest_overrun(tx, PriceKey("", "deepshi-image-1"), TODAY)
+    )
+
+
+async def test_only_a_cost_above_its_ceiling_is_an_overrun(till: Till) -> None:
+    await buy(till, "dear", 9 * CENT, nanos=9 * CENT)
+    assert await overrun(till) == 0
+    await buy(till, "over", 6 * CENT, nanos=4 * CENT, images=2)
+    assert (await overrun(till), await highest(till)) == (3 * CENT, 9 * CENT)
+    await buy(till, "less", 2 * CENT, nanos=CENT)
+    assert await overrun(till) == 3 * CENT
+
+
+async def test_an_estimate_that_proves_too_low_is_an_overrun(till: Till) -> None:
+    await buy(till, "a", None, nanos=5 * CENT)
+    await buy(till, "b", None, nanos=5 * CENT)
+    await correct(till, "a", 4 * CENT)
+    assert await overrun(till) == 0
+    await correct(till, "b", 6 * CENT)
+    assert await overrun(till) == 6 * CENT
+
+
+async def test_an_overrun_that_is_corrected_is_forgotten(till: Till) -> None:
+    await buy(till, "odd", 999 * CENT)
+    await buy(till, "dear", 9 * CENT, nanos=9 * CENT)
+    await correct(till, "odd", CENT)
+    assert await overrun(till) == 9 * CENT, "no more than any picture is known to have cost"
+
+
 async def test_another_day_and_another_model_are_left_alone(till: Till) -> None:
     await buy(till, "before", 8 * CENT, at=NOW_MS - DAY_MS)
     await till.reserve("other", model="m2")

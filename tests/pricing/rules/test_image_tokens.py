@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from gateway.pricing.price_file import load_prices
-from gateway.pricing.rules.image_tokens import Asked
+from gateway.pricing.rules.image_tokens import Asked, ImageTokens
 from gateway.pricing.rules.prices import PriceCeilings
 
 DAY = "2026-11-29"
@@ -79,3 +79,16 @@ def test_a_configured_ceiling_goes_first_and_the_default_last() -> None:
     assert CEILINGS.of("openai", "gpt-image-1", Asked(), DAY).basis == "table"
     unknown = CEILINGS.of("openai", "unheard-of", Asked(), DAY)
     assert (unknown.nanos, unknown.basis) == (250_000_000, "default")
+
+
+@pytest.mark.parametrize(
+    ("quality", "size", "tokens"),
+    [("", "", 90), ("high", "4k", 90), ("other", "4k", 5), ("high", "other", 7), ("high", "", 90)],
+)
+def test_an_entry_for_any_other_name_is_not_that_of_a_choice_left_open(
+    quality: str, size: str, tokens: int
+) -> None:
+    sizes = ImageTokens(by_size={"": {"": 5}, "high": {"": 7, "4k": 90}})
+    assert sizes.picture(quality, size) == tokens
+    grid = ImageTokens(grid={"": 16, "high": 96})
+    assert grid.picture("", "1024x1024") == grid.picture("high", "1024x1024")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.model.reservation import PriceKey
 from gateway.model.token_usage import TokenUsage
 from gateway.pricing.price_file import load_prices
+from gateway.pricing.rules.image_tokens import Asked
 from gateway.pricing.rules.price_table import PicturePrice, Price, PriceTable, TokenRates
 
 DAY = "2026-11-29"
@@ -118,3 +119,31 @@ def test_pictures_have_a_price_by_quality_size_and_number(
 ) -> None:
     table = PriceTable(prices={"m": (BY_PICTURE,)})
     assert table.cost_of(None, PriceKey("u", "m", quality, size), n, DAY) == nanos
+
+
+@pytest.mark.parametrize(
+    ("quality", "size", "nanos", "most"),
+    [
+        ("hd", "", None, 21),
+        ("hd", "s", 19, 19),
+        ("hd", "l", 21, 21),
+        ("standard", "s", 1, 1),
+        ("standard", "l", 2, 2),
+        ("", "s", None, 19),
+        ("", "", None, 21),
+    ],
+)
+def test_the_most_specific_price_of_a_picture_counts(
+    quality: str, size: str, nanos: int | None, most: int
+) -> None:
+    price = Price(
+        *("m", DAY, ""),
+        pictures=(
+            PicturePrice(1),
+            PicturePrice(2, "", "l"),
+            PicturePrice(19, "hd"),
+            PicturePrice(21, "hd", "l"),
+        ),
+    )
+    assert price.cost_nanos(None, PriceKey("u", "m", quality, size), 1) == nanos
+    assert price.most_nanos(Asked(quality, size)) == most

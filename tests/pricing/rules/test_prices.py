@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.model.edit import AdapterFacts, Edit
+from gateway.pricing.rules.image_tokens import Asked
 from gateway.pricing.rules.prices import (
     MOST_TIMES_THE_PRICE,
+    asked_of,
     ceiling,
     odd_price,
     per_image,
@@ -78,15 +81,30 @@ def test_a_picture_above_ten_times_its_price_is_odd(
     assert odd_price(cost, n, price) == odd
 
 
+def test_what_goes_upstream_is_what_the_price_depends_on() -> None:
+    fields = (("prompt", "a\r\nb"), ("partial_images", "3.0"), ("width", "64.0"), ("height", "6e1"))
+    asked = asked_of(Edit("edits", "m", (*fields, ("input_fidelity", " high"))), AdapterFacts())
+    assert asked == Asked(
+        size="64x60", prompt_bytes=3, files=0, high_fidelity=True, partial_images=3
+    )
+    assert asked_of(Edit("edits", "m", (("partial_images", ""),)), AdapterFacts()) == Asked()
+
+
 @pytest.mark.parametrize(
     ("fields", "quality", "size"),
     [
         ({}, "", ""),
         ({"quality": "auto", "size": "auto"}, "", ""),
-        ({"quality": " High ", "size": "1024x1024", "prompt": "x"}, "high", "1024x1024"),
+        ({"quality": "High", "size": "1024x1024", "prompt": "x"}, "high", "1024x1024"),
         ({"width": "64", "height": "32"}, "", "64x32"),
         ({"size": "auto", "resolution": "2K"}, "", "2k"),
-        ({"quality": "q" * 99, "size": "s" * 99}, "q" * 32, "s" * 32),
+        ({"size": "1k", "resolution": "1K", "image_size": ""}, "", "1k"),
+        # The upstream may read these as something else, so they count as the dearest.
+        ({"size": "1k", "resolution": "4k"}, "", ""),
+        ({"size": "64x64", "width": "4096", "height": "4096"}, "", ""),
+        ({"quality": " low", "size": "1024x1024 "}, "", ""),
+        ({"quality": "\u3000LOW", "size": "1\u212a"}, "", ""),
+        ({"quality": "q" * 99, "size": "s" * 99}, "", ""),
     ],
 )
 def test_the_price_depends_on_the_quality_and_size_chosen(
