@@ -63,6 +63,7 @@ async def findings(settings: Settings) -> list[CheckFinding]:
         *await _state(settings),
         *await _results(settings),
         *_spool(settings),
+        _price_table(settings),
         *await _upstream(settings),
         *_tracing(settings),
         *_access(settings),
@@ -154,19 +155,30 @@ async def _upstream(settings: Settings) -> list[CheckFinding]:
         editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
         text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
         found.append(CheckFinding("upstream", True, text))
-        found += _prices(settings, listing)
+        found += _unpriced(settings, listing)
         found += [CheckFinding("upstream", False, text) for text in await upstream.unusable_keys()]
     finally:
         await upstream.close()
     return found
 
 
-def _prices(settings: Settings, listing: Listing) -> list[CheckFinding]:
+def _price_table(settings: Settings) -> CheckFinding:
+    try:
+        table = open_prices(settings).table
+    except SettingsError as error:
+        return CheckFinding("prices", False, str(error))
+    name = settings.prices.file or "the price table that ships"
+    return CheckFinding(
+        "prices", True, f"{name}: version {table.version}, {len(table.prices)} models"
+    )
+
+
+def _unpriced(settings: Settings, listing: Listing) -> list[CheckFinding]:
     """Models of the catalogue that make pictures and have no price."""
     try:
         prices = open_prices(settings)
-    except SettingsError as error:
-        return [CheckFinding("prices", False, str(error))]
+    except SettingsError:
+        return []  # _price_table says why
     name, today = settings.upstream.name, day_of(now_ms(), settings.zone)
     unpriced = sorted(
         model

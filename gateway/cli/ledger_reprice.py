@@ -11,14 +11,13 @@ import click
 from gateway.accounts.tables.audit import Author
 from gateway.cli.options import range_of, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
-from gateway.cli.state_access import by_clock, change_state, read_state
+from gateway.cli.state_access import by_clock, change_state, prices_of, read_state
 from gateway.ledger.tables.reprice import RepricedCall, compare_prices
 from gateway.ledger.tables.reprice import reprice as book_prices
 from gateway.model.money import usd
 from gateway.pricing.rules.price_table import PriceTable
 from gateway.queries.models.read_model import Json
-from gateway.runtime.backends import open_prices
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings
 
 BATCH = 100
 COLUMNS = ("request_id", "day", "team", "key", "model", "before_usd", "after_usd", "change_usd")
@@ -75,10 +74,7 @@ def reprice(
 
 
 def _table(settings: Settings, version: str) -> PriceTable:
-    try:
-        table = open_prices(settings).table
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+    table = prices_of(settings).table
     if table.version != version:
         raise click.UsageError(
             f"the price table in use ([prices] file) has version {table.version!r}, not {version!r}"

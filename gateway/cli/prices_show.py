@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import asdict
 
@@ -9,6 +10,7 @@ import click
 
 from gateway.cli.options import read_options
 from gateway.cli.output import print_json, print_rows
+from gateway.cli.state_access import prices_of
 from gateway.database.clock import now_ms
 from gateway.model.money import usd
 from gateway.model.windows import day_of
@@ -16,14 +18,16 @@ from gateway.pricing.rules.image_tokens import Asked
 from gateway.pricing.rules.price_table import Price
 from gateway.pricing.rules.prices import PriceCeilings, price_fields
 from gateway.queries.models.read_model import Json
-from gateway.runtime.backends import open_prices
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings
+from gateway.wire.request_fields import MOST_IMAGES
 
 _BASES = {
     "configured": 'from [models."{}"] price_ceiling_usd',
     "table": "from the price table",
     "default": "from [upstream] price_ceiling_usd, as the price table has no {}",
 }
+
+_defaulted = functools.partial(click.option, show_default=True)
 
 
 def _word(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -38,9 +42,13 @@ def _word(_context: click.Context, _option: click.Parameter, text: str | None) -
     "--quality", default="", callback=_word, help="low, medium, high … (default: not chosen)."
 )
 @click.option("--size", default="", callback=_word, help="Such as 1024x1024 (default: not chosen).")
-@click.option("--n", default=1, type=click.IntRange(1, 10), help="Number of pictures.")
-@click.option("--references", default=1, type=click.IntRange(0, 16), help="Files of the edit.")
-@click.option("--prompt-bytes", default=200, type=click.IntRange(0), help="Length of the prompt.")
+@_defaulted("--n", default=1, type=click.IntRange(1, MOST_IMAGES), help="Number of pictures.")
+@_defaulted("--references", default=1, type=click.IntRange(0, 16), help="Files of the edit.")
+@_defaulted(
+    "--input-fidelity", default="low", type=click.Choice(["low", "high"]), help="Of the files."
+)
+@_defaulted("--partial-images", default=0, type=click.IntRange(0, 3), help="Partial pictures.")
+@_defaulted("--prompt-bytes", default=200, type=click.IntRange(0), help="Length of the prompt.")
 @click.option("--upstream", callback=_word, help="Name of the upstream (default: [upstream] name).")
 @read_options
 def show(
@@ -51,22 +59,27 @@ def show(
     size: str,
     n: int,
     references: int,
+    input_fidelity: str,
+    partial_images: int,
     prompt_bytes: int,
     upstream: str | None,
 ) -> None:
     """Show the price of a model, and what an edit costs and is reserved at.
 
-    A quality or size that is not chosen counts as the dearest. The reservation is higher where
-    pictures have lately cost more, or a higher price was confirmed.
+    A quality or size that is not chosen, or that the table doesn't have, counts as the dearest.
+    The reservation is higher where such pictures have lately cost more than was reserved for them,
+    or a higher price was confirmed.
     """
     chosen = price_fields([("quality", quality), ("size", size)])
-    asked = Asked(chosen["quality"], chosen["size"], prompt_bytes=prompt_bytes, files=references)
-    try:
-        ceilings = open_prices(settings)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+    asked = Asked(
+        **chosen,
+        prompt_bytes=prompt_bytes,
+        files=references,
+        high_fidelity=input_fidelity == "high",
+        partial_images=partial_images,
+    )
     facts = _facts(
-        ceilings,
+        prices_of(settings),
         upstream or settings.upstream.name,
         model,
         asked,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
@@ -81,7 +81,7 @@ def update(settings: Settings, output: Path | None) -> None:
         before = target.read_text("utf-8") if target.exists() else shipped_text()
         text, changes = updated(before, entries, source, today)
         if changes or not target.exists():
-            target.write_text(text, "utf-8")
+            _replace(target, text)
     except BadPriceFile as error:
         raise click.ClickException(f"{target}: {error}") from None
     except OSError as error:
@@ -92,6 +92,19 @@ def update(settings: Settings, output: Path | None) -> None:
     click.echo(f"{target} {done} ({source}).")
 
 
+def _replace(target: Path, text: str) -> None:
+    """Write the file anew: whoever reads it finds the whole table, the old one or the new one."""
+    target = target.resolve()  # a link stays one
+    new = target.with_name(f".{target.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        if target.exists():
+            new.chmod(target.stat().st_mode)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def updated(
     before: str, entries: Iterable[SourceEntry], source: str, today: str
 ) -> tuple[str, list[str]]:
@@ -100,15 +113,22 @@ def updated(
     head = before.partition("[[price]]")[0]
     added, changes = [], []
     for entry in entries:
-        known = table.prices.get(entry.models[0], ())
-        valid_from = entry.valid_from or (today if known else _EVER)
-        text = entry.text(valid_from)
-        new = parse_prices(f"{head}\n{text}\n").prices[entry.models[0]][0]
-        earlier = [price for price in known if price.valid_from <= valid_from]
-        if earlier and earlier[-1].rates == new.rates:
+        day = entry.valid_from or today
+        new = parse_prices(f"{head}\n{entry.text(day)}\n").prices[entry.models[0]][0]
+        earlier = {model: table.price_of("", model, day) for model in entry.models}
+        lacking = tuple(
+            model for model, price in earlier.items() if price is None or price.rates != new.rates
+        )
+        if not lacking:
             continue
-        added.append(text)
-        changes.append(_change(earlier[-1] if earlier else None, new))
+        known = [price for model in lacking if (price := earlier[model])]
+        for price in known:
+            if price.valid_from == day:
+                raise BadPriceFile(f"{price.model} has other rates from {day}: take them out first")
+        if not entry.valid_from and not known:
+            day = _EVER
+        added.append(replace(entry, models=lacking).text(day))
+        changes.append(_change(earlier[lacking[0]], replace(new, model=lacking[0], valid_from=day)))
     if not added:
         return before, []
     lines = {"version": f'version = "{today}"', "source": f'source = "{source}"'}

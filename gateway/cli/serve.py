@@ -17,7 +17,7 @@ import click
 from gateway.accounts.tables import keys
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
-from gateway.cli.state_access import change_state, settings_of
+from gateway.cli.state_access import change_state, prices_of, settings_of
 from gateway.runtime.backends import check_upstream_key, open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
@@ -80,6 +80,7 @@ def _check_parts(settings: Settings) -> None:
         check_upstream_key(settings)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    prices_of(settings)
 
 
 def _warn_without_keys(settings: Settings, config: Path | None) -> None:

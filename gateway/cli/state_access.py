@@ -18,7 +18,8 @@ from gateway.cache.result_store import StoreUnavailable
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Operation, StateUnavailable
 from gateway.database.migrate import SchemaTooNew, migrate
-from gateway.runtime.backends import open_database
+from gateway.pricing.rules.prices import PriceCeilings
+from gateway.runtime.backends import open_database, open_prices
 from gateway.settings import Settings, SettingsError, load
 
 Result = TypeVar("Result")
@@ -30,6 +31,14 @@ def settings_of(config: Path | None, overrides: Mapping[str, Any] | None = None)
         return load(config, overrides=overrides)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+
+
+def prices_of(settings: Settings) -> PriceCeilings:
+    """The prices. Raises UsageError."""
+    try:
+        return open_prices(settings)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def author(reason: str = "") -> Author:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from importlib import resources
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,10 @@ def load_prices(file: str = "") -> PriceTable:
     """The table of this file, or with "" the one that ships. Raises BadPriceFile."""
     name = file or "the price table that ships"
     try:
-        return parse_prices(shipped_text() if not file else Path(file).read_text("utf-8"))
+        return parse_prices(shipped_text() if not file else Path(file).read_text("utf-8-sig"))
     except OSError as error:
         raise BadPriceFile(f"{name}: can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadPriceFile(f"{name}: not valid TOML: {error}") from None
     except BadPriceFile as error:
         raise BadPriceFile(f"{name}: {error}") from None
@@ -60,19 +60,22 @@ def shipped_text() -> str:
 
 
 def parse_prices(text: str) -> PriceTable:
-    """The table of a file's text. Raises BadPriceFile and TOMLDecodeError."""
+    """The table of a file's text. Raises BadPriceFile, and ValueError where it is no TOML."""
     document = tomllib.loads(text, parse_float=Decimal)
     _check_names("the file", document, _TABLE)
     tokens = {
         name: _tokens(f"[tokens.{name}]", family)
-        for name, family in document.get("tokens", {}).items()
+        for name, family in _table("[tokens]", document.get("tokens", {})).items()
     }
     prices = [
         price
-        for number, entry in enumerate(document.get("price", ()), 1)
+        for number, entry in enumerate(_list("[[price]]", document.get("price", [])), 1)
         for price in _prices(f"[[price]] {number}", entry, tokens)
     ]
     prices.sort(key=lambda price: (price.model, price.valid_from))
+    for one, other in pairwise(prices):
+        if (one.model, one.valid_from) == (other.model, other.valid_from):
+            raise BadPriceFile(f"two prices of {one.model} from {one.valid_from}: leave one out")
     return PriceTable(
         version=_text("the file", document, "version"),
         source=str(document.get("source", "")),
@@ -87,12 +90,10 @@ def _tokens(where: str, family: Any) -> ImageTokens:
         for name in ("reference", "reference_high", "partial", "text_out")
     }
     by_size = {
-        quality: {size: _count(where, size, most) for size, most in sizes.items()}
-        for quality, sizes in family.get("by_size", {}).items()
+        quality: _counts(f"{where} by_size.{quality}", sizes)
+        for quality, sizes in _lower(f"{where} by_size", family.get("by_size", {})).items()
     }
-    grid = {
-        quality: _count(where, quality, side) for quality, side in family.get("grid", {}).items()
-    }
+    grid = _counts(f"{where} grid", family.get("grid", {}))
     if bool(by_size) == bool(grid) or not all(by_size.values()):
         raise BadPriceFile(f"{where}: give by_size or grid")
     return ImageTokens(by_size=by_size, grid=grid, **counts)
@@ -109,9 +110,9 @@ def _prices(where: str, entry: Any, families: Mapping[str, ImageTokens]) -> list
     if type(valid_from) is not date:
         raise BadPriceFile(f"{where}: give valid_from as a day such as 2026-11-01")
     family = entry.get("tokens")
-    if family is not None and family not in families:
-        raise BadPriceFile(f"{where}: no [tokens.{family}] in the file")
-    rates, pictures = _rates(where, entry), _pictures(where, entry.get("picture", ()))
+    if family is not None and not (isinstance(family, str) and family in families):
+        raise BadPriceFile(f"{where}: tokens: no [tokens.{family}] in the file")
+    rates, pictures = _rates(where, entry), _pictures(where, entry.get("picture", []))
     if bool(rates) == bool(pictures):
         raise BadPriceFile(f"{where}: give either text_in and image_out, or prices by picture")
     return [
@@ -138,13 +139,20 @@ def _rates(where: str, entry: Mapping[str, Any]) -> TokenRates | None:
     return TokenRates(**given)
 
 
-def _pictures(where: str, entries: Iterable[Any]) -> tuple[PicturePrice, ...]:
-    found = []
-    for entry in entries:
-        _check_names(f"{where} picture", entry, _PICTURE)
+def _pictures(where: str, entries: object) -> tuple[PicturePrice, ...]:
+    where = f"{where} picture"
+    found = {}
+    for entry in _list(where, entries):
+        _check_names(where, entry, _PICTURE)
         nanos = _nanos(where, "usd", entry.get("usd"))
-        found.append(PicturePrice(nanos, str(entry.get("quality", "")), str(entry.get("size", ""))))
-    return tuple(found)
+        names = (entry.get("quality", ""), entry.get("size", ""))
+        if not all(isinstance(name, str) for name in names):
+            raise BadPriceFile(f"{where}: give quality and size as text")
+        quality, size = map(str.lower, names)
+        if (quality, size) in found:
+            raise BadPriceFile(f"{where}: two prices of quality {quality!r} and size {size!r}")
+        found[quality, size] = PicturePrice(nanos, quality, size)
+    return tuple(found.values())
 
 
 def _nanos(where: str, name: str, value: object) -> int:
@@ -160,6 +168,30 @@ def _count(where: str, name: str, value: object) -> int:
     return value
 
 
+def _counts(where: str, value: object) -> dict[str, int]:
+    return {name: _count(where, name, most) for name, most in _lower(where, value).items()}
+
+
+def _lower(where: str, value: object) -> dict[str, Any]:
+    """A table with its names in lower case."""
+    lowered = {name.lower(): item for name, item in _table(where, value).items()}
+    if len(lowered) < len(_table(where, value)):
+        raise BadPriceFile(f"{where}: a name stands twice; upper and lower case are one")
+    return lowered
+
+
+def _table(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadPriceFile(f"{where}: must be a table")
+    return value
+
+
+def _list(where: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadPriceFile(f"{where}: must be a list of tables")
+    return value
+
+
 def _text(where: str, table: Mapping[str, Any], name: str) -> str:
     value = table.get(name)
     if not isinstance(value, str) or not value:
@@ -172,7 +204,5 @@ def _is_name(value: object) -> bool:
 
 
 def _check_names(where: str, table: Any, known: Iterable[str]) -> None:
-    if not isinstance(table, dict):
-        raise BadPriceFile(f"{where}: must be a table")
-    for name in table.keys() - set(known):
+    for name in _table(where, table).keys() - set(known):
         raise BadPriceFile(f"{where}: no setting {name!r}. {did_you_mean(name, list(known))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from gateway.cli.prices_update import SourceEntry, read_source, updated
-from gateway.pricing.price_file import load_prices, parse_prices, shipped_text
+from gateway.pricing.price_file import BadPriceFile, load_prices, parse_prices, shipped_text
 
 
 def prices(*arguments: str) -> Result:
@@ -34,6 +35,14 @@ def test_the_cost_of_an_edit_and_what_is_reserved_for_it_are_shown() -> None:
     assert Decimal(shown("gpt-image-1", "--quality", "auto")["most_usd"]) > Decimal("0.25")
     text = prices("show", "gpt-image-1", "--quality", "low", "--size", "1024x1024").output
     assert "An edit of 1 picture costs at most $0.01833." in text
+    assert shown("gpt-image-1", "--n", "1000")["pictures"] == 1000
+
+
+def test_high_fidelity_and_partial_images_are_part_of_what_an_edit_costs() -> None:
+    more = ("--input-fidelity", "high", "--partial-images", "3")
+    tokens = shown("gpt-image-1", "--quality", "low", "--size", "1024x1024", *more)
+    most = tokens["most_tokens_of_a_picture"]
+    assert (most["image_in"], most["image_out"]) == (6821, 272 + 300)
 
 
 def test_a_configured_ceiling_is_what_is_reserved(tmp_path: Path) -> None:
@@ -53,9 +62,15 @@ def test_a_faulty_table_is_one_line(tmp_path: Path) -> None:
     table, file = tmp_path / "prices.toml", tmp_path / "gateway.toml"
     table.write_text("version = 3\n")
     file.write_text(f'[prices]\nfile = "{table}"\n')
-    result = prices("show", "m", "--config", str(file))
-    assert result.exit_code == 1
-    assert result.output == f"Error: [prices] file: {table}: the file: version is missing\n"
+    for command in (["prices", "show", "m"], ["serve"]):
+        result = CliRunner().invoke(
+            main, [*command, "--config", str(file)], env={"DEEPSHI_API_KEY": "sk-1"}
+        )
+        assert result.exit_code == 2
+        assert result.output == f"Error: [prices] file: {table}: the file: version is missing\n"
+
+
+TOKENS = "[tokens.gpt-image-1]\nby_size.low = { 1024x1024 = 272 }\n"
 
 
 def entry(model: str, image_out: str, valid_from: str | None = None) -> SourceEntry:
@@ -73,6 +88,36 @@ def test_a_changed_rate_is_valid_from_today_and_the_earlier_one_stays() -> None:
     days = [price.valid_from for price in table.prices["gpt-image-1"]]
     assert days == ["2025-01-01", "2027-01-15"]
     assert table.prices["gpt-image-2"] == load_prices().prices["gpt-image-2"]
+
+
+def test_other_names_of_a_model_are_added_without_a_second_price_of_it() -> None:
+    known = entry("gpt-image-1", "40")
+    before, _ = updated('version = "1"\n\n' + TOKENS, [known], "s 1", "2027-01-15")
+    both = replace(known, models=("gpt-image-0", "gpt-image-1"))
+    text, changes = updated(before, [both], "s 1", "2027-01-15")
+    assert len(changes) == 1
+    days = {
+        model: [each.valid_from for each in prices]
+        for model, prices in parse_prices(text).prices.items()
+    }
+    assert days == {"gpt-image-0": ["2025-01-01"], "gpt-image-1": ["2025-01-01"]}
+
+
+def test_rates_that_differ_from_those_of_the_same_day_are_left_to_a_person() -> None:
+    later = [entry("gpt-image-1", "50", "2025-01-01")]
+    with pytest.raises(BadPriceFile, match="gpt-image-1 has other rates from 2025-01-01"):
+        updated(shipped_text(), later, "s 1", "2027-01-15")
+
+
+def test_a_reader_during_an_update_finds_the_whole_table_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    before = shipped_text().replace("image_out = 40", "image_out = 41")
+    file.write_text(before)
+    with file.open() as reader:
+        assert prices("update", "--output", str(file)).exit_code == 0
+        assert reader.read() == before
+    assert len(load_prices(str(file)).prices["gpt-image-1"]) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["prices.toml"]
 
 
 def test_a_new_model_has_its_price_since_ever_and_again_changes_nothing() -> None:
