@@ -16,6 +16,7 @@ from gateway.upstream.answer_reader import is_encoded, read_answer, redirect_tar
 from gateway.upstream.call import Answer, Attempt, Broken, Failure, Listener, Payload, Unsent
 from gateway.upstream.connections import IDLE_SECONDS, open_session, open_tls
 from gateway.upstream.request_body import RequestBody
+from gateway.upstream.rules.catalogue_parser import parse_json
 from gateway.upstream.rules.key_rotation import KeyRotation
 
 CLOSE_SECONDS = 1.0
@@ -225,10 +226,10 @@ class UpstreamClient:
         raise CatalogueUnavailable(f"GET /models answered {status}{to}", status=status)
 
     def _to_listing(self, body: bytes) -> bytes:
-        """A list of models in OpenAI's form; what is no JSON is left to the reader of that."""
+        """A list of models in OpenAI's form; what can't be parsed is left to its reader."""
         try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
+            document = parse_json(body)
+        except ValueError:
             return body
         try:
             listing = self._adapter.to_listing(document)

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 from gateway.model.money import nanos_of, usd
 from gateway.model.token_usage import TokenUsage
 from gateway.wire.json_cutter import LongString, Number, Segment, cut, write
-from gateway.wire.token_usage import counts_tokens, usage_of, without_tokens
+from gateway.wire.token_usage import counts_tokens, token_count, usage_of, without_tokens
 
 _LARGEST_ERROR_BYTES = 1_048_576
 _HEAD_CHARS = 160
-_LONGEST_COUNT = 15
 _ZERO = Number("0")
 ToOpenAI = Callable[[dict[str, Any]], dict[str, Any]]
 _DATA_URL = re.compile(rb"data:[\w/+.-]{1,40};base64,")
@@ -127,8 +126,8 @@ def _with_token_counts(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer with the counts of tokens that clients insist on: 0 if it has none."""
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    taken, made = (_count(usage.get(f"{kind}_tokens")) or 0 for kind in ("input", "output"))
-    total = _count(usage.get("total_tokens"))
+    taken, made = (token_count(usage.get(f"{kind}_tokens")) or 0 for kind in ("input", "output"))
+    total = token_count(usage.get("total_tokens"))
     details = usage.get("input_tokens_details")
     counts = {
         "input_tokens": Number(taken),
@@ -140,12 +139,6 @@ def _with_token_counts(answer: dict[str, Any]) -> dict[str, Any]:
         },
     }  # fmt: skip
     return {**answer, "usage": {**usage, **counts}}
-
-
-def _count(value: object) -> int | None:
-    """A number of tokens; None where it is none."""
-    is_count = isinstance(value, Number) and value.isascii() and value.isdigit()
-    return int(str(value)) if is_count and len(str(value)) <= _LONGEST_COUNT else None
 
 
 def _error_message(tree: Any) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 from gateway.model.token_usage import TokenUsage
 from gateway.wire.json_cutter import Number
 
-_COUNT = re.compile("[0-9]{1,9}")
+_COUNT = re.compile("[0-9]{1,15}")
+_MOST_TOKENS = 999_999_999
+"""More are no count of one call."""
 _COUNTING = ("tokens", "details")
 """How the names of counts in `usage` end."""
 _PICTURES: Mapping[str, Any] = MappingProxyType({"text_tokens": Number("0")})
@@ -31,6 +33,11 @@ def usage_of(tree: Any) -> TokenUsage | None:
         return _usage(tree["usage"]) if counts_tokens(tree) else None
     except _Unknown:
         return None
+
+
+def token_count(value: object) -> int | None:
+    """A number of tokens as an answer states it; None where it is none."""
+    return int(value) if isinstance(value, Number) and _COUNT.fullmatch(value) else None
 
 
 def counts_tokens(tree: Any) -> bool:
@@ -94,7 +101,7 @@ def _details(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _count(table: Mapping[str, Any], name: str) -> int:
-    value = table.get(name)
-    if not isinstance(value, Number) or not _COUNT.fullmatch(value):
+    count = token_count(table.get(name))
+    if count is None or count > _MOST_TOKENS:
         raise _Unknown
-    return int(value)
+    return count

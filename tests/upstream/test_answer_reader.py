@@ -9,8 +9,11 @@ import time
 
 import pytest
 
+from gateway.model.edit import AdapterFacts
+from gateway.upstream.adapters import ADAPTERS
 from gateway.upstream.call import Broken, Unsent
 from gateway.upstream.client import MAX_CATALOGUE_BYTES, CatalogueUnavailable
+from gateway.upstream.rules.catalogue_parser import parse
 from tests.upstream.test_client import PATH, Heard, peer, upstream_at
 from tests.upstream.test_connections import BODY, Scripted, answer, small
 
@@ -49,6 +52,15 @@ async def test_a_list_of_models_is_bounded(sent: bytes, said: str) -> None:
     async with peer(Scripted(sent)) as url, upstream_at(url) as upstream:
         with pytest.raises(CatalogueUnavailable, match=said):
             await upstream.models()
+
+
+async def test_a_list_of_too_many_values_is_left_unparsed_for_its_reader() -> None:
+    sent = b"[" + b"1," * 300_000 + b"1]"
+    gemini = ADAPTERS["gemini"](AdapterFacts())
+    async with peer(Scripted(answer(sent))) as url, upstream_at(url, adapter=gemini) as upstream:
+        listed = await upstream.models()
+    with pytest.raises(ValueError, match="too many values"):
+        parse(listed)
 
 
 async def test_a_redirect_is_not_followed_and_its_target_is_named_without_secrets() -> None:

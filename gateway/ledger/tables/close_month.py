@@ -43,7 +43,8 @@ _SEALED_SUMS = (
     "calls", "errors", "saved_nanos", "paid_calls", "spent_nanos", "estimated_calls",
     "estimated_nanos", "corrections_nanos",
 )  # fmt: skip
-"""The columns in a month's digest. Never change them, or closed months fail verification."""
+"""The columns in a month's digest, of rows and of roll-ups. Never change either of them, or closed
+months fail verification."""
 _HELD = (
     "SELECT COUNT(*) AS calls, CAST(SUM(ceiling_nanos) AS BIGINT) AS nanos "
     "FROM reservations WHERE day <= $1"

@@ -19,6 +19,7 @@ from gateway.wire.answer import upstream_error
 from gateway.wire.json_cutter import Number
 from gateway.wire.multipart_writer import EncodedBody, outgoing_fields, outgoing_members
 from gateway.wire.request_fields import MASK, NUMBERS, TEXTS
+from gateway.wire.token_usage import token_count
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
 _AUTOMATIC = {
@@ -159,13 +160,7 @@ def completed_error(status: int, body: bytes) -> bytes:
 
 def count(value: object) -> int:
     """A number of tokens; 0 where it is none."""
-    text = str(value) if isinstance(value, Number) else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else 0
-
-
-def counted(tokens: int) -> Number:
-    """A number of tokens as a member of an answer."""
-    return Number(tokens)
+    return token_count(value) or 0
 
 
 def edit_block(item: dict[str, Any], most_references: int, most_n: int = 1) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from gateway.upstream.adapters.adapter import (
     Endpoint,
     JsonAdapter,
     count,
-    counted,
     edit_block,
     error_body,
     prompt_of,
 )
-from gateway.wire.json_cutter import plain_parse
+from gateway.wire.json_cutter import Number, plain_parse
 from gateway.wire.json_writer import JsonBody
 from gateway.wire.multipart_writer import EncodedBody
 
@@ -141,18 +140,18 @@ def _usage(metadata: Any) -> dict[str, Any]:
     image_in = _of_images(counts.get("promptTokensDetails"), otherwise=0)
     image_out = _of_images(counts.get("candidatesTokensDetails"), otherwise=made)
     return {
-        "input_tokens": counted(prompt),
+        "input_tokens": Number(prompt),
         "input_tokens_details": {
-            "text_tokens": counted(max(0, prompt - image_in)),
-            "image_tokens": counted(image_in),
-            "cached_tokens": counted(count(counts.get("cachedContentTokenCount"))),
+            "text_tokens": Number(max(0, prompt - image_in)),
+            "image_tokens": Number(image_in),
+            "cached_tokens": Number(count(counts.get("cachedContentTokenCount"))),
         },
-        "output_tokens": counted(output),
+        "output_tokens": Number(output),
         "output_tokens_details": {
-            "text_tokens": counted(max(0, output - image_out)),
-            "image_tokens": counted(image_out),
+            "text_tokens": Number(max(0, output - image_out)),
+            "image_tokens": Number(image_out),
         },
-        "total_tokens": counted(prompt + output),
+        "total_tokens": Number(prompt + output),
     }
 
 

@@ -13,10 +13,10 @@ from gateway.upstream.adapters.adapter import (
     JsonAdapter,
     completed_error,
     count,
-    counted,
     edit_block,
     prompt_of,
 )
+from gateway.wire.json_cutter import Number
 from gateway.wire.json_writer import JsonBody
 from gateway.wire.multipart_writer import EncodedBody
 
@@ -59,8 +59,8 @@ class OpenRouter(JsonAdapter):
         if not isinstance(usage, dict):
             return answer
         tokens = {
-            "input_tokens": counted(count(usage.get("prompt_tokens"))),
-            "output_tokens": counted(count(usage.get("completion_tokens"))),
+            "input_tokens": Number(count(usage.get("prompt_tokens"))),
+            "output_tokens": Number(count(usage.get("completion_tokens"))),
         }
         return {**answer, "usage": {**usage, **tokens}}
 

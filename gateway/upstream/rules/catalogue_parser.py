@@ -29,13 +29,18 @@ class Listing:
         return None if not caps or None in caps else max(cap for cap in caps if cap is not None)
 
 
-def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Listing:
-    """The models of a `GET /models` answer. Raises ValueError where it is not one."""
+def parse_json(body: bytes) -> Any:
+    """The JSON of a `GET /models` answer, of any API. Raises ValueError where it is none."""
     check_marks(body, _MOST_MARKS)
     try:
-        document = json.loads(body)
+        return json.loads(body)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def parse(body: bytes, overrides: Mapping[str, ModelFacts] | None = None) -> Listing:
+    """The models of a `GET /models` answer. Raises ValueError where it is not one."""
+    document = parse_json(body)
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise ValueError("no list under `data`")
