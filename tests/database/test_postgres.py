@@ -144,7 +144,7 @@ async def test_the_victim_of_a_deadlock_is_run_again(direct: PostgresDatabase) -
         return cross
 
     await asyncio.gather(direct.write(crossing("a", "b")), direct.write(crossing("b", "a")))
-    assert runs == 3
+    assert runs >= 3  # the victim may become one again, before the other has its second lock
     assert await direct.read(value_of_a) == 2
 
 

@@ -30,8 +30,11 @@ def fresh(prefix: str) -> str:
     return f"{prefix}-{next(_numbers)}"
 
 
-def in_force(check: Callable[[], bool], seconds: float = 1.0) -> None:
-    """Ask again and again until it is so, which must be within this many seconds."""
+def in_force(check: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Ask again and again until it is so, which must be within this many seconds.
+
+    A second is promised, by the interval of refreshes; a machine that is busy gets five.
+    """
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, f"not in force after {seconds} s"

@@ -1,4 +1,4 @@
-"""What is changed on one process is in force on another within a second: two on one SQLite."""
+"""What is changed on one process is soon in force on another: two on one SQLite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.emulator import EmulatorServer
+from gateway.settings import StateSettings
 from tests.api.admin.api_client import ROOT_TOKEN, Api, fresh, in_force
 from tests.support.serving import GatewayProcess, Served, tables_of
 
@@ -59,27 +60,31 @@ def pair(
         yield Pair(here, there)
 
 
-def test_a_new_key_works_everywhere_within_a_second(pair: Pair) -> None:
+def test_a_change_is_looked_for_twice_in_the_second_that_is_promised() -> None:
+    assert StateSettings().refresh_seconds <= 0.5
+
+
+def test_a_new_key_works_everywhere_soon(pair: Pair) -> None:
     key = pair.root.new_key(pair.root.new_team())
 
     in_force(lambda: all(status(each, key["secret"]) == 200 for each in pair.both))
 
 
-def test_a_revoked_key_is_refused_everywhere_within_a_second(pair: Pair) -> None:
+def test_a_revoked_key_is_refused_everywhere_soon(pair: Pair) -> None:
     _, key, secret = pair.new_team_with_key()
     pair.root.delete(f"/keys/{key}")
 
     in_force(lambda: all(status(each, secret) == 401 for each in pair.both))
 
 
-def test_the_keys_of_an_archived_team_are_refused_everywhere_within_a_second(pair: Pair) -> None:
+def test_the_keys_of_an_archived_team_are_refused_everywhere_soon(pair: Pair) -> None:
     team, _, secret = pair.new_team_with_key()
     pair.root.delete(f"/teams/{team}")
 
     in_force(lambda: all(status(each, secret) == 401 for each in pair.both))
 
 
-def test_a_lowered_limit_holds_everywhere_within_a_second(pair: Pair) -> None:
+def test_a_lowered_limit_holds_everywhere_soon(pair: Pair) -> None:
     team, _, secret = pair.new_team_with_key()
     prompts = (fresh("low") for _ in range(10_000))
     assert code(pair.there, secret, next(prompts)) == ""
@@ -97,9 +102,7 @@ def test_a_lowered_budget_holds_everywhere_at_once(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("whose", ["the team's", "everybody's"])
-def test_a_pause_stops_paid_calls_everywhere_within_a_second_and_hits_go_on(
-    pair: Pair, whose: str
-) -> None:
+def test_a_pause_stops_paid_calls_everywhere_soon_and_hits_go_on(pair: Pair, whose: str) -> None:
     team, _, secret = pair.new_team_with_key()
     named = {"team": team} if whose == "the team's" else {}
     prompts = (fresh("pause") for _ in range(10_000))
