@@ -14,7 +14,7 @@ import os
 import re
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -57,6 +57,9 @@ _OWN_HEADERS = (
 )  # fmt: skip
 """Headers of an upstream call that can't carry its key."""
 _OPENAI = "openai"
+_UPSTREAM_NAME = "[A-Za-z0-9._-]{1,64}"
+_TABLES_BY_NAME = frozenset({"models", "upstreams"})
+"""Sections that hold a table for each name."""
 DEFAULT_FILE = Path("config/gateway.toml")
 DOCUMENTED_PRICES = MappingProxyType({"deepshi-image-1": {"price_ceiling_usd": "0.01"}})
 
@@ -260,7 +263,9 @@ class ServerSettings(SettingsSection):
 
 
 class UpstreamSettings(SettingsSection):
-    name: Annotated[str, _like(r"[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -")] = "deepshi"
+    """[upstream], or one [upstreams.NAME] of several."""
+
+    name: Annotated[str, _like(_UPSTREAM_NAME, "1 to 64 of A-Z a-z 0-9 . _ -")] = "deepshi"
     base_url: Annotated[str, Field(min_length=1), _HttpUrl] = "https://api.deepshi.ai/v1"
     api_key: Annotated[Secrets, AfterValidator(_header_values)] = Field(
         default="env:DEEPSHI_API_KEY"  # type: ignore[arg-type]
@@ -501,12 +506,25 @@ def _typed(value: object, type_: FieldType) -> object:
 
 
 class ModelSettings(SettingsSection):
-    """[models."NAME"]: the price a call is reserved at, and overrides of the catalogue."""
+    """[models."NAME"]: where it is bought, for how much, and overrides of the catalogue."""
 
+    targets: Annotated[
+        TextList, _like(f"{_UPSTREAM_NAME}/.+", 'UPSTREAM/MODEL, such as "azure/img-prod"')
+    ] = ()
+    aliases: TextList = ()
+    equivalent: bool = False
     price_ceiling_usd: MaybeNanos = None
     max_reference_images: int | None = Field(default=None, ge=0)
     max_n: int | None = Field(default=None, ge=1)
     edit_supported: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> Self:
+        if len(set(self.targets)) < len(self.targets):
+            raise ValueError("targets: one is named twice")
+        if self.equivalent and len(self.targets) < 2:
+            raise ValueError("equivalent: name the targets whose results are equivalent in targets")
+        return self
 
 
 _EMPTY_TABLE: Any = Field(default_factory=dict)
@@ -518,6 +536,7 @@ class Settings(SettingsSection):
 
     server: ServerSettings = _EMPTY_TABLE
     upstream: UpstreamSettings = _EMPTY_TABLE
+    upstreams: Mapping[str, UpstreamSettings] = Field(default_factory=dict)
     cache: CacheSettings = _EMPTY_TABLE
     state: StateSettings = _EMPTY_TABLE
     limits: RequestLimitSettings = _EMPTY_TABLE
@@ -537,6 +556,62 @@ class Settings(SettingsSection):
         """Keep the documented prices of models that the file doesn't name."""
         return {**DOCUMENTED_PRICES, **value} if isinstance(value, dict) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_form(cls, given: object) -> object:
+        if isinstance(given, Mapping) and given.get("upstream") and given.get("upstreams"):
+            raise ValueError(
+                "[upstream] is the short form for exactly one upstream: with [upstreams.NAME], "
+                "leave it out, its variables GATEWAY_UPSTREAM__… too"
+            )
+        return given
+
+    @field_validator("upstreams", mode="before")
+    @classmethod
+    def _named_by_their_tables(cls, given: object) -> object:
+        tables = dict(given) if isinstance(given, Mapping) else {"": given}
+        for name, table in tables.items():
+            if not isinstance(table, Mapping) or "name" in table:
+                raise ValueError(
+                    "give a table for each upstream, such as [upstreams.openai], without `name`"
+                )
+            tables[name] = {**table, "name": name}
+        return tables
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        upstreams = list(self.every_upstream)
+        models: dict[str, str] = {}
+        for model, section in self.models.items():
+            for target in section.targets:
+                if (upstream := target.partition("/")[0]) not in upstreams:
+                    hint = did_you_mean(upstream, upstreams)
+                    raise ValueError(
+                        f'[models."{model}"] targets: no upstream {upstream!r}. {hint}'
+                    )
+            for alias in section.aliases:
+                if (other := models.setdefault(alias, model)) != model or alias == model:
+                    raise ValueError(
+                        f'[models."{model}"] aliases: {alias!r} already is a name of {other!r}'
+                    )
+        return self
+
+    @property
+    def every_upstream(self) -> Mapping[str, UpstreamSettings]:
+        """The upstreams by name, in the order in which they are asked for a model."""
+        return self.upstreams or {self.upstream.name: self.upstream}
+
+    def upstream_name(self, given: str | None = None) -> str:
+        """The given name, or that of the only upstream. Raises SettingsError."""
+        if given is None and len(self.every_upstream) > 1:
+            raise SettingsError(f"name the upstream, one of {', '.join(self.every_upstream)}")
+        return given or next(iter(self.every_upstream))
+
+    @property
+    def longest_flight_ms(self) -> int:
+        """The longest possible call of any upstream."""
+        return max(each.longest_flight_ms for each in self.every_upstream.values())
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.server.timezone)
@@ -555,7 +630,7 @@ def load(
     environ = os.environ if environment is None else environment
     path = used_file(file, environ)
     tables: dict[str, Any] = read_toml(path) if path else {}
-    _merge(tables, _from_environment(environ))
+    _merge(tables, _from_environment(environ, tables.get("upstreams", ())))
     _point_out_single_underscores(environ, tables)
     _merge(tables, overrides or {})
     try:
@@ -587,20 +662,35 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    tables: dict[str, dict[str, str]] = {}
+def _from_environment(environ: Mapping[str, str], upstreams: Iterable[str]) -> dict[str, Any]:
+    """The tables that variables give; `upstreams` are the names in the settings file."""
+    tables: dict[str, Any] = {}
     for variable, value in environ.items():
         if not variable.startswith(PREFIX) or "__" not in variable:
             continue
         section, _, name = variable[len(PREFIX) :].lower().partition("__")
-        fields = setting_names(section)
+        path, fields = [section], setting_names(section)
+        if section == "upstreams":
+            upstream, _, name = name.partition("__")
+            path.append(_upstream_meant(variable, upstream, upstreams))
         if section == "models" or not fields:
             known = list(Settings.model_fields)
             raise SettingsError(f"{variable}: {_unknown(section, known, 'section')}")
         if name not in fields:
-            raise SettingsError(f"{variable}: [{section}] {_unknown(name, fields)}")
-        tables.setdefault(section, {})[name] = value
+            raise SettingsError(f"{variable}: [{'.'.join(path)}] {_unknown(name, fields)}")
+        table = tables
+        for each in path:
+            table = table.setdefault(each, {})
+        table[name] = value
     return tables
+
+
+def _upstream_meant(variable: str, text: str, upstreams: Iterable[str]) -> str:
+    """The upstream whose name is this text in a variable, where only a-z, 0-9 and _ can stand."""
+    fitting = [name for name in upstreams if re.sub("[^a-z0-9]", "_", name.lower()) == text]
+    if len(fitting) > 1:
+        raise SettingsError(f"{variable}: it means several upstreams, {', '.join(fitting)}")
+    return fitting[0] if fitting else text
 
 
 def _point_out_single_underscores(environ: Mapping[str, str], given: Mapping[str, Any]) -> None:
@@ -609,7 +699,7 @@ def _point_out_single_underscores(environ: Mapping[str, str], given: Mapping[str
     A Service of Kubernetes injects `tcp://…` by such a name.
     """
     read = repr((given, AdminSettings.model_fields))
-    for section in Settings.model_fields.keys() - {"models"}:
+    for section in Settings.model_fields.keys() - _TABLES_BY_NAME:
         for name in setting_names(section):
             variable, meant = (f"{PREFIX}{section}{gap}{name}".upper() for gap in ("_", "__"))
             value = environ.get(variable, "")
@@ -617,10 +707,14 @@ def _point_out_single_underscores(environ: Mapping[str, str], given: Mapping[str
                 raise SettingsError(f"{variable}: write {meant}, with two underscores")
 
 
-def _merge(tables: dict[str, Any], more: Mapping[str, Mapping[str, Any]]) -> None:
-    for section, values in more.items():
-        present = tables.get(section, {})
-        tables[section] = {**present, **values} if isinstance(present, dict) else values
+def _merge(tables: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add the values of `more`, within each table of the same name too."""
+    for name, value in more.items():
+        present = tables.get(name)
+        if isinstance(present, dict) and isinstance(value, Mapping):
+            _merge(present, value)
+        else:
+            tables[name] = value
 
 
 def setting_names(section: str) -> list[str]:
@@ -628,7 +722,8 @@ def setting_names(section: str) -> list[str]:
     field = Settings.model_fields.get(section)
     if section == "new_team":
         return list(LIMITS_BY_NAME)
-    kind = ModelSettings if section == "models" else field and field.annotation
+    by_name = {"models": ModelSettings, "upstreams": UpstreamSettings}
+    kind = by_name.get(section) or (field and field.annotation)
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
@@ -637,11 +732,13 @@ def _unknown(name: str, known: list[str], kind: str = "setting") -> str:
 
 
 def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        return f"{path or 'settings'}: {message}"
     *tables, name = [str(part) for part in fault["loc"]]
     where = f"{path or 'settings'}: " + (f"[{'.'.join(tables)}] " if tables else "")
     if fault["type"] == "extra_forbidden":
         if tables:
             return where + _unknown(name, setting_names(tables[0]))
         return where + _unknown(name, list(Settings.model_fields), "section")
-    message = str(fault["msg"]).removeprefix("Value error, ")
     return where + (f"{name}: {message}" if tables else f"[{name}] {message}")

@@ -92,9 +92,7 @@ def reconcile(
         month_of(period)  # checked before the file is read
     by = by_clock(settings, by)
     columns = columns_of(settings, mapped)
-    edge_ms = (
-        settings.upstream.longest_flight_ms if edge is None else milliseconds_of(edge, "--edge")
-    )
+    edge_ms = settings.longest_flight_ms if edge is None else milliseconds_of(edge, "--edge")
     digest, statement = gathered(file, columns, settings, cast(Duplicates, duplicates))
     source = Source(settings.upstream.name, digest, settings.zone)
     span, days = span_of(settings, statement, period, by.now_ms, edge_ms)

@@ -33,7 +33,7 @@ def resolve(settings: Settings, as_json: bool, dry_run: bool, by: Author) -> Non
     It is never voided: the call may have been charged. A running gateway does the same by itself.
     """
     by = by_clock(settings, by)
-    rule = Abandonment(by.now_ms, settings.upstream.longest_flight_ms)
+    rule = Abandonment(by.now_ms, settings.longest_flight_ms)
     found = read_state(settings, unresolved_reservations.list_unresolved)
     if dry_run:
         settled = [each.held for each in found if each.is_abandoned(rule)]

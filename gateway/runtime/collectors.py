@@ -80,7 +80,7 @@ class GaugeCollector:
         metrics, zone = self.context.metrics, self.context.settings.zone
         now_ms = self.context.clock()
         day = day_of(now_ms, zone)
-        rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
+        rule = Abandonment(now_ms, self.context.settings.longest_flight_ms)
 
         async def read(
             tx: Transaction,

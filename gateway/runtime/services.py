@@ -96,7 +96,7 @@ class CoalescingServices:
             database=context.database,
             owner_id=context.owner.id,
             now_ms=context.clock,
-            max_age_ms=settings.upstream.longest_flight_ms,
+            max_age_ms=settings.longest_flight_ms,
             storing_ms=int(1000 * (2 * settings.cache.timeout_seconds + 1)),
             on_failure=context.on_failure,
         )

@@ -56,7 +56,7 @@ class StateMaintenance:
         """Settle the reservations of dead processes; audit and log list them."""
         now_ms = self.context.clock()
         by = Author("gateway", now_ms, "its process is gone")
-        rule = Abandonment(now_ms, self.context.settings.upstream.longest_flight_ms)
+        rule = Abandonment(now_ms, self.context.settings.longest_flight_ms)
         try:
             silent = await self.context.database.read(
                 lambda tx: unresolved_reservations.silent_owners(tx, rule)

@@ -134,12 +134,12 @@ def check_the_ledger_shows_both(settings: Settings, emulator: EmulatorServer) ->
     assert emulator.stats()["billed_calls"] == 2
     (paid,) = ledger_of(settings)
     assert (paid.cost_nanos, paid.estimated) == (CENT, 0)
-    later_ms = now_ms() + settings.upstream.longest_flight_ms + HEARTBEAT_EXPIRY_MS
+    later_ms = now_ms() + settings.longest_flight_ms + HEARTBEAT_EXPIRY_MS
 
     async def resolve(tx: Transaction) -> object:
         return await unresolved_reservations.settle_abandoned(
             tx,
-            Abandonment(later_ms, settings.upstream.longest_flight_ms, HEARTBEAT_EXPIRY_MS),
+            Abandonment(later_ms, settings.longest_flight_ms, HEARTBEAT_EXPIRY_MS),
         )
 
     in_state(settings, resolve)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.backends import open_upstream
-from gateway.settings import SettingsError, load
+from gateway.settings import Settings, SettingsError, load
 
 NO_FILE = Path("/dev/null")
 
@@ -75,5 +75,78 @@ def test_what_is_set_beats_what_the_api_documents() -> None:
 def test_a_wrong_value_is_one_line(given: dict[str, object], says: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         load(NO_FILE, environment={}, overrides={"upstream": given})
+    assert says in str(wrong.value)
+    assert "\n" not in str(wrong.value)
+
+
+TWO = {
+    "openai": {"base_url": "https://api.openai.com/v1"},
+    "azure": {"api": "azure", "models": "x"},
+}
+
+
+def load_two(**models: object) -> Settings:
+    return load(NO_FILE, environment={}, overrides={"upstreams": TWO, "models": models})
+
+
+def test_several_upstreams_keep_their_order_and_their_own_settings() -> None:
+    found = load_two().every_upstream
+    assert list(found) == ["openai", "azure"]
+    assert [each.name for each in found.values()] == ["openai", "azure"]
+    assert found["azure"].auth == "header:api-key"
+
+
+def test_the_short_form_is_one_upstream() -> None:
+    one = load(NO_FILE, environment={"GATEWAY_UPSTREAM__NAME": "here"})
+    assert list(one.every_upstream) == ["here"]
+    assert one.upstream_name() == "here"
+
+
+def test_a_secret_of_each_upstream_may_stand_in_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('[upstreams.Azure-EU]\napi = "azure"\nmodels = ["img"]\n')
+    given = {
+        "GATEWAY_UPSTREAMS__AZURE_EU__API_KEY": "one",
+        "GATEWAY_UPSTREAMS__XAI__API_KEY": "two",
+    }
+    found = load(file, environment=given).every_upstream
+    keys = {name: each.api_key[0].get_secret_value() for name, each in found.items()}
+    assert keys == {"Azure-EU": "one", "xai": "two"}
+
+
+def test_a_variable_that_means_two_upstreams_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[upstreams.a-b]\n[upstreams.a_b]\n")
+    with pytest.raises(SettingsError, match="several upstreams, a-b, a_b"):
+        load(file, environment={"GATEWAY_UPSTREAMS__A_B__API_KEY": "one"})
+
+
+def test_with_several_upstreams_one_has_to_be_named() -> None:
+    assert load_two().upstream_name("azure") == "azure"
+    with pytest.raises(SettingsError, match="one of openai, azure"):
+        load_two().upstream_name()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"upstream": {"name": "a"}, "upstreams": TWO}, "short form for exactly one upstream"),
+        ({"upstreams": {"a b": {}}}, "[upstreams.a b] name: give 1 to 64 of"),
+        ({"upstreams": {"a": {"name": "b"}}}, "without `name`"),
+        ({"upstreams": {"a": 1}}, "give a table for each upstream"),
+        ({"upstreams": {"a": {"base_ulr": ""}}}, "Did you mean 'base_url'?"),
+        ({"upstreams": TWO, "models": {"m": {"targets": ["opnai/m"]}}}, "Did you mean 'openai'?"),
+        ({"upstreams": TWO, "models": {"m": {"targets": ["m"]}}}, "give UPSTREAM/MODEL"),
+        ({"upstreams": TWO, "models": {"m": {"targets": ["azure/m"] * 2}}}, "named twice"),
+        ({"upstreams": TWO, "models": {"m": {"equivalent": True}}}, "equivalent: name the targets"),
+        ({"models": {"m": {"aliases": ["a"]}, "n": {"aliases": ["a"]}}}, "a name of 'm'"),
+        ({"models": {"m": {"aliases": ["m"]}}}, "a name of 'm'"),
+    ],
+)
+def test_a_wrong_table_of_upstreams_or_models_is_one_line(
+    given: dict[str, dict[str, object]], says: str
+) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        load(NO_FILE, environment={}, overrides=given)
     assert says in str(wrong.value)
     assert "\n" not in str(wrong.value)

@@ -98,7 +98,7 @@ Secrets are written as `env:NAME` or `file:PATH`. Sizes are bytes, `"300MB"` or 
 seconds, `"90s"`, `"12h"` or `"30d"`. `gateway check` verifies settings, state, results and
 upstream.
 """
-_HEADING = re.compile(r"\[(.+?)\]\s*(?:# (.*))?")
+_HEADING = re.compile(r"(?:# )?\[(.+?)\]\s*(?:# (.*))?")
 _SETTING = re.compile(r"(# )?(\w+) = (.+?)\s*(?:\s# (.*))?")
 
 

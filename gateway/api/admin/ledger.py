@@ -117,7 +117,7 @@ async def unresolved(tx: Transaction, request: AdminRequest[PageQuery, Body]) ->
 
 
 def _abandonment(request: AdminRequest[Query, Body]) -> Abandonment:
-    return Abandonment(request.by.now_ms, request.settings.upstream.longest_flight_ms)
+    return Abandonment(request.by.now_ms, request.settings.longest_flight_ms)
 
 
 async def resolve(tx: Transaction, request: AdminRequest[Query, Body]) -> ReadModel:
