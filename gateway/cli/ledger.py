@@ -36,11 +36,11 @@ LEDGER_COLUMNS = (
     "answer_bytes", "status", "n", "images", "cost_usd", "estimated", "owner", "cost_centre",
     "tags", "late_for", "cost_kind", "computed_usd", "price_version", "text_in_tokens",
     "image_in_tokens", "cached_text_in_tokens", "cached_image_in_tokens", "text_out_tokens",
-    "image_out_tokens",
+    "image_out_tokens", "upstream", "asked_model", "upstream_model",
 )  # fmt: skip
 SHOWN_COLUMNS = (
-    "at", "kind", "request_id", "team", "key", "model", "status", "images", "cost_usd",
-    "cost_kind", "cost_centre", "tags",
+    "at", "kind", "request_id", "team", "key", "model", "upstream", "status", "images",
+    "cost_usd", "cost_kind", "cost_centre", "tags",
 )  # fmt: skip
 
 

@@ -41,7 +41,11 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """The facts of an upstream call in the ledger, besides its cost."""
+    """The facts of an upstream call in the ledger, besides its cost.
+
+    `asked_model` is the alias that was asked for, `upstream_model` the upstream's own name of the
+    model; both are empty where they are `model`.
+    """
 
     request_id: str
     model: str
@@ -52,6 +56,8 @@ class CallFacts:
     upstream: str = ""
     quality: str = ""
     size: str = ""
+    asked_model: str = ""
+    upstream_model: str = ""
 
     @property
     def price_key(self) -> PriceKey:

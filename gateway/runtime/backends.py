@@ -16,6 +16,7 @@ from gateway.pricing.price_file import BadPriceFile, load_prices
 from gateway.pricing.rules.prices import PriceCeilings
 from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.telemetry.spans import NO_SPANS, Spans
+from gateway.upstream.rules.routing import ModelRoute, Routing, Target
 
 if TYPE_CHECKING:
     from gateway.upstream.client import UpstreamClient
@@ -79,6 +80,17 @@ def open_spans(settings: Settings) -> Spans:
     )
 
 
+def routing_of(settings: Settings) -> Routing:
+    """Where models are bought by the settings."""
+    routes, aliases = {}, {}
+    for name, model in settings.models.items():
+        targets = tuple(Target.parse(text, name) for text in model.targets)
+        if targets:
+            routes[name] = ModelRoute(targets, model.equivalent)
+        aliases.update(dict.fromkeys(model.aliases, name))
+    return Routing(routes, aliases)
+
+
 def open_prices(settings: Settings) -> PriceCeilings:
     """What pictures may cost: by the settings, and by the price table. Raises SettingsError."""
     ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}
@@ -86,7 +98,12 @@ def open_prices(settings: Settings) -> PriceCeilings:
         return PriceCeilings(
             settings.upstream.price_ceiling_usd,
             {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
-            load_prices(settings.prices.file),
+            load_prices(settings.prices.file).with_targets(
+                (target.upstream, target.name, target.model)
+                for route in routing_of(settings).routes.values()
+                for target in route.targets
+            ),
+            {name: each.price_ceiling_usd for name, each in settings.every_upstream.items()},
         )
     except BadPriceFile as error:
         raise SettingsError(f"[prices] file: {error}") from None

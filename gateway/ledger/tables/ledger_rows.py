@@ -19,7 +19,10 @@ LARGEST_NANOS = 10**15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """The columns that `reservations` and `ledger` share. `tags` is canonical JSON text."""
+    """The columns that `reservations` and `ledger` share. `tags` is canonical JSON text.
+
+    `asked_model` and `upstream_model` are as in `CallFacts`.
+    """
 
     id: str
     day: str
@@ -37,6 +40,8 @@ class CallRecord:
     upstream: str = ""
     quality: str = ""
     size: str = ""
+    asked_model: str = ""
+    upstream_model: str = ""
 
     @property
     def price_key(self) -> PriceKey:

@@ -91,8 +91,8 @@ async def insert(tx: Transaction, quote: Quote, held: Reservation, owner_id: str
     row = (
         held.id, held.day, call.request_id, caller.team, caller.key_id, call.model, call.route,
         call.fingerprint, call.references, call.body_bytes, caller.owner, caller.cost_centre,
-        tags_text(caller.tags), call.upstream, call.quality, call.size, held.made_ms, owner_id,
-        held.ceiling_nanos, held.images,
+        tags_text(caller.tags), call.upstream, call.quality, call.size, call.asked_model,
+        call.upstream_model, held.made_ms, owner_id, held.ceiling_nanos, held.images,
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
     amounts = {"held_nanos": held.ceiling_nanos, "images_held": held.images}

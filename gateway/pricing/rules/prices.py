@@ -44,6 +44,11 @@ class PriceCeilings:
     default_nanos: int
     by_model: Mapping[str, int]
     table: PriceTable = field(default_factory=PriceTable)
+    defaults: Mapping[str, int] = field(default_factory=dict)
+    """By upstream, in place of `default_nanos`."""
+
+    def default_of(self, upstream: str) -> int:
+        return self.defaults.get(upstream, self.default_nanos)
 
     def of(self, upstream: str, model: str, asked: Asked, day: str) -> PictureCeiling:
         """The ceiling of a model at an upstream for such a call on a day."""
@@ -52,7 +57,7 @@ class PriceCeilings:
         price = self.table.price_of(upstream, model, day)
         most = price.most_nanos(asked) if price else None
         return (
-            PictureCeiling(self.default_nanos, "default")
+            PictureCeiling(self.default_of(upstream), "default")
             if most is None
             else PictureCeiling(most, "table")
         )

@@ -42,6 +42,9 @@ class LedgerRowView(ReadModel):
     team: str
     key: str = read("key_id")
     model: str
+    asked_model: Annotated[str, Field(description="The alias that was asked for, if one was.")]
+    upstream: str
+    upstream_model: Annotated[str, Field(description="The upstream's name of it, if another.")]
     route: str
     fingerprint: str
     reference_images: Count
