@@ -601,6 +601,12 @@ class Settings(SettingsSection):
         """The upstreams by name, in the order in which they are asked for a model."""
         return self.upstreams or {self.upstream.name: self.upstream}
 
+    @property
+    def picture_formats(self) -> tuple[PictureFormat, ...]:
+        """Every format that an upstream takes."""
+        formats = (each.picture_formats for each in self.every_upstream.values())
+        return tuple(dict.fromkeys(name for names in formats for name in names))
+
     def upstream_name(self, given: str | None = None) -> str:
         """The given name, or that of the only upstream. Raises SettingsError."""
         if given is None and len(self.every_upstream) > 1:

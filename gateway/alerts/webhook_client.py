@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,21 +36,21 @@ class WebhookClient:
         *,
         secret: str = "",
         proxy: str = "",
-        ca_bundle: str = "",
+        ca_bundles: Sequence[str] = (),
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._secret = secret.encode()
         self._timeout_seconds = timeout_seconds
         self._proxy = proxy or None
-        self._ca_bundle = ca_bundle
+        self._ca_bundles = set(filter(None, ca_bundles))
 
     @cached_property
     def _client(self) -> httpx.AsyncClient:
         import httpx  # takes 0.2 s, and most gateways post nothing
 
         tls = httpx.create_ssl_context(trust_env=False)  # trusts the usual authorities
-        if self._ca_bundle:
-            tls.load_verify_locations(self._ca_bundle)
+        for bundle in self._ca_bundles:
+            tls.load_verify_locations(bundle)
         return httpx.AsyncClient(
             timeout=2 * self._timeout_seconds,  # `post` bounds the whole
             limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),

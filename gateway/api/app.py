@@ -76,7 +76,7 @@ class Gateway:
         edits, operation = parts.edits, parts.operation
         return Endpoints(
             images=ImageEndpoints(context, edits, parts.budgets.service, operation.shutdown),
-            models=ModelEndpoints(edits.pipeline, parts.upstream.catalogue),
+            models=ModelEndpoints(edits.pipeline, parts.catalogues),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
             operating=OperatingEndpoints(context, operation),
             describe=self._describe,

@@ -164,6 +164,8 @@ def _record_headers(record: RequestRecord) -> dict[str, str]:
         headers["x-gateway-cost-kind"] = record.cost_kind
     if record.cost_kind == "estimated":
         headers["x-gateway-cost-estimated"] = "true"
+    if record.upstream:
+        headers["x-gateway-upstream"] = record.upstream
     if record.upstream_request_id:
         headers["x-gateway-upstream-request-id"] = record.upstream_request_id
     if record.rate_status:

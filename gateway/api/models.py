@@ -1,4 +1,4 @@
-"""`/v1/models`: the upstream's models that the key may use."""
+"""`/v1/models`: the models of all upstreams that the key may use, and their aliases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gateway.api.responses import answer_json
 from gateway.edits.pipeline import Pipeline
 from gateway.model.errors import Refusal
 from gateway.server.exchange import Exchange
-from gateway.upstream.model_catalogue import Catalogue
+from gateway.upstream.catalogues import Catalogues
 from gateway.upstream.rules.model_limits import may_use
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEndpoints:
     pipeline: Pipeline
-    catalogue: Catalogue
+    catalogues: Catalogues
 
     async def list_models(self, exchange: Exchange) -> None:
         items = await self._usable(exchange)
@@ -36,14 +36,12 @@ class ModelEndpoints:
 
     async def _usable(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
-        if self.catalogue.listing is None:
-            await self.catalogue.refresh()
-        if (listing := self.catalogue.listing) is None:
+        await self.catalogues.ensure_loaded()
+        items = self.catalogues.items()
+        if not items:
             raise Refusal(
                 "upstream_unreachable",
                 "The list of models has never been had from the upstream; try again shortly.",
                 retry_after_seconds=5,
             )
-        return {
-            name: item for name, item in listing.items.items() if may_use(name, caller.accounts)
-        }
+        return {name: item for name, item in items.items() if may_use(name, caller.accounts)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from gateway.runtime.backends import (
     open_results,
     open_spans,
     open_upstream,
+    routing_of,
 )
 from gateway.settings import Settings, SettingsError, used_file
 from gateway.upstream.client import CatalogueUnavailable
@@ -64,7 +65,7 @@ async def findings(settings: Settings) -> list[CheckFinding]:
         *await _results(settings),
         *_spool(settings),
         _price_table(settings),
-        *await _upstream(settings),
+        *await _upstreams(settings),
         *_tracing(settings),
         *_access(settings),
     ]
@@ -141,25 +142,37 @@ def _folder(part: str, folder: Path) -> CheckFinding:
     return CheckFinding(part, True, f"{folder} can be written, {free_gb:.1f} GB free")
 
 
-async def _upstream(settings: Settings) -> list[CheckFinding]:
+async def _upstreams(settings: Settings) -> list[CheckFinding]:
+    """Each upstream, and how the settings of models fit the catalogues."""
+    found, listings = [], dict[str, Collection[str] | None]()
+    for name in settings.every_upstream:
+        findings, listing = await _upstream(settings, name)
+        found += findings
+        listings[name] = listing.items if listing else None
+    conflicts = routing_of(settings).conflicts(listings)
+    return found + [CheckFinding("models", None, text) for text in conflicts]
+
+
+async def _upstream(settings: Settings, name: str) -> tuple[Sequence[CheckFinding], Listing | None]:
     found = []
+    part = f"upstream {name}" if settings.upstreams else "upstream"
+    base_url = settings.every_upstream[name].base_url
     try:
-        upstream = open_upstream(settings)
+        upstream = open_upstream(settings, name)
     except SettingsError as error:
-        return [CheckFinding("upstream", False, str(error))]
+        return [CheckFinding(part, False, str(error))], None
     try:
         listing = parse(await upstream.models())
-    except (CatalogueUnavailable, ValueError) as error:
-        found.append(CheckFinding("upstream", False, f"{settings.upstream.base_url}: {error}"))
-    else:
         editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
-        text = f"{settings.upstream.base_url}: {len(listing.facts)} models, {editing} can edit"
-        found.append(CheckFinding("upstream", True, text))
-        found += _unpriced(settings, listing)
-        found += [CheckFinding("upstream", False, text) for text in await upstream.unusable_keys()]
+        text = f"{base_url}: {len(listing.facts)} models, {editing} can edit"
+        found.append(CheckFinding(part, True, text))
+        found += _unpriced(settings, name, listing)
+        found += [CheckFinding(part, False, text) for text in await upstream.unusable_keys()]
+    except (CatalogueUnavailable, ValueError) as error:
+        return [CheckFinding(part, False, f"{base_url}: {error}")], None
     finally:
         await upstream.close()
-    return found
+    return found, listing
 
 
 def _price_table(settings: Settings) -> CheckFinding:
@@ -173,25 +186,26 @@ def _price_table(settings: Settings) -> CheckFinding:
     )
 
 
-def _unpriced(settings: Settings, listing: Listing) -> list[CheckFinding]:
+def _unpriced(settings: Settings, name: str, listing: Listing) -> list[CheckFinding]:
     """Models of the catalogue that make pictures and have no price."""
     try:
         prices = open_prices(settings)
     except SettingsError:
         return []  # _price_table says why
-    name, today = settings.upstream.name, day_of(now_ms(), settings.zone)
+    routing, today = routing_of(settings), day_of(now_ms(), settings.zone)
     unpriced = sorted(
         model
         for model, facts in listing.facts.items()
         if facts.edit_supported or (facts.edit_supported is None and "image" in model)
-        if prices.basis(name, model, today) == "default"
+        if prices.basis(name, routing.target(name, model).model, today) == "default"
     )
     if not unpriced:
         return []
     shown = ", ".join(unpriced[:_SHOWN_MODELS])
     more = f" and {len(unpriced) - _SHOWN_MODELS} more" if len(unpriced) > _SHOWN_MODELS else ""
+    reserved = usd(prices.default_of(name))
     text = (
-        f"no price of {shown}{more}: each picture is reserved at ${usd(prices.default_nanos)}; set "
+        f"no price of {shown}{more}: each picture is reserved at ${reserved}; set "
         'price_ceiling_usd in [models."NAME"], or give the price in [prices] file'
     )
     return [CheckFinding("prices", None, text)]

@@ -93,7 +93,7 @@ async def _write(
     file.seek(0)
     file.truncate()
     if form == "focus":
-        issuer = Issuer(settings.upstream.name, await _zone(tx, days, settings))
+        issuer = Issuer(next(iter(settings.every_upstream)), await _zone(tx, days, settings))
         rows: AsyncIterator[Facts] = focus_rows(tx, days.first_day, days.last_day, issuer)
         await _write_csv(rows, COLUMNS, NUMBERS, file)
     elif form == "csv":

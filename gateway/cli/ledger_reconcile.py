@@ -10,7 +10,14 @@ from typing import TypeVar, cast
 import click
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli.options import milliseconds_of, month_of, reason_option, report_options, yes_option
+from gateway.cli.options import (
+    milliseconds_of,
+    month_of,
+    reason_option,
+    report_options,
+    upstream_of,
+    yes_option,
+)
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.cli.statement import (
@@ -43,6 +50,7 @@ BATCH = 100
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Statement of the upstream: CSV, JSON or JSON lines.",
 )
+@click.option("--upstream", help="Name of the upstream (default: the only one).")
 @click.option("--period", default=None, help="Month that the statement covers, such as 2026-11.")
 @click.option(
     "--column",
@@ -70,6 +78,7 @@ BATCH = 100
 def reconcile(
     settings: Settings,
     file: Path,
+    upstream: str | None,
     period: str | None,
     mapped: Sequence[str],
     edge: str | None,
@@ -94,7 +103,9 @@ def reconcile(
     columns = columns_of(settings, mapped)
     edge_ms = settings.longest_flight_ms if edge is None else milliseconds_of(edge, "--edge")
     digest, statement = gathered(file, columns, settings, cast(Duplicates, duplicates))
-    source = Source(settings.upstream.name, digest, settings.zone)
+    name = upstream_of(settings, upstream)
+    others = frozenset(settings.every_upstream) - {name}
+    source = Source(name, digest, settings.zone, others)
     span, days = span_of(settings, statement, period, by.now_ms, edge_ms)
 
     compare = functools.partial(

@@ -20,7 +20,7 @@ from gateway.ledger.tables.reports import days_of_report
 from gateway.model.caller import Level
 from gateway.model.units import seconds_of
 from gateway.model.windows import day_of, month_days
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Item = TypeVar("Item")
@@ -126,6 +126,14 @@ class DateRange:
 
     first_day: str
     last_day: str
+
+
+def upstream_of(settings: Settings, given: str | None) -> str:
+    """The upstream that a command concerns: the given one, or the only one."""
+    try:
+        return settings.upstream_name(given)
+    except SettingsError as error:
+        raise click.UsageError(f"--upstream: {error}") from None
 
 
 def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange:

@@ -6,7 +6,7 @@ import click
 
 from gateway.accounts.tables.audit import Author
 from gateway.cli import LazyCommands
-from gateway.cli.options import change_options
+from gateway.cli.options import change_options, upstream_of
 from gateway.cli.output import print_json
 from gateway.cli.state_access import by_clock, change_state
 from gateway.ledger.tables import price_status
@@ -24,7 +24,7 @@ def prices() -> None:
 @prices.command("confirm")
 @click.argument("model")
 @click.option("--price-usd", default=None, help="Price of one picture (default: as last seen).")
-@click.option("--upstream", default=None, help="Name of the upstream (default: [upstream] name).")
+@click.option("--upstream", default=None, help="Name of the upstream (default: the only one).")
 @change_options
 def confirm(
     settings: Settings,
@@ -44,7 +44,7 @@ def confirm(
         raise click.BadParameter(
             "give an amount in dollars, such as 0.04", param_hint="--price-usd"
         )
-    by, name = by_clock(settings, by), upstream or settings.upstream.name
+    by, name = by_clock(settings, by), upstream_of(settings, upstream)
     try:
         confirmed = change_state(
             settings,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from gateway.cli.options import read_options
+from gateway.cli.options import read_options, upstream_of
 from gateway.cli.output import print_json, print_rows
 from gateway.cli.state_access import prices_of
 from gateway.database.clock import now_ms
@@ -49,7 +49,7 @@ def _word(_context: click.Context, _option: click.Parameter, text: str | None) -
 )
 @_defaulted("--partial-images", default=0, type=click.IntRange(0, 3), help="Partial pictures.")
 @_defaulted("--prompt-bytes", default=200, type=click.IntRange(0), help="Length of the prompt.")
-@click.option("--upstream", callback=_word, help="Name of the upstream (default: [upstream] name).")
+@click.option("--upstream", callback=_word, help="Name of the upstream (default: the only one).")
 @read_options
 def show(
     settings: Settings,
@@ -80,7 +80,7 @@ def show(
     )
     facts = _facts(
         prices_of(settings),
-        upstream or settings.upstream.name,
+        upstream_of(settings, upstream),
         model,
         asked,
         n,

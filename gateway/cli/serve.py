@@ -18,7 +18,7 @@ from gateway.accounts.tables import keys
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
 from gateway.cli.state_access import change_state, prices_of, settings_of
-from gateway.runtime.backends import check_upstream_key, open_results, open_spans
+from gateway.runtime.backends import check_upstream_keys, open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
 from gateway.server.allocator import keep_large_blocks
@@ -77,7 +77,7 @@ def _check_parts(settings: Settings) -> None:
     try:
         open_results(settings)
         open_spans(settings).close()
-        check_upstream_key(settings)
+        check_upstream_keys(settings)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
     prices_of(settings)
@@ -116,18 +116,23 @@ def command_here() -> str:
     return f"{sys.executable} -m gateway" if started.suffix else os.path.relpath(started)
 
 
+def _addresses(settings: Settings) -> list[str]:
+    return [each.base_url for each in settings.every_upstream.values()]
+
+
 def _announce(settings: Settings, url: str) -> None:
     if settings.log.format == "json":
         _log(settings).info(
             f"the gateway serves at {url} until it is told to stop",
-            upstream=settings.upstream.base_url,
+            upstream=", ".join(_addresses(settings)),
             state=settings.state.printable_url,
             results=settings.cache.url,
         )
         return
+    upstreams = "".join(f"  upstream  {address}\n" for address in _addresses(settings))
     click.echo(
         f"The gateway serves at {url}  (a client's base_url is {url}/v1)\n"
-        f"  upstream  {settings.upstream.base_url}\n"
+        f"{upstreams}"
         f"  state     {settings.state.printable_url}\n"
         f"  results   {settings.cache.url}\n"
         f"  metrics   {url}/metrics\n"

@@ -35,7 +35,7 @@ USAGE_COLUMNS = (
 @click.option(
     "--by",
     required=True,
-    help="team, key, model, day, cost_centre, owner, cost_kind, tag:NAME or paid_by.",
+    help="team, key, model, day, cost_centre, owner, cost_kind, upstream, tag:NAME or paid_by.",
 )
 @range_options
 @team_option

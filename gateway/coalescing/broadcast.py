@@ -33,6 +33,8 @@ class Broadcast:
     def __init__(self) -> None:
         self.is_sent = False
         """The call has left for the upstream, and followers share it."""
+        self.upstream = ""
+        """The name of the upstream that was called last."""
         self.is_open = False
         """The upstream streams its answer."""
         self._kept: deque[BroadcastEvent] = deque()

@@ -11,7 +11,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
-from gateway.coalescing.rules.sharing import CoalescingKey, blocking_lease, is_replaced
+from gateway.coalescing.rules.sharing import (
+    CoalescingKey,
+    blocking_elsewhere,
+    blocking_lease,
+    is_replaced,
+)
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.database.ids import new_id
@@ -65,6 +70,12 @@ class LeaseTransaction:
         key, now_ms, owner_id = self.coalescing_key, self.process.now_ms(), self.process.owner_id
         until_ms = now_ms + self.process.max_age_ms
         lease = self._lease(key.lease_key, reservation_id, now_ms, until_ms)
+        if key.keys_elsewhere:
+            found = await leases.read(tx, key.keys_elsewhere)
+            if elsewhere := blocking_elsewhere(
+                key, found, owner_id=owner_id, ignored_ids=self.ignored_ids, now_ms=now_ms
+            ):
+                raise Blocked(*elsewhere)
         while not (key.shared and await leases.claim(tx, lease, key.fresh_key)):
             found = await leases.read(tx, key.watched_keys)
             if blocking := blocking_lease(
@@ -91,7 +102,8 @@ class LeaseTransaction:
             of_edit = self._lease(key.key, reservation_id, now_ms, until_ms, ended=True)
             await leases.remember(tx, of_edit)
         if self._succeeded and key.fresh:
-            await leases.forget(tx, key.key)
+            for each in (key.key, *key.other_keys):
+                await leases.forget(tx, each)
         if self.permit:
             await leases.remove(tx, self.permit.key, self.permit.id)
 

@@ -70,11 +70,13 @@ class CallBudget:
         return PaidCall(quote, reservation, lease, permit)
 
     def _quote(self, request: EditRequest) -> Quote:
-        edit = request.edit
+        edit, target = request.edit, request.target
         asked = asked_of(edit, self.facts)
         call = CallFacts(
             request_id=request.request_id,
-            model=edit.model,
+            model=target.model,
+            asked_model=request.asked_model if request.asked_model != target.model else "",
+            upstream_model=target.name if target.name != target.model else "",
             route=edit.route,
             fingerprint=request.fingerprint.key,
             references=len(edit.references),
@@ -83,7 +85,7 @@ class CallBudget:
             quality=asked.quality,
             size=asked.size,
         )
-        ceiling = self.prices.of(self.upstream, edit.model, asked, self.budgets.today)
+        ceiling = self.prices.of(self.upstream, target.model, asked, self.budgets.today)
         by_table = ceiling.basis == "table"
         return Quote(request.caller, call, ceiling.nanos, edit.n, by_table=by_table)
 
@@ -142,8 +144,8 @@ class CallBudget:
     ) -> None:
         cost, images = settled.cost_nanos, reservation.images
         if settlement.usage:
-            self.metrics.record_tokens(model=request.edit.model, usage=settlement.usage)
-        labels = {"model": request.edit.model, "team": request.caller.team}
+            self.metrics.record_tokens(model=request.target.model, usage=settlement.usage)
+        labels = {"model": request.target.model, "team": request.caller.team}
         pictures = images if settled.estimated else paid_images(cost, settlement.status, images)
         if cost or pictures:
             self.metrics.record_cost(
@@ -165,15 +167,15 @@ class CallBudget:
         if settled.stopped_nanos is not None:
             self.log.warning(
                 "a model is stopped: a picture cost more than 10 times its price",
-                model=request.edit.model,
+                model=request.target.model,
                 upstream=self.upstream,
                 picture_usd=usd(settled.stopped_nanos),
                 price_usd=usd(reservation.price_nanos),
-                remedy=f"gateway prices confirm {request.edit.model}",
+                remedy=f"gateway prices confirm {request.target.model} --upstream {self.upstream}",
             )
         if settled.price_lifted:
             self.log.warning(
                 "calls no longer wait for a price: the answers of the model state no cost",
-                model=request.edit.model,
+                model=request.target.model,
                 upstream=self.upstream,
             )

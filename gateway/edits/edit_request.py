@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.uploads.spool import Spool
+from gateway.upstream.rules.routing import Target
 from gateway.wire.cache_directives import Directives
 from gateway.wire.cache_status import CacheStatus
 
@@ -59,7 +60,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class EditRequest:
-    """One request for an edit, as every stage after `fingerprint` takes it."""
+    """One request for an edit at one target, as every stage after `fingerprint` takes it.
+
+    `edit` names the model as the target's upstream does. `fallbacks` are the same request at the
+    further targets, in order; `other_keys` the fingerprints at all targets but this one.
+    """
 
     request_id: str
     caller: Caller
@@ -67,6 +72,12 @@ class EditRequest:
     spool: Spool
     fingerprint: Fingerprint
     directives: Directives
+    target: Target
+    asked_model: str = ""
+    other_keys: tuple[str, ...] = ()
+    equivalent: bool = False
+    """A result of any target is one of all."""
+    fallbacks: tuple[EditRequest, ...] = ()
     coalescing_key: CoalescingKey = field(init=False)
     previous_keys: Callable[[], tuple[str, ...]] = tuple
     """The keys of the same edit in the previous version's fingerprint."""
@@ -76,5 +87,23 @@ class EditRequest:
     """The seconds of each stage of the flight, if this request leads one."""
 
     def __post_init__(self) -> None:
-        key = CoalescingKey.of(self.fingerprint, self.directives)
+        key = CoalescingKey.of(
+            self.fingerprint, self.directives, self.other_keys, equivalent=self.equivalent
+        )
         object.__setattr__(self, "coalescing_key", key)
+
+    @property
+    def at_targets(self) -> tuple[EditRequest, ...]:
+        """The request at each target, in the order in which they are tried."""
+        return (self, *self.fallbacks)
+
+    def with_fallbacks(self, fallbacks: Iterable[EditRequest]) -> EditRequest:
+        """With the same request at the further targets, as one flight with this one."""
+        shared = {"broadcast": self.broadcast, "flight_stages": self.flight_stages}
+        return replace(self, fallbacks=tuple(replace(each, **shared) for each in fallbacks))
+
+    @property
+    def result_keys(self) -> tuple[str, ...]:
+        """The fingerprints of the results that may answer the request at this target."""
+        own = self.fingerprint.key
+        return (own, *self.other_keys) if self.equivalent else (own,)

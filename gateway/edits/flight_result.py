@@ -39,6 +39,12 @@ class CallFailed:
     verdict: CallVerdict = NOT_ATTEMPTED
 
 
+BOUGHT_NOTHING = frozenset(
+    {"overloaded", "upstream_account", "upstream_busy", "upstream_unreachable"}
+)
+"""Codes of what an upstream can do without a charge: its circuit is open or its queue full, it
+refuses the account, it is busy (429, 503), it can't be reached."""
+
 CallResult = Answered | CallFailed
 
 
@@ -85,7 +91,8 @@ class Failed:
     """No result: a refusal of the gateway or of the upstream.
 
     `extra_digest` is the leader's: a request that sends other extra fields may get another
-    answer. `settled` is None if nothing was charged.
+    answer. `settled` is None if nothing was charged. `fingerprint` and `upstream` are those of the
+    target at which the edit failed.
     """
 
     refusal: Refusal
@@ -94,6 +101,14 @@ class Failed:
     extra_digest: str = ""
     settled: Settled | None = None
     upstream_request_id: str = ""
+    fingerprint: str = ""
+    upstream: str = ""
+
+    @property
+    def bought_nothing(self) -> bool:
+        """Provably so, by the upstream's state alone: another target may be tried."""
+        charged = self.settled and (self.settled.cost_nanos > 0 or self.settled.estimated)
+        return self.refusal.code in BOUGHT_NOTHING and not (charged or self.remembered)
 
 
 FlightResult = Found | Bought | Followed | Failed
@@ -107,8 +122,9 @@ def log_facts(request: EditRequest, result: FlightResult) -> dict[str, object]:
         "stored": is_stored(result),
         "team": request.caller.team,
         "key_id": request.caller.key_id,
-        "model": request.edit.model,
-        "fingerprint": request.fingerprint.key,
+        "model": request.target.model,
+        "upstream": upstream_of(result) or None,
+        "fingerprint": fingerprint_of(result) or request.fingerprint.key,
         "cost_usd": usd(settled.cost_nanos) if settled else None,
         "cost_kind": settled.cost_kind if settled else None,
         "estimated": settled.estimated if settled else None,
@@ -121,7 +137,8 @@ def span_facts(request: EditRequest, result: FlightResult) -> SpanAttributes:
     settled = settled_of(result)
     return {
         "gateway.request_id": request.request_id,
-        "gateway.fingerprint": request.fingerprint.key,
+        "gateway.fingerprint": fingerprint_of(result) or request.fingerprint.key,
+        "gateway.upstream": upstream_of(result) or None,
         "gateway.team": request.caller.team,
         "gateway.stored": is_stored(result),
         "gateway.cost_usd": settled.cost_nanos / NANOS if settled else None,
@@ -132,6 +149,20 @@ def span_facts(request: EditRequest, result: FlightResult) -> SpanAttributes:
 def settled_of(result: FlightResult) -> Settled | None:
     """What the flight's upstream call cost; None if nothing was charged."""
     return result.settled if isinstance(result, Bought | Failed) else None
+
+
+def fingerprint_of(result: FlightResult) -> str:
+    """The fingerprint of the edit at the target that the result is from."""
+    if isinstance(result, Failed):
+        return result.fingerprint
+    return (result.shared if isinstance(result, Bought) else result.stored).entry.key
+
+
+def upstream_of(result: FlightResult) -> str:
+    """The name of the upstream that the result is from; empty where that is not known."""
+    if isinstance(result, Failed):
+        return result.upstream
+    return (result.shared if isinstance(result, Bought) else result.stored).entry.upstream
 
 
 def is_stored(result: FlightResult) -> bool:

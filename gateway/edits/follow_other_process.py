@@ -16,6 +16,7 @@ from gateway.coalescing.lease_transaction import Blocked, LeaseTransaction
 from gateway.coalescing.lease_watcher import LeaseEnd, LeaseWatcher
 from gateway.coalescing.rules.failure_memory import refusal_of, remembered_of
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
+from gateway.coalescing.rules.sharing import result_key
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Failed, FailureScope, Followed
 from gateway.telemetry.log import EventLog
@@ -67,13 +68,13 @@ class Follower:
         self.log.warning(
             "a flight is taken over from a process without a heartbeat",
             taken_over=lease.request_id,
-            fingerprint=request.fingerprint.key,
+            fingerprint=result_key(lease),
             owner=lease.owner_id,
         )
 
     async def _wait_for_result(self, request: EditRequest, lease: Lease) -> Stored | None:
         """The result of a finished flight, which may still be on its way to the store."""
-        key, hidden, last_look = request.fingerprint.key, True, False
+        key, hidden, last_look = result_key(lease), True, False
         clock = asyncio.get_running_loop().time
         deadline = clock() + (lease.until_ms - (lease.ended_ms or lease.until_ms)) / 1000
         while True:
@@ -106,4 +107,10 @@ def _failed(request: EditRequest, lease: Lease, scope: FailureScope) -> Failed |
     remembered = remembered_of(lease)
     if remembered and lease.until_ms <= (lease.ended_ms or 0):
         remembered = None
-    return Failed(refusal_of(failure), scope, remembered, failure.extra_digest)
+    return Failed(
+        refusal_of(failure),
+        scope,
+        remembered,
+        failure.extra_digest,
+        fingerprint=result_key(lease),
+    )

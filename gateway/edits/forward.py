@@ -59,14 +59,16 @@ class Forwarder:
     """Of each route; `{model}` in it is the model's name."""
 
     def __post_init__(self) -> None:
-        retries = self.metrics.counter(families.UPSTREAM_RETRIES)
+        # Exported as 0, or the first event of a series would be in no increase.
         for reason in get_args(RetryReason):
-            retries.labels(reason)  # exported as 0, or the first would be in no increase
+            self.metrics.counter(families.UPSTREAM_RETRIES).labels(self.upstream_name, reason)
+        self.metrics.counter(families.ACCOUNT_REFUSALS).labels(self.upstream_name)
+        self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).labels(self.upstream_name)
 
     async def forward(self, request: EditRequest, permit: Permit) -> CallResult:
         """Call the upstream, again where that can't buy twice. Never raises."""
         facts = facts_of_call(request.edit, self.upstream_name, self.upstream.base_url)
-        with self.spans.call(f"{OPERATION} {request.edit.model}", facts) as span:
+        with self.spans.call(f"{OPERATION} {request.target.model}", facts) as span:
             call = await self._try(request, permit)
             span.set_attributes(facts_of_settlement(call.settlement))
             if isinstance(call, CallFailed):
@@ -75,7 +77,7 @@ class Forwarder:
 
     async def _try(self, request: EditRequest, permit: Permit) -> CallResult:
         deadline = time.perf_counter() + self.timeout_seconds
-        request.broadcast.is_sent = True
+        request.broadcast.is_sent, request.broadcast.upstream = True, self.upstream_name
         wait = retry_policy.wait_before_call(self.upstream.backoff_seconds, random.random())
         if wait is None:
             return CallFailed(refusals.refusal_while_resting(self.upstream.backoff_seconds), None)
@@ -95,9 +97,11 @@ class Forwarder:
             )
             if wait is None or not permit.renew():
                 break
-            self.metrics.counter(families.UPSTREAM_RETRIES).labels(call.verdict.reason).inc()
+            retries = self.metrics.counter(families.UPSTREAM_RETRIES)
+            retries.labels(self.upstream_name, call.verdict.reason).inc()
             self.log.info(
                 "a call is tried again",
+                upstream=self.upstream_name,
                 reason=call.verdict.reason,
                 attempt=attempt,
                 wait_seconds=round(wait, 3),
@@ -106,7 +110,8 @@ class Forwarder:
 
     async def _attempt(self, request: EditRequest) -> CallResult:
         started, result = time.perf_counter(), "failed"
-        self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).inc()
+        in_flight = self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).labels(self.upstream_name)
+        in_flight.inc()
         try:
             edit = request.edit
             path = self.paths[edit.route].replace("{model}", quote(edit.model, safe=""))
@@ -139,9 +144,12 @@ class Forwarder:
             refusal = refusals.refusal_of_break("failed")
             return CallFailed(refusal, Settlement(cost_nanos=None), call_verdict.INTERNAL_ERROR)
         finally:
-            self.metrics.gauge(families.UPSTREAM_IN_FLIGHT).dec()
+            in_flight.dec()
             self.metrics.record_call(
-                model=request.edit.model, result=result, seconds=time.perf_counter() - started
+                upstream=self.upstream_name,
+                model=request.target.model,
+                result=result,
+                seconds=time.perf_counter() - started,
             )
 
     async def _read(self, request: EditRequest, answer: Answer) -> CallResult:
@@ -205,7 +213,7 @@ class Forwarder:
             account_code=answer.account_code,
         )
         if refusal.code == "upstream_account":
-            self.metrics.counter(families.ACCOUNT_REFUSALS).inc()
+            self.metrics.counter(families.ACCOUNT_REFUSALS).labels(self.upstream_name).inc()
         cost = settlement if verdict.charged else replace(settlement, cost_nanos=0)
         return CallFailed(refusal, cost, verdict)
 

@@ -110,22 +110,32 @@ class Coalescer:
 
     def _recall(self, request: EditRequest, again: bool) -> FlightResult | None:
         """The result of the attempt before this retry, or the edit's remembered failure."""
-        now_ms, key = self.now_ms(), request.coalescing_key
+        now_ms = self.now_ms()
         if again and (result := self.retries.find(_name_of(request), now_ms)):
             return result
-        if key.past_failures:
-            return None
-        remembered = self._failures.recall(key.key, now_ms, key.extra_digest)
-        if remembered is None or not key.recalls(remembered.refusal.code):
-            return None
-        return Failed(remembered.refusal, FailureScope.RECALLED, remembered, key.extra_digest)
+        for each in request.at_targets:
+            key = each.coalescing_key
+            if key.past_failures:
+                return None
+            remembered = self._failures.recall(key.key, now_ms, key.extra_digest)
+            if remembered and key.recalls(remembered.refusal.code):
+                return Failed(
+                    remembered.refusal,
+                    FailureScope.RECALLED,
+                    remembered,
+                    key.extra_digest,
+                    fingerprint=key.key,
+                    upstream=each.target.upstream,
+                )
+        return None
 
     def _remember(self, request: EditRequest, result: FlightResult) -> None:
-        key = request.coalescing_key
         if not isinstance(result, Failed):
-            self._failures.forget(key.key, key.extra_digest)
+            for each in request.at_targets:
+                self._failures.forget(each.fingerprint.key, each.fingerprint.extra_digest)
         elif result.remembered:
-            self._failures.keep(key.key, result.remembered, key.extra_digest)
+            name = result.fingerprint or request.fingerprint.key
+            self._failures.keep(name, result.remembered, result.extra_digest)
 
     def _keep_for_retry(self, name: Name, fresh: bool, task: asyncio.Task[FlightResult]) -> None:
         """Keep a result that a retry would find nowhere else."""

@@ -15,6 +15,7 @@ from functools import cache, partial
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
 from gateway.accounts.rules.guess_throttle import GuessThrottle
+from gateway.cache.result_store import Stored
 from gateway.cache.rules.fingerprint import Sharing, previous_keys
 from gateway.cache.rules.fingerprint import fingerprint as fingerprint_of
 from gateway.coalescing.broadcast import Broadcast
@@ -25,8 +26,9 @@ from gateway.edits.flight_result import Found
 from gateway.edits.join import Coalescer, JoinResult
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache
+from gateway.edits.upstream import Upstream
 from gateway.model.caller import Caller, Level
-from gateway.model.edit import AdapterFacts, Edit, Fingerprint
+from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal
 from gateway.telemetry.request_record import RequestRecord
 from gateway.uploads.reader import read_edit
@@ -35,13 +37,15 @@ from gateway.uploads.rules.upload_limits import (
     check_content_encoding,
     check_content_type,
     check_declared_size,
+    check_formats,
 )
 from gateway.uploads.spool import Spool, SpoolMemory
 from gateway.uploads.uploaded_file import digest
-from gateway.upstream.adapters import Adapter
-from gateway.upstream.model_catalogue import Catalogue
+from gateway.upstream.catalogues import Catalogues
 from gateway.upstream.rules import model_limits
+from gateway.upstream.rules.routing import ModelRoute, Target, usable
 from gateway.wire import cache_directives
+from gateway.wire.changed_field import with_model
 from gateway.wire.events import CONTENT_TYPE, completed_events
 from gateway.wire.request_fields import is_streaming, partial_images_asked
 
@@ -51,16 +55,12 @@ class FingerprintScope:
     """What a fingerprint covers besides the edit: who may share it, and at which upstream."""
 
     level: Level
-    upstream: str
     generations: bool
     """Whether generations are cached."""
-    previous_upstream: str
-    """The name of the upstream in fingerprints of the previous version."""
-    facts: AdapterFacts = field(default_factory=AdapterFacts)
 
-    def of(self, admitted: Admitted) -> Sharing:
+    def of(self, admitted: Admitted, upstream: str) -> Sharing:
         account = next(a for a in admitted.caller.accounts if a.level == self.level)
-        return Sharing(account.id, self.upstream, admitted.directives.variant)
+        return Sharing(account.id, upstream, admitted.directives.variant)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +69,8 @@ class Pipeline:
 
     authenticator: Authenticator
     rates: RateLimiter
-    catalogue: Catalogue
-    adapter: Adapter
+    catalogues: Catalogues
+    upstreams: Mapping[str, Upstream]
     cache: ResultCache
     coalescer: Coalescer
     limits: UploadLimits
@@ -91,17 +91,8 @@ class Pipeline:
         admitted = await self.admit(caller, incoming, record)
         with self.rates.waiting(caller):
             with Spool(self.spool_memory, self.spool_folder) as spool:
-                edit = await self.read(admitted, incoming, spool, record)
-                fingerprint = self.fingerprint(edit, admitted, record)
-                request = EditRequest(
-                    record.request_id,
-                    caller,
-                    edit,
-                    spool,
-                    fingerprint,
-                    admitted.directives,
-                    previous_keys=cache(partial(self.previous_keys, edit, admitted)),
-                )
+                edit, route = await self.read(admitted, incoming, spool, record)
+                request = self.fingerprint(edit, route, admitted, spool, record)
                 hit = await self.look_up(request, record)
                 joined = hit or await self.join(request, incoming, record)
                 reply = await self.respond(joined, request, record)
@@ -153,9 +144,13 @@ class Pipeline:
 
     async def read(
         self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
-    ) -> Edit:
-        """Reads the body, and refuses as early as the bytes read so far permit."""
+    ) -> tuple[Edit, ModelRoute]:
+        """Reads the body, and refuses as early as the bytes read so far permit.
+
+        The targets are those that the edit can be sent to.
+        """
         caller = admitted.caller
+        checks = EarlyChecks(caller, self.catalogues, incoming.route, record)
         with record.stage("read"):
             edit = await read_edit(
                 incoming.chunks(),
@@ -163,55 +158,87 @@ class Pipeline:
                 route=incoming.route,
                 limits=self.limits,
                 spool=spool,
-                checks=EarlyChecks(caller, self.catalogue, incoming.route, record),
+                checks=checks,
             )
-            if not await self.catalogue.exists(edit.model):
-                raise Refusal(
-                    "model_not_found",
-                    f"There is no model {edit.model!r}; GET /v1/models lists the models.",
-                    param="model",
-                )
-            facts = self.catalogue.facts(edit.model)
-            model_limits.check_model(facts, route=edit.route, n=edit.n)
+            route = checks.model_route or await self.catalogues.find(edit.model)
+            targets = tuple(usable(route.targets, partial(self._check, edit, caller)))
+            facts = self.catalogues.facts(targets[0], edit.model)
             cap = model_limits.reference_limit(facts, caller.accounts)
-            model_limits.check_references(len(edit.references), cap)
-            self.adapter.check(edit)
             if is_streaming(edit) and edit.n > 1:
                 raise Refusal(
                     "unsupported_n",
                     "A stream carries one picture: leave out `n` or `stream`.",
                     param="n",
                 )
-        record.model, record.body_bytes = edit.model, edit.body_bytes
+        record.model, record.body_bytes = targets[0].model, edit.body_bytes
+        record.asked_model = edit.model if edit.model != record.model else ""
         record.references, record.reference_cap = len(edit.references), cap.count if cap else None
-        return edit
+        return edit, replace(route, targets=targets)
 
-    def fingerprint(self, edit: Edit, admitted: Admitted, record: RequestRecord) -> Fingerprint:
-        """The edit's fingerprint among the callers that may share its result."""
+    def _check(self, edit: Edit, caller: Caller, target: Target) -> None:
+        """Raises Refusal where the target can't make this edit."""
+        upstream, facts = self.upstreams[target.upstream], self.catalogues.facts(target, edit.model)
+        model_limits.check_model(facts, route=edit.route, n=edit.n)
+        cap = model_limits.reference_limit(facts, caller.accounts)
+        model_limits.check_references(len(edit.references), cap)
+        upstream.adapter.check(edit)
+        check_formats(edit, upstream.picture_formats)
+
+    def fingerprint(
+        self,
+        edit: Edit,
+        route: ModelRoute,
+        admitted: Admitted,
+        spool: Spool,
+        record: RequestRecord,
+    ) -> EditRequest:
+        """The request at its targets, each with a fingerprint among those who may share results."""
         with record.stage("fingerprint"):
-            fingerprint = fingerprint_of(
-                edit,
-                self.scope.of(admitted),
-                digest=digest,
-                facts=self.scope.facts,
-                cache_generations=self.scope.generations,
-            )
-        record.fingerprint, record.extra_digest = fingerprint.key, fingerprint.extra_digest
-        record.uncacheable = fingerprint.uncacheable or ""
-        return fingerprint
+            edits = [with_model(edit, target.name) for target in route.targets]
+            fingerprints = list(map(partial(self._fingerprint, admitted), edits, route.targets))
+            keys = [fingerprint.key for fingerprint in fingerprints]
+            at_first, *fallbacks = [
+                EditRequest(
+                    record.request_id,
+                    admitted.caller,
+                    sent,
+                    spool,
+                    fingerprint,
+                    admitted.directives,
+                    target,
+                    asked_model=edit.model,
+                    other_keys=tuple(key for key in keys if key != fingerprint.key),
+                    equivalent=route.equivalent,
+                    previous_keys=cache(partial(self._previous_keys, sent, target, admitted)),
+                )
+                for sent, fingerprint, target in zip(
+                    edits, fingerprints, route.targets, strict=True
+                )
+            ]
+        record.fingerprint, record.extra_digest = keys[0], fingerprints[0].extra_digest
+        record.uncacheable = fingerprints[0].uncacheable or ""
+        return at_first.with_fallbacks(fallbacks) if fallbacks else at_first
 
-    def previous_keys(self, edit: Edit, admitted: Admitted) -> tuple[str, ...]:
+    def _fingerprint(self, admitted: Admitted, edit: Edit, target: Target) -> Fingerprint:
+        upstream = self.upstreams[target.upstream]
+        return fingerprint_of(
+            edit,
+            self.scope.of(admitted, upstream.fingerprint_name),
+            digest=digest,
+            facts=upstream.adapter.facts,
+            cache_generations=self.scope.generations,
+        )
+
+    def _previous_keys(self, edit: Edit, target: Target, admitted: Admitted) -> tuple[str, ...]:
         """The keys of the edit in the previous version's fingerprint."""
-        sharing = replace(self.scope.of(admitted), upstream=self.scope.previous_upstream)
-        return previous_keys(edit, sharing, digest)
+        return previous_keys(edit, self.scope.of(admitted, target.upstream), digest)
 
     async def look_up(self, request: EditRequest, record: RequestRecord) -> JoinResult | None:
         """The stored result, if it may be served. Raises `not_cached`."""
         directives = request.directives
         with record.stage("look_up"):
-            stored = await self.cache.find(request, previous=True)
+            stored = await self._find(request)
         if stored and self.cache.may_serve(stored, request):
-            record.fingerprint = stored.entry.key
             return JoinResult(Found(stored), led=False)
         if stored and directives.max_age_seconds is not None:
             cache_directives.check_too_old(directives, request.caller)
@@ -223,6 +250,18 @@ class Pipeline:
             )
         return None
 
+    async def _find(self, request: EditRequest) -> Stored | None:
+        """The result at the first target, or at the next one while it makes no calls."""
+        found = None
+        for each in request.at_targets:
+            stored = await self.cache.find(each, previous=True)
+            if stored and self.cache.may_serve(stored, each):
+                return stored
+            found = found or stored
+            if each.equivalent or not self.upstreams[each.target.upstream].limiter.makes_no_calls:
+                break
+        return found
+
     async def join(
         self, request: EditRequest, incoming: Incoming, record: RequestRecord
     ) -> JoinResult:
@@ -230,12 +269,15 @@ class Pipeline:
 
         Raises `still_running` and ClientDisconnected; the flight goes on in both cases.
         """
-        stream = self._stream(request, incoming) if is_streaming(request.edit) else None
+        stream = self._stream(request, incoming, record) if is_streaming(request.edit) else None
         with record.stage("join"):
             return await self.coalescer.join(request, incoming.gone, stream)
 
-    def _stream(self, request: EditRequest, incoming: Incoming) -> StreamSubscriber:
+    def _stream(
+        self, request: EditRequest, incoming: Incoming, record: RequestRecord
+    ) -> StreamSubscriber:
         async def begin(led: bool, broadcast: Broadcast) -> None:
+            record.upstream = broadcast.upstream if broadcast.is_open else ""
             status = expected_status(request, led) if broadcast.is_sent else None
             await incoming.begin(Reply(b"", status, content_type=CONTENT_TYPE))
 

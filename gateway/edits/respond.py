@@ -13,7 +13,9 @@ from gateway.edits.flight_result import (
     FailureScope,
     Followed,
     Found,
+    fingerprint_of,
     settled_of,
+    upstream_of,
     upstream_request_id,
 )
 from gateway.edits.join import JoinResult
@@ -32,6 +34,8 @@ def reply_to(
 ) -> Reply:
     """The reply for the request that led the flight, or followed it. Raises Refusal."""
     result, led = joined.result, joined.led
+    record.upstream = upstream_of(result)
+    record.fingerprint = fingerprint_of(result) or record.fingerprint
     if led:
         _record_flight(joined, request, record)
     match result:

@@ -42,8 +42,13 @@ class ResultCache:
         """
         if not request.directives.may_look or request.fingerprint.uncacheable:
             return None
-        stored = await self.results.get(request.fingerprint.key)
-        return stored or (await self._find_previous(request) if previous else None)
+        found = None
+        for key in request.result_keys:
+            stored = await self.results.get(key)
+            if stored and self.may_serve(stored, request):
+                return stored
+            found = found or stored
+        return found or (await self._find_previous(request) if previous else None)
 
     async def _find_previous(self, request: EditRequest) -> Stored | None:
         """The newest result under the keys of the previous version."""
@@ -67,7 +72,8 @@ class ResultCache:
             why_not = "" if kept else f"results-{self.results.failure or 'not-kept'}"
         if not why_not and request.directives.may_replace:
             self.invalidation.replaced(shared.entry.key, shared.entry.created_ms)
-            for key in self._previous_keys(request):
+            others = (key for key in request.result_keys if key != shared.entry.key)
+            for key in (*others, *self._previous_keys(request)):
                 await self.results.delete(key)
                 self.invalidation.replaced(key, shared.entry.created_ms)
         return Bought(shared, call.parsed.body, settled, why_not)
@@ -80,7 +86,8 @@ class ResultCache:
             key=request.fingerprint.key,
             team=request.caller.team,
             key_id=request.caller.key_id,
-            model=request.edit.model,
+            model=request.target.model,
+            upstream=request.target.upstream,
             cost_nanos=settled.cost_nanos,
             created_ms=now_ms,
             expires_ms=now_ms + int(self.ttl_seconds * 1000),

@@ -49,7 +49,7 @@ FocusRow = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The billing provider's name, and the time zone of the ledger's days."""
+    """The provider of what names no upstream, and the time zone of the ledger's days."""
 
     name: str
     zone: tzinfo
@@ -105,7 +105,7 @@ def _charge(row: LedgerRow, corrections: int, issuer: Issuer) -> FocusRow:
     return {
         **_money(row.cost_nanos),
         **_periods(row.day, row.late_for or row.day, issuer),
-        **_place(row.team, row.tags, issuer),
+        **_place(row.team, row.tags, row.upstream or issuer.name),
         "ChargeCategory": "Usage" if usage else "Credit" if row.cost_nanos < 0 else "Adjustment",
         "ChargeClass": "Correction" if row.late_for else None,
         "ChargeDescription": _description(row),
@@ -134,7 +134,7 @@ def _saving(line: Row, issuer: Issuer) -> FocusRow:
     return {
         **_money(0),
         **_periods(line["day"], line["day"], issuer),
-        **_place(line["team"], line["tags"], issuer),
+        **_place(line["team"], line["tags"], issuer.name),
         "ChargeCategory": "Usage",
         "ChargeDescription": f"Pictures of {line['model']} had for nothing: {line['cause']}",
         "ChargeFrequency": "Usage-Based",
@@ -180,14 +180,14 @@ def _start(day: str, issuer: Issuer) -> str:
     return time_text(start_ms(day, issuer.zone))
 
 
-def _place(team: str, tags: str, issuer: Issuer) -> FocusRow:
+def _place(team: str, tags: str, provider: str) -> FocusRow:
     known: Mapping[str, str] = json.loads(tags)
     names = ("BillingAccountId", "BillingAccountName", "InvoiceIssuerName", "ProviderName",
              "PublisherName")  # fmt: skip
     return {
-        **dict.fromkeys(names, issuer.name),
+        **dict.fromkeys(names, provider),
         "ServiceCategory": SERVICE_CATEGORY,
-        "ServiceName": f"{issuer.name} images",
+        "ServiceName": f"{provider} images",
         "ServiceSubcategory": SERVICE_SUBCATEGORY,
         "SubAccountId": team,
         "SubAccountName": team,

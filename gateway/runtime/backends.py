@@ -109,22 +109,29 @@ def open_prices(settings: Settings) -> PriceCeilings:
         raise SettingsError(f"[prices] file: {error}") from None
 
 
-def check_upstream_key(settings: Settings) -> None:
+def check_upstream_keys(settings: Settings) -> None:
+    """Raises SettingsError if the key of an upstream is missing."""
+    for name in settings.every_upstream:
+        check_upstream_key(settings, name)
+
+
+def check_upstream_key(settings: Settings, name: str) -> None:
     """Raises SettingsError if the upstream's key is missing."""
-    if not settings.upstream.api_key and settings.upstream.auth != "none":
-        variable = settings.upstream.adapter.endpoint.key_variable
+    upstream = settings.every_upstream[name]
+    if not upstream.api_key and upstream.auth != "none":
+        section = f"upstreams.{name}" if settings.upstreams else "upstream"
         raise SettingsError(
-            f'[upstream] api_key is empty: set {variable}, or auth = "none" if the upstream '
-            "needs no key"
+            f"[{section}] api_key is empty: set {upstream.adapter.endpoint.key_variable}, or "
+            'auth = "none" if the upstream needs no key'
         )
 
 
-def open_upstream(settings: Settings) -> UpstreamClient:
-    """The client of the upstream; it connects on first use. Raises SettingsError without a key."""
+def open_upstream(settings: Settings, name: str) -> UpstreamClient:
+    """The client of an upstream; it connects on first use. Raises SettingsError without a key."""
     from gateway.upstream.client import UpstreamClient
 
-    check_upstream_key(settings)
-    upstream = settings.upstream
+    check_upstream_key(settings, name)
+    upstream = settings.every_upstream[name]
     return UpstreamClient(
         base_url=upstream.base_url,
         api_keys=[key.get_secret_value() for key in upstream.api_key],

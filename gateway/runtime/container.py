@@ -13,7 +13,13 @@ from gateway.accounts.authenticator import Authenticator
 from gateway.database.clock import Clock
 from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
-from gateway.runtime.backends import VERSION, open_database, open_prices, open_spans
+from gateway.runtime.backends import (
+    VERSION,
+    open_database,
+    open_prices,
+    open_spans,
+    routing_of,
+)
 from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.collectors import GaugeCollector
 from gateway.runtime.edit_services import EditServices
@@ -31,6 +37,7 @@ from gateway.server.graceful_shutdown import GracefulShutdown
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, WorkerSlot
+from gateway.upstream.catalogues import Catalogues
 
 
 class Container:
@@ -60,14 +67,21 @@ class Container:
             prices=open_prices(settings),
         )
         self.authenticator = Authenticator(settings.state.auth_stale_seconds)
-        self.upstream = UpstreamServices(context)
+        self.upstreams = {
+            name: UpstreamServices(context, each) for name, each in settings.every_upstream.items()
+        }
+        self.catalogues = Catalogues(
+            {name: each.catalogue for name, each in self.upstreams.items()}, routing_of(settings)
+        )
+        context.metrics.learn_models(self.catalogues.routing.routes)
         self.cache = CacheServices(context)
         self.coalescing = CoalescingServices(context)
         self.budgets = BudgetServices(context)
         self.edits = EditServices(
             context,
             self.authenticator,
-            self.upstream,
+            self.upstreams,
+            self.catalogues,
             self.cache,
             self.coalescing,
             self.budgets.service,
@@ -82,7 +96,7 @@ class OperationServices:
         context, cache, coalescing = parts.context, parts.cache, parts.coalescing
         self.background = BackgroundTasks(context.metrics, context.log)
         self.readiness = Readiness(
-            parts.authenticator, context, parts.upstream, cache.results, self.background
+            parts.authenticator, context, parts.upstreams, cache.results, self.background
         )
         self.gauges = GaugeCollector(
             context,
@@ -97,6 +111,6 @@ class OperationServices:
             context.settings.server.drain_seconds,
             lambda: coalescing.flights.in_flight,
             context.log,
-            on_end=parts.upstream.limiter.close,
+            on_end=lambda: [each.limiter.close() for each in parts.upstreams.values()],
             on_begin=coalescing.lease_watcher.stop_waiting,
         )

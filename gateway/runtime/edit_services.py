@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
 from gateway.coalescing.rules.failure_memory import MemoryTimes
@@ -14,6 +16,7 @@ from gateway.edits.join import Coalescer
 from gateway.edits.pipeline import FingerprintScope, Pipeline
 from gateway.edits.purchase import Buyer
 from gateway.edits.result_cache import ResultCache
+from gateway.edits.upstream import Upstream
 from gateway.ledger.budget_service import BudgetService
 from gateway.queries.request_status import RequestStatus
 from gateway.runtime.process_context import ProcessContext
@@ -21,7 +24,7 @@ from gateway.runtime.services import CacheServices, CoalescingServices, Upstream
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
-from gateway.upstream.client import UpstreamClient
+from gateway.upstream.catalogues import Catalogues
 
 
 class EditServices:
@@ -31,7 +34,8 @@ class EditServices:
         self,
         context: ProcessContext,
         authenticator: Authenticator,
-        upstream: UpstreamServices,
+        upstreams: Mapping[str, UpstreamServices],
+        catalogues: Catalogues,
         cache: CacheServices,
         coalescing: CoalescingServices,
         budgets: BudgetService,
@@ -43,9 +47,14 @@ class EditServices:
             now_ms=context.clock,
             ttl_seconds=settings.cache.ttl,
         )
-        buyer = _buyer(context, upstream, cache, result_cache, coalescing, budgets)
+        of_edits = {
+            name: _upstream(context, each, coalescing, budgets) for name, each in upstreams.items()
+        }
+        buyer = _buyer(context, of_edits, cache, result_cache, coalescing)
         coalescer = _coalescer(context, coalescing, buyer)
-        self.pipeline = _pipeline(context, authenticator, upstream, result_cache, coalescer)
+        self.pipeline = _pipeline(
+            context, authenticator, catalogues, of_edits, result_cache, coalescer
+        )
         self.recorder = UsageRecorder(
             database=context.database,
             metrics=context.metrics,
@@ -66,25 +75,15 @@ class EditServices:
 
 def _buyer(
     context: ProcessContext,
-    upstream: UpstreamServices,
+    upstreams: Mapping[str, Upstream],
     cache: CacheServices,
     result_cache: ResultCache,
     coalescing: CoalescingServices,
-    budgets: BudgetService,
 ) -> Buyer:
-    settings, metrics, log = context.settings, context.metrics, context.log
+    settings, log = context.settings, context.log
     return Buyer(
         cache=result_cache,
-        limiter=upstream.limiter,
-        budget=CallBudget(
-            budgets=budgets,
-            upstream=settings.upstream.name,
-            prices=context.prices,
-            implausible_cost_nanos=settings.upstream.implausible_cost_usd,
-            metrics=metrics,
-            log=log,
-            facts=settings.upstream.adapter.facts,
-        ),
+        upstreams=upstreams,
         leases=coalescing.leases,
         follower=Follower(
             lease_watcher=coalescing.lease_watcher,
@@ -92,43 +91,63 @@ def _buyer(
             log=log,
             now_ms=context.clock,
         ),
-        first_calls=FirstCalls(
-            enabled=settings.upstream.first_call_alone,
-            prices=context.prices,
-            upstream=settings.upstream.name,
-            leases=coalescing.leases,
-            lease_watcher=coalescing.lease_watcher,
-            zone=settings.zone,
-            now_ms=context.clock,
-            most_waiting=settings.upstream.max_waiting,
-            wait_seconds=settings.upstream.queue_seconds,
-        ),
-        forwarder=_forwarder(context, upstream.client),
         memory=MemoryTimes(
             settings.cache.failure_memory_seconds, settings.cache.refusal_memory_seconds
         ),
-        metrics=metrics,
+        metrics=context.metrics,
         log=log,
         now_ms=context.clock,
         spans=context.spans,
     )
 
 
-def _forwarder(context: ProcessContext, client: UpstreamClient) -> Forwarder:
-    upstream = context.settings.upstream
-    return Forwarder(
-        upstream=client,
-        upstream_name=upstream.name,
-        timeout_seconds=upstream.timeout_seconds,
-        max_attempts=upstream.max_attempts,
-        uncharged_statuses=upstream.uncharged_statuses,
-        cost_path=upstream.cost_path,
-        implausible_cost_nanos=upstream.implausible_cost_usd,
-        metrics=context.metrics,
-        log=context.log,
-        spans=context.spans,
-        adapter=upstream.adapter,
-        paths={"edits": upstream.edits_path, "generations": upstream.generations_path},
+def _upstream(
+    context: ProcessContext,
+    services: UpstreamServices,
+    coalescing: CoalescingServices,
+    budgets: BudgetService,
+) -> Upstream:
+    settings = services.settings
+    return Upstream(
+        name=settings.name,
+        fingerprint_name=settings.target,
+        adapter=settings.adapter,
+        picture_formats=settings.picture_formats,
+        limiter=services.limiter,
+        first_calls=FirstCalls(
+            enabled=settings.first_call_alone,
+            prices=context.prices,
+            upstream=settings.name,
+            leases=coalescing.leases,
+            lease_watcher=coalescing.lease_watcher,
+            zone=context.settings.zone,
+            now_ms=context.clock,
+            most_waiting=settings.max_waiting,
+            wait_seconds=settings.queue_seconds,
+        ),
+        budget=CallBudget(
+            budgets=budgets,
+            upstream=settings.name,
+            prices=context.prices,
+            implausible_cost_nanos=settings.implausible_cost_usd,
+            metrics=context.metrics,
+            log=context.log,
+            facts=settings.adapter.facts,
+        ),
+        forwarder=Forwarder(
+            upstream=services.client,
+            upstream_name=settings.name,
+            timeout_seconds=settings.timeout_seconds,
+            max_attempts=settings.max_attempts,
+            uncharged_statuses=settings.uncharged_statuses,
+            cost_path=settings.cost_path,
+            implausible_cost_nanos=settings.implausible_cost_usd,
+            metrics=context.metrics,
+            log=context.log,
+            spans=context.spans,
+            adapter=settings.adapter,
+            paths={"edits": settings.edits_path, "generations": settings.generations_path},
+        ),
     )
 
 
@@ -148,7 +167,8 @@ def _coalescer(context: ProcessContext, coalescing: CoalescingServices, buyer: B
 def _pipeline(
     context: ProcessContext,
     authenticator: Authenticator,
-    upstream: UpstreamServices,
+    catalogues: Catalogues,
+    upstreams: Mapping[str, Upstream],
     result_cache: ResultCache,
     coalescer: Coalescer,
 ) -> Pipeline:
@@ -156,25 +176,19 @@ def _pipeline(
     return Pipeline(
         authenticator=authenticator,
         rates=RateLimiter(context.database),
-        catalogue=upstream.catalogue,
-        adapter=settings.upstream.adapter,
+        catalogues=catalogues,
+        upstreams=upstreams,
         cache=result_cache,
         coalescer=coalescer,
         limits=UploadLimits(
             max_body_bytes=limits.max_body_bytes,
             max_image_bytes=limits.max_image_bytes,
             max_pixels=limits.max_image_pixels,
-            picture_formats=settings.upstream.picture_formats,
+            picture_formats=settings.picture_formats,
         ),
         spool_memory=SpoolMemory(server.spool_bytes),
         spool_folder=server.spool_folder or None,
-        scope=FingerprintScope(
-            level=settings.cache.scope,
-            upstream=settings.upstream.target,
-            generations=settings.cache.generations,
-            previous_upstream=settings.upstream.name,
-            facts=settings.upstream.adapter.facts,
-        ),
+        scope=FingerprintScope(settings.cache.scope, settings.cache.generations),
         obey_cache_control=settings.cache.obey_cache_control,
         heartbeat_seconds=server.stream_heartbeat_seconds,
         now_ms=context.clock,

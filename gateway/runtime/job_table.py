@@ -28,17 +28,20 @@ def job_table(parts: Container) -> Mapping[str, Job]:
         settings.state.refresh_seconds,
         functools.partial(context.on_failure, "keyring"),
     )
-    refresh_catalogue = functools.partial(
-        parts.upstream.catalogue.keep_fresh, settings.upstream.catalogue_seconds
-    )
     heartbeat_seconds = settings.state.lease_seconds / HEARTBEATS_PER_LEASE
+
+    async def refresh_catalogues() -> None:
+        async with asyncio.TaskGroup() as each:
+            for upstream in parts.upstreams.values():
+                seconds = upstream.settings.catalogue_seconds
+                each.create_task(upstream.catalogue.keep_fresh(seconds))
 
     async def update_gauges() -> None:
         gauges.update_process()
 
     return {
         "keyring": refresh_keys,
-        "catalogue": refresh_catalogue,
+        "catalogue": refresh_catalogues,
         "recorder": parts.edits.recorder.run,
         "announcements": parts.cache.invalidation.run,
         "warnings": parts.budgets.monitor.run,

@@ -43,7 +43,7 @@ async def _prepare(parts: Container) -> None:
     await clock.measure(database)
     await _note_upgrade(parts.edits.pipeline.cache, database, clock())
     await refresh(parts.authenticator, database, clock)
-    await _load_catalogue(parts.upstream)
+    await asyncio.gather(*map(_load_catalogue, parts.upstreams.values()))
     await parts.cache.results.start()
 
 
@@ -68,7 +68,7 @@ async def _stop(parts: Container) -> None:
     unfinished = await flights.drain(shutdown.seconds_left)
     if unfinished:
         shutdown.end()
-        await parts.upstream.client.close()  # their calls fail, and are booked as failed calls
+        await _close_clients(parts)  # their calls fail, and are booked as failed calls
     unsettled = await flights.drain(SETTLE_SECONDS)
     unwritten = await parts.budgets.service.drain(SETTLE_SECONDS)
     await parts.operation.background.stop()
@@ -81,10 +81,14 @@ async def _stop(parts: Container) -> None:
         )
     if not (unsettled or unwritten):
         await parts.operation.maintenance.retire()
-    await parts.upstream.client.close()
+    await _close_clients(parts)
     await parts.cache.results.close()
     await context.database.close()
     await asyncio.to_thread(context.spans.close)
+
+
+async def _close_clients(parts: Container) -> None:
+    await asyncio.gather(*(each.client.close() for each in parts.upstreams.values()))
 
 
 async def _announce_replaced(parts: Container) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.accounts.authenticator import Authenticator
@@ -22,7 +23,7 @@ class Readiness:
 
     authenticator: Authenticator
     context: ProcessContext
-    upstream: UpstreamServices
+    upstreams: Mapping[str, UpstreamServices]
     results: ResultStore
     background: BackgroundTasks
 
@@ -52,7 +53,7 @@ class Readiness:
 
     def degraded(self) -> list[str]:
         """One line for each part that does not work at present."""
-        client, found = self.upstream.client, []
+        found = []
         if problem := self._state_problem:
             found.append(f"state: {problem}")
         if paused := self.authenticator.paused:
@@ -63,11 +64,18 @@ class Readiness:
                 "export or a backup, keeps it from being emptied"
             )
         found += self.background.problems
-        if self.upstream.catalogue.listing is None:
-            found.append("catalogue: never loaded")
-        found += [f"upstream: {failure}" for failure in self.upstream.limiter.degradations]
-        if refused := client.refused_keys:
-            found.append(f"upstream: {refused} of {client.keys} keys refused")
+        for upstream in self.upstreams.values():
+            found += self._of_upstream(upstream)
         if self.results.failure:
             found.append(f"results: {self.results.failure}")
         return found
+
+    def _of_upstream(self, upstream: UpstreamServices) -> list[str]:
+        found, client = [], upstream.client
+        of_several = f" {upstream.settings.name}" if len(self.upstreams) > 1 else ""
+        if upstream.catalogue.listing is None:
+            found.append(f"catalogue{of_several}: never loaded")
+        problems = list(upstream.limiter.degradations)
+        if refused := client.refused_keys:
+            problems.append(f"{refused} of {client.keys} keys refused")
+        return found + [f"upstream{of_several}: {problem}" for problem in problems]

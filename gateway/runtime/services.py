@@ -19,21 +19,24 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
 from gateway.runtime.backends import open_results, open_upstream
 from gateway.runtime.process_context import ProcessContext
-from gateway.settings import Settings
+from gateway.settings import Settings, UpstreamSettings
 from gateway.upstream.limiter import UpstreamLimiter
 from gateway.upstream.model_catalogue import Catalogue
 from gateway.upstream.rules.circuit_breaker import CircuitBreaker
 from gateway.upstream.rules.fair_queue import FairQueue
+from gateway.upstream.rules.routing import Target
 
 
 class UpstreamServices:
-    """The upstream's client, and what is known of the upstream."""
+    """The client of an upstream, and what is known of the upstream."""
 
-    def __init__(self, context: ProcessContext) -> None:
-        settings, metrics, log = context.settings.upstream, context.metrics, context.log
+    def __init__(self, context: ProcessContext, settings: UpstreamSettings) -> None:
+        metrics, log = context.metrics, context.log
         self._context, self._document = context, f"catalogue:{settings.name}"
-        self.client = client = open_upstream(context.settings)
+        self.settings = settings
+        self.client = client = open_upstream(context.settings, settings.name)
         self.limiter = UpstreamLimiter(
+            upstream=settings.name,
             queue=FairQueue(settings.max_connections, settings.max_waiting),
             queue_seconds=settings.queue_seconds,
             circuit=CircuitBreaker(settings.circuit_failures, settings.circuit_seconds),
@@ -44,9 +47,9 @@ class UpstreamServices:
         self.catalogue = Catalogue(
             fetch=client.models,
             keep=self._store_catalogue,
-            overrides=_model_overrides(context.settings),
+            overrides=_model_overrides(context.settings, settings.name),
             clock=time.monotonic,
-            on_failure=lambda text: log.warning("catalogue", detail=text),
+            on_failure=lambda text: log.warning("catalogue", upstream=settings.name, detail=text),
             on_models=metrics.learn_models,
         )
 
@@ -64,11 +67,14 @@ class UpstreamServices:
         )
 
 
-def _model_overrides(settings: Settings) -> dict[str, ModelFacts]:
-    facts = {
-        name: ModelFacts(name, model.edit_supported, model.max_reference_images, model.max_n)
-        for name, model in settings.models.items()
-    }
+def _model_overrides(settings: Settings, upstream: str) -> dict[str, ModelFacts]:
+    """What the settings say of models, by the upstream's own names of them."""
+    facts = {}
+    for model, section in settings.models.items():
+        targets = [Target.parse(text, model) for text in section.targets]
+        names = [each.name for each in targets if each.upstream == upstream]
+        given = (section.edit_supported, section.max_reference_images, section.max_n)
+        facts.update({name: ModelFacts(name, *given) for name in names or [model]})
     return {name: override for name, override in facts.items() if override != ModelFacts(name)}
 
 
@@ -117,7 +123,7 @@ class BudgetServices:
             webhook=WebhookClient(
                 secret=warnings.secret.get_secret_value(),
                 proxy=warnings.proxy,
-                ca_bundle=context.settings.upstream.ca_bundle,
+                ca_bundles=[each.ca_bundle for each in context.settings.every_upstream.values()],
             ),
             webhook_url=warnings.webhook_url.get_secret_value(),
             metrics=context.metrics,

@@ -59,6 +59,10 @@ class RequestRecord:
     stages: dict[str, float] = field(default_factory=dict)
     caller: Caller | None = None
     model: str = ""
+    asked_model: str = ""
+    """The alias that was asked for, if one was."""
+    upstream: str = ""
+    """The name of the upstream that the answer is from."""
     outcome: Outcome = Outcome.FAILED
     status: int = 0
     code: str = ""
@@ -121,6 +125,8 @@ class RequestRecord:
             "gateway.team": self.caller.team if self.caller else None,
             "gateway.key_id": self.caller.key_id if self.caller else None,
             "gen_ai.request.model": self.model or None,
+            "gateway.asked_model": self.asked_model or None,
+            "gateway.upstream": self.upstream or None,
             "gateway.fingerprint": self.fingerprint or None,
             "gateway.reference_images": self.references,
             "gateway.cost_usd": None if cost is None else cost / NANOS,

@@ -168,6 +168,8 @@ def _line(record: RequestRecord, seconds: float) -> dict[str, object]:
         "team": caller.team if caller else None,
         "key_id": caller.key_id if caller else None,
         "model": record.model or None,
+        "asked_model": record.asked_model or None,
+        "upstream": record.upstream or None,
         "fingerprint": record.fingerprint or None,
         "references": record.references or None,
         "body_bytes": record.body_bytes or None,

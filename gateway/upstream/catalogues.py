@@ -47,15 +47,21 @@ class Catalogues:
             param="model",
         )
 
+    def is_listed(self, asked: str) -> bool:
+        """Is it the name of a model in a catalogue, or in the settings?"""
+        model = self.routing.aliases.get(asked, asked)
+        listings = self.listings.values()
+        return model in self.routing.routes or any(model in (each or ()) for each in listings)
+
     def facts(self, target: Target, asked: str) -> ModelFacts | None:
         """The facts of a model at one upstream, under the name that was asked for."""
         facts = self.by_upstream[target.upstream].facts(target.name)
         return facts if facts is None or facts.id == asked else replace(facts, id=asked)
 
-    async def refresh(self) -> None:
-        """Fetch the catalogues that were never had."""
-        never = (each for each in self.by_upstream.values() if each.listing is None)
-        await asyncio.gather(*(each.refresh() for each in never))
+    async def ensure_loaded(self) -> None:
+        """Fetch the catalogues if none was ever had."""
+        if all(each.listing is None for each in self.by_upstream.values()):
+            await asyncio.gather(*(each.refresh() for each in self.by_upstream.values()))
 
     def items(self) -> Mapping[str, Mapping[str, Any]]:
         """Each model as its first target's upstream lists it, with the upstream's name."""

@@ -25,8 +25,9 @@ Turn = asyncio.Future[bool]
 
 @dataclass(kw_only=True)
 class UpstreamLimiter:
-    """Hands out permits for upstream calls."""
+    """Hands out permits for calls to one upstream."""
 
+    upstream: str
     queue: FairQueue[Turn]
     queue_seconds: float
     circuit: CircuitBreaker
@@ -36,10 +37,20 @@ class UpstreamLimiter:
     log: EventLog
     _closed: bool = field(init=False, default=False)
 
+    def __post_init__(self) -> None:
+        for family in (families.QUEUE_WAITING, families.CIRCUIT_OPEN):
+            self.metrics.gauge(family).labels(self.upstream).set(0)
+        self.metrics.counter(families.CIRCUIT_OPENED).labels(self.upstream)
+
     @property
     def is_full(self) -> bool:
         """Would a flight have to wait for a slot?"""
         return self.queue.is_full
+
+    @property
+    def makes_no_calls(self) -> bool:
+        """Would every call be refused at present, whatever the queue is?"""
+        return self._wait_seconds() > 0 or self.backoff_seconds() > LONGEST_WAIT_SECONDS
 
     @property
     def degradations(self) -> list[str]:
@@ -93,7 +104,7 @@ class UpstreamLimiter:
         if entered.place is Place.REFUSED:
             raise refusals.refusal_of_full_queue()
         if entered.place is Place.SLOT:
-            self.metrics.histogram(families.QUEUE_SECONDS).observe(0)
+            self.metrics.histogram(families.QUEUE_SECONDS).labels(self.upstream).observe(0)
             return False
         started = time.perf_counter()
         try:
@@ -103,7 +114,9 @@ class UpstreamLimiter:
                 self.release_slot()
             raise
         finally:
-            self.metrics.histogram(families.QUEUE_SECONDS).observe(time.perf_counter() - started)
+            self.metrics.histogram(families.QUEUE_SECONDS).labels(self.upstream).observe(
+                time.perf_counter() - started
+            )
             if not turn.done():
                 self.queue.leave_queue(team, turn)
                 self._show_queue()
@@ -120,7 +133,7 @@ class UpstreamLimiter:
         self._show_queue()
 
     def _show_queue(self) -> None:
-        self.metrics.gauge(families.QUEUE_WAITING).set(self.queue.waiting)
+        self.metrics.gauge(families.QUEUE_WAITING).labels(self.upstream).set(self.queue.waiting)
 
     def _wait_seconds(self) -> float:
         return self.circuit.wait_seconds(time.monotonic())
@@ -132,11 +145,15 @@ class UpstreamLimiter:
     def record_result(self, ticket: int, failure: str) -> None:
         """Count a call for the circuit; `failure` is the upstream's code, or empty."""
         if failure and self.circuit.failed(ticket, time.monotonic(), failure):
-            self.metrics.counter(families.CIRCUIT_OPENED).inc()
-            self.log.warning("the circuit opened: no calls are made for a while", why=failure)
+            self.metrics.counter(families.CIRCUIT_OPENED).labels(self.upstream).inc()
+            self.log.warning(
+                "the circuit opened: no calls are made for a while",
+                upstream=self.upstream,
+                why=failure,
+            )
         elif not failure and self.circuit.succeeded(ticket):
-            self.log.info("the circuit closed: the upstream answers again")
-        self.metrics.gauge(families.CIRCUIT_OPEN).set(self.circuit.is_open)
+            self.log.info("the circuit closed: the upstream answers again", upstream=self.upstream)
+        self.metrics.gauge(families.CIRCUIT_OPEN).labels(self.upstream).set(self.circuit.is_open)
 
 
 @dataclass(eq=False)

@@ -109,7 +109,7 @@ def test_metrics_count_what_happened(gateway: Running) -> None:
     assert found[f"gateway_cost_dollars_total{money}"] == 0.01
     reuse = [("cause", "reuse"), *money]
     assert found[f"gateway_saved_dollars_total{reuse}"] == 0.01
-    upstream = [("model", "deepshi-image-1"), ("result", "2xx")]
+    upstream = [("model", "deepshi-image-1"), ("result", "2xx"), ("upstream", "deepshi")]
     assert found[f"gateway_upstream_seconds_count{upstream}"] == 1
     assert found["gateway_overhead_seconds_count[('outcome', 'hit')]"] == 1
 

@@ -73,7 +73,9 @@ def test_a_key_that_is_told_to_wait_rests_and_the_next_goes_out_with_another_at_
         assert [answer.status_code for answer in answers] == [200] * 3
         assert seconds < 60
         assert paid_by(emulator) in (["aaaa"] * 3, ["bbbb"] * 3)
-        assert metric(gateway, 'gateway_upstream_retries_total{reason="busy"}') == 1
+        assert (
+            metric(gateway, 'gateway_upstream_retries_total{reason="busy",upstream="deepshi"}') == 1
+        )
         assert emulator.stats()["calls"] == 4
 
 
@@ -83,7 +85,7 @@ def test_a_key_that_is_refused_costs_one_try_and_the_others_work_on(tmp_path: Pa
 
         assert [answer.status_code for answer in answers] == [200] * 5
         assert paid_by(emulator).count("aaaa") + paid_by(emulator).count("bbbb") == 5
-        refused = metric(gateway, "gateway_upstream_account_refusals_total")
+        refused = metric(gateway, 'gateway_upstream_account_refusals_total{upstream="deepshi"}')
         assert emulator.stats()["calls"] == 5 + refused
         assert refused <= 1
         assert degraded(gateway) == ["upstream: 1 of 3 keys refused"]
@@ -105,7 +107,9 @@ def test_a_key_that_is_refused_while_others_work_is_no_trouble_of_the_upstream(
         assert gateway.edit().status_code == 200
         assert emulator.stats()["calls"] == 3
         assert degraded(gateway) == ["upstream: 2 of 3 keys refused"]
-        assert metric(gateway, 'gateway_upstream_retries_total{reason="key"}') == 2
+        assert (
+            metric(gateway, 'gateway_upstream_retries_total{reason="key",upstream="deepshi"}') == 2
+        )
 
 
 def test_where_every_key_is_refused_it_is_the_account(tmp_path: Path) -> None:
@@ -194,7 +198,10 @@ def test_what_the_upstream_asks_for_is_waited_and_then_it_is_bought_once(
     assert answer.status_code == 200
     assert time.monotonic() - started >= 1.5
     assert emulator.stats()["billed_calls"] == 1
-    assert metric(gateway, 'gateway_upstream_retries_total{reason="unavailable"}') == 1
+    assert (
+        metric(gateway, 'gateway_upstream_retries_total{reason="unavailable",upstream="deepshi"}')
+        == 1
+    )
 
 
 def test_a_wait_beyond_the_budget_of_time_is_told_to_the_client_instead(
@@ -228,7 +235,9 @@ def test_what_was_provably_not_sent_is_tried_again_and_costs_nothing(
     make_key(settings)
     with serving(settings) as gateway:
         answer = gateway.edit()
-        tries = metric(gateway, 'gateway_upstream_retries_total{reason="unreachable"}')
+        tries = metric(
+            gateway, 'gateway_upstream_retries_total{reason="unreachable",upstream="deepshi"}'
+        )
 
     assert code(answer) == (502, "upstream_unreachable", "true")
     assert tries == 2

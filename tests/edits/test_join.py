@@ -14,6 +14,7 @@ from gateway.model.caller import Account, Caller
 from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal
 from gateway.uploads.spool import Spool
+from gateway.upstream.rules.routing import Target
 from gateway.wire.cache_directives import Directives
 
 NOW = 1_800_000_000_000
@@ -35,6 +36,7 @@ def request(extra_digest: str = "", **directives: bool) -> EditRequest:
         spool=Spool(),
         fingerprint=Fingerprint("v1-k", extra_digest=extra_digest),
         directives=Directives(**directives),  # type: ignore[arg-type]
+        target=Target("u", "m", "m"),
     )
 
 

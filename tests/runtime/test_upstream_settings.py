@@ -31,8 +31,8 @@ def test_a_key_that_a_header_cannot_hold_is_refused_by_name_and_not_shown(odd: s
 def test_an_empty_key_is_refused_unless_none_is_sent() -> None:
     empty = {"GATEWAY_UPSTREAM__API_KEY": " "}
     with pytest.raises(SettingsError, match="api_key is empty"):
-        open_upstream(load(environment=empty))
-    open_upstream(load(environment={**empty, "GATEWAY_UPSTREAM__AUTH": "none"}))
+        open_upstream(load(environment=empty), "deepshi")
+    open_upstream(load(environment={**empty, "GATEWAY_UPSTREAM__AUTH": "none"}), "deepshi")
 
 
 @pytest.mark.parametrize("auth", ["basic", "header:", "header:a b", "header:Host", "header:a\n"])

@@ -46,7 +46,7 @@ async def loaded(**upstreams: Listed) -> Catalogues:
         {name: each.catalogue for name, each in upstreams.items()},
         Routing({"gpt": GPT}, {"best": "gpt"}),
     )
-    await catalogues.refresh()
+    await catalogues.ensure_loaded()
     return catalogues
 
 

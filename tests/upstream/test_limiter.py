@@ -66,7 +66,7 @@ def metric(gateway: Running, name: str) -> float:
 
 
 def waiting(gateway: Running) -> float:
-    return metric(gateway, "gateway_upstream_queue_waiting")
+    return metric(gateway, 'gateway_upstream_queue_waiting{upstream="deepshi"}')
 
 
 def held(settings: Settings) -> int:
@@ -126,12 +126,12 @@ def test_no_more_calls_run_at_once_than_there_are_seats(
     with narrow(tmp_path, emulator, max_connections=3) as gateway:
         edits = [pool.submit(gateway.edit, str(number)) for number in range(8)]
         until(lambda: (emulator.stats()["in_flight"], waiting(gateway)) == (3, 5))
-        assert metric(gateway, "gateway_upstream_in_flight") == 3
+        assert metric(gateway, 'gateway_upstream_in_flight{upstream="deepshi"}') == 3
         emulator.order(always={})
         let_go(emulator, 3)
         assert [edit.result(30).status_code for edit in edits] == [200] * 8
-        assert gateway.app.parts.upstream.limiter.queue.taken == waiting(gateway) == 0
-        assert metric(gateway, "gateway_upstream_queue_seconds_count") == 8
+        assert gateway.app.parts.upstreams["deepshi"].limiter.queue.taken == waiting(gateway) == 0
+        assert metric(gateway, 'gateway_upstream_queue_seconds_count{upstream="deepshi"}') == 8
 
 
 def test_one_team_s_burst_does_not_starve_another(
@@ -234,7 +234,7 @@ def test_clients_that_leave_do_not_take_seats_along(
             assert leaving_crowd(gateway.url, 1, patience=1.5, prompt=prompt) == 1
         let_go(emulator, 2)
         until(lambda: gateway.app.parts.coalescing.flights.in_flight == 0)
-        assert gateway.app.parts.upstream.limiter.queue.taken == waiting(gateway) == 0
+        assert gateway.app.parts.upstreams["deepshi"].limiter.queue.taken == waiting(gateway) == 0
         assert [gateway.edit(prompt).status_code for prompt in ("e", "f", "g")] == [200] * 3
 
 
@@ -257,7 +257,7 @@ def test_who_waits_for_money_that_is_held_leaves_the_seat_to_others(
         assert first.result(30).status_code == 200
         told = {code(edit.result(30))[1] for edit in poor}
         assert told == {"insufficient_quota"}
-        assert gateway.app.parts.upstream.limiter.queue.taken == 0
+        assert gateway.app.parts.upstreams["deepshi"].limiter.queue.taken == 0
 
 
 def test_what_waits_in_the_line_is_served_while_the_gateway_drains(
@@ -317,12 +317,12 @@ def test_after_failures_in_a_row_nothing_is_sent_or_held_until_one_call_has_foun
         assert emulator.stats()["calls"] == 3
         assert held(gateway.settings) == 0
         assert degraded(gateway) == ["upstream: circuit open (upstream_failed)"]
-        assert metric(gateway, "gateway_circuit_open") == 1
+        assert metric(gateway, 'gateway_circuit_open{upstream="deepshi"}') == 1
         emulator.clear_faults()
         until(lambda: gateway.edit("another").status_code == 200, 60)
         assert degraded(gateway) == []
-        assert metric(gateway, "gateway_circuit_open") == 0
-        assert metric(gateway, "gateway_circuit_opened_total") == 1
+        assert metric(gateway, 'gateway_circuit_open{upstream="deepshi"}') == 0
+        assert metric(gateway, 'gateway_circuit_opened_total{upstream="deepshi"}') == 1
         log = gateway.log.getvalue()
 
     assert {code(answer)[1] for answer in failed} == {"upstream_failed"}
@@ -384,7 +384,7 @@ def test_one_probe_goes_at_a_time_and_its_failure_leaves_the_circuit_open(
         gateway.edit("opens it")
         until(lambda: code(gateway.edit("probe"))[1] == "upstream_failed", 60)
         assert code(gateway.edit("right after it"))[1] == "overloaded"
-        assert metric(gateway, "gateway_circuit_opened_total") == 1
+        assert metric(gateway, 'gateway_circuit_opened_total{upstream="deepshi"}') == 1
     assert emulator.stats()["calls"] == 2
 
 
@@ -442,7 +442,7 @@ def test_an_account_that_is_refused_is_not_hammered_and_the_clients_are_told_why
     once: dict[str, Any] = {"circuit_failures": 3, "circuit_seconds": 600}
     with narrow(tmp_path, emulator, api_key="sk-not-ours", **once) as gateway:
         answers = [gateway.edit(str(number)) for number in range(6)]
-        refusals = metric(gateway, "gateway_upstream_account_refusals_total")
+        refusals = metric(gateway, 'gateway_upstream_account_refusals_total{upstream="deepshi"}')
 
     assert {code(answer) for answer in answers} == {(502, "upstream_account", "false")}
     assert refusals == emulator.stats()["calls"] == 3

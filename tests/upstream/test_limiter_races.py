@@ -25,6 +25,7 @@ class Sky:
         self.queue: FairQueue[asyncio.Future[bool]] = FairQueue(SLOTS, QUEUED)
         self.circuit = CircuitBreaker(failures=6, open_seconds=0.005)
         self.limiter = UpstreamLimiter(
+            upstream="u",
             queue=self.queue,
             queue_seconds=queue_seconds,
             circuit=self.circuit,

@@ -81,7 +81,8 @@ class UsageQuery(DaysQuery):
     by: Annotated[
         Line,
         Field(
-            description="team, key, model, day, cost_centre, owner, cost_kind, paid_by or tag:NAME."
+            description="team, key, model, day, cost_centre, owner, cost_kind, upstream, paid_by "
+            "or tag:NAME."
         ),
     ] = "team"
 

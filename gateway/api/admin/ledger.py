@@ -40,6 +40,7 @@ from gateway.queries.models.ledger import (
 )
 from gateway.queries.models.read_model import ReadModel
 from gateway.queries.models.usage import BorrowingView, UsageLineView, UsageView
+from gateway.settings import SettingsError
 
 PAID_BY = "paid_by"
 MOST_KEYS = 1_000_000
@@ -140,7 +141,10 @@ async def correct(tx: Transaction, request: AdminRequest[Query, CorrectionBody])
 
 async def confirm_price(tx: Transaction, request: AdminRequest[Query, PriceBody]) -> ReadModel:
     body = request.body
-    upstream = body.upstream or request.settings.upstream.name
+    try:
+        upstream = request.settings.upstream_name(body.upstream)
+    except SettingsError as error:
+        raise Refusal("invalid_field", f"{error}.", param="upstream") from None
     today = day_of(request.by.now_ms, request.settings.zone)
     try:
         nanos = await price_status.confirm(

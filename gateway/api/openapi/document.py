@@ -28,7 +28,7 @@ def document(settings: Settings) -> Mapping[str, object]:
     limits = UploadLimits(
         max_body_bytes=settings.limits.max_body_bytes,
         max_image_bytes=settings.limits.max_image_bytes,
-        picture_formats=settings.upstream.picture_formats,
+        picture_formats=settings.picture_formats,
     )
     public, public_schemas = public_operations(limits)
     administration, admin_schemas = admin_operations() if administered else ({}, {})

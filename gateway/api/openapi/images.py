@@ -27,12 +27,14 @@ EDIT_CODES = (
 _ANSWERED = (
     "X-Request-Id", "Server-Timing", "Cache-Status", "Age", "X-Gateway-Cache", *MONEY,
     "X-Gateway-Cost-Kind", "X-Gateway-Cost-Estimated", "X-Gateway-Reference-Images",
-    "X-Gateway-Upstream-Request-Id", *RATES, "Cache-Control", "X-Accel-Buffering",
+    "X-Gateway-Upstream", "X-Gateway-Upstream-Request-Id", *RATES, "Cache-Control",
+    "X-Accel-Buffering",
 )  # fmt: skip
 
 ERROR_HEADERS = (
     *OF_ERRORS, *MONEY, *RATES, "Server-Timing", "Cache-Status", "Age",
-    "X-Gateway-Cost-Kind", "X-Gateway-Cost-Estimated", "X-Gateway-Upstream-Request-Id",
+    "X-Gateway-Cost-Kind", "X-Gateway-Cost-Estimated", "X-Gateway-Upstream",
+    "X-Gateway-Upstream-Request-Id",
 )  # fmt: skip
 
 _WORD = "(no-cache|no-store|only-if-cached|max-age=[0-9]{1,9})"

@@ -47,6 +47,7 @@ HEADERS: Mapping[str, Schema] = {
     "X-Gateway-Reference-Images": _header(
         {"type": "string", "pattern": "^[0-9]+(/[0-9]+)?$"}, "Sent, and taken at most."
     ),
+    "X-Gateway-Upstream": _header(TEXT, "The name of the upstream that the answer is from."),
     "X-Gateway-Upstream-Request-Id": _header(TEXT, "The upstream's own id of the call."),
     "RateLimit-Policy": _header(TEXT, "The tightest request rate, as the IETF draft has it."),
     "RateLimit": _header(TEXT, "What is left of it."),

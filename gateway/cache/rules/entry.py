@@ -47,6 +47,8 @@ class Entry:
     references: tuple[str, ...] = ()
     """Digests of the reference images, so that results can be found by a picture."""
     status: int = 200
+    upstream: str = ""
+    """The name of the upstream that made it; empty for a result of an earlier version."""
 
 
 class DamagedEntry(ValueError):
@@ -58,6 +60,7 @@ def encode(entry: Entry) -> str:
     facts: dict[str, object] = {name: getattr(entry, name) for name in _TEXTS + _NUMBERS}
     facts["cost_nanos"] = entry.cost_nanos
     facts["references"] = entry.references
+    facts["upstream"] = entry.upstream
     return json.dumps({"format": FORMAT, **facts}, separators=(",", ":"))
 
 
@@ -73,6 +76,7 @@ def decode(text: object) -> Entry:
     values.update((name, _number(facts, name)) for name in _NUMBERS)
     known = facts.get("cost_nanos") is not None
     values["cost_nanos"] = _number(facts, "cost_nanos") if known else None
+    values["upstream"] = _text({"upstream": "", **facts}, "upstream")
     return Entry(**values, references=_text_list(facts, "references"))
 
 

@@ -14,7 +14,8 @@ from gateway.coalescing.rules.sharing import is_refusal
 from gateway.model.errors import KINDS, Refusal
 from gateway.wire.answer import upstream_error
 
-AMBIGUOUS = frozenset({"upstream_failed", "upstream_timeout"})
+AMBIGUOUS = frozenset({"upstream_failed", "upstream_timeout", "upstream_account"})
+"""Codes of failures that may have been charged; refused accounts only by odd settings."""
 REFUSING_STATUSES = frozenset({400, 422})
 _OF_THE_ACCOUNT = frozenset(
     {"billing_hard_limit_reached", "insufficient_quota", "rate_limit_exceeded", "server_error"}

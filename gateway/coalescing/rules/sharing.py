@@ -24,6 +24,8 @@ class CoalescingKey:
     `key` is the fingerprint's, `extra_digest` too. `fresh`: with `no-cache`. `past_failures`: it
     buys again after a failure. `shared`: others may have the result, so the flight takes a lease.
     `recalls_refusals`: without the directive `no-store`. `retry`: an SDK's automatic one.
+    `other_keys` are those of the same edit at other targets: a failure remembered there holds here
+    too, and where they are `equivalent`, a flight there is one here.
     """
 
     key: str
@@ -33,11 +35,22 @@ class CoalescingKey:
     past_failures: bool = False
     retry: bool = False
     extra_digest: str = ""
+    other_keys: tuple[str, ...] = ()
+    equivalent: bool = False
 
     @classmethod
-    def of(cls, fingerprint: Fingerprint, directives: Directives) -> CoalescingKey:
+    def of(
+        cls,
+        fingerprint: Fingerprint,
+        directives: Directives,
+        other_keys: tuple[str, ...] = (),
+        *,
+        equivalent: bool = False,
+    ) -> CoalescingKey:
         return cls(
             key=fingerprint.key,
+            other_keys=other_keys,
+            equivalent=equivalent,
             extra_digest=fingerprint.extra_digest,
             fresh=directives.no_cache,
             shared=not (directives.no_store or fingerprint.uncacheable),
@@ -77,6 +90,14 @@ class CoalescingKey:
         of_failure = "" if self.past_failures else self.key
         keys = (self.lease_key or self.key, self.fresh_key, of_failure)
         return tuple(dict.fromkeys(filter(None, keys)))
+
+    @property
+    def keys_elsewhere(self) -> tuple[str, ...]:
+        """The keys of the leases at other targets that may block it."""
+        buys_again = self.fresh and self.past_failures and not self.retry
+        plain = () if buys_again else self.other_keys
+        in_flight = self.other_keys if self.equivalent and self.shared else ()
+        return (*plain, *(FRESH + key for key in in_flight))
 
     def shares_failure(self, code: str, extra_digest: str) -> bool:
         """Does a failure of a request with these extra fields hold for this one too?
@@ -123,10 +144,40 @@ def blocking_lease(
     return None
 
 
+def blocking_elsewhere(
+    coalescing_key: CoalescingKey,
+    leases: Iterable[Lease],
+    *,
+    owner_id: str,
+    ignored_ids: Collection[str],
+    now_ms: int,
+) -> tuple[Lease, LeaseStatus] | None:
+    """The lease at another target because of which this edit is not bought now, and its status."""
+    key = coalescing_key
+    for lease in leases:
+        status, is_fresh = status_of(lease, now_ms), lease.key.startswith(FRESH)
+        if status is LeaseStatus.EXPIRED or lease.id in ignored_ids:
+            continue
+        if status is LeaseStatus.FAILED:
+            if not is_fresh and _gets_failure(key, lease):
+                return lease, status
+            continue
+        looked_up = lease.owner_id == owner_id or key.fresh
+        is_wanted = status is LeaseStatus.IN_FLIGHT or key.retry or not looked_up
+        if key.equivalent and key.shared and is_wanted and (is_fresh or not key.fresh):
+            return lease, status
+    return None
+
+
 def is_replaced(coalescing_key: CoalescingKey, lease: Lease) -> bool:
     """Must this lease, which does not block, be removed before the edit's own is taken?"""
     of_fresh = lease.key == coalescing_key.fresh_key and lease.ended_ms is None
     return of_fresh or lease.key == coalescing_key.lease_key
+
+
+def result_key(lease: Lease) -> str:
+    """The fingerprint of the result that a lease's flight stores."""
+    return lease.key.removeprefix(FRESH)
 
 
 def _gets_failure(key: CoalescingKey, lease: Lease) -> bool:

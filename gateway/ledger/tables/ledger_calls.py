@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import fetch_named
@@ -12,7 +12,8 @@ from gateway.model.windows import days_before
 
 _KNOWN = (
     "l.id, l.request_id, l.upstream_request_id, l.cost_nanos, l.estimated, l.at_ms, l.team, "
-    "l.key_id, l.model, COALESCE(l.late_for, l.day) AS about, c.corrected_nanos, c.corrected_id"
+    "l.key_id, l.model, l.upstream, COALESCE(l.late_for, l.day) AS about, c.corrected_nanos, "
+    "c.corrected_id"
 )
 
 
@@ -37,29 +38,42 @@ _BY_OUR_ID = _calls_where("k.request_id IN {names}")
 
 
 async def ledger_calls(
-    tx: Transaction, first_day: str, last_day: str, billed: Sequence[BilledCall]
+    tx: Transaction,
+    first_day: str,
+    last_day: str,
+    billed: Sequence[BilledCall],
+    other_upstreams: Collection[str] = (),
 ) -> list[LedgerCall]:
-    """The calls of these days, and those of other days that the statement names."""
+    """The calls of these days, and those of other days that the statement names.
+
+    Without those at other upstreams, which have statements of their own.
+    """
     calls: dict[str, LedgerCall] = {}
     day = first_day
     while day <= last_day:
         for rows in (await tx.fetch(_OF_DAY, day), await tx.fetch(_LATE_FOR_DAY, day)):
-            calls.update((row["id"], _known(row)) for row in rows)
+            calls.update((call.id, call) for call in _known(rows, other_upstreams))
         day = days_before(day, -1)
     met = {name for call in calls.values() for name in call.upstream_ids}
     elsewhere = [each for each in billed if each.request_id not in met]
-    calls.update((call.id, call) for call in await calls_named(tx, elsewhere))
+    calls.update((call.id, call) for call in await calls_named(tx, elsewhere, other_upstreams))
     return list(calls.values())
 
 
-async def calls_named(tx: Transaction, billed: Sequence[BilledCall]) -> list[LedgerCall]:
+async def calls_named(
+    tx: Transaction, billed: Sequence[BilledCall], other_upstreams: Collection[str] = ()
+) -> list[LedgerCall]:
     """The calls that these lines name by the upstream's request id or by ours."""
     rows = await fetch_named(tx, _BY_UPSTREAM_ID, [each.request_id for each in billed])
     rows += await fetch_named(tx, _BY_OUR_ID, [each.client_request_id for each in billed])
-    return list({row["id"]: _known(row) for row in rows}.values())
+    return list({call.id: call for call in _known(rows, other_upstreams)}.values())
 
 
-def _known(row: Row) -> LedgerCall:
+def _known(rows: Iterable[Row], other_upstreams: Collection[str]) -> Iterator[LedgerCall]:
+    return (_call(row) for row in rows if row["upstream"] not in other_upstreams)
+
+
+def _call(row: Row) -> LedgerCall:
     ids = {row["upstream_request_id"], row["corrected_id"]}
     return LedgerCall(
         id=row["id"],

@@ -63,18 +63,18 @@ async def add_missing(
     may be one that is in flight, or was settled since the comparison.
     """
     through = await lock_closings(tx)
-    billed = await _still_missing(tx, billed, known_ids)
+    billed = await _still_missing(tx, billed, known_ids, source)
     known = await payers(tx, [each.line for each in billed])
     rows = [_call(each, known.of(each.line), source, through) for each in billed]
     return await _book(tx, rows, "missing", source, by)
 
 
 async def _still_missing(
-    tx: Transaction, billed: Sequence[BilledCall], known_ids: Collection[str]
+    tx: Transaction, billed: Sequence[BilledCall], known_ids: Collection[str], source: Source
 ) -> list[BilledCall]:
     """Reads reservations first: a call moves from there to the ledger."""
     held = await held_requests(tx, [each.client_request_id for each in billed])
-    named = await calls_named(tx, billed)
+    named = await calls_named(tx, billed, source.other_upstreams)
     new = [call for call in named if call.id not in known_ids]
     missing = match(billed, new, BilledPeriod(0, 0)).missing
     return [line for line in missing if line.client_request_id not in held]

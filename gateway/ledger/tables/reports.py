@@ -24,7 +24,7 @@ from gateway.model.windows import window
 
 Name = TypeVar("Name")
 UNTAGGED = "(untagged)"
-UNKNOWN_MODEL = "(unknown)"
+UNKNOWN = "(unknown)"
 TOTAL = "(total)"
 TAG = "tag:"
 _LIKE_OURS = re.compile(r'"*\((untagged|total|unknown)\)"*')
@@ -32,16 +32,26 @@ _LIKE_OURS = re.compile(r'"*\((untagged|total|unknown)\)"*')
 _COLUMN_OF: Mapping[str, str] = MappingProxyType(
     {name: name for name in ("team", "model", "day", "cost_centre", "owner")} | {"key": "key_id"}
 )
-COST_KIND = "cost_kind"
-_COST_KINDS = """
-SELECT kind, CAST(SUM(nanos) AS BIGINT) AS spent_nanos, CAST(SUM(calls) AS BIGINT) AS calls,
-  CAST(SUM(paid) AS BIGINT) AS paid_calls, CAST(SUM(corrected) AS BIGINT) AS corrections_nanos
+_OF_CALLS: Mapping[str, str] = MappingProxyType(
+    {
+        "cost_kind": "CASE WHEN c.stated > 0 THEN 'stated' WHEN c.stated = 0 THEN 'computed' "
+        "ELSE k.cost_kind END",
+        "upstream": "k.upstream",
+    }
+)
+"""What only a call is of, in the query below: how its cost is known now, as
+`BookedCall.cost_kind`, and its upstream."""
+_BY_CALLS = """
+SELECT kind, CAST(SUM(nanos) AS BIGINT) AS spent_nanos,
+  CAST(SUM(paid) AS BIGINT) AS paid_calls, CAST(SUM(corrected) AS BIGINT) AS corrections_nanos,
+  CAST(SUM(estimates) AS BIGINT) AS estimated_calls,
+  CAST(SUM(estimates * nanos) AS BIGINT) AS estimated_nanos
 FROM (
-  SELECT l.cost_nanos AS nanos, CASE WHEN l.kind = 'call' THEN 1 ELSE 0 END AS calls,
+  SELECT l.cost_nanos AS nanos,
     CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END AS paid,
     CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrected,
-    CASE WHEN c.stated > 0 THEN 'stated' WHEN c.stated = 0 THEN 'computed' ELSE k.cost_kind END
-      AS kind
+    CASE WHEN {0} = '' THEN '{1}' ELSE {0} END AS kind,
+    CASE WHEN l.kind = 'call' AND l.estimated = 1 AND c.nanos IS NULL THEN 1 ELSE 0 END AS estimates
   FROM ledger l JOIN ledger k ON k.id = COALESCE(l.corrects, l.id) LEFT JOIN (
     SELECT corrects, SUM(cost_nanos) AS nanos,
       SUM(CASE WHEN cost_kind = 'stated' THEN 1 ELSE 0 END) AS stated
@@ -50,7 +60,6 @@ FROM (
   WHERE l.day >= $1 AND l.day <= $2 AND (l.team = $3 OR $3 = '')
 ) x GROUP BY kind
 """
-"""By how the cost of a call is known now; the same as `BookedCall.cost_kind`."""
 _SUMS = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in COLUMNS)
 
 
@@ -98,17 +107,18 @@ async def usage_by(
 ) -> list[UsageLine]:
     """Usage from the first of these days to the last, grouped and in order of the group.
 
-    `by` is team, key, model, day, cost_centre, owner, cost_kind or `tag:NAME`, else ValueError is
+    `by` is team, key, model, day, cost_centre, owner, cost_kind, upstream or `tag:NAME`,
+    else ValueError is
     raised. Usage without the tag (or with an empty cost centre or owner) is on the line
-    "(untagged)", requests that named no known model on "(unknown)". With cost_kind, only paid
-    calls are of a kind: requests and savings are on the line "(untagged)".
+    "(untagged)", requests that named no known model on "(unknown)". With cost_kind and upstream,
+    only paid calls are of a group: requests and savings are on the line "(untagged)".
     """
-    if by == COST_KIND:
-        return await _by_cost_kind(tx, from_day, to_day, team)
+    if by in _OF_CALLS:
+        return await _by_calls(tx, by, from_day, to_day, team)
     tag = by.removeprefix(TAG) if by.startswith(TAG) else None
     column = "tags" if tag else _COLUMN_OF.get(by)
     if column is None:
-        names = ", ".join((*_COLUMN_OF, COST_KIND))
+        names = ", ".join((*_COLUMN_OF, *_OF_CALLS))
         raise ValueError(f"usage can't be grouped by {by!r}: {names}, tag:NAME")
     sql = (
         f"SELECT {column} AS grp, outcome, cause, {_SUMS} FROM rollups "
@@ -118,26 +128,26 @@ async def usage_by(
     values = (from_day, to_day) if team is None else (from_day, to_day, team)
     lines: dict[str, UsageLine] = {}
     for row in await tx.fetch(sql, *values):
-        group = _group(row["grp"], tag, UNKNOWN_MODEL if by == "model" else UNTAGGED)
+        group = _group(row["grp"], tag, UNKNOWN if by == "model" else UNTAGGED)
         line = lines.setdefault(group, UsageLine(group=group))
         line.count(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
     return [lines[group] for group in sorted(lines)]
 
 
-async def _by_cost_kind(
-    tx: Transaction, from_day: str, to_day: str, team: str | None
+async def _by_calls(
+    tx: Transaction, by: str, from_day: str, to_day: str, team: str | None
 ) -> list[UsageLine]:
     """Money is read from the ledger, requests and savings from the report by team."""
     lines = []
-    for row in await tx.fetch(_COST_KINDS, from_day, to_day, team or ""):
-        is_estimate = row["kind"] == "estimated"
+    sql = _BY_CALLS.format(_OF_CALLS[by], UNKNOWN)
+    for row in await tx.fetch(sql, from_day, to_day, team or ""):
         line = UsageLine(
             group=row["kind"],
             paid_calls=row["paid_calls"],
             spent_nanos=row["spent_nanos"],
             corrections_nanos=row["corrections_nanos"],
-            estimated_calls=row["calls"] if is_estimate else 0,
-            estimated_nanos=row["spent_nanos"] if is_estimate else 0,
+            estimated_calls=row["estimated_calls"],
+            estimated_nanos=row["estimated_nanos"],
         )
         lines.append(line)
     requests = total_of(await usage_by(tx, "team", from_day, to_day, team=team))

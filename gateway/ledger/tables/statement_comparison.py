@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from hashlib import sha256
@@ -25,11 +25,15 @@ from gateway.model.windows import day_of
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A statement's source: the upstream's name, the file's digest, the ledger's time zone."""
+    """A statement's source: the upstream's name, the file's digest, the ledger's time zone.
+
+    `other_upstreams` have statements of their own.
+    """
 
     upstream: str
     digest: str
     zone: tzinfo
+    other_upstreams: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ async def compare(
     Reads all calls of these days, and calls of other days that the statement names.
     """
     statement = await _without_booked(tx, statement, source.upstream)
-    calls = await ledger_calls(tx, *days, statement.calls)
+    calls = await ledger_calls(tx, *days, statement.calls, source.other_upstreams)
     adjustments = adjustment_ids(statement.adjustments, source.upstream)
     matching, pending = await _without_held(tx, match(statement.calls, calls, span))
     lines = [billed.line for billed in matching.missing]
@@ -116,7 +120,7 @@ async def compare(
         pending=pending,
         adjustments={name: line for name, line in adjustments.items() if name not in there},
         payers=await payers(tx, [*lines, *statement.adjustments]),
-        booked_nanos=await _total_about(tx, *days),
+        booked_nanos=await _total_about(tx, *days, source.other_upstreams),
         elsewhere_nanos=_elsewhere(statement, matching, source.zone, days),
         known_ids=frozenset(call.id for call in calls),
         booked_in=await _first_open(tx, days[1]),
@@ -186,12 +190,14 @@ async def _booked_adjustments(tx: Transaction, ids: Iterable[str]) -> set[str]:
     return {row["id"] for row in rows}
 
 
-async def _total_about(tx: Transaction, first_day: str, last_day: str) -> int:
+async def _total_about(
+    tx: Transaction, first_day: str, last_day: str, other_upstreams: Collection[str]
+) -> int:
     """The cost of everything that concerns these days, whenever it was booked."""
     rows = await tx.fetch(
-        "SELECT CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger "
+        "SELECT upstream, CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger "
         "WHERE (day >= $1 AND day <= $2 AND late_for IS NULL) "
-        "OR (late_for >= $1 AND late_for <= $2)",
+        "OR (late_for >= $1 AND late_for <= $2) GROUP BY upstream",
         *(first_day, last_day),
     )
-    return rows[0]["nanos"] or 0
+    return sum(row["nanos"] for row in rows if row["upstream"] not in other_upstreams)

@@ -229,38 +229,56 @@ FOLLOWERS = _gauge(
 UPSTREAM_SECONDS = _histogram(
     _U,
     "gateway_upstream_seconds",
-    "model result",
+    "upstream model result",
     "Duration of an upstream call, by status class or kind of failure.",
 )
 UPSTREAM_IN_FLIGHT = _gauge(
-    _U, "gateway_upstream_in_flight", "livesum", "Upstream calls in flight."
+    _U, "gateway_upstream_in_flight", "livesum", "Upstream calls in flight.", "upstream"
 )
 UPSTREAM_RETRIES = _counter(
     _U,
     "gateway_upstream_retries",
-    "reason",
+    "upstream reason",
     "Repeated upstream calls, after an attempt that bought nothing: unreachable, busy (429), "
     "unavailable (503), key (refused, and another one is configured).",
+)
+FALLBACKS = _counter(
+    _U,
+    "gateway_upstream_fallbacks",
+    "upstream code",
+    "Edits that went on to the model's next target, after this upstream bought nothing: overloaded "
+    "(circuit open, queue full), upstream_busy (429, 503), upstream_unreachable, upstream_account.",
 )
 ACCOUNT_REFUSALS = _counter(
     _U,
     "gateway_upstream_account_refusals",
-    "",
+    "upstream",
     "Upstream calls refused because of the gateway's own account (401, 402, 403).",
 )
 QUEUE_WAITING = _gauge(
-    _U, "gateway_upstream_queue_waiting", "livesum", "Calls that wait for an upstream slot."
+    _U,
+    "gateway_upstream_queue_waiting",
+    "livesum",
+    "Calls that wait for an upstream slot.",
+    "upstream",
 )
 QUEUE_SECONDS = _histogram(
-    _U, "gateway_upstream_queue_seconds", "", "Time that a call waited for an upstream slot."
+    _U,
+    "gateway_upstream_queue_seconds",
+    "upstream",
+    "Time that a call waited for an upstream slot.",
 )
 CIRCUIT_OPEN = _gauge(
-    _U, "gateway_circuit_open", "livemax", "1 while the circuit is open or half-open, else 0."
+    _U,
+    "gateway_circuit_open",
+    "livemax",
+    "1 while the upstream's circuit is open or half-open, else 0.",
+    "upstream",
 )
 CIRCUIT_OPENED = _counter(
     _U,
     "gateway_circuit_opened",
-    "",
+    "upstream",
     "Number of times that the circuit opened.",
     undrawn="the gauge `gateway_circuit_open` draws when",
 )

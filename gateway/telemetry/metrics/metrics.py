@@ -179,10 +179,10 @@ class Metrics:
         """Count a call that cost more than its ceiling."""
         self.counter(families.OVERRUNS).labels(self.team(team), self._models.known(model)).inc()
 
-    def record_call(self, *, model: str, result: str, seconds: float) -> None:
+    def record_call(self, *, upstream: str, model: str, result: str, seconds: float) -> None:
         """Count one upstream call; `result` is `2xx` … `5xx`, `timeout`, `failed` or `unsent`."""
         label = self._models.known(model) if result == "2xx" else self._models.if_known(model)
-        self.histogram(families.UPSTREAM_SECONDS).labels(label, result).observe(seconds)
+        self.histogram(families.UPSTREAM_SECONDS).labels(upstream, label, result).observe(seconds)
 
     def count_cache(self, counts: Counts) -> None:
         """Count what the store of results has counted since the last call."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gateway.model.edit import Route
+from gateway.model.edit import Edit, Route
 from gateway.model.errors import Refusal
 from gateway.uploads.rules.picture_sniffer import PictureFormat
+from gateway.wire.request_fields import is_picture
 
 _CONTENT_TYPES = {
     "edits": ("multipart/form-data", "application/json"),
@@ -40,6 +41,20 @@ class UploadLimits:
         """`PNG, JPEG or WEBP`."""
         *first, last = (name.upper() for name in self.picture_formats)
         return f"{', '.join(first)} or {last}" if first else last
+
+
+def check_formats(edit: Edit, formats: tuple[PictureFormat, ...]) -> None:
+    """Raises `invalid_image` for a picture in a format that the model's upstream does not take."""
+    for upload in edit.uploads:
+        kind = upload.media_type.removeprefix("image/")
+        if is_picture(upload.field) and kind not in formats:
+            limits = UploadLimits(picture_formats=formats)
+            raise Refusal(
+                "invalid_image",
+                f"The upstream of this model does not take {kind.upper()}. Send "
+                f"{limits.formats_text}, or choose another model.",
+                param=upload.field,
+            )
 
 
 def check_content_type(route: Route, content_type: str) -> None:

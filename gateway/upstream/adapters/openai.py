@@ -6,12 +6,12 @@ Facts: docs/upstreams/openai.md.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from gateway.model.edit import Edit
 from gateway.upstream.adapters.adapter import Adapter, Endpoint, edit_block
-from gateway.wire.json_cutter import compact, plain_parse
+from gateway.wire.changed_field import with_field
+from gateway.wire.json_cutter import compact
 from gateway.wire.multipart_writer import EncodedBody, encode, outgoing_members
 from gateway.wire.request_fields import value_of
 
@@ -38,9 +38,9 @@ class OpenAI(Adapter):
     def encode(self, edit: Edit, boundary: str) -> EncodedBody:
         given = value_of(edit.fields, _FORMAT) or None
         if given == _BASE64 and self.always_base64(edit.model):
-            return self._framed(_asking(edit, None), boundary)
+            return self._framed(with_field(edit, _FORMAT, None), boundary)
         if given is None and _DALL_E.match(edit.model):
-            return self._framed(_asking(edit, _BASE64), boundary)
+            return self._framed(with_field(edit, _FORMAT, _BASE64), boundary)
         return self._framed(edit, boundary)
 
     def always_base64(self, model: str) -> bool:
@@ -59,18 +59,6 @@ class OpenAI(Adapter):
         if not isinstance(data, list):
             return document
         return {**document, "data": [_with_facts(item) for item in data]}
-
-
-def _asking(edit: Edit, answer_format: str | None) -> Edit:
-    """The edit with this `response_format`; None: without it."""
-    more = {} if answer_format is None else {_FORMAT: answer_format}
-    fields = (*(field for field in edit.fields if field[0] != _FORMAT), *more.items())
-    document = edit.document
-    if document:
-        members = plain_parse(document)
-        members.pop(_FORMAT, None)
-        document = compact({**members, **more}).encode("ascii")
-    return replace(edit, fields=fields, document=document)
 
 
 def _with_facts(item: Any) -> Any:

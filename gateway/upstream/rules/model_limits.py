@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,6 +32,12 @@ def reference_limit(facts: ModelFacts | None, accounts: Iterable[Account]) -> Re
     if facts and facts.max_reference_images is not None:
         limits.append(ReferenceLimit(facts.max_reference_images, f"the model {facts.id}"))
     return min(limits, key=lambda limit: limit.count, default=None)
+
+
+def most_references(facts: ModelFacts | None) -> float:
+    """The model's own limit as a number."""
+    limit = facts.max_reference_images if facts else None
+    return math.inf if limit is None else limit
 
 
 def check_references(count: int, limit: ReferenceLimit | None) -> None:

@@ -65,14 +65,13 @@ class Routing:
         upstream = next(iter(_listing(model, listings)), None) or next(unknown, None)
         if upstream is None:
             return None
-        return ModelRoute((self._standing.get((upstream, model), Target(upstream, model, model)),))
+        return ModelRoute((self.target(upstream, model),))
 
-    @property
-    def _standing(self) -> Mapping[tuple[str, str], Target]:
-        """The targets of the settings by upstream and name: asked for by that name, they stand
-        under the same model."""
-        every = [target for route in self.routes.values() for target in route.targets]
-        return {(target.upstream, target.name): target for target in reversed(every)}
+    def target(self, upstream: str, name: str) -> Target:
+        """What an upstream calls by this name: a target of the settings, or a model of its own."""
+        every = (target for route in self.routes.values() for target in route.targets)
+        named = (each for each in every if (each.upstream, each.name) == (upstream, name))
+        return next(named, None) or Target(upstream, name, name)
 
     def names(self, listings: Listings) -> Iterator[str]:
         """Every name under which a model can be asked for."""
