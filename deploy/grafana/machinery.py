@@ -48,24 +48,37 @@ def upstream() -> Sequence[Built]:
         chart(
             "Upstream retries",
             "Calls per second that were retried because the previous attempt certainly bought "
-            "nothing, by the reason.",
+            "nothing, and edits that went on to the model's next target for that reason.",
             CountsPerSecond,
-            query(_rate("gateway_upstream_retries_total", "reason"), "{{reason}}"),
+            query(
+                _rate("gateway_upstream_retries_total", "upstream, reason"),
+                "{{upstream}}: {{reason}}",
+            ),
+            query(
+                _rate("gateway_upstream_fallbacks_total", "upstream, code"),
+                "next target after {{upstream}}: {{code}}",
+            ),
         ),
         chart(
             "Account refusals",
             "Calls per second that the upstream refused with 401, 402 or 403: the key is wrong or "
             "has no credit. See the runbook, GatewayUpstreamAccountRefused.",
             CountsPerSecond,
-            query(_rate("gateway_upstream_account_refusals_total"), "401, 402, 403"),
+            query(
+                _rate("gateway_upstream_account_refusals_total", "upstream"),
+                "{{upstream}}: 401, 402, 403",
+            ),
             steps=((0.001, RED),),
         ),
         chart(
             "Circuit",
-            "1 while the circuit of a gateway is open: after too many consecutive failures it "
-            "makes no upstream calls except probes. Hits are still served.",
+            "1 while a gateway's circuit to an upstream is open: after too many consecutive "
+            "failures it makes no calls there except probes. Hits are still served.",
             Short,
-            query(f"max by (instance) (gateway_circuit_open{{{JOB}}})", "{{instance}}"),
+            query(
+                f"max by (instance, upstream) (gateway_circuit_open{{{JOB}}})",
+                "{{instance}}: {{upstream}}",
+            ),
             stairs=True,
             top=1,
         ),

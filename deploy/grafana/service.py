@@ -30,5 +30,10 @@ def service() -> Dashboard:
             "Notices": notices(),
             "Objectives": objectives(),
         },
-        marks={"Circuit open": (f"max by (instance) (gateway_circuit_open{{{JOB}}}) > 0", RED)},
+        marks={
+            "Circuit open": (
+                f"max by (instance, upstream) (gateway_circuit_open{{{JOB}}}) > 0",
+                RED,
+            )
+        },
     )

@@ -153,8 +153,10 @@ SCHEMAS: Mapping[str, Schema] = {
         "Each event of a stream: partial pictures, then a completed one for each picture.",
     ),
     "Model": described(
-        record({"id": TEXT, "object": TEXT}, optional=("object",), open_ended=True),
-        "As the upstream has it; `edit` says whether it edits, and how many references it takes.",
+        record(
+            {"id": TEXT, "object": TEXT, "upstream": TEXT}, optional=("object",), open_ended=True
+        ),
+        "As its upstream has it; `edit` says whether it edits, and how many references it takes.",
     ),
     "Models": record({"object": {"type": "string", "const": "list"}, "data": array(ref("Model"))}),
 }

@@ -1,0 +1,303 @@
+"""Several upstreams: who serves, what is tried next, and that nothing is bought twice."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.emulator import EmulatorServer, EmulatorSettings
+from gateway.ledger.tables import reports, verify
+from gateway.ledger.tables.ledger_rows import LedgerRow
+from gateway.settings import Settings, load
+from tests.support.exposition import scrape, total
+from tests.support.serving import Running, in_state, make_key, serving
+from tests.upstream.test_limiter import degraded
+
+MODEL = "gpt-image-1"
+TARGETS = [f"openai/{MODEL}", "azure/img-prod"]
+LOW = {"quality": "low", "size": "1024x1024"}
+NOWHERE = {"base_url": "http://127.0.0.1:9/v1"}
+
+
+@pytest.fixture(scope="module")
+def emulators() -> Iterator[tuple[EmulatorServer, EmulatorServer]]:
+    with (
+        EmulatorServer(EmulatorSettings(api="openai")) as openai,
+        EmulatorServer(EmulatorSettings(api="azure")) as azure,
+    ):
+        yield openai, azure
+
+
+@pytest.fixture
+def openai(emulators: tuple[EmulatorServer, EmulatorServer]) -> EmulatorServer:
+    emulators[0].reset()
+    return emulators[0]
+
+
+@pytest.fixture
+def azure(emulators: tuple[EmulatorServer, EmulatorServer]) -> EmulatorServer:
+    emulators[1].reset()
+    return emulators[1]
+
+
+def settings_of(
+    folder: Path,
+    openai: EmulatorServer,
+    azure: EmulatorServer,
+    *,
+    model: Mapping[str, object] | None = None,
+    **of_openai: object,
+) -> Settings:
+    """Two upstreams of one model; `of_openai` are settings of the first."""
+    common = {"first_call_alone": False, "max_attempts": 1}
+    upstreams = {
+        "openai": {"base_url": openai.base_url, "api_key": openai.api_key, **common, **of_openai},
+        "azure": {
+            "api": "azure",
+            "base_url": azure.base_url,
+            "api_key": azure.api_key,
+            "models": ["img-prod", "img-mini"],
+            **common,
+        },
+    }
+    tables = {
+        "server": {"port": 0, "timezone": "UTC"},
+        "upstreams": upstreams,
+        "models": {MODEL: {"targets": TARGETS, **(model or {})}},
+        "cache": {"url": f"disk:{folder / 'cache'}"},
+        "state": {"url": f"sqlite:{folder / 'gateway.db'}"},
+    }
+    settings = load(Path("/dev/null"), environment={}, overrides=tables)
+    make_key(settings)
+    return settings
+
+
+def edit(gateway: Running, prompt: str = "make it grey", **fields: Any) -> Any:
+    return gateway.edit(prompt, **{"model": MODEL, **LOW, **fields})
+
+
+def rows_of(settings: Settings) -> list[LedgerRow]:
+    return in_state(settings, lambda tx: reports.ledger_rows(tx, "2000-01-01", "9999-12-31"))
+
+
+def billed(*emulators: EmulatorServer) -> list[int]:
+    return [emulator.stats()["billed_calls"] for emulator in emulators]
+
+
+# --- fallback -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("knobs", [{"status": 429}, {"status": 503}, {"status": 401}])
+def test_the_next_target_serves_where_the_first_bought_nothing(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer, knobs: dict[str, object]
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order(knobs)
+    with serving(settings) as gateway:
+        served = edit(gateway)
+        shown = scrape(gateway)
+    assert (served.status_code, served.headers["x-gateway-upstream"]) == (200, "azure")
+    assert billed(openai, azure) == [0, 1]
+    at = {
+        row.upstream: (row.model, row.upstream_model, row.cost_nanos) for row in rows_of(settings)
+    }
+    assert at == {
+        "openai": (MODEL, "", 0),
+        "azure": (MODEL, "img-prod", azure.stats()["billed_nanos"]),
+    }
+    assert total(shown, "gateway_upstream_fallbacks_total", upstream="openai") == 1
+    assert in_state(settings, verify.verify).differences == ()
+
+
+def test_an_upstream_that_can_not_be_reached_costs_nothing_and_the_next_one_serves(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure, circuit_failures=1, **NOWHERE)
+    with serving(settings) as gateway:
+        assert [edit(gateway, prompt).status_code for prompt in ("one", "two")] == [200, 200]
+        again = edit(gateway, "two")
+        assert "upstream openai: circuit open (upstream_unreachable)" in degraded(gateway)
+    assert again.headers["x-gateway-cache"] == "HIT"  # of the next target, while the first is down
+    assert {row.upstream for row in rows_of(settings)} == {"azure"}
+    assert billed(azure) == [2]
+
+
+@pytest.mark.parametrize("knobs", [{"status": 500}, {"reset_after_read": True}])
+def test_no_other_target_is_tried_after_a_failure_that_may_have_been_charged(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer, knobs: dict[str, object]
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order(knobs)
+    with serving(settings) as gateway:
+        failed, again = edit(gateway), edit(gateway)
+    assert [answer.json()["error"]["code"] for answer in (failed, again)] == ["upstream_failed"] * 2
+    assert failed.headers["x-gateway-upstream"] == "openai"
+    assert openai.stats()["calls"] == 1
+    assert azure.stats()["calls"] == 0
+
+
+def test_a_refused_edit_is_not_asked_for_elsewhere(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order({"status": 400})
+    with serving(settings) as gateway:
+        assert edit(gateway).json()["error"]["message"]
+    assert azure.stats()["calls"] == 0
+
+
+def test_a_failure_that_is_remembered_at_any_target_answers_the_edit(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order({"status": 503})
+    azure.order({"reset_after_read": True})
+    with serving(settings) as one, serving(settings) as other:
+        codes = [edit(gateway).json()["error"]["code"] for gateway in (one, one, other)]
+    assert codes == ["upstream_failed"] * 3
+    assert (openai.stats()["calls"], azure.stats()["calls"]) == (1, 1)
+
+
+def test_where_every_target_is_busy_the_client_is_told_to_try_again(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order({"status": 503})
+    azure.order({"status": 429})
+    with serving(settings) as gateway:
+        answer = edit(gateway)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "upstream_busy")
+    assert answer.headers["x-should-retry"] == "true"
+
+
+# --- results of several targets -------------------------------------------------------
+
+
+@pytest.mark.parametrize(("equivalent", "bought"), [(True, [0, 1]), (False, [1, 1])])
+def test_a_result_of_any_target_is_a_hit_for_all_only_where_they_are_equivalent(
+    tmp_path: Path,
+    openai: EmulatorServer,
+    azure: EmulatorServer,
+    equivalent: bool,
+    bought: list[int],
+) -> None:
+    settings = settings_of(tmp_path, openai, azure, model={"equivalent": equivalent})
+    openai.order({"status": 503})
+    with serving(settings) as gateway:
+        first, second = edit(gateway), edit(gateway)
+    assert first.headers["x-gateway-upstream"] == "azure"
+    assert second.headers["x-gateway-upstream"] == ("azure" if equivalent else "openai")
+    assert second.headers["x-gateway-cache"] == ("HIT" if equivalent else "MISS")
+    assert billed(openai, azure) == bought
+
+
+def test_a_flight_at_an_equivalent_target_is_joined_from_another_process(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure, model={"equivalent": True})
+    azure.order(always={"latency_seconds": 1.0})
+    with serving(settings) as other, ThreadPoolExecutor(2) as pool:
+        openai.order({"status": 503})
+        leading = pool.submit(edit, other)
+        with serving(settings) as one:
+            following = pool.submit(edit, one)
+            answers = [leading.result(), following.result()]
+    assert [answer.headers["x-gateway-upstream"] for answer in answers] == ["azure", "azure"]
+    assert billed(openai, azure) == [0, 1]
+
+
+def test_followers_move_along_to_the_next_target(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order(always={"status": 503, "latency_seconds": 0.5})
+    with serving(settings) as gateway, ThreadPoolExecutor(4) as pool:
+        answers = [each.result() for each in [pool.submit(edit, gateway) for _ in range(4)]]
+    assert {answer.headers["x-gateway-upstream"] for answer in answers} == {"azure"}
+    assert (openai.stats()["calls"], billed(azure)) == (1, [1])
+
+
+# --- names ----------------------------------------------------------------------------
+
+
+def test_models_of_all_upstreams_are_listed_with_the_one_that_serves_each(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure, model={"aliases": ["default-image"]})
+    make_key(settings, secret="sk-narrow-0123456789", name="narrow",
+             key_terms={"models": ["default-image"]})  # fmt: skip
+    with serving(settings) as gateway:
+        with gateway.client() as client:
+            every = {item["id"]: item for item in client.get("/v1/models").json()["data"]}
+        with gateway.client("sk-narrow-0123456789") as client:
+            narrow = client.get("/v1/models").json()["data"]
+        by_alias = edit(gateway, model="default-image", key="sk-narrow-0123456789")
+        by_name = edit(gateway, key="sk-narrow-0123456789")
+        hit = edit(gateway)
+    upstreams = {name: item["upstream"] for name, item in every.items()}
+    assert upstreams[MODEL] == upstreams["default-image"] == upstreams["dall-e-2"] == "openai"
+    assert upstreams["img-mini"] == "azure"
+    assert every[MODEL]["edit"]["supported"] is True
+    assert [item["id"] for item in narrow] == ["default-image"]
+    assert (by_alias.status_code, by_name.json()["error"]["code"]) == (200, "model_not_allowed")
+    assert hit.headers["x-gateway-cache"] == "HIT"  # aliases are resolved in the fingerprint
+    (row,) = rows_of(settings)
+    assert (row.model, row.asked_model) == (MODEL, "default-image")
+
+
+# --- the bill -------------------------------------------------------------------------
+
+
+def test_the_ledger_is_the_sum_of_both_bills(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    check_bills(tmp_path, openai, azure, edits=60)
+
+
+@pytest.mark.long
+def test_the_ledger_is_the_sum_of_both_bills_of_2000_edits(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    check_bills(tmp_path, openai, azure, edits=2_000)
+
+
+def check_bills(folder: Path, openai: EmulatorServer, azure: EmulatorServer, *, edits: int) -> None:
+    """Edits of mixed quality and size, with a first target that fails at random."""
+    settings = settings_of(folder, openai, azure, circuit_failures=3, circuit_seconds=0.2)
+    rng = random.Random(14)
+    faults = [{"status": 429, "retry_after": 0}, {"status": 503}, {"status": 401}]
+    openai.order(*(rng.choice([*faults, {}, {}, {}]) for _ in range(edits)))
+    asked = [
+        {
+            "prompt": f"make it grey, {number}",
+            "quality": rng.choice(("low", "medium", "high", "auto")),
+            "size": rng.choice(("1024x1024", "1536x1024", "auto")),
+            "n": rng.choice("12"),
+        }
+        for number in range(edits)
+    ]
+    with serving(settings) as gateway, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda fields: edit(gateway, **fields), asked))
+    assert {answer.status_code for answer in answers} == {200}
+    served = Counter(answer.headers["x-gateway-upstream"] for answer in answers)
+    assert min(served["openai"], served["azure"]) > edits / 10
+
+    charges = [*openai.statement(), *azure.statement()]
+    assert len({charge["client_request_id"] for charge in charges}) == len(charges) == edits
+    rows = rows_of(settings) if edits < 500 else []
+    paid = in_state(
+        settings, lambda tx: reports.usage_by(tx, "upstream", "2000-01-01", "9999-12-31")
+    )
+    spent = {line.group: line.spent_nanos for line in paid if line.spent_nanos}
+    assert spent == {
+        "openai": openai.stats()["billed_nanos"],
+        "azure": azure.stats()["billed_nanos"],
+    }
+    assert {row.cost_kind for row in rows if row.cost_nanos} <= {"computed"}
+    assert in_state(settings, verify.verify).differences == ()
