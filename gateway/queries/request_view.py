@@ -25,6 +25,7 @@ def request_view(
             "state": state,
             **_answer(known),
             **_money(known),
+            "upstream": known.upstream or None,
             "upstream_request_id": known.upstream_request_id or None,
             "stored": stored is not None,
             "stored_until": stored.expires_ms if stored else None,

@@ -52,6 +52,7 @@ def settings_of(
     azure: EmulatorServer,
     *,
     model: Mapping[str, object] | None = None,
+    of_azure: Mapping[str, object] | None = None,
     **of_openai: object,
 ) -> Settings:
     """Two upstreams of one model; `of_openai` are settings of the first."""
@@ -64,6 +65,7 @@ def settings_of(
             "api_key": azure.api_key,
             "models": ["img-prod", "img-mini"],
             **common,
+            **(of_azure or {}),
         },
     }
     tables = {
@@ -174,6 +176,24 @@ def test_where_every_target_is_busy_the_client_is_told_to_try_again(
         answer = edit(gateway)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "upstream_busy")
     assert answer.headers["x-should-retry"] == "true"
+
+
+def test_a_target_that_can_not_take_the_edit_is_skipped(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(
+        tmp_path,
+        openai,
+        azure,
+        model={"targets": TARGETS[::-1]},
+        of_azure={"picture_formats": ["png"]},
+    )
+    with serving(settings) as gateway:
+        served, refused = edit(gateway), edit(gateway, model="img-mini")
+    assert served.headers["x-gateway-upstream"] == "openai"
+    assert refused.json()["error"]["code"] == "invalid_image"
+    assert "does not take JPEG. Send PNG" in refused.json()["error"]["message"]
+    assert azure.stats()["calls"] == 0
 
 
 # --- results of several targets -------------------------------------------------------

@@ -162,9 +162,10 @@ def blocking_elsewhere(
             if not is_fresh and _gets_failure(key, lease):
                 return lease, status
             continue
-        looked_up = lease.owner_id == owner_id or key.fresh
-        is_wanted = status is LeaseStatus.IN_FLIGHT or key.retry or not looked_up
-        if key.equivalent and key.shared and is_wanted and (is_fresh or not key.fresh):
+        if not (key.equivalent and key.shared) or (key.fresh and not is_fresh):
+            continue
+        looked_up = lease.owner_id == owner_id or is_fresh
+        if status is LeaseStatus.IN_FLIGHT or key.retry or not looked_up:
             return lease, status
     return None
 

@@ -55,6 +55,7 @@ class RequestView(ReadModel):
     ]
     held_usd: Money
     saved_usd: Money
+    upstream: Annotated[str | None, Field(description="The upstream of its last call.")]
     upstream_request_id: str | None
     stored: Annotated[bool, Field(description="Its picture is stored: the same edit is free.")]
     stored_until: Moment | None

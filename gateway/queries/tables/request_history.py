@@ -110,6 +110,11 @@ class RequestHistory:
         rows = [row for each in self.booked for row in (each.call, *each.corrections)]
         return next((row.upstream_request_id for row in rows[::-1] if row.upstream_request_id), "")
 
+    @property
+    def upstream(self) -> str:
+        """The upstream of the last call."""
+        return self.booked[-1].call.upstream if self.booked else ""
+
 
 async def history_of(
     tx: Transaction, request_id: str, key_id: str, fingerprint: str = ""

@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
-from gateway.coalescing.rules.sharing import CoalescingKey, blocking_lease
+from gateway.coalescing.rules.sharing import (
+    CoalescingKey,
+    blocking_elsewhere,
+    blocking_lease,
+)
 
 NOW = 1_800_000_000_000
 EDIT = CoalescingKey("k")
@@ -121,3 +125,58 @@ def test_an_unshared_flight_is_joined_by_a_retry_alone(
 ) -> None:
     assert coalescing_key.joinable_flights("key_1", retry=False) == names
     assert coalescing_key.joinable_flights("key_1", retry=True) == names_of_a_retry
+
+
+# --- other targets --------------------------------------------------------------------
+
+ELSEWHERE = replace(EDIT, key="here", other_keys=("k",))
+EQUIVALENT = replace(ELSEWHERE, equivalent=True)
+FRESH_THERE = replace(EQUIVALENT, fresh=True, past_failures=True)
+
+
+@pytest.mark.parametrize(
+    ("coalescing_key", "lease", "meant"),
+    [
+        (ELSEWHERE, IN_FLIGHT, None),
+        (ELSEWHERE, FINISHED, None),
+        (ELSEWHERE, BROKE, LeaseStatus.FAILED),
+        (ELSEWHERE, NO, LeaseStatus.FAILED),
+        (replace(ELSEWHERE, past_failures=True), BROKE, None),
+        (replace(ELSEWHERE, past_failures=True, retry=True), BROKE, LeaseStatus.FAILED),
+        (EQUIVALENT, IN_FLIGHT, LeaseStatus.IN_FLIGHT),
+        (EQUIVALENT, fresh(IN_FLIGHT), LeaseStatus.IN_FLIGHT),
+        (EQUIVALENT, FINISHED, LeaseStatus.FINISHED),
+        (EQUIVALENT, replace(FINISHED, owner_id="p2"), None),
+        (EQUIVALENT, fresh(FINISHED), None),
+        (EQUIVALENT, replace(BROKE, until_ms=NOW), None),
+        (replace(EQUIVALENT, shared=False), IN_FLIGHT, None),
+        (FRESH_THERE, IN_FLIGHT, None),
+        (FRESH_THERE, fresh(IN_FLIGHT), LeaseStatus.IN_FLIGHT),
+        (FRESH_THERE, BROKE, None),
+    ],
+)
+def test_what_a_lease_at_another_target_means(
+    coalescing_key: CoalescingKey, lease: Lease, meant: LeaseStatus | None
+) -> None:
+    found = blocking_elsewhere(coalescing_key, [lease], owner_id="p2", ignored_ids=(), now_ms=NOW)
+    assert (found and found[1]) is meant
+    ignored = blocking_elsewhere(
+        coalescing_key, [lease], owner_id="p2", ignored_ids=("r1",), now_ms=NOW
+    )
+    assert ignored is None
+
+
+@pytest.mark.parametrize(
+    ("coalescing_key", "keys"),
+    [
+        (EDIT, ()),
+        (ELSEWHERE, ("k",)),
+        (EQUIVALENT, ("k", "fresh:k")),
+        (FRESH_THERE, ("fresh:k",)),
+        (replace(FRESH_THERE, retry=True), ("k", "fresh:k")),
+    ],
+)
+def test_which_leases_at_other_targets_are_read(
+    coalescing_key: CoalescingKey, keys: tuple[str, ...]
+) -> None:
+    assert coalescing_key.keys_elsewhere == keys
