@@ -76,7 +76,12 @@ class Gateway:
         edits, operation = parts.edits, parts.operation
         return Endpoints(
             images=ImageEndpoints(context, edits, parts.budgets.service, operation.shutdown),
-            models=ModelEndpoints(edits.pipeline, parts.catalogues),
+            models=ModelEndpoints(
+                edits.pipeline,
+                parts.catalogues,
+                context.prices.table,
+                lambda: parts.budgets.service.today,
+            ),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
             operating=OperatingEndpoints(context, operation),
             describe=self._describe,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.api.responses import answer_json
 from gateway.edits.pipeline import Pipeline
 from gateway.model.errors import Refusal
+from gateway.pricing.rules.price_table import PriceTable
+from gateway.queries.models.pricing import pricing_of
 from gateway.server.exchange import Exchange
 from gateway.upstream.catalogues import Catalogues
 from gateway.upstream.rules.model_limits import may_use
@@ -18,6 +20,8 @@ from gateway.upstream.rules.model_limits import may_use
 class ModelEndpoints:
     pipeline: Pipeline
     catalogues: Catalogues
+    prices: PriceTable
+    today: Callable[[], str]
 
     async def list_models(self, exchange: Exchange) -> None:
         items = await self._usable(exchange)
@@ -44,4 +48,15 @@ class ModelEndpoints:
                 "The list of models has never been had from the upstream; try again shortly.",
                 retry_after_seconds=5,
             )
-        return {name: item for name, item in items.items() if may_use(name, caller.accounts)}
+        return {
+            name: {**self._pricing(name), **item}
+            for name, item in items.items()
+            if may_use(name, caller.accounts)
+        }
+
+    def _pricing(self, name: str) -> Mapping[str, Any]:
+        """`pricing` by the price table; what the upstream's own list says of it comes first."""
+        route = self.catalogues.route(name)
+        target = route.targets[0] if route else None
+        price = target and self.prices.price_of(target.upstream, target.model, self.today())
+        return {"pricing": pricing_of(price)} if price else {}

@@ -17,6 +17,7 @@ from gateway.model.windows import day_of
 from gateway.pricing.rules.image_tokens import Asked
 from gateway.pricing.rules.price_table import Price
 from gateway.pricing.rules.prices import PriceCeilings, price_fields
+from gateway.queries.models.pricing import usd_per_million_tokens
 from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
 from gateway.wire.request_fields import MOST_IMAGES
@@ -103,19 +104,13 @@ def _facts(
         "price_version": ceilings.table.version if price else None,
         "valid_from": price.valid_from if price else None,
         "source": price.source if price else None,
-        "usd_per_million_tokens": _rates(price),
+        "usd_per_million_tokens": usd_per_million_tokens(price),
         "most_tokens_of_a_picture": _tokens(price, asked),
         "pictures": n,
         "most_usd": _most(price, asked, n),
         "reserved_usd": usd(ceiling.nanos * n),
         "reserved_by": ceiling.basis,
     }
-
-
-def _rates(price: Price | None) -> dict[str, str] | None:
-    if price is None or price.rates is None:
-        return None
-    return {name: usd(nanos) for name, nanos in asdict(price.rates).items()}
 
 
 def _tokens(price: Price | None, asked: Asked) -> dict[str, int] | None:

@@ -264,6 +264,7 @@ def test_models_of_all_upstreams_are_listed_with_the_one_that_serves_each(
     assert upstreams[MODEL] == upstreams["default-image"] == upstreams["dall-e-2"] == "openai"
     assert upstreams["img-mini"] == "azure"
     assert every[MODEL]["edit"]["supported"] is True
+    assert every["default-image"]["pricing"]["usd_per_million_tokens"]["image_out"] == "40.00"
     assert [item["id"] for item in narrow] == ["default-image"]
     assert (by_alias.status_code, by_name.json()["error"]["code"]) == (200, "model_not_allowed")
     assert hit.headers["x-gateway-cache"] == "HIT"  # aliases are resolved in the fingerprint
