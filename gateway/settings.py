@@ -728,7 +728,7 @@ def setting_names(section: str) -> list[str]:
     field = Settings.model_fields.get(section)
     if section == "new_team":
         return list(LIMITS_BY_NAME)
-    by_name = {"models": ModelSettings, "upstreams": UpstreamSettings}
+    by_name: dict[str, type[BaseModel]] = {"models": ModelSettings, "upstreams": UpstreamSettings}
     kind = by_name.get(section) or (field and field.annotation)
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 

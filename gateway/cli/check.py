@@ -144,7 +144,7 @@ def _folder(part: str, folder: Path) -> CheckFinding:
 
 async def _upstreams(settings: Settings) -> list[CheckFinding]:
     """Each upstream, and how the settings of models fit the catalogues."""
-    found, listings = [], dict[str, Collection[str] | None]()
+    found, listings = list[CheckFinding](), dict[str, Collection[str] | None]()
     for name in settings.every_upstream:
         findings, listing = await _upstream(settings, name)
         found += findings

@@ -99,8 +99,11 @@ class EditRequest:
 
     def with_fallbacks(self, fallbacks: Iterable[EditRequest]) -> EditRequest:
         """With the same request at the further targets, as one flight with this one."""
-        shared = {"broadcast": self.broadcast, "flight_stages": self.flight_stages}
-        return replace(self, fallbacks=tuple(replace(each, **shared) for each in fallbacks))
+        moving_along = (
+            replace(each, broadcast=self.broadcast, flight_stages=self.flight_stages)
+            for each in fallbacks
+        )
+        return replace(self, fallbacks=tuple(moving_along))
 
     @property
     def result_keys(self) -> tuple[str, ...]:

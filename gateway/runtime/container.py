@@ -31,6 +31,7 @@ from gateway.runtime.services import (
     CacheServices,
     CoalescingServices,
     UpstreamServices,
+    close_limiters,
 )
 from gateway.runtime.state_maintenance import StateMaintenance
 from gateway.server.graceful_shutdown import GracefulShutdown
@@ -111,6 +112,6 @@ class OperationServices:
             context.settings.server.drain_seconds,
             lambda: coalescing.flights.in_flight,
             context.log,
-            on_end=lambda: [each.limiter.close() for each in parts.upstreams.values()],
+            on_end=lambda: close_limiters(parts.upstreams.values()),
             on_begin=coalescing.lease_watcher.stop_waiting,
         )

@@ -6,6 +6,7 @@ Each group builds itself from the settings. Nothing is started here.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from gateway.alerts import BudgetMonitor, WebhookDelivery
 from gateway.alerts.webhook_client import WebhookClient
@@ -65,6 +66,12 @@ class UpstreamServices:
         await self._context.database.write(
             lambda tx: documents.save_document(tx, self._document, text, at_ms), urgent=False
         )
+
+
+def close_limiters(upstreams: Iterable[UpstreamServices]) -> None:
+    """Make no more calls."""
+    for upstream in upstreams:
+        upstream.limiter.close()
 
 
 def _model_overrides(settings: Settings, upstream: str) -> dict[str, ModelFacts]:

@@ -25,7 +25,7 @@ class Catalogues:
     @property
     def listings(self) -> Listings:
         return {
-            name: catalogue.listing and catalogue.listing.items
+            name: catalogue.listing.items if catalogue.listing else None
             for name, catalogue in self.by_upstream.items()
         }
 

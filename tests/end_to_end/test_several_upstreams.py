@@ -16,13 +16,13 @@ from gateway.ledger.tables import reports, verify
 from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.settings import Settings, load
 from tests.support.exposition import scrape, total
-from tests.support.serving import Running, in_state, make_key, serving
+from tests.support.serving import Overrides, Running, in_state, make_key, serving
 from tests.upstream.test_limiter import degraded
 
 MODEL = "gpt-image-1"
 TARGETS = [f"openai/{MODEL}", "azure/img-prod"]
 LOW = {"quality": "low", "size": "1024x1024"}
-NOWHERE = {"base_url": "http://127.0.0.1:9/v1"}
+NOWHERE: dict[str, Any] = {"base_url": "http://127.0.0.1:9/v1"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def settings_of(
     *,
     model: Mapping[str, object] | None = None,
     of_azure: Mapping[str, object] | None = None,
-    **of_openai: object,
+    **of_openai: Any,
 ) -> Settings:
     """Two upstreams of one model; `of_openai` are settings of the first."""
     common = {"first_call_alone": False, "max_attempts": 1}
@@ -68,7 +68,7 @@ def settings_of(
             **(of_azure or {}),
         },
     }
-    tables = {
+    tables: Overrides = {
         "server": {"port": 0, "timezone": "UTC"},
         "upstreams": upstreams,
         "models": {MODEL: {"targets": TARGETS, **(model or {})}},
@@ -220,6 +220,7 @@ def test_a_result_of_any_target_is_a_hit_for_all_only_where_they_are_equivalent(
 def test_a_flight_at_an_equivalent_target_is_joined_from_another_process(
     tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
 ) -> None:
+    """At whichever target: between its two calls the leader holds no lease."""
     settings = settings_of(tmp_path, openai, azure, model={"equivalent": True})
     azure.order(always={"latency_seconds": 1.0})
     with serving(settings) as other, ThreadPoolExecutor(2) as pool:
@@ -228,8 +229,8 @@ def test_a_flight_at_an_equivalent_target_is_joined_from_another_process(
         with serving(settings) as one:
             following = pool.submit(edit, one)
             answers = [leading.result(), following.result()]
-    assert [answer.headers["x-gateway-upstream"] for answer in answers] == ["azure", "azure"]
-    assert billed(openai, azure) == [0, 1]
+    assert len({answer.headers["x-gateway-upstream"] for answer in answers}) == 1
+    assert sum(billed(openai, azure)) == 1
 
 
 def test_followers_move_along_to_the_next_target(
@@ -278,7 +279,7 @@ def test_models_of_all_upstreams_are_listed_with_the_one_that_serves_each(
 def test_the_ledger_is_the_sum_of_both_bills(
     tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
 ) -> None:
-    check_bills(tmp_path, openai, azure, edits=60)
+    check_bills(tmp_path, openai, azure, edits=40)
 
 
 @pytest.mark.long
@@ -299,7 +300,7 @@ def check_bills(folder: Path, openai: EmulatorServer, azure: EmulatorServer, *, 
             "prompt": f"make it grey, {number}",
             "quality": rng.choice(("low", "medium", "high", "auto")),
             "size": rng.choice(("1024x1024", "1536x1024", "auto")),
-            "n": rng.choice("12"),
+            "output_format": "jpeg",  # is soon encoded
         }
         for number in range(edits)
     ]

@@ -42,9 +42,6 @@ class LedgerRowView(ReadModel):
     team: str
     key: str = read("key_id")
     model: str
-    asked_model: Annotated[str, Field(description="The alias that was asked for, if one was.")]
-    upstream: str
-    upstream_model: Annotated[str, Field(description="The upstream's name of it, if another.")]
     route: str
     fingerprint: str
     reference_images: Count
@@ -70,6 +67,9 @@ class LedgerRowView(ReadModel):
     cached_image_in_tokens: int = read("cached_image_in")
     text_out_tokens: int = read("text_out")
     image_out_tokens: int = read("image_out")
+    upstream: str
+    asked_model: Annotated[str, Field(description="The alias that was asked for, if one was.")]
+    upstream_model: Annotated[str, Field(description="The upstream's name of it, if another.")]
 
 
 class ClosedMonthView(ReadModel):
