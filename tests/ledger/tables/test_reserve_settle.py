@@ -264,6 +264,8 @@ async def test_the_ledger_says_everything_about_a_call(till: Till) -> None:
         "upstream": "",
         "quality": "",
         "size": "",
+        "asked_model": "",
+        "upstream_model": "",
         "cost_kind": "stated",
         "computed_nanos": None,
         "price_version": "",
