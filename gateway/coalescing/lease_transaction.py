@@ -70,12 +70,7 @@ class LeaseTransaction:
         key, now_ms, owner_id = self.coalescing_key, self.process.now_ms(), self.process.owner_id
         until_ms = now_ms + self.process.max_age_ms
         lease = self._lease(key.lease_key, reservation_id, now_ms, until_ms)
-        if key.keys_elsewhere:
-            found = await leases.read(tx, key.keys_elsewhere)
-            if elsewhere := blocking_elsewhere(
-                key, found, owner_id=owner_id, ignored_ids=self.ignored_ids, now_ms=now_ms
-            ):
-                raise Blocked(*elsewhere)
+        await self._look_elsewhere(tx)
         while not (key.shared and await leases.claim(tx, lease, key.fresh_key)):
             found = await leases.read(tx, key.watched_keys)
             if blocking := blocking_lease(
@@ -88,6 +83,29 @@ class LeaseTransaction:
             for leftover in found:
                 if is_replaced(key, leftover):
                     await leases.remove(tx, leftover.key, leftover.id)
+
+    async def confirm(self, tx: Transaction) -> None:
+        """Look again at the other targets, while the accounts are locked. Raises Blocked.
+
+        Two processes that look at the same time see none of each other's leases. The locks put
+        their transactions in an order, and here the later one sees the lease of the earlier one.
+        """
+        if self.coalescing_key.shares_elsewhere:
+            await self._look_elsewhere(tx)
+
+    async def _look_elsewhere(self, tx: Transaction) -> None:
+        key = self.coalescing_key
+        if not key.keys_elsewhere:
+            return
+        blocking = blocking_elsewhere(
+            key,
+            await leases.read(tx, key.keys_elsewhere),
+            owner_id=self.process.owner_id,
+            ignored_ids=self.ignored_ids,
+            now_ms=self.process.now_ms(),
+        )
+        if blocking:
+            raise Blocked(*blocking)
 
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """End the lease, before its money is moved."""

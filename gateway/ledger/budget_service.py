@@ -47,6 +47,10 @@ class TransactionParticipant(Protocol):
         """Runs before the money is held. Whatever it raises rolls the reservation back."""
         ...
 
+    async def confirm(self, tx: Transaction) -> None:
+        """Runs once the accounts are locked, until the transaction ends. Raises as `hold` does."""
+        ...
+
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """Runs before the money is settled or voided."""
         ...
@@ -193,7 +197,7 @@ class BudgetService:
             if participant:
                 await participant.hold(tx, reservation_id)
             priced, ceiling_nanos = await self._priced(tx, quote, now_ms)
-            return await reserve_settle.hold(
+            granted = await reserve_settle.hold(
                 tx,
                 priced,
                 ceiling_nanos=ceiling_nanos,
@@ -202,6 +206,9 @@ class BudgetService:
                 now_ms=now_ms,
                 zone=self.zone,
             )
+            if participant:
+                await participant.confirm(tx)
+            return granted
 
         with self._as_refusals():
             try:

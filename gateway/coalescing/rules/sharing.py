@@ -92,11 +92,16 @@ class CoalescingKey:
         return tuple(dict.fromkeys(filter(None, keys)))
 
     @property
+    def shares_elsewhere(self) -> bool:
+        """Is a flight at another target one of this edit?"""
+        return self.equivalent and self.shared and bool(self.other_keys)
+
+    @property
     def keys_elsewhere(self) -> tuple[str, ...]:
         """The keys of the leases at other targets that may block it."""
         buys_again = self.fresh and self.past_failures and not self.retry
         plain = () if buys_again else self.other_keys
-        in_flight = self.other_keys if self.equivalent and self.shared else ()
+        in_flight = self.other_keys if self.shares_elsewhere else ()
         return (*plain, *(FRESH + key for key in in_flight))
 
     def shares_failure(self, code: str, extra_digest: str) -> bool:
@@ -162,7 +167,7 @@ def blocking_elsewhere(
             if not is_fresh and _gets_failure(key, lease):
                 return lease, status
             continue
-        if not (key.equivalent and key.shared) or (key.fresh and not is_fresh):
+        if not key.shares_elsewhere or (key.fresh and not is_fresh):
             continue
         looked_up = lease.owner_id == owner_id or is_fresh
         if status is LeaseStatus.IN_FLIGHT or key.retry or not looked_up:

@@ -131,6 +131,28 @@ async def test_of_many_that_ask_at_once_over_two_connections_one_leads(
     assert await held_nanos(one) == CENT
 
 
+async def test_of_many_that_ask_at_once_at_equivalent_targets_one_leads(
+    database_url: str, one: Process
+) -> None:
+    """Each looks for leases at the other target before any of them is written."""
+    at_first = replace(EDIT, other_keys=("v1-elsewhere",), equivalent=True)
+    at_second = replace(at_first, key="v1-elsewhere", other_keys=("v1-edit",))
+    second = open_engine(database_url)
+    try:
+        askers = [one, *(Process(second, f"p{number}") for number in range(2, 9))]
+        asked = [
+            process.reserve(process.lease_transaction((at_first, at_second)[number % 2]))
+            for number, process in enumerate(askers)
+        ]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    finally:
+        await second.close()
+
+    assert sum(isinstance(answer, Reservation) for answer in answers) == 1
+    assert sum(isinstance(answer, Blocked) for answer in answers) == 7
+    assert await held_nanos(one) == CENT
+
+
 async def test_a_flight_that_has_landed_sends_who_comes_next_to_the_results(
     one: Process, other: Process
 ) -> None:
