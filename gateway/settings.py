@@ -575,7 +575,9 @@ class Settings(SettingsSection):
                 raise ValueError(
                     "give a table for each upstream, such as [upstreams.openai], without `name`"
                 )
-            tables[name] = {**table, "name": name}
+            elsewhere = "base_url" in table and table.get("api", _OPENAI) == _OPENAI
+            no_key = {"api_key": ""} if elsewhere else {}  # not another upstream's by default
+            tables[name] = {**no_key, **table, "name": name}
         return tables
 
     @model_validator(mode="after")
@@ -606,6 +608,12 @@ class Settings(SettingsSection):
         """Every format that an upstream takes."""
         formats = (each.picture_formats for each in self.every_upstream.values())
         return tuple(dict.fromkeys(name for names in formats for name in names))
+
+    def key_variable(self, upstream: str) -> str:
+        """The variable of the environment that may have an upstream's key."""
+        if self.upstreams:
+            return f"{PREFIX}upstreams__{_in_variable(upstream)}__api_key".upper()
+        return self.upstream.adapter.endpoint.key_variable
 
     def upstream_name(self, given: str | None = None) -> str:
         """The given name, or that of the only upstream. Raises SettingsError."""
@@ -693,10 +701,14 @@ def _from_environment(environ: Mapping[str, str], upstreams: Iterable[str]) -> d
 
 def _upstream_meant(variable: str, text: str, upstreams: Iterable[str]) -> str:
     """The upstream whose name is this text in a variable, where only a-z, 0-9 and _ can stand."""
-    fitting = [name for name in upstreams if re.sub("[^a-z0-9]", "_", name.lower()) == text]
+    fitting = [name for name in upstreams if _in_variable(name) == text]
     if len(fitting) > 1:
         raise SettingsError(f"{variable}: it means several upstreams, {', '.join(fitting)}")
     return fitting[0] if fitting else text
+
+
+def _in_variable(name: str) -> str:
+    return re.sub("[^a-z0-9]", "_", name.lower())
 
 
 def _point_out_single_underscores(environ: Mapping[str, str], given: Mapping[str, Any]) -> None:

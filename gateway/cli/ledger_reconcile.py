@@ -62,8 +62,8 @@ BATCH = 100
 @click.option(
     "--edge",
     default=None,
-    help="Longest time between settlement and billing of a call (default: twice [upstream] "
-    "timeout_seconds).",
+    help="Longest time between settlement and billing of a call (default: twice the "
+    "upstream's timeout_seconds).",
 )
 @click.option(
     "--duplicates",

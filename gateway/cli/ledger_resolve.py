@@ -29,7 +29,8 @@ def resolve(settings: Settings, as_json: bool, dry_run: bool, by: Author) -> Non
     """Settle the reservations of dead processes at their ceiling, as estimates.
 
     A reservation is abandoned when its process has stopped its heartbeat and the reservation is
-    older than the longest possible call (2 × [upstream] timeout_seconds, queue_seconds and 20 s).
+    older than the longest possible call (2 × timeout_seconds, queue_seconds and 20 s, at the
+    upstream where that is longest).
     It is never voided: the call may have been charged. A running gateway does the same by itself.
     """
     by = by_clock(settings, by)

@@ -25,7 +25,7 @@ from gateway.wire.request_fields import MOST_IMAGES
 _BASES = {
     "configured": 'from [models."{}"] price_ceiling_usd',
     "table": "from the price table",
-    "default": "from [upstream] price_ceiling_usd, as the price table has no {}",
+    "default": "from the upstream's price_ceiling_usd, as the price table has no {}",
 }
 
 _defaulted = functools.partial(click.option, show_default=True)

@@ -33,14 +33,18 @@ class Broadcast:
     def __init__(self) -> None:
         self.is_sent = False
         """The call has left for the upstream, and followers share it."""
-        self.upstream = ""
-        """The name of the upstream that was called last."""
+        self.upstream, self.key = "", ""
+        """The name of the upstream that was called last, and the fingerprint of the edit there."""
         self.is_open = False
         """The upstream streams its answer."""
         self._kept: deque[BroadcastEvent] = deque()
         self._kept_bytes = 0
         self._next_place = 0
         self._subscribers: set[asyncio.Event] = set()
+
+    def sent(self, upstream: str, key: str) -> None:
+        """A call leaves for an upstream."""
+        self.is_sent, self.upstream, self.key = True, upstream, key
 
     def open(self) -> None:
         """The upstream starts to stream."""

@@ -77,7 +77,7 @@ class Forwarder:
 
     async def _try(self, request: EditRequest, permit: Permit) -> CallResult:
         deadline = time.perf_counter() + self.timeout_seconds
-        request.broadcast.is_sent, request.broadcast.upstream = True, self.upstream_name
+        request.broadcast.sent(self.upstream_name, request.fingerprint.key)
         wait = retry_policy.wait_before_call(self.upstream.backoff_seconds, random.random())
         if wait is None:
             return CallFailed(refusals.refusal_while_resting(self.upstream.backoff_seconds), None)

@@ -277,8 +277,10 @@ class Pipeline:
         self, request: EditRequest, incoming: Incoming, record: RequestRecord
     ) -> StreamSubscriber:
         async def begin(led: bool, broadcast: Broadcast) -> None:
+            answering = broadcast.is_open or not request.fallbacks
             record.upstream = broadcast.upstream if broadcast.is_open else ""
-            status = expected_status(request, led) if broadcast.is_sent else None
+            key = broadcast.key if answering else ""  # else the next target may answer yet
+            status = expected_status(request, key, led) if broadcast.is_sent else None
             await incoming.begin(Reply(b"", status, content_type=CONTENT_TYPE))
 
         return StreamSubscriber(

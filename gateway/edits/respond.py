@@ -52,9 +52,11 @@ def reply_to(
             return _bought(result, request, record, ttl_seconds)
 
 
-def expected_status(request: EditRequest, led: bool) -> CacheStatus:
-    """The cache status of a stream that begins, if its call brings a picture."""
-    key = request.fingerprint.key
+def expected_status(request: EditRequest, key: str, led: bool) -> CacheStatus:
+    """The cache status of a stream that begins, if its call brings a picture.
+
+    `key` is the fingerprint at the target that answers; empty where that is not known yet.
+    """
     if not led:
         return CacheStatus(Outcome.COALESCED, key=key)
     no_store = "" if request.directives.stores else "no-store"

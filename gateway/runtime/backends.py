@@ -121,7 +121,7 @@ def check_upstream_key(settings: Settings, name: str) -> None:
     if not upstream.api_key and upstream.auth != "none":
         section = f"upstreams.{name}" if settings.upstreams else "upstream"
         raise SettingsError(
-            f"[{section}] api_key is empty: set {upstream.adapter.endpoint.key_variable}, or "
+            f"[{section}] api_key is empty: set {settings.key_variable(name)}, or "
             'auth = "none" if the upstream needs no key'
         )
 

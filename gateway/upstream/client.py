@@ -222,7 +222,7 @@ class UpstreamClient:
         status, _ = self._adapter.error(status, body)
         if status != 429:  # the rate of the catalogue says nothing of edits
             self._rotation.record_answer(key, status, None, _now())
-        to = f", a redirect to {target}; correct [upstream] base_url" if target else ""
+        to = f", a redirect to {target}; correct its base_url" if target else ""
         raise CatalogueUnavailable(f"GET /models answered {status}{to}", status=status)
 
     def _to_listing(self, body: bytes) -> bytes:
@@ -258,7 +258,7 @@ class UpstreamClient:
         return self._rotation.refused(_now())
 
     def _credentials(self, key: int) -> Mapping[str, str]:
-        """The header with this key, by `[upstream] auth`."""
+        """The header with this key, by the setting `auth`."""
         if self._auth == "none":
             return {}
         if self._auth == "bearer":

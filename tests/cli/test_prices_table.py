@@ -55,7 +55,7 @@ def test_a_configured_ceiling_is_what_is_reserved(tmp_path: Path) -> None:
 def test_a_model_without_a_price_is_reserved_at_the_upstreams() -> None:
     output = prices("show", "unheard-of").output
     assert "No price of unheard-of at deepshi is known." in output
-    assert "$0.25 is reserved for it, from [upstream] price_ceiling_usd" in output
+    assert "$0.25 is reserved for it, from the upstream's price_ceiling_usd" in output
 
 
 def test_a_faulty_table_is_one_line(tmp_path: Path) -> None:

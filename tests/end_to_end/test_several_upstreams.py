@@ -17,6 +17,7 @@ from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.settings import Settings, load
 from tests.support.exposition import scrape, total
 from tests.support.serving import Overrides, Running, in_state, make_key, serving
+from tests.support.streams import stream
 from tests.upstream.test_limiter import degraded
 
 MODEL = "gpt-image-1"
@@ -194,6 +195,19 @@ def test_a_target_that_can_not_take_the_edit_is_skipped(
     assert refused.json()["error"]["code"] == "invalid_image"
     assert "does not take JPEG. Send PNG" in refused.json()["error"]["message"]
     assert azure.stats()["calls"] == 0
+
+
+def test_a_stream_names_the_target_that_it_is_from(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    settings = settings_of(tmp_path, openai, azure)
+    openai.order({"status": 503})
+    with serving(settings) as gateway:
+        streamed = stream(gateway, model=MODEL, **LOW)
+        (row,) = [row for row in rows_of(settings) if row.upstream == "azure"]
+    assert streamed.completed["b64_json"]
+    assert streamed.headers["x-gateway-upstream"] == "azure"
+    assert f'key="{row.fingerprint}"' in streamed.headers["cache-status"]
 
 
 # --- results of several targets -------------------------------------------------------

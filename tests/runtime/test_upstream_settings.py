@@ -35,6 +35,19 @@ def test_an_empty_key_is_refused_unless_none_is_sent() -> None:
     open_upstream(load(environment={**empty, "GATEWAY_UPSTREAM__AUTH": "none"}), "deepshi")
 
 
+def test_an_upstream_without_a_key_of_its_own_gets_no_other_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEEPSHI_API_KEY", "sk-1")
+    tables = {"upstreams": {"my.openai": {"base_url": "https://api.openai.com/v1"}, "deepshi": {}}}
+    settings = load(NO_FILE, environment={}, overrides=tables)
+    open_upstream(settings, "deepshi")
+    variable = "GATEWAY_UPSTREAMS__MY_OPENAI__API_KEY"
+    with pytest.raises(SettingsError) as caught:
+        open_upstream(settings, "my.openai")
+    assert f"[upstreams.my.openai] api_key is empty: set {variable}, or" in str(caught.value)
+
+
 @pytest.mark.parametrize("auth", ["basic", "header:", "header:a b", "header:Host", "header:a\n"])
 def test_another_way_to_send_the_key_is_refused(auth: str) -> None:
     with pytest.raises(SettingsError, match="header:NAME"):

@@ -59,7 +59,7 @@ def refusal_of_answer(
             "upstream_failed",
             f"The upstream redirects this call ({status}) to {location or 'no address'}; redirects "
             "are not followed and nothing was charged. Ask the operator of the gateway to correct "
-            "[upstream] base_url.",
+            "the base_url of the upstream.",
             status_override=502,
             source="upstream",
         )
