@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.alerts.rules.thresholds import PassedThreshold, sentence
-from gateway.alerts.tables.outbox import Due
+from gateway.alerts.tables.outbox import Alert, Due
 from gateway.model.money import usd
 from gateway.model.units import time_text
 
@@ -19,9 +19,12 @@ def message_of(due: Due) -> dict[str, object]:
     ISO 8601 in UTC, `window` is the first day of the budget's window. The organisation's budget
     has no `team`, a budget that never resets no `resets_at`.
     """
-    facts, at = facts_of(due.passed), time_text(due.at_ms)
-    text = sentence(due.passed, facts.get("resets_at"))
-    return {"text": text, "event": EVENT, "id": due.id, "at": at, **facts}
+    if isinstance(due.content, Alert):
+        event, facts = due.content.event, due.content.facts
+    else:
+        event, facts = EVENT, facts_of(due.content)
+        facts = {"text": sentence(due.content, facts.get("resets_at")), **facts}
+    return {"event": event, "id": due.id, "at": time_text(due.at_ms), **facts}
 
 
 def facts_of(passed: PassedThreshold) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway.alerts.message import message_of
 from gateway.alerts.rules.thresholds import next_wait_ms
 from gateway.alerts.tables import outbox
-from gateway.alerts.tables.outbox import Due
+from gateway.alerts.tables.outbox import Alert, Due
 from gateway.alerts.webhook_client import TIMEOUT_SECONDS, Undelivered, WebhookClient
 from gateway.database.database import Database, Transaction
 from gateway.model.units import time_text
@@ -93,7 +93,7 @@ class WebhookDelivery:
         self._count(due, "delivered")
         self.log.info("webhook delivered", id=due.id, host=_host(url), attempt=due.attempt)
         now_ms = self.now_ms()
-        await self.database.write(lambda tx: outbox.delivered(tx, due.id, now_ms))
+        await self.database.write(lambda tx: outbox.delivered(tx, due, now_ms))
 
     async def _postpone(self, url: str, due: Due, error: Undelivered) -> None:
         """Try again later, unless this was the last attempt."""
@@ -111,7 +111,11 @@ class WebhookDelivery:
         await self.database.write(lambda tx: outbox.postpone(tx, due, again_ms))
 
     def _count(self, due: Due, result: str) -> None:
-        self.metrics.counter(families.WARNINGS).labels(str(due.passed.percent), result).inc()
+        if isinstance(due.content, Alert):
+            self.metrics.counter(families.ALERTS).labels(due.content.event, result).inc()
+        else:
+            percent = str(due.content.percent)
+            self.metrics.counter(families.WARNINGS).labels(percent, result).inc()
 
 
 def _host(url: str) -> str | None:

@@ -14,7 +14,7 @@ from gateway.cli.state_access import prices_of
 from gateway.database.clock import now_ms
 from gateway.model.money import usd
 from gateway.model.windows import day_of
-from gateway.pricing.rules.image_tokens import Asked
+from gateway.pricing.rules.image_tokens import USUAL, Asked
 from gateway.pricing.rules.price_table import Price
 from gateway.pricing.rules.prices import PriceCeilings, price_fields
 from gateway.queries.models.pricing import usd_per_million_tokens
@@ -44,12 +44,19 @@ def _word(_context: click.Context, _option: click.Parameter, text: str | None) -
 )
 @click.option("--size", default="", callback=_word, help="Such as 1024x1024 (default: not chosen).")
 @_defaulted("--n", default=1, type=click.IntRange(1, MOST_IMAGES), help="Number of pictures.")
-@_defaulted("--references", default=1, type=click.IntRange(0, 16), help="Files of the edit.")
+@_defaulted(
+    "--references", default=USUAL.files, type=click.IntRange(0, 16), help="Files of the edit."
+)
 @_defaulted(
     "--input-fidelity", default="low", type=click.Choice(["low", "high"]), help="Of the files."
 )
 @_defaulted("--partial-images", default=0, type=click.IntRange(0, 3), help="Partial pictures.")
-@_defaulted("--prompt-bytes", default=200, type=click.IntRange(0), help="Length of the prompt.")
+@_defaulted(
+    "--prompt-bytes",
+    default=USUAL.prompt_bytes,
+    type=click.IntRange(0),
+    help="Length of the prompt.",
+)
 @click.option("--upstream", callback=_word, help="Name of the upstream (default: the only one).")
 @read_options
 def show(

@@ -77,7 +77,7 @@ class Container:
         context.metrics.learn_models(self.catalogues.routing.routes)
         self.cache = CacheServices(context)
         self.coalescing = CoalescingServices(context)
-        self.budgets = BudgetServices(context)
+        self.budgets = BudgetServices(context, self.upstreams)
         self.edits = EditServices(
             context,
             self.authenticator,

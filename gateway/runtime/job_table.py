@@ -45,6 +45,7 @@ def job_table(parts: Container) -> Mapping[str, Job]:
         "recorder": parts.edits.recorder.run,
         "announcements": parts.cache.invalidation.run,
         "warnings": parts.budgets.monitor.run,
+        "outages": parts.budgets.outages.run,
         "heartbeat": _every(heartbeat_seconds, maintenance.beat),
         "reservations": _every(SETTLE_ABANDONED_SECONDS, maintenance.settle_abandoned),
         "housekeeping": _every(HOUSEKEEPING_SECONDS, maintenance.housekeep, pause_first=True),

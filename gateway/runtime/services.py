@@ -6,9 +6,9 @@ Each group builds itself from the settings. Nothing is started here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from gateway.alerts import BudgetMonitor, WebhookDelivery
+from gateway.alerts import BudgetMonitor, OutageMonitor, WebhookDelivery
 from gateway.alerts.webhook_client import WebhookClient
 from gateway.cache.invalidation import Invalidation
 from gateway.coalescing.lease_transaction import Leases
@@ -18,7 +18,7 @@ from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
-from gateway.runtime.backends import open_results, open_upstream
+from gateway.runtime.backends import open_results, open_upstream, routing_of
 from gateway.runtime.process_context import ProcessContext
 from gateway.settings import Settings, UpstreamSettings
 from gateway.upstream.limiter import UpstreamLimiter
@@ -44,6 +44,7 @@ class UpstreamServices:
             backoff_seconds=lambda: client.backoff_seconds,
             metrics=metrics,
             log=log,
+            now_ms=context.clock,
         )
         self.catalogue = Catalogue(
             fetch=client.models,
@@ -121,9 +122,9 @@ class CoalescingServices:
 
 
 class BudgetServices:
-    """Reservations and settlements, and alerts at the thresholds of budgets."""
+    """Reservations and settlements, and alerts of budgets and upstreams."""
 
-    def __init__(self, context: ProcessContext) -> None:
+    def __init__(self, context: ProcessContext, upstreams: Mapping[str, UpstreamServices]) -> None:
         warnings, zone = context.settings.warnings, context.settings.zone
         delivery = WebhookDelivery(
             database=context.database,
@@ -142,6 +143,18 @@ class BudgetServices:
             database=context.database,
             delivery=delivery,
             percents=warnings.percents,
+            zone=zone,
+            metrics=context.metrics,
+            log=context.log,
+            now_ms=context.clock,
+            on_failure=context.on_failure,
+        )
+        self.outages = OutageMonitor(
+            database=context.database,
+            delivery=delivery,
+            limiters={name: each.limiter for name, each in upstreams.items()},
+            routes=routing_of(context.settings).routes.values(),
+            prices=context.prices,
             zone=zone,
             metrics=context.metrics,
             log=context.log,

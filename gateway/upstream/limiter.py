@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
@@ -21,6 +21,19 @@ from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
 Turn = asyncio.Future[bool]
 """True: the slot is free. False: the place in the queue is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What this process has found out about an upstream.
+
+    `code` is why the circuit is open, empty while it is closed. `failed_ms` is when it opened, or
+    its last probe failed; `answered_ms` when it closed, or the process had its first answer.
+    """
+
+    code: str = ""
+    failed_ms: int = 0
+    answered_ms: int = 0
 
 
 @dataclass(kw_only=True)
@@ -35,6 +48,8 @@ class UpstreamLimiter:
     """How long the upstream has asked to wait."""
     metrics: Metrics
     log: EventLog
+    now_ms: Callable[[], int]
+    health: Health = field(init=False, default=Health())
     _closed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -144,14 +159,20 @@ class UpstreamLimiter:
 
     def record_result(self, ticket: int, failure: str) -> None:
         """Count a call for the circuit; `failure` is the upstream's code, or empty."""
-        if failure and self.circuit.failed(ticket, time.monotonic(), failure):
+        opened = failure and self.circuit.failed(ticket, time.monotonic(), failure)
+        closed = not failure and self.circuit.succeeded(ticket)
+        if failure and self.circuit.is_open:
+            self.health = replace(self.health, code=self.circuit.why, failed_ms=self.now_ms())
+        elif closed or not (failure or self.health.answered_ms):
+            self.health = replace(self.health, code=self.circuit.why, answered_ms=self.now_ms())
+        if opened:
             self.metrics.counter(families.CIRCUIT_OPENED).labels(self.upstream).inc()
             self.log.warning(
                 "the circuit opened: no calls are made for a while",
                 upstream=self.upstream,
                 why=failure,
             )
-        elif not failure and self.circuit.succeeded(ticket):
+        elif closed:
             self.log.info("the circuit closed: the upstream answers again", upstream=self.upstream)
         self.metrics.gauge(families.CIRCUIT_OPEN).labels(self.upstream).set(self.circuit.is_open)
 

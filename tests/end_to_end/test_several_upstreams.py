@@ -14,10 +14,15 @@ import pytest
 from gateway.emulator import EmulatorServer, EmulatorSettings
 from gateway.ledger.tables import reports, verify
 from gateway.ledger.tables.ledger_rows import LedgerRow
+from gateway.model.money import usd
+from gateway.pricing.rules.image_tokens import USUAL
+from gateway.runtime.backends import open_prices
 from gateway.settings import Settings, load
 from tests.support.exposition import scrape, total
+from tests.support.receiver import receiving
 from tests.support.serving import Overrides, Running, in_state, make_key, serving
 from tests.support.streams import stream
+from tests.support.waiting import until
 from tests.upstream.test_limiter import degraded
 
 MODEL = "gpt-image-1"
@@ -54,6 +59,7 @@ def settings_of(
     *,
     model: Mapping[str, object] | None = None,
     of_azure: Mapping[str, object] | None = None,
+    hook: str = "",
     **of_openai: Any,
 ) -> Settings:
     """Two upstreams of one model; `of_openai` are settings of the first."""
@@ -75,6 +81,7 @@ def settings_of(
         "models": {MODEL: {"targets": TARGETS, **(model or {})}},
         "cache": {"url": f"disk:{folder / 'cache'}"},
         "state": {"url": f"sqlite:{folder / 'gateway.db'}"},
+        "warnings": {"webhook_url": hook},
     }
     settings = load(Path("/dev/null"), environment={}, overrides=tables)
     make_key(settings)
@@ -179,6 +186,46 @@ def test_where_every_target_is_busy_the_client_is_told_to_try_again(
     assert answer.headers["x-should-retry"] == "true"
 
 
+def test_an_upstream_that_goes_down_and_answers_again_is_an_alert(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    with receiving() as receiver:
+        settings = settings_of(
+            tmp_path, openai, azure, hook=receiver.url, circuit_failures=1, circuit_seconds=0.8
+        )
+        openai.order({"status": 500})
+        with serving(settings) as gateway:
+            assert edit(gateway).status_code == 502
+            assert edit(gateway, "two").headers["x-gateway-upstream"] == "azure"
+            receiver.wait_for(1)
+            until(lambda: edit(gateway, "three").headers["x-gateway-upstream"] == "openai", 10)
+            down, up = receiver.wait_for(2)
+            shown = scrape(gateway)
+    assert down.message["event"] == "upstream.down"
+    assert down.message["text"].startswith("The upstream openai is down since ")
+    ceiling = open_prices(settings).of("azure", MODEL, USUAL, "2026-11-29").nanos
+    moved = {"model": MODEL, "usual": TARGETS[0], "instead": TARGETS[1],
+             "usual_ceiling_usd": usd(ceiling), "instead_ceiling_usd": usd(ceiling)}  # fmt: skip
+    assert down.message["traffic"] == up.message["traffic"] == [moved]
+    assert (up.message["event"], up.message["since"]) == ("upstream.up", down.message["since"])
+    assert total(shown, "gateway_alerts_total", result="raised") == 2
+
+
+def test_an_outage_ends_with_the_first_answer_after_a_restart(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    with receiving() as receiver:
+        settings = settings_of(tmp_path, openai, azure, hook=receiver.url, circuit_failures=1)
+        openai.order({"status": 500})
+        with serving(settings) as gateway:
+            edit(gateway)
+            receiver.wait_for(1)
+        with serving(settings) as gateway:
+            edit(gateway, "another")
+            events = [post.message["event"] for post in receiver.wait_for(2)]
+    assert events == ["upstream.down", "upstream.up"]
+
+
 def test_a_target_that_can_not_take_the_edit_is_skipped(
     tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
 ) -> None:
@@ -203,7 +250,7 @@ def test_a_stream_names_the_target_that_it_is_from(
     settings = settings_of(tmp_path, openai, azure)
     openai.order({"status": 503})
     with serving(settings) as gateway:
-        streamed = stream(gateway, model=MODEL, **LOW)
+        streamed = stream(gateway, model=MODEL, quality="low")
         (row,) = [row for row in rows_of(settings) if row.upstream == "azure"]
     assert streamed.completed["b64_json"]
     assert streamed.headers["x-gateway-upstream"] == "azure"

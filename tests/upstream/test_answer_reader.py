@@ -73,8 +73,7 @@ async def test_a_redirect_is_not_followed_and_its_target_is_named_without_secret
 
     assert (found.status, found.location) == (307, "https://other.example/v2")
     assert str(caught.value) == (
-        "GET /models answered 307, a redirect to https://other.example/v2; "
-        "correct its base_url"
+        "GET /models answered 307, a redirect to https://other.example/v2; correct its base_url"
     )
 
 

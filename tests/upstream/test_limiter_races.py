@@ -32,6 +32,7 @@ class Sky:
             backoff_seconds=lambda: 0.0,
             metrics=Metrics("0"),
             log=EventLog(out=io.StringIO()),
+            now_ms=lambda: 0,
         )
         self.chance = chance
         self.up = self.most_up = self.landed = 0

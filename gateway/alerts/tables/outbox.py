@@ -1,4 +1,4 @@
-"""The outbox: alerts to post to a webhook.
+"""The outbox: alerts to post to a webhook. Those of budgets are rows of `warnings`.
 
 Taking an alert leases it: if the process dies before it reports the result, the alert becomes
 due again. An alert is therefore posted at least once, and twice only if a process dies between.
@@ -6,26 +6,51 @@ due again. An alert is therefore posted at least once, and twice only if a proce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
 from gateway.database.database import Row, Transaction
-from gateway.database.multirow import placeholders
+from gateway.database.multirow import fetch_named
 
 # The condition is repeated: after waiting for a row lock, PostgreSQL checks the row again.
 _TAKE = (
-    "UPDATE warnings SET next_try_ms = $2, attempts = attempts + 1 WHERE next_try_ms <= $1 "
-    "AND id IN (SELECT id FROM warnings WHERE next_try_ms <= $1 ORDER BY at_ms, id LIMIT $3) "
+    "UPDATE {table} SET next_try_ms = $2, attempts = attempts + 1 WHERE next_try_ms <= $1 "
+    "AND id IN (SELECT id FROM {table} WHERE next_try_ms <= $1 ORDER BY at_ms, id LIMIT $3) "
     "RETURNING id"
 )
-_DUE = (
+_DUE_WARNINGS = (
     "SELECT w.account, w.period, w.first_day, w.limit_nanos, w.percent, w.id, w.at_ms, "
     "w.spent_nanos, w.held_nanos, w.resets_ms, w.refused, w.attempts, a.level, a.name, "
     f"COALESCE(p.name, '') AS parent, {NEAREST_URL} "
-    f"FROM warnings w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN "
+    f"FROM warnings w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN {{names}} "
+    "ORDER BY w.at_ms, w.account, w.percent"
 )
+_URL = "(SELECT COALESCE(webhook_url, '') FROM accounts WHERE id = 'organisation')"
+_DUE_ALERTS = (
+    f"SELECT id, at_ms, event, facts, attempts, {_URL} AS url FROM alerts WHERE id IN {{names}} "
+    "ORDER BY at_ms, id"
+)
+_ADD = (
+    "INSERT INTO alerts (id, at_ms, event, facts, next_try_ms) SELECT CAST($1 AS TEXT), "
+    "CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($2 AS BIGINT) "
+    f"WHERE $5 <> '' OR {_URL} <> ''"
+)
+_KEPT_MS = 100 * 86_400_000
+
+Table = Literal["warnings", "alerts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Anything but a budget's threshold: the event, and all facts of its post, `text` too."""
+
+    id: str
+    event: str
+    facts: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +58,45 @@ class Due:
     """An alert to post now, for the `attempt`th time; `webhook_url` may be ""."""
 
     id: str
-    passed: PassedThreshold
+    content: PassedThreshold | Alert
     at_ms: int
     attempt: int
     webhook_url: str
 
+    @property
+    def table(self) -> Table:
+        return "alerts" if isinstance(self.content, Alert) else "warnings"
+
+
+async def add(tx: Transaction, alert: Alert, now_ms: int, *, default_url: str) -> None:
+    """Put an alert in the outbox, if the organisation has a webhook or there is a default."""
+    await tx.fetch("DELETE FROM alerts WHERE at_ms < $1", now_ms - _KEPT_MS)
+    facts = json.dumps(alert.facts)
+    await tx.fetch(_ADD, alert.id, now_ms, alert.event, facts, default_url)
+
 
 async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -> Sequence[Due]:
-    """Lease alerts that are due, oldest first, for `lease_ms`."""
-    taken = [row["id"] for row in await tx.fetch(_TAKE, now_ms, now_ms + lease_ms, limit)]
-    if not taken:
-        return ()
-    order = " ORDER BY w.at_ms, w.account, w.percent"
-    rows = await tx.fetch(_DUE + placeholders(len(taken)) + order, *taken)
-    return [Due(row["id"], _passed(row), row["at_ms"], row["attempts"], row["url"]) for row in rows]
+    """Lease alerts that are due, oldest first of each table, for `lease_ms`."""
+    until_ms = now_ms + lease_ms
+
+    async def take(table: Table, most: int) -> list[str]:
+        taken = await tx.fetch(_TAKE.format(table=table), now_ms, until_ms, most)
+        return [row["id"] for row in taken]
+
+    warnings = await take("warnings", limit)
+    alerts = await take("alerts", limit - len(warnings))
+    found = [_due(row, _passed(row)) for row in await fetch_named(tx, _DUE_WARNINGS, warnings)]
+    for row in await fetch_named(tx, _DUE_ALERTS, alerts):
+        alert = Alert(row["id"], row["event"], json.loads(row["facts"]))
+        found.append(_due(row, alert))
+    return found
 
 
-async def delivered(tx: Transaction, warning_id: str, now_ms: int) -> None:
+async def delivered(tx: Transaction, due: Due, now_ms: int) -> None:
     """Mark an alert as delivered."""
     await tx.fetch(
-        "UPDATE warnings SET delivered_ms = $2, next_try_ms = NULL WHERE id = $1",
-        *(warning_id, now_ms),
+        f"UPDATE {due.table} SET delivered_ms = $2, next_try_ms = NULL WHERE id = $1",
+        *(due.id, now_ms),
     )
 
 
@@ -63,10 +106,14 @@ async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
     Does nothing if the lease expired and another process took the alert.
     """
     await tx.fetch(
-        "UPDATE warnings SET next_try_ms = $3 "
+        f"UPDATE {due.table} SET next_try_ms = $3 "
         "WHERE id = $1 AND attempts = $2 AND delivered_ms IS NULL",
         *(due.id, due.attempt, next_try_ms),
     )
+
+
+def _due(row: Row, content: PassedThreshold | Alert) -> Due:
+    return Due(row["id"], content, row["at_ms"], row["attempts"], row["url"])
 
 
 def _passed(row: Row) -> PassedThreshold:

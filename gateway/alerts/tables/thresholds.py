@@ -22,7 +22,8 @@ from gateway.model.windows import TOTAL, window
 _SNAPSHOT = (
     "SELECT c.value AS change, COALESCE((SELECT spent_nanos FROM balances "
     "WHERE account = 'organisation' AND day = 'total'), 0) AS spent_nanos, "
-    "(SELECT COUNT(*) FROM warnings WHERE next_try_ms <= $1) AS due "
+    "(SELECT COUNT(*) FROM warnings WHERE next_try_ms <= $1) "
+    "+ (SELECT COUNT(*) FROM alerts WHERE next_try_ms <= $1) AS due "
     "FROM counters c WHERE c.name = 'changes'"
 )
 ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'organisation' "

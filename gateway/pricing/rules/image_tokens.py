@@ -28,6 +28,10 @@ class Asked:
     partial_images: int = 0
 
 
+USUAL = Asked(prompt_bytes=200, files=1)
+"""A usual edit: what it leaves open counts as the dearest."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageTokens:
     """The tokens of pictures of one family of models.

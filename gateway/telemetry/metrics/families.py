@@ -161,6 +161,13 @@ WARNINGS = _counter(
     "Budget thresholds by percentage: passed, and the result of each webhook delivery.",
     undrawn="the budgets themselves are drawn",
 )
+ALERTS = _counter(
+    _M,
+    "gateway_alerts",
+    "event result",
+    "Other alerts by event: raised, and the result of each webhook delivery.",
+    undrawn="what they are about is drawn",
+)
 
 LEDGER_SPENT = _shared(
     _M,

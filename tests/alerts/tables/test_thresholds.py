@@ -199,7 +199,7 @@ async def test_what_is_taken_is_whole_and_goes_to_the_nearest_webhook(till: Till
 
 async def test_what_has_no_webhook_is_never_due(database: Database, till: Till) -> None:
     await put(database, claim(posted=False))
-    assert await take(database) == ()
+    assert await take(database) == []
 
 
 async def test_what_is_taken_is_nobody_elses_until_the_lease_runs_out(
@@ -207,7 +207,7 @@ async def test_what_is_taken_is_nobody_elses_until_the_lease_runs_out(
 ) -> None:
     await put(database, claim())
     assert [due.attempt for due in await take(database)] == [1]
-    assert await take(database, NOW_MS + LEASE_MS - 1) == ()
+    assert await take(database, NOW_MS + LEASE_MS - 1) == []
     assert [due.attempt for due in await take(database, NOW_MS + LEASE_MS)] == [2]
 
 
@@ -226,16 +226,16 @@ async def test_of_many_processes_one_takes_a_warning(database_url: str, till: Ti
 async def test_what_was_delivered_is_never_due_again(database: Database, till: Till) -> None:
     await put(database, claim())
     (due,) = await take(database)
-    await database.write(lambda tx: outbox.delivered(tx, due.id, NOW_MS))
+    await database.write(lambda tx: outbox.delivered(tx, due, NOW_MS))
     await database.write(lambda tx: outbox.postpone(tx, due, NOW_MS))
-    assert await take(database, NOW_MS + 10 * LEASE_MS) == ()
+    assert await take(database, NOW_MS + 10 * LEASE_MS) == []
 
 
 async def test_what_is_put_back_is_due_when_it_was_said(database: Database, till: Till) -> None:
     await put(database, claim())
     (due,) = await take(database)
     await database.write(lambda tx: outbox.postpone(tx, due, NOW_MS + 5))
-    assert await take(database, NOW_MS + 4) == ()
+    assert await take(database, NOW_MS + 4) == []
     assert len(await take(database, NOW_MS + 5)) == 1
 
 
