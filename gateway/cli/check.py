@@ -50,10 +50,13 @@ _MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
 def check(config: Path | None) -> None:
     """Check settings, state, results and upstream. Changes nothing."""
     settings = settings_of(config)
-    click.echo(f"settings  {used_file(config) or 'defaults and the environment'}: valid")
     found = asyncio.run(findings(settings))
+    width = max(9, *(len(finding.part) for finding in found))
+    click.echo(
+        f"{'settings':<{width}} {used_file(config) or 'defaults and the environment'}: valid"
+    )
     for finding in found:
-        click.echo(f"{finding.part:<9} {_MARKS[finding.good]}{finding.text}")
+        click.echo(f"{finding.part:<{width}} {_MARKS[finding.good]}{finding.text}")
     if any(finding.good is False for finding in found):
         raise SystemExit(1)
 

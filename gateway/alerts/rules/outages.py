@@ -89,15 +89,19 @@ def facts_of(outage: Outage, redirected: Sequence[Redirect]) -> dict[str, object
 
 def sentence(outage: Outage, redirected: Sequence[Redirect]) -> str:
     """The alert as people read it."""
-    name, since = outage.upstream, time_text(outage.since_ms)
+    name, since = outage.upstream, _to_the_second(outage.since_ms)
     if outage.ended_ms is None:
         moved = [_goes(each.usual, each.instead, "") for each in redirected]
         return " ".join([f"The upstream {name} is down since {since} ({outage.code}).", *moved,
                          _REFUSED])  # fmt: skip
     moved = [_goes(each.instead, each.usual, " again") for each in redirected]
-    until = time_text(outage.ended_ms)
+    until = _to_the_second(outage.ended_ms)
     down = f"it was down from {since} to {until} ({outage.code})."
     return " ".join([f"The upstream {name} answers again; {down}", *moved])
+
+
+def _to_the_second(at_ms: int) -> str:
+    return time_text(at_ms // 1000 * 1000)
 
 
 def _goes(before: PricedTarget, now: PricedTarget, again: str) -> str:

@@ -107,11 +107,10 @@ async def usage_by(
 ) -> list[UsageLine]:
     """Usage from the first of these days to the last, grouped and in order of the group.
 
-    `by` is team, key, model, day, cost_centre, owner, cost_kind, upstream or `tag:NAME`,
-    else ValueError is
-    raised. Usage without the tag (or with an empty cost centre or owner) is on the line
-    "(untagged)", requests that named no known model on "(unknown)". With cost_kind and upstream,
-    only paid calls are of a group: requests and savings are on the line "(untagged)".
+    `by` is team, key, model, day, cost_centre, owner, cost_kind, upstream or `tag:NAME`, else
+    ValueError is raised. Usage without the tag (or with an empty cost centre or owner) is on the
+    line "(untagged)", requests that named no known model on "(unknown)". With cost_kind and
+    upstream, only paid calls are of a group: requests and savings are on the line "(untagged)".
     """
     if by in _OF_CALLS:
         return await _by_calls(tx, by, from_day, to_day, team)

@@ -10,7 +10,7 @@ from gateway.upstream.rules.routing import ModelRoute, Target
 NOW_MS = 1_800_000_000_000
 A, B, C = (Target(upstream, "img", "m") for upstream in "abc")
 CEILINGS = {A: 100_000_000, B: 250_000_000, C: 300_000_000}
-DOWN = Outage("a", NOW_MS, "upstream_failed")
+DOWN = Outage("a", NOW_MS + 7, "upstream_failed")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_an_outage_says_since_when_where_edits_go_and_at_which_price() -> None:
         "b/img, at most $0.25 a picture ($0.10 at a/img). Edits without another target are refused "
         "until it answers; stored pictures are still served."
     )
-    over = Outage("a", NOW_MS, "upstream_failed", NOW_MS + 60_000)
+    over = Outage("a", NOW_MS + 7, "upstream_failed", NOW_MS + 60_000)
     assert sentence(over, moved) == (
         "The upstream a answers again; it was down from 2027-01-15T08:00:00Z to "
         "2027-01-15T08:01:00Z (upstream_failed). Edits of m go to a/img again, at most $0.10 a "
@@ -48,7 +48,7 @@ def test_an_outage_says_since_when_where_edits_go_and_at_which_price() -> None:
     assert facts_of(over, moved) == {
         "upstream": "a",
         "code": "upstream_failed",
-        "since": "2027-01-15T08:00:00Z",
+        "since": "2027-01-15T08:00:00.007Z",
         "until": "2027-01-15T08:01:00Z",
         "traffic": [
             {
