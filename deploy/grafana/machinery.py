@@ -99,8 +99,8 @@ def saturation() -> Sequence[Built]:
         ),
         chart(
             "Queue length",
-            "Flights that wait for a slot. If this stays above zero, the upstream's `max_connections` "
-            "or its speed is the bottleneck.",
+            "Flights that wait for a slot. If this stays above zero, `max_connections` of the "
+            "upstream or its speed is the bottleneck.",
             Short,
             query(_gauge("gateway_upstream_queue_waiting"), "waiting"),
         ),
