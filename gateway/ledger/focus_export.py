@@ -4,6 +4,10 @@ A call is one row, at its cost with all corrections booked in its own month. Eac
 is a row of its own, with the class "Correction"; amounts without a call are credits or
 adjustments. Requests served without a paid call are a row for each day, team, key and model, at
 no cost, with the cost avoided as `x_SavedCost`. The sum of `BilledCost` is that of the ledger.
+
+A decimal always has a decimal point: readers that guess the type of a column, as `focus-validator`
+does, take it for an integer otherwise. `InvoiceId` and `CommitmentDiscountStatus` are null: the
+upstream's invoice is not known here, and there are no commitments.
 """
 
 from __future__ import annotations
@@ -30,20 +34,15 @@ SERVICE_SUBCATEGORY = "Generative AI"
 COLUMNS = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
     "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency",
-    "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
-    "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingCategory", "PricingQuantity",
-    "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
-    "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceId", "SubAccountId", "SubAccountName",
-    "SubAccountType", "Tags", "x_CostCentre", "x_CostKind", "x_Corrections", "x_CorrectedLedgerId",
+    "ChargePeriodEnd", "ChargePeriodStart", "CommitmentDiscountStatus", "ConsumedQuantity",
+    "ConsumedUnit", "ContractedCost", "EffectiveCost", "InvoiceId", "InvoiceIssuerName",
+    "ListCost", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName",
+    "PublisherName", "ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter",
+    "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags", "x_CostCentre", "x_CostKind", "x_Corrections", "x_CorrectedLedgerId",
     "x_Estimated", "x_KeyId", "x_LedgerId", "x_LedgerKind", "x_Owner", "x_PriceVersion",
     "x_ReferenceImages", "x_RequestId",
     "x_SavedCause", "x_SavedCost", "x_SettledAt", "x_UpstreamRequestId",
 )  # fmt: skip
-NUMBERS = frozenset(
-    ("BilledCost", "ConsumedQuantity", "ContractedCost", "EffectiveCost", "ListCost",
-     "PricingQuantity", "x_Corrections", "x_ReferenceImages", "x_SavedCost")
-)  # fmt: skip
-
 FocusRow = dict[str, object]
 
 
@@ -146,7 +145,7 @@ def _saving(line: Row, issuer: Issuer) -> FocusRow:
         "x_LedgerKind": "saving",
         "x_Owner": line["owner"],
         "x_SavedCause": line["cause"],
-        "x_SavedCost": usd(line["saved_nanos"]),
+        "x_SavedCost": _decimal(line["saved_nanos"]),
     }
 
 
@@ -162,7 +161,11 @@ def _description(row: LedgerRow) -> str:
 def _money(nanos: int) -> FocusRow:
     """All cost columns: there is one price."""
     names = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost")
-    return {**dict.fromkeys(names, usd(nanos)), "BillingCurrency": CURRENCY}
+    return {**dict.fromkeys(names, _decimal(nanos)), "BillingCurrency": CURRENCY}
+
+
+def _decimal(nanos: int) -> str:
+    return usd(nanos) if nanos else "0.00"
 
 
 def _periods(booked: str, about: str, issuer: Issuer) -> FocusRow:
@@ -200,12 +203,12 @@ def _quantity(row: LedgerRow | None) -> FocusRow:
     """Tokens consumed, where they are counted; the price is that of pictures in any case."""
     if row is None:
         return {}
-    consumed = {"ConsumedQuantity": row.tokens.total, "ConsumedUnit": TOKENS}
+    consumed = {"ConsumedQuantity": f"{row.tokens.total}.0", "ConsumedUnit": TOKENS}
     return _pictures(max(1, row.images)) | (consumed if row.tokens.total > 0 else {})
 
 
 def _pictures(pictures: int) -> FocusRow:
-    quantities = dict.fromkeys(("ConsumedQuantity", "PricingQuantity"), pictures)
+    quantities = dict.fromkeys(("ConsumedQuantity", "PricingQuantity"), f"{pictures}.0")
     return {**quantities, **dict.fromkeys(("ConsumedUnit", "PricingUnit"), PICTURE)}
 
 
