@@ -38,6 +38,7 @@ from pydantic import (
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import FLAG, MONEY, NAMES, FieldType
 from gateway.accounts.rules.limits import LIMITS_BY_NAME
+from gateway.ledger.rules.chargeback import Posting, PostingDate
 from gateway.ledger.rules.statement_lines import Columns
 from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
@@ -467,6 +468,18 @@ class StatementSettings(_Columns):
         return ZoneInfo(self.timezone)
 
 
+class ChargebackSettings(SettingsSection):
+    """[chargeback]: what the lines of `ledger export --format chargeback` say."""
+
+    account: str = ""
+    text: str = "Image edits {month}"
+    posting_date: PostingDate = "month_end"
+
+    @property
+    def posting(self) -> Posting:
+        return Posting(self.account, self.text, self.posting_date)
+
+
 class PriceSettings(SettingsSection):
     """[prices]: the price table; without a file, the one that ships."""
 
@@ -545,6 +558,7 @@ class Settings(SettingsSection):
     tracing: TracingSettings = _EMPTY_TABLE
     warnings: WarningSettings = _EMPTY_TABLE
     statement: StatementSettings = _EMPTY_TABLE
+    chargeback: ChargebackSettings = _EMPTY_TABLE
     log: LogSettings = _EMPTY_TABLE
     prices: PriceSettings = _EMPTY_TABLE
     new_team: Annotated[InstanceOf[Limits], BeforeValidator(_new_team_limits)] = Limits()

@@ -68,6 +68,12 @@ def accepts_gzip(exchange: Exchange) -> bool:
     return weight is not None and float(weight[1] or 1) > 0
 
 
+def accepts_csv(exchange: Exchange) -> bool:
+    """Is CSV asked for by name?"""
+    named = exchange.headers.get("accept", "").lower().split(",")
+    return any(each.partition(";")[0].strip() == "text/csv" for each in named)
+
+
 def compressed(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=6, mtime=0)
 

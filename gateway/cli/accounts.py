@@ -29,6 +29,7 @@ from gateway.cli.options import (
 from gateway.cli.output import change_text, print_record, print_rows, print_secret
 from gateway.cli.state_access import change_state, read_state
 from gateway.model.units import time_text
+from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.accounts import ChangeView, TokenView, account_view, key_view
 from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
@@ -118,7 +119,7 @@ def update_team(settings: Settings, as_json: bool, name: str, by: Author, edit: 
 @click.option("--archived", is_flag=True, help="Include archived teams.")
 @listing_options
 def list_teams(
-    settings: Settings, as_json: bool, as_csv: bool, part: ListedPart, archived: bool
+    settings: Settings, as_json: bool, as_csv: CsvStyle | None, part: ListedPart, archived: bool
 ) -> None:
     """List teams by name."""
     after = f"team:{part.after}" if part.after else ""
@@ -181,7 +182,7 @@ def update_key(settings: Settings, as_json: bool, key: str, by: Author, edit: Ed
 def list_keys(
     settings: Settings,
     as_json: bool,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     part: ListedPart,
     team: str | None,
     revoked: bool,
@@ -246,7 +247,7 @@ def create_token(settings: Settings, as_json: bool, name: str, role: str, by: Au
 @tokens.command("list")
 @click.option("--revoked", is_flag=True, help="Include revoked tokens.")
 @report_options
-def list_tokens(settings: Settings, as_json: bool, as_csv: bool, revoked: bool) -> None:
+def list_tokens(settings: Settings, as_json: bool, as_csv: CsvStyle | None, revoked: bool) -> None:
     """List all admin tokens."""
     found = read_state(settings, lambda tx: token_table.list_tokens(tx, revoked=revoked))
     rows = [TokenView.of(token).row() for token in found]
@@ -270,7 +271,7 @@ def revoke_token(settings: Settings, token: str, by: Author) -> None:
 def audit(
     settings: Settings,
     as_json: bool,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     part: ListedPart,
     since: str | None,
     subject: str | None,

@@ -21,11 +21,12 @@ from gateway.cli.options import (
     report_options,
     team_option,
 )
-from gateway.cli.output import csv_text, print_json, print_rows, working
+from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.ledger.tables import corrections, reports, verify
 from gateway.ledger.tables.corrections import Corrected
 from gateway.model.money import nanos_of, usd
+from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.ledger import CorrectionView, LedgerRowView, VerificationView
 from gateway.settings import Settings
 
@@ -151,7 +152,7 @@ def list_ledger(
     to: str | None,
     team: str | None,
     estimated: bool,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
     """List the ledger's rows by booking day, then by time.
@@ -164,9 +165,9 @@ def list_ledger(
     if as_json:
         _print_json_pages(pages)
     elif as_csv:
-        click.echo(csv_text(LEDGER_COLUMNS, ()), nl=False)
+        click.echo(as_csv.text(LEDGER_COLUMNS, ()), nl=False)
         for page in pages:
-            click.echo(csv_text(LEDGER_COLUMNS, page).partition("\n")[2], nl=False)
+            click.echo(as_csv.text(LEDGER_COLUMNS, page, head=False), nl=False)
     else:
         with working("reading the ledger"):
             rows = [row for page in pages for row in page]

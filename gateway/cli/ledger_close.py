@@ -13,6 +13,7 @@ from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.ledger.tables import close_month
 from gateway.ledger.tables.close_month import Closing
+from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.ledger import ClosedMonthView
 from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
@@ -41,7 +42,7 @@ def close(
     listed: bool,
     with_estimates: bool,
     by: Author,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
     """Close MONTH, such as 2026-11: nothing more is booked in it.
@@ -65,7 +66,7 @@ def close(
     if as_json:
         print_json(facts)
     elif as_csv:
-        print_rows([facts], as_csv=True, columns=CLOSING_COLUMNS)
+        print_rows([facts], as_csv=as_csv, columns=CLOSING_COLUMNS)
     else:
         _print_closed(closed, facts, already=closed.closed_ms != by.now_ms)
 

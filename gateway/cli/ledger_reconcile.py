@@ -34,6 +34,7 @@ from gateway.ledger.rules.statement_lines import Duplicates
 from gateway.ledger.tables import reconcile as reconciling
 from gateway.ledger.tables import statement_comparison
 from gateway.ledger.tables.statement_comparison import Comparison, Source
+from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.statements import comparison_row
 from gateway.settings import Settings
 
@@ -86,7 +87,7 @@ def reconcile(
     dry_run: bool,
     yes: bool,
     by: Author,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
     """Compare the upstream's statement with the ledger, and book the differences.
@@ -112,7 +113,7 @@ def reconcile(
         statement_comparison.compare, statement=statement, source=source, span=span, days=days
     )
     plan = _compared(settings, compare)
-    quiet = as_json or as_csv
+    quiet = as_json or as_csv is not None
     if not quiet:
         print_plan(file, plan)
     applied = False
@@ -126,7 +127,7 @@ def reconcile(
         facts = {"applied": applied, **comparison_row(plan), "rows": rows}
         print_json({**facts, "after": comparison_row(after)})
     elif as_csv:
-        print_rows(rows, as_csv=True, columns=COLUMNS)
+        print_rows(rows, as_csv=as_csv, columns=COLUMNS)
     else:
         print_done(after, applied=applied, dry_run=dry_run)
     if applied and after.off_nanos:

@@ -16,6 +16,7 @@ from gateway.ledger.tables.reprice import RepricedCall, compare_prices
 from gateway.ledger.tables.reprice import reprice as book_prices
 from gateway.model.money import usd
 from gateway.pricing.rules.price_table import PriceTable
+from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.read_model import Json
 from gateway.settings import Settings
 
@@ -39,7 +40,7 @@ def reprice(
     dry_run: bool,
     yes: bool,
     by: Author,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
     """Book calls that are priced by tokens at the prices of a new table.
@@ -54,7 +55,7 @@ def reprice(
         calls = read_state(
             settings, lambda tx: compare_prices(tx, table, days.first_day, days.last_day)
         )
-    quiet = as_json or as_csv
+    quiet = as_json or as_csv is not None
     if not quiet:
         _print_plan(calls, price_version)
     applied = 0
@@ -66,7 +67,7 @@ def reprice(
     if quiet:
         rows = [_row(each) for each in calls]
         if as_csv:
-            print_rows(rows, as_csv=True, columns=COLUMNS)
+            print_rows(rows, as_csv=as_csv, columns=COLUMNS)
         else:
             print_json({"price_version": price_version, "corrections": applied, "rows": rows})
     elif calls:

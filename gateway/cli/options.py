@@ -20,6 +20,7 @@ from gateway.ledger.tables.reports import days_of_report
 from gateway.model.caller import Level
 from gateway.model.units import seconds_of
 from gateway.model.windows import day_of, month_days
+from gateway.queries.csv_table import DECIMALS, SEPARATORS, CsvStyle, csv_style
 from gateway.settings import Settings, SettingsError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,7 +41,6 @@ settings_option = click.option(
 )
 """`--config`, for commands that take the settings that it names."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 reason_option = click.option(
     "--reason",
     "by",
@@ -62,8 +62,54 @@ def stacked(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
+def csv_style_options(command: Command) -> Any:
+    """How CSV is written, as one `style`; None where nothing is said of it."""
+
+    @functools.wraps(command)
+    def with_style(
+        csv_separator: str | None,
+        csv_decimal: str | None,
+        csv_bom: bool,
+        csv_raw: bool,
+        **rest: Any,
+    ) -> None:
+        said = csv_separator or csv_decimal or csv_bom or csv_raw
+        style = csv_style(csv_separator, csv_decimal or "point", bom=csv_bom, raw=csv_raw)
+        command(**rest, style=style if said else None)
+
+    return stacked(
+        click.option(
+            "--csv-separator", type=click.Choice(list(SEPARATORS)),
+            help="Separator of cells (default: comma, or semicolon beside a decimal comma).",
+        ),
+        click.option(
+            "--csv-decimal", type=click.Choice(list(DECIMALS)),
+            help="Decimal sign of numbers (default: point).",
+        ),
+        click.option("--csv-bom", is_flag=True, help="Begin with a byte order mark, for Excel."),
+        click.option(
+            "--csv-raw", is_flag=True,
+            help="Write texts as they are, for programs. By default an apostrophe is put before "
+            "a text that a spreadsheet would take for a formula.",
+        ),
+    )(with_style)  # fmt: skip
+
+
+def csv_options(command: Command) -> Any:
+    """`--csv` and its style, as one `as_csv`; None where another form is asked for."""
+
+    @functools.wraps(command)
+    def with_csv(as_csv: bool, style: CsvStyle | None, **rest: Any) -> None:
+        if style and not as_csv:
+            raise click.UsageError("--csv-… options say how --csv is written: give --csv too")
+        command(**rest, as_csv=(style or CsvStyle()) if as_csv else None)
+
+    flag = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+    return flag(csv_style_options(with_csv))
+
+
 read_options = stacked(settings_option, json_option)
-report_options = stacked(settings_option, csv_option, json_option)
+report_options = stacked(settings_option, csv_options, json_option)
 change_options = stacked(reason_option, settings_option, json_option)
 
 

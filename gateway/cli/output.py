@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
-"""Characters that make a spreadsheet read a cell as a formula, full-width ones included."""
+from gateway.queries.csv_table import CsvStyle, cell_text
 
 
 def print_json(document: object) -> None:
@@ -27,7 +24,7 @@ def print_rows(
     rows: Sequence[Mapping[str, object]],
     *,
     as_json: bool = False,
-    as_csv: bool = False,
+    as_csv: CsvStyle | None = None,
     columns: Iterable[str] | None = None,
     empty: str = "No rows.",
 ) -> None:
@@ -37,12 +34,12 @@ def print_rows(
         return
     names = list(columns or (rows[0] if rows else ()))
     if as_csv:
-        click.echo(csv_text(names, rows), nl=False)
+        click.echo(as_csv.text(names, rows), nl=False)
         return
     if not rows:
         click.echo(empty)
         return
-    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    cells = [[cell_text(row.get(name)) for name in names] for row in rows]
     filled = [any(column) for column in zip(*cells, strict=True)]
     heads = [name.replace("_", " ") for name in compress(names, filled)]
     lines = [list(compress(line, filled)) for line in cells]
@@ -86,34 +83,6 @@ def _blocks(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
                 blocks.add_row(head, Text(cell))
         blocks.add_row("", "")
     return blocks
-
-
-def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Rows as CSV in which no spreadsheet reads text as a formula."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: csv_cell(name, row.get(name)) for name in names} for row in rows)
-    return out.getvalue()
-
-
-def csv_cell(name: str, value: object, *, number: bool = False) -> str:
-    """A cell; a leading apostrophe marks text that a spreadsheet would take for a formula."""
-    cell = _cell(value)
-    trusted = number or isinstance(value, (int, float)) or name.endswith("_usd")
-    return f"'{cell}" if cell.startswith(_FORMULA) and not trusted else cell
-
-
-def _cell(value: object) -> str:
-    if value is None or value == "":
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={each}" for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(each) for each in value)
-    return str(value)
 
 
 def change_text(old: Mapping[str, object], new: Mapping[str, object]) -> str:

@@ -6,36 +6,26 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from gateway.accounts.tables.keys import list_keys
-from gateway.accounts.tables.teams import show_team
-from gateway.cli.options import DateRange, range_of, range_options, report_options, team_option
+from gateway.cli.options import range_of, range_options, report_options, team_option
 from gateway.cli.output import print_json, print_rows
 from gateway.cli.state_access import read_state
-from gateway.database.database import Transaction
-from gateway.ledger.tables import reports
-from gateway.ledger.tables.reports import Borrowing, UsageLine
-from gateway.queries.models.read_model import Json
-from gateway.queries.models.usage import BorrowingView, UsageLineView
+from gateway.ledger.rules.usage_grouping import KNOWN
+from gateway.queries.csv_table import CsvStyle
+from gateway.queries.usage_report import SUM_COLUMNS, UsageAsked, table_of, usage_report
 from gateway.settings import Settings
 
-MOST_KEYS = 1_000_000
-OUTCOMES = {
-    "hits": "hit", "coalesced": "coalesced", "misses": "miss", "refreshed": "refreshed",
-    "bypassed": "bypass", "refused": "refused", "failed": "failed",
-}  # fmt: skip
-PAID_BY = "paid_by"
-CAUSES = ("reuse", "coalesced", "automatic_retry", "remembered_refusal")
-USAGE_COLUMNS = (
-    "group", "calls", *OUTCOMES, "error_share", "paid_calls", "spent_usd", "estimated_usd",
-    "estimated_share", "corrections_usd", "saved_usd", *(f"saved_{cause}_usd" for cause in CAUSES),
-)  # fmt: skip
+ALWAYS_SHOWN = frozenset(
+    ("calls", "hits", "coalesced", "misses", "images", "spent_usd", "saved_usd")
+)
+NO_BORROWING = "No team used results that another had paid for ([cache] scope decides who shares)."
 
 
 @click.command()
 @click.option(
     "--by",
     required=True,
-    help="team, key, model, day, cost_centre, owner, cost_kind, upstream, tag:NAME or paid_by.",
+    metavar="DIMENSION[,DIMENSION…]",
+    help=f"One or more of {', '.join(KNOWN)}, separated by commas; or paid_by.",
 )
 @range_options
 @team_option
@@ -46,89 +36,44 @@ def usage(
     since: str | None,
     to: str | None,
     team: str | None,
-    as_csv: bool,
+    as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
     """Report requests, spending and savings.
 
-    Days are in [server] timezone. Money is exact. CSV has no total line. Requests without such a
-    tag, owner or cost centre are on the line (untagged), requests that named no known model on
-    (unknown). A name that looks like such a line is in quotes.
+    Days are those of booking, in [server] timezone. Money is exact. CSV has no total line. Requests
+    without such a tag, owner or cost centre are on the line (untagged), requests that named no
+    known model on (unknown). What can't be split by a dimension is on the line (not split). A name
+    that looks like such a line is in quotes.
     """
     days = range_of(settings, since, to)
-    if by == PAID_BY:
-        _print_paid_by(settings, days, team, as_csv=as_csv, as_json=as_json)
-        return
-
-    async def read(tx: Transaction) -> tuple[Sequence[UsageLine], Mapping[str, str]]:
-        if team is not None:
-            await show_team(tx, team)
-        lines = await reports.usage_by(tx, by, days.first_day, days.last_day, team=team)
-        return lines, await _key_names(tx) if by == "key" else {}
-
+    asked = UsageAsked(by, days.first_day, days.last_day, settings.server.timezone, team)
     try:
-        lines, names = read_state(settings, read)
+        report = read_state(settings, lambda tx: usage_report(tx, asked))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--by") from None
-    total = reports.total_of(lines)
-    if as_json:
-        zone, data = settings.server.timezone, [_row(line, names) for line in lines]
-        head = {"by": by, "from": days.first_day, "to": days.last_day, "timezone": zone}
-        print_json({**head, "team": team, "data": data, "total": _row(total, {})})
-        return
-    rows = [_flat(_row(line, names)) for line in lines]
-    columns = (USAGE_COLUMNS[0], *(["name"] if names else []), *USAGE_COLUMNS[1:])
-    if as_csv:
-        print_rows(rows, as_csv=True, columns=columns)
-        return
-    click.echo(f"{days.first_day} to {days.last_day} ({settings.server.timezone}), by {by}")
-    rows.append(_flat(_row(total, {})))
-    print_rows(rows, columns=_filled(columns, rows))
-
-
-def _print_paid_by(
-    settings: Settings, days: DateRange, team: str | None, *, as_csv: bool, as_json: bool
-) -> None:
-    """Results that teams used and another team had paid for."""
-
-    async def read(tx: Transaction) -> Sequence[Borrowing]:
-        return await reports.paid_by_others(tx, days.first_day, days.last_day, team=team)
-
-    rows = [BorrowingView.of(each).row() for each in read_state(settings, read)]
-    print_rows(
-        rows,
-        as_csv=as_csv,
-        as_json=as_json,
-        columns=("team", "paid_by_team", "uses", "saved_usd"),
-        empty="No team used results that another had paid for ([cache] scope decides who shares).",
-    )
-
-
-async def _key_names(tx: Transaction) -> Mapping[str, str]:
-    keys = await list_keys(tx, revoked=True, limit=MOST_KEYS)
-    return {key.id: f"{key.team}/{key.name}" for key in keys}
-
-
-def _row(line: UsageLine, names: Mapping[str, str]) -> Json:
-    name = {"name": names.get(line.group, "")} if names else {}
-    return {**UsageLineView.of(line).row(), **name}
-
-
-def _flat(row: Json) -> Json:
-    """A line with a column for each outcome and each cause."""
-    outcomes, saved = row["outcomes"], row["saved_usd_by_cause"]
-    return {
-        **{name: row[name] for name in ("name", *USAGE_COLUMNS) if name in row},
-        **{column: outcomes.get(outcome, 0) for column, outcome in OUTCOMES.items()},
-        **{f"saved_{cause}_usd": saved.get(cause, "0") for cause in CAUSES},
-    }
+    for note in report.notes:
+        click.echo(note, err=True)
+    if report.total is None:
+        columns, rows = table_of(report)
+        print_rows(rows, as_csv=as_csv, as_json=as_json, columns=columns, empty=NO_BORROWING)
+    elif as_json:
+        print_json(report.model_dump(exclude={"object", "has_more", "next"}))
+    elif as_csv:
+        columns, rows = table_of(report)
+        print_rows(rows, as_csv=as_csv, columns=columns)
+    else:
+        click.echo(f"{days.first_day} to {days.last_day} ({report.timezone}), by {by}")
+        columns, rows = table_of(report, total=True)
+        print_rows(rows, columns=_filled(columns, rows))
 
 
 def _filled(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
     """The columns of the table: fixed ones, and those that are not all 0."""
-    always = {"group", "name", "calls", "hits", "coalesced", "misses", "spent_usd", "saved_usd"}
     return [
         name
         for name in columns
-        if name in always or any(row.get(name) not in (0, "0", 0.0, "") for row in rows)
+        if name not in SUM_COLUMNS
+        or name in ALWAYS_SHOWN
+        or any(row.get(name) not in (0, "0", 0.0, "") for row in rows)
     ]

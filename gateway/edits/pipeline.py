@@ -160,6 +160,7 @@ class Pipeline:
                 spool=spool,
                 checks=checks,
             )
+            model_limits.check_images(edit.n, caller.accounts)
             route = checks.model_route or await self.catalogues.find(edit.model)
             targets = tuple(usable(route.targets, partial(self._check, edit, caller)))
             facts = self.catalogues.facts(targets[0], edit.model)

@@ -19,7 +19,8 @@ from datetime import tzinfo
 
 from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.ledger_rows import LedgerRow
-from gateway.ledger.tables.reports import every_row, savings
+from gateway.ledger.tables.reports import every_row
+from gateway.ledger.tables.reuse import savings
 from gateway.model.money import usd
 from gateway.model.token_usage import TOKEN_KINDS
 from gateway.model.units import time_text
@@ -38,9 +39,9 @@ COLUMNS = (
     "ConsumedUnit", "ContractedCost", "EffectiveCost", "InvoiceId", "InvoiceIssuerName",
     "ListCost", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName",
     "PublisherName", "ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter",
-    "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags", "x_CostCentre", "x_CostKind", "x_Corrections", "x_CorrectedLedgerId",
-    "x_Estimated", "x_KeyId", "x_LedgerId", "x_LedgerKind", "x_Owner", "x_PriceVersion",
-    "x_ReferenceImages", "x_RequestId",
+    "SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags", "x_CostCentre",
+    "x_CostKind", "x_Corrections", "x_CorrectedLedgerId", "x_Estimated", "x_KeyId", "x_LedgerId",
+    "x_LedgerKind", "x_Owner", "x_PriceVersion", "x_ReferenceImages", "x_RequestId",
     "x_SavedCause", "x_SavedCost", "x_SettledAt", "x_UpstreamRequestId",
 )  # fmt: skip
 FocusRow = dict[str, object]

@@ -25,6 +25,7 @@ class Limits:
     requests_per_minute: int | None = None
     max_in_flight: int | None = None
     max_reference_images: int | None = None
+    max_images_per_request: int | None = None
     models: frozenset[str] | None = None
     may_bypass_cache: bool | None = None
 

@@ -21,7 +21,8 @@ from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, Transaction
 from gateway.ledger.tables import reports
-from gateway.ledger.tables.reports import Reuse, UsageLine
+from gateway.ledger.tables.reports import UsageLine
+from gateway.ledger.tables.reuse import Reuse, most_reused
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from gateway.queries.models.cache import CacheStatisticsView, PurgeView
@@ -79,8 +80,8 @@ class CacheAdmin:
         async def read(tx: Transaction) -> tuple[UsageLine, list[Reuse], list[Reuse]]:
             days = (from_day, to_day)
             lines = await reports.usage_by(tx, "day", *days, team=team)
-            by_use = await reports.most_reused(tx, *days, by="uses", team=team)
-            by_saving = await reports.most_reused(tx, *days, by="saved_nanos", team=team)
+            by_use = await most_reused(tx, *days, by="uses", team=team)
+            by_saving = await most_reused(tx, *days, by="saved_nanos", team=team)
             return reports.total_of(lines), by_use, by_saving
 
         usage, by_use, by_saving = await self._database.read(read)

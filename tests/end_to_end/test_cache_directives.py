@@ -11,7 +11,7 @@ import pytest
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import reports
-from gateway.ledger.tables.reports import Borrowing
+from gateway.ledger.tables.reuse import Borrowing, paid_by_others
 from gateway.settings import Settings
 from tests.support.crowds import crowd, outcomes
 from tests.support.serving import (
@@ -320,7 +320,7 @@ def test_what_a_team_used_that_another_had_paid_for_is_reported(
     ]
 
     async def report(tx: Transaction) -> list[Borrowing]:
-        return await reports.paid_by_others(tx, "2000-01-01", "2999-12-31")
+        return await paid_by_others(tx, "2000-01-01", "2999-12-31")
 
     assert in_state(settings, report) == [Borrowing("press", "design", 2, 20_000_000)]
 

@@ -65,6 +65,10 @@ LIMITS = (
         combine=Combine.MINIMUM, help="Maximum number of reference images per edit.",
     ),
     Limit(
+        "max_images_per_request", "max_images_per_request", COUNT, unit="images",
+        combine=Combine.MINIMUM, help="Maximum number of images that one request asks for (`n`).",
+    ),
+    Limit(
         "models", "models", NAMES, unit="model names", combine=Combine.INTERSECTION,
         help="Allowed models, separated by commas.",
     ),

@@ -14,7 +14,7 @@ from gateway.api.admin.inputs import Body, Query
 from gateway.api.admin.request_input import AdminRequest, body_of, query_of
 from gateway.api.admin.routes import PATHS, ROUTES, AdminRoute, CacheRoute
 from gateway.api.admin.token_holder import Role, check_role
-from gateway.api.responses import Endpoint, answer_json
+from gateway.api.responses import Endpoint, accepts_csv, answer_json
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
@@ -24,6 +24,7 @@ from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
 
 PREFIX = "/admin/v1"
+_CSV = {"content-type": "text/csv; charset=utf-8", "cache-control": "no-store"}
 
 
 class AdminApi:
@@ -67,6 +68,9 @@ class AdminApi:
                 sees_secrets=holder.role is Role.ADMIN,
             )
             view = await self._run(row, request, reads=method == "GET")
+            if row.csv and accepts_csv(exchange):
+                await exchange.answer(row.status, _CSV, row.csv(view, query).encode())
+                return
             # The answer to a change may hold a new secret, and any is out of date in a moment.
             await answer_json(
                 exchange,

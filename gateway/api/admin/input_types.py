@@ -6,7 +6,7 @@ A parser raises ValueError with what follows the field's name in the message to 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import is_text, parse_time
 from gateway.model.money import nanos_of
 from gateway.model.units import seconds_of
+from gateway.queries.csv_table import DECIMALS, SEPARATORS
 from gateway.queries.models.read_model import DAY_SCHEMA
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -80,6 +81,15 @@ def _limit(value: str) -> int:
     if not 1 <= limit <= MOST_ITEMS:
         raise ValueError(f"is a number from 1 to {MOST_ITEMS}.")
     return limit
+
+
+def _one_of(names: Collection[str]) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"is one of {', '.join(names)}.")
+        return value
+
+    return parse
 
 
 def _moment(value: str) -> int:
@@ -152,6 +162,16 @@ Limit = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}),
 ]
 DayText = Annotated[str, BeforeValidator(_day), WithJsonSchema(dict(DAY_SCHEMA))]
+Separator = Annotated[
+    str,
+    BeforeValidator(_one_of(SEPARATORS)),
+    WithJsonSchema({"type": "string", "enum": list(SEPARATORS)}),
+]
+Decimals = Annotated[
+    str,
+    BeforeValidator(_one_of(DECIMALS)),
+    WithJsonSchema({"type": "string", "enum": list(DECIMALS)}),
+]
 MomentText = Annotated[int, BeforeValidator(_moment), WithJsonSchema(LINE_SCHEMA)]
 Grace = Annotated[float, BeforeValidator(_seconds_up_to(365)), WithJsonSchema(_SECONDS_SCHEMA)]
 Age = Annotated[float, BeforeValidator(_seconds_up_to(50 * 365)), WithJsonSchema(_SECONDS_SCHEMA)]

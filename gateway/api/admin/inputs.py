@@ -18,6 +18,7 @@ from gateway.api.admin.input_types import (
     LINE_SCHEMA,
     Age,
     DayText,
+    Decimals,
     Digest,
     Dollars,
     Filled,
@@ -29,8 +30,10 @@ from gateway.api.admin.input_types import (
     MomentText,
     Name,
     RoleName,
+    Separator,
     TeamName,
 )
+from gateway.ledger.rules.usage_grouping import KNOWN
 from gateway.model.caller import PERIODS, Level
 
 
@@ -77,14 +80,20 @@ class DaysQuery(TeamQuery):
     to_day: DayText | None = Field(None, alias="to")
 
 
+_OF_CSV = "For `Accept: text/csv`."
+
+
 class UsageQuery(DaysQuery):
     by: Annotated[
         Line,
-        Field(
-            description="team, key, model, day, cost_centre, owner, cost_kind, upstream, paid_by "
-            "or tag:NAME."
-        ),
+        Field(description=f"One or more of {', '.join(KNOWN)}, separated by commas; or paid_by."),
     ] = "team"
+    separator: Annotated[Separator | None, Field(description=f"Of cells. {_OF_CSV}")] = None
+    decimal: Annotated[Decimals, Field(description=f"The decimal sign. {_OF_CSV}")] = "point"
+    bom: Annotated[FlagText, Field(description=f"A byte order mark. {_OF_CSV}")] = False
+    raw: Annotated[
+        FlagText, Field(description=f"No apostrophe before texts like formulas. {_OF_CSV}")
+    ] = False
 
 
 class LedgerQuery(DaysQuery, PageQuery):

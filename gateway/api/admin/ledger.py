@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.accounts.tables import keys
 from gateway.accounts.tables.teams import show_team
 from gateway.api.admin.inputs import (
     Body,
@@ -29,6 +28,7 @@ from gateway.ledger.tables import (
 from gateway.ledger.tables import verify as verification
 from gateway.model.errors import Refusal
 from gateway.model.windows import day_of
+from gateway.queries.csv_table import csv_style
 from gateway.queries.models.ledger import (
     ClosedMonthView,
     CorrectionView,
@@ -39,44 +39,30 @@ from gateway.queries.models.ledger import (
     VerificationView,
 )
 from gateway.queries.models.read_model import ReadModel
-from gateway.queries.models.usage import BorrowingView, UsageLineView, UsageView
+from gateway.queries.models.usage import UsageView
+from gateway.queries.usage_report import UsageAsked, table_of, usage_report
 from gateway.settings import SettingsError
 
-PAID_BY = "paid_by"
-MOST_KEYS = 1_000_000
+MOST_SUMS = 100_000
+"""The most sums that a usage report over HTTP is made of."""
 MOST_RESOLVED = 500
 """The most reservations that one request settles; repeat it while `has_more` is true."""
 
 
 async def usage(tx: Transaction, request: AdminRequest[UsageQuery, Body]) -> ReadModel:
-    first_day, last_day = _days(request)
-    by, team = request.query.by, await _team(tx, request)
-    report = {
-        "by": by,
-        "from_day": first_day,
-        "to_day": last_day,
-        "team": team,
-        "timezone": request.settings.server.timezone,
-    }
-    if by == PAID_BY:
-        found = await reports.paid_by_others(tx, first_day, last_day, team=team)
-        return UsageView.of({**report, "data": [BorrowingView.of(each) for each in found]})
+    by, team = request.query.by, team_of(request.team, request.query.team)
+    timezone = request.settings.server.timezone
+    asked = UsageAsked(by, *_days(request), timezone, team, most_sums=MOST_SUMS)
     try:
-        lines = await reports.usage_by(tx, by, first_day, last_day, team=team)
+        return await usage_report(tx, asked)
     except ValueError as error:
         raise Refusal("invalid_field", f"{error}.", param="by") from None
-    views = [UsageLineView.of(line) for line in lines]
-    if by == "key":
-        names = await _key_names(tx, team)
-        views = [view.model_copy(update={"name": names.get(view.group, "")}) for view in views]
-    total = UsageLineView.of(reports.total_of(lines))
-    return UsageView.of({**report, "data": views, "total": total})
 
 
-async def _key_names(tx: Transaction, team: str | None) -> dict[str, str]:
-    """TEAM/NAME by the keys' ids, which lines by key are grouped by."""
-    found = await keys.list_keys(tx, team=team, revoked=True, limit=MOST_KEYS)
-    return {key.id: f"{key.team}/{key.name}" for key in found}
+def usage_csv(report: UsageView, query: UsageQuery) -> str:
+    columns, rows = table_of(report)
+    style = csv_style(query.separator, query.decimal, bom=query.bom, raw=query.raw)
+    return style.text(columns, rows)
 
 
 async def ledger(tx: Transaction, request: AdminRequest[LedgerQuery, Body]) -> ReadModel:

@@ -31,7 +31,7 @@ class AdminRoute:
     """One method of one path.
 
     `name` and `summary` describe it, `codes` are its refusals besides those that any route may
-    have. `status` is that of success.
+    have. `status` is that of success. `csv(answer, query)` is the answer for `Accept: text/csv`.
     """
 
     name: str
@@ -44,6 +44,7 @@ class AdminRoute:
     codes: tuple[str, ...] = ()
     status: int = 200
     secrets: bool = False
+    csv: Callable[..., str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
         Page[views.ChangeView], _FINANCE, take.AuditQuery),
     "GET /usage": StateRoute(
         "showUsage", "Requests and money, grouped", ledger.usage,
-        UsageView, _ALL, take.UsageQuery, codes=_UNKNOWN),
+        UsageView, _ALL, take.UsageQuery, codes=_UNKNOWN, csv=ledger.usage_csv),
     "GET /ledger": StateRoute(
         "listLedger", "Every upstream call", ledger.ledger,
         Page[ledger_views.LedgerRowView], _ALL, take.LedgerQuery, codes=_UNKNOWN),

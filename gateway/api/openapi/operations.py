@@ -109,6 +109,8 @@ def _admin(route: str, row: AdminRoute, answer: Schema) -> Operation:
         ],
         "responses": {str(row.status): answered("Done.", answer, _HEADERS), **refusals(codes)},
     }
+    if row.csv:
+        operation["responses"][str(row.status)]["content"]["text/csv"] = {"schema": TEXT}
     if has_body:
         body = input_schema(row.body)
         content = {"application/json": {"schema": body}}

@@ -1,79 +1,54 @@
-"""Reports: usage by any dimension from roll-ups, and pages of the ledger.
+"""Reports: usage by any dimensions, and pages of the ledger.
 
 The days of a report are the days of booking. Sums are exact: the days of a range add up to the
-range. The report's own lines are in brackets, such as "(untagged)" and "(total)"; a tag or a name
-of the same text is quoted, so that the two are never mixed up.
+range, and the groups of any dimensions to the same total.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import tzinfo
-from operator import attrgetter, itemgetter
-from types import MappingProxyType
-from typing import Literal, TypeVar
+from datetime import UTC, tzinfo
+from operator import attrgetter
+from typing import TypeVar
 
 from gateway.database.database import Row, Transaction
+from gateway.ledger.rules.usage_grouping import BY_CALL_COLUMNS, QUARTER, TOTAL, Grouping
 from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED, LedgerRow, select_ledger_rows
 from gateway.ledger.tables.rollups import COLUMNS, Sums
+from gateway.ledger.tables.usage_sums import (
+    MONEY,
+    REQUESTS,
+    SumsOf,
+    call_sums,
+    quarter_hour_sums,
+    rollup_sums,
+)
 from gateway.model.outcome import Outcome
 from gateway.model.windows import window
 
 Name = TypeVar("Name")
-UNTAGGED = "(untagged)"
-UNKNOWN = "(unknown)"
-TOTAL = "(total)"
-TAG = "tag:"
-_LIKE_OURS = re.compile(r'"*\((untagged|total|unknown)\)"*')
-
-_COLUMN_OF: Mapping[str, str] = MappingProxyType(
-    {name: name for name in ("team", "model", "day", "cost_centre", "owner")} | {"key": "key_id"}
-)
-_OF_CALLS: Mapping[str, str] = MappingProxyType(
-    {
-        "cost_kind": "CASE WHEN c.stated > 0 THEN 'stated' WHEN c.stated = 0 THEN 'computed' "
-        "ELSE k.cost_kind END",
-        "upstream": "k.upstream",
-    }
-)
-"""What only a call is of, in the query below: how its cost is known now, as
-`BookedCall.cost_kind`, and its upstream."""
-_BY_CALLS = """
-SELECT kind, CAST(SUM(nanos) AS BIGINT) AS spent_nanos,
-  CAST(SUM(paid) AS BIGINT) AS paid_calls, CAST(SUM(corrected) AS BIGINT) AS corrections_nanos,
-  CAST(SUM(estimates) AS BIGINT) AS estimated_calls,
-  CAST(SUM(estimates * nanos) AS BIGINT) AS estimated_nanos
-FROM (
-  SELECT l.cost_nanos AS nanos,
-    CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END AS paid,
-    CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrected,
-    CASE WHEN {0} = '' THEN '{1}' ELSE {0} END AS kind,
-    CASE WHEN l.kind = 'call' AND l.estimated = 1 AND c.nanos IS NULL THEN 1 ELSE 0 END AS estimates
-  FROM ledger l JOIN ledger k ON k.id = COALESCE(l.corrects, l.id) LEFT JOIN (
-    SELECT corrects, SUM(cost_nanos) AS nanos,
-      SUM(CASE WHEN cost_kind = 'stated' THEN 1 ELSE 0 END) AS stated
-    FROM ledger WHERE corrects IS NOT NULL GROUP BY corrects
-  ) c ON c.corrects = k.id
-  WHERE l.day >= $1 AND l.day <= $2 AND (l.team = $3 OR $3 = '')
-) x GROUP BY kind
-"""
-_SUMS = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in COLUMNS)
+ANY_NUMBER = 10**9
 
 
 @dataclass(slots=True, kw_only=True)
 class UsageLine(Sums):
     """The requests and money of one group; lines of one report never overlap.
 
-    `outcomes` counts the requests by outcome, `saved` is nano-dollars by cause. `spent_nanos`
-    includes the corrections (`corrections_nanos`). `paid_calls` are upstream calls with a cost.
+    `groups` is the group in each dimension, by its name; a total has none. `outcomes` counts the
+    requests by outcome, `saved` is nano-dollars by cause. `spent_nanos` includes the corrections
+    (`corrections_nanos`). `paid_calls` are upstream calls with a cost, `images` what they bought.
     """
 
-    group: str
+    groups: Mapping[str, str] = field(default_factory=dict)
     outcomes: dict[Outcome, int] = field(default_factory=dict)
     saved: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """The group as one text."""
+        return ", ".join(self.groups.values()) or TOTAL
 
     @property
     def hits(self) -> int:
@@ -103,68 +78,78 @@ class UsageLine(Sums):
 
 
 async def usage_by(
-    tx: Transaction, by: str, from_day: str, to_day: str, *, team: str | None = None
+    tx: Transaction,
+    by: str,
+    from_day: str,
+    to_day: str,
+    *,
+    team: str | None = None,
+    zone: tzinfo = UTC,
+    most_sums: int = ANY_NUMBER,
 ) -> list[UsageLine]:
-    """Usage from the first of these days to the last, grouped and in order of the group.
+    """Usage from the first of these days to the last, grouped and in order of the groups.
 
-    `by` is team, key, model, day, cost_centre, owner, cost_kind, upstream or `tag:NAME`, else
-    ValueError is raised. Usage without the tag (or with an empty cost centre or owner) is on the
-    line "(untagged)", requests that named no known model on "(unknown)". With cost_kind and
-    upstream, only paid calls are of a group: requests and savings are on the line "(untagged)".
+    `by` is one or more of `usage_grouping.KNOWN`, separated by commas, else ValueError is raised.
+    Usage without a tag, owner or cost centre is in the group "(untagged)", requests that named no
+    known model in "(unknown)". Requests and savings are not counted by upstream and cost kind, and
+    not by hour once their rows are deleted: they are in the group "(not split)" then. Raises
+    ReportTooLong where more than `most_sums` are to be added up.
     """
-    if by in _OF_CALLS:
-        return await _by_calls(tx, by, from_day, to_day, team)
-    tag = by.removeprefix(TAG) if by.startswith(TAG) else None
-    column = "tags" if tag else _COLUMN_OF.get(by)
-    if column is None:
-        names = ", ".join((*_COLUMN_OF, *_OF_CALLS))
-        raise ValueError(f"usage can't be grouped by {by!r}: {names}, tag:NAME")
-    sql = (
-        f"SELECT {column} AS grp, outcome, cause, {_SUMS} FROM rollups "
-        f"WHERE day >= $1 AND day <= $2 {'' if team is None else 'AND team = $3'} "
-        f"GROUP BY {column}, outcome, cause"
-    )
-    values = (from_day, to_day) if team is None else (from_day, to_day, team)
-    lines: dict[str, UsageLine] = {}
-    for row in await tx.fetch(sql, *values):
-        group = _group(row["grp"], tag, UNKNOWN if by == "model" else UNTAGGED)
-        line = lines.setdefault(group, UsageLine(group=group))
-        line.count(row["outcome"], row["cause"], Sums(**{name: row[name] for name in COLUMNS}))
-    return [lines[group] for group in sorted(lines)]
+    grouping = Grouping.of(by)
+    of = SumsOf(from_day, to_day, team or "", most_sums)
+    lines = _Lines(grouping, zone)
+    if not grouping.by_call:
+        lines.add(await rollup_sums(tx, grouping.columns, of), COLUMNS)
+        return lines.in_order()
+    lines.add(await call_sums(tx, grouping.columns, of), MONEY)
+    kept = [name for name in grouping.columns if name not in BY_CALL_COLUMNS]
+    lines.add(await rollup_sums(tx, kept, of, requests_only=True), REQUESTS)
+    if QUARTER in grouping.columns:
+        lines.split(await quarter_hour_sums(tx, kept, of))
+    return lines.in_order()
 
 
-async def _by_calls(
-    tx: Transaction, by: str, from_day: str, to_day: str, team: str | None
-) -> list[UsageLine]:
-    """Money is read from the ledger, requests and savings from the report by team."""
-    lines = []
-    sql = _BY_CALLS.format(_OF_CALLS[by], UNKNOWN)
-    for row in await tx.fetch(sql, from_day, to_day, team or ""):
-        line = UsageLine(
-            group=row["kind"],
-            paid_calls=row["paid_calls"],
-            spent_nanos=row["spent_nanos"],
-            corrections_nanos=row["corrections_nanos"],
-            estimated_calls=row["estimated_calls"],
-            estimated_nanos=row["estimated_nanos"],
-        )
-        lines.append(line)
-    requests = total_of(await usage_by(tx, "team", from_day, to_day, team=team))
-    unpaid = UsageLine(
-        group=UNTAGGED,
-        outcomes=requests.outcomes,
-        saved=requests.saved,
-        calls=requests.calls,
-        errors=requests.errors,
-        saved_nanos=requests.saved_nanos,
-    )
-    lines += [unpaid] if unpaid.calls else []
-    return sorted(lines, key=attrgetter("group"))
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The lines of a report while its sums are read."""
+
+    grouping: Grouping
+    zone: tzinfo
+    by_group: dict[tuple[str, ...], UsageLine] = field(default_factory=dict)
+
+    def add(self, rows: Iterable[Row], columns: Sequence[str]) -> None:
+        for row in rows:
+            self._count(row, row, Sums(**{name: row[name] for name in columns}))
+
+    def split(self, rows: Iterable[Row]) -> None:
+        """Count these requests in their hours, and no longer among those not split."""
+        for row in rows:
+            sums = {name: row[name] for name in REQUESTS}
+            self._count(row, row, Sums(**sums))
+            rest = {name: value for name, value in row.items() if name != QUARTER}
+            self._count(rest, row, Sums(**{name: -value for name, value in sums.items()}))
+
+    def _count(self, group_of: Mapping[str, object], row: Row, sums: Sums) -> None:
+        group = self.grouping.group(group_of, self.zone)
+        if (line := self.by_group.get(group)) is None:
+            named = dict(zip(self.grouping.names, group, strict=True))
+            line = self.by_group[group] = UsageLine(groups=named)
+        line.count(row.get("outcome", ""), row.get("cause", ""), sums)
+
+    def in_order(self) -> list[UsageLine]:
+        """The lines, without those whose requests have all been split."""
+        lines = [self.by_group[group] for group in sorted(self.by_group)]
+        for line in lines:
+            line.outcomes = {name: number for name, number in line.outcomes.items() if number}
+            line.saved = {cause: nanos for cause, nanos in line.saved.items() if nanos}
+        if QUARTER not in self.grouping.columns:
+            return lines
+        return [line for line in lines if any(getattr(line, name) for name in COLUMNS)]
 
 
 def total_of(lines: Iterable[UsageLine]) -> UsageLine:
     """The sum of a report's lines, as a line of the group "(total)"."""
-    total = UsageLine(group=TOTAL)
+    total = UsageLine()
     for line in lines:
         total.add(line)
         _add_to(total.outcomes, line.outcomes)
@@ -175,90 +160,6 @@ def total_of(lines: Iterable[UsageLine]) -> UsageLine:
 def _add_to(sums: dict[Name, int], more: Mapping[Name, int]) -> None:
     for name, number in more.items():
         sums[name] = sums.get(name, 0) + number
-
-
-async def savings(tx: Transaction, from_day: str, to_day: str) -> list[Row]:
-    """Requests served without a paid call: a row for each day, dimensions and cause."""
-    names = "day, team, key_id, model, owner, cost_centre, tags, cause"
-    rows = await tx.fetch(
-        f"SELECT {names}, CAST(SUM(calls) AS BIGINT) AS calls, "
-        "CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos FROM rollups "
-        f"WHERE day >= $1 AND day <= $2 AND saved_nanos > 0 GROUP BY {names}",
-        *(from_day, to_day),
-    )
-    return sorted(rows, key=itemgetter(*names.split(", ")))
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """The number of times that a result was reused, and the total cost avoided."""
-
-    fingerprint: str
-    model: str
-    uses: int
-    saved_nanos: int
-
-
-async def most_reused(
-    tx: Transaction,
-    from_day: str,
-    to_day: str,
-    *,
-    by: Literal["uses", "saved_nanos"] = "uses",
-    team: str | None = None,
-    limit: int = 10,
-) -> list[Reuse]:
-    """The results that were reused most often in these days, or that saved most.
-
-    `team` limits the report to reuse by one team. Read from single requests, which are kept for
-    `[state] usage_days`.
-    """
-    other = "saved_nanos" if by == "uses" else "uses"
-    rows = await tx.fetch(
-        "SELECT fingerprint, MIN(model) AS model, COUNT(*) AS uses, "
-        "CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos FROM usage_rows "
-        "WHERE day >= $1 AND day <= $2 AND fingerprint <> '' AND outcome IN ('hit', 'coalesced') "
-        "AND (team = $3 OR $3 = '') GROUP BY fingerprint "
-        f"ORDER BY {by} DESC, {other} DESC, fingerprint LIMIT $4",
-        *(from_day, to_day, team or "", limit),
-    )
-    return [Reuse(**row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Borrowing:
-    """The number of times that a team reused results paid by another team, and the savings."""
-
-    team: str
-    paid_by_team: str
-    uses: int
-    saved_nanos: int
-
-
-async def paid_by_others(
-    tx: Transaction, from_day: str, to_day: str, *, team: str | None = None
-) -> list[Borrowing]:
-    """Reuse of results that another team paid for, most first; of one team if `team` is given.
-
-    Results are shared by teams if `[cache] scope` is "organisation". Read from single requests,
-    which are kept for `[state] usage_days`.
-    """
-    rows = await tx.fetch(
-        "SELECT team, paid_by_team, COUNT(*) AS uses, "
-        "CAST(SUM(saved_nanos) AS BIGINT) AS saved_nanos FROM usage_rows "
-        "WHERE day >= $1 AND day <= $2 AND paid_by_team <> '' AND (team = $3 OR $3 = '') "
-        "GROUP BY team, paid_by_team ORDER BY saved_nanos DESC, team, paid_by_team",
-        *(from_day, to_day, team or ""),
-    )
-    return [Borrowing(**row) for row in rows]
-
-
-def _group(text: str, tag: str | None, empty: str) -> str:
-    """The group of a roll-up with this text, or with this tag in its tags."""
-    name: str = text if tag is None else json.loads(text).get(tag, "")
-    if not name:
-        return empty
-    return f'"{name}"' if _LIKE_OURS.fullmatch(name) else name
 
 
 def days_of_report(

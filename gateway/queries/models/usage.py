@@ -25,18 +25,23 @@ def _sorted(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class UsageLineView(ReadModel):
-    """A line of a usage report; by key, `name` is TEAM/NAME."""
+    """A line of a usage report; `groups` has its group in each dimension.
+
+    By key, `name` is TEAM/NAME.
+    """
 
     group: str
+    groups: dict[str, str]
     calls: Count
     hits: Count
     coalesced: Count
     outcomes: Annotated[CountByName, BeforeValidator(_sorted)]
     errors: Count
     error_share: Share
-    paid_calls: Count
+    paid_calls: int
+    images: int
     spent_usd: Money = read("spent_nanos")
-    estimated_calls: Count
+    estimated_calls: int
     estimated_usd: Money = read("estimated_nanos")
     estimated_share: Share
     corrections_usd: Money = read("corrections_nanos")
@@ -55,7 +60,10 @@ class BorrowingView(ReadModel):
 
 
 class UsageView(ReadModel):
-    """A usage report of one grouping; `total` is left out with `by=paid_by`."""
+    """A usage report of one grouping; `total` is left out with `by=paid_by`.
+
+    `notes` say what could not be split by a dimension.
+    """
 
     object: Literal["list"] = "list"
     by: str
@@ -65,5 +73,6 @@ class UsageView(ReadModel):
     timezone: str
     data: list[UsageLineView | BorrowingView]
     total: UsageLineView | None = optional()
+    notes: tuple[str, ...] = ()
     has_more: bool = False
     next: str | None = None

@@ -75,6 +75,21 @@ def check_model_allowed(model: str, accounts: Iterable[Account]) -> None:
             )
 
 
+def check_images(n: int, accounts: Iterable[Account]) -> None:
+    """Raises Refusal where a level allows fewer images per request."""
+    limits = [(a.limits.max_images_per_request, a.level) for a in accounts]
+    most, level = min(((most, level) for most, level in limits if most is not None), default=(n, ""))
+    if n > most:
+        less = f"send n={most} or fewer" if most else "it may ask for none"
+        raise Refusal(
+            "unsupported_n",
+            f"The {level}'s limit is {most} images per request; {less}. The operator of the "
+            "gateway can raise it (max_images_per_request).",
+            param="n",
+            facts={"limit": most},
+        )
+
+
 def check_model(facts: ModelFacts | None, *, route: Route, n: int) -> None:
     """Raises Refusal where the model can't edit or can't make `n` pictures at once."""
     if facts is None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
-from gateway.ledger.tables import corrections, reports
+from gateway.ledger.tables import corrections, reports, reuse
 from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.reports import UsageLine
 from gateway.ledger.tables.rollups import Sums
@@ -94,7 +94,7 @@ async def test_single_days_add_up_to_the_range(till: Till) -> None:
     await a_busy_month(till)
     await till.settle("b", 2 * CENT, at=NOW_MS + 3 * DAY_MS)
     whole = (await usage(till, "tag:project"))["atlas"]
-    added = UsageLine(group="atlas")
+    added = UsageLine()
     for number in range(30):
         day = day_of(NOW_MS + (number - 24) * DAY_MS, till.zone)
         for line in (await usage(till, "tag:project", (day, day))).values():
@@ -288,12 +288,12 @@ async def test_results_that_were_reused_are_reported_by_use_and_by_saving(till: 
         ],
     )
     read = till.database.read
-    by_use = await read(lambda tx: reports.most_reused(tx, *MONTH))
-    by_saving = await read(lambda tx: reports.most_reused(tx, *MONTH, by="saved_nanos"))
-    of_press = await read(lambda tx: reports.most_reused(tx, *MONTH, team="press"))
-    first = await read(lambda tx: reports.most_reused(tx, *MONTH, limit=1))
+    by_use = await read(lambda tx: reuse.most_reused(tx, *MONTH))
+    by_saving = await read(lambda tx: reuse.most_reused(tx, *MONTH, by="saved_nanos"))
+    of_press = await read(lambda tx: reuse.most_reused(tx, *MONTH, team="press"))
+    first = await read(lambda tx: reuse.most_reused(tx, *MONTH, limit=1))
 
-    often, dearest = reports.Reuse("v1-often", "m", 2, 4), reports.Reuse("v1-dear", "m", 1, 9)
+    often, dearest = reuse.Reuse("v1-often", "m", 2, 4), reuse.Reuse("v1-dear", "m", 1, 9)
     assert by_use == [often, dearest]
     assert by_saving == [dearest, often]
     assert of_press == [dearest]

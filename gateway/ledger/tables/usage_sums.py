@@ -1,0 +1,121 @@
+"""The sums that usage reports are made of: from roll-ups, from the ledger, from single requests.
+
+Roll-ups have everything but upstream, cost kind and hour. Those are read from the rows of the days:
+a correction is of its call's upstream and hour, and the cost kind is that which the call has now.
+On each day, rows count what the roll-ups of that day count: a late correction changes the numbers
+of paid calls and of estimates on the day on which it is booked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.database.database import Row, Transaction
+from gateway.ledger.rules.usage_grouping import QUARTER, QUARTER_MS
+from gateway.ledger.tables.rollups import COLUMNS
+
+REQUESTS = ("calls", "errors", "saved_nanos")
+MONEY = tuple(name for name in COLUMNS if name not in REQUESTS)
+
+# Calls and adjustments, and after them the corrections, one row for a call and day. `c` is of the
+# corrections that may concern a call of these days, `m` of those booked in them.
+_CALLS = f"""
+SELECT l.day, l.team, l.key_id, l.model, l.owner, l.cost_centre, l.tags, l.upstream,
+  l.at_ms / {QUARTER_MS} AS quarter,
+  CASE WHEN c.stated > 0 THEN 'stated' WHEN c.stated = 0 THEN 'computed' ELSE l.cost_kind END
+    AS cost_kind,
+  l.cost_nanos AS spent_nanos, l.images,
+  CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END
+    AS paid_calls,
+  CASE WHEN c.rows_then > 0 THEN 0 ELSE l.estimated END AS estimated_calls,
+  CASE WHEN c.rows_then > 0 OR l.estimated = 0 THEN 0 ELSE l.cost_nanos END AS estimated_nanos,
+  0 AS corrections_nanos
+FROM ledger l LEFT JOIN (
+  SELECT x.corrects, SUM(CASE WHEN x.cost_kind = 'stated' THEN 1 ELSE 0 END) AS stated,
+    SUM(CASE WHEN x.day = k.day THEN 1 ELSE 0 END) AS rows_then,
+    SUM(CASE WHEN x.day = k.day THEN x.cost_nanos ELSE 0 END) AS nanos
+  FROM ledger x JOIN ledger k ON k.id = x.corrects
+  WHERE x.corrects IS NOT NULL AND x.day >= $1 GROUP BY x.corrects
+) c ON c.corrects = l.id
+WHERE l.day >= $1 AND l.day <= $2 AND l.corrects IS NULL AND (l.team = $3 OR $3 = '')
+UNION ALL
+SELECT m.day, k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, k.upstream,
+  k.at_ms / {QUARTER_MS},
+  CASE WHEN EXISTS (SELECT 1 FROM ledger s WHERE s.corrects = k.id AND s.cost_kind = 'stated')
+    THEN 'stated' ELSE 'computed' END,
+  m.nanos, m.images,
+  CASE WHEN m.day = k.day THEN 0 ELSE
+    CASE WHEN k.cost_nanos + m.nanos_before + m.nanos > 0 THEN 1 ELSE 0 END
+    - CASE WHEN k.cost_nanos + m.nanos_before > 0 THEN 1 ELSE 0 END END,
+  CASE WHEN m.day = k.day OR m.rows_before > 0 THEN 0 ELSE -k.estimated END,
+  CASE WHEN m.day = k.day OR m.rows_before > 0 OR k.estimated = 0 THEN 0 ELSE -k.cost_nanos END,
+  m.nanos
+FROM (
+  SELECT n.*, COALESCE((SELECT SUM(b.cost_nanos) FROM ledger b
+      WHERE b.corrects = n.corrects AND b.day < n.day), 0) AS nanos_before,
+    (SELECT COUNT(*) FROM ledger b WHERE b.corrects = n.corrects AND b.day < n.day) AS rows_before
+  FROM (
+    SELECT corrects, day, SUM(cost_nanos) AS nanos, SUM(images) AS images FROM ledger
+    WHERE corrects IS NOT NULL AND day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')
+    GROUP BY corrects, day
+  ) n
+) m JOIN ledger k ON k.id = m.corrects
+"""
+_QUARTER_HOURS = f"""
+SELECT day, team, key_id, model, owner, cost_centre, tags, outcome, cause,
+  at_ms / {QUARTER_MS} AS quarter, 1 AS calls,
+  CASE WHEN status >= 400 THEN 1 ELSE 0 END AS errors, saved_nanos
+FROM usage_rows WHERE day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')
+"""
+_ROLL_UPS = "SELECT * FROM rollups WHERE day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')"
+_COMPUTED = {"month": "substr(day, 1, 7) AS month"}
+
+
+class ReportTooLong(ValueError):
+    """More sums than the reader takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SumsOf:
+    """The days of a report, the team if it is of one, and how many sums its reader takes."""
+
+    first_day: str
+    last_day: str
+    team: str
+    most: int
+
+
+async def rollup_sums(
+    tx: Transaction, columns: Sequence[str], of: SumsOf, *, requests_only: bool = False
+) -> Sequence[Row]:
+    """All sums by these columns, outcome and cause, or those of requests alone."""
+    rows = f"{_ROLL_UPS} AND outcome <> ''" if requests_only else _ROLL_UPS
+    return await _grouped(tx, rows, [*columns, "outcome", "cause"], COLUMNS, of)
+
+
+async def call_sums(tx: Transaction, columns: Sequence[str], of: SumsOf) -> Sequence[Row]:
+    """The sums of MONEY by these columns, from the ledger."""
+    return await _grouped(tx, _CALLS, columns, MONEY, of)
+
+
+async def quarter_hour_sums(tx: Transaction, columns: Sequence[str], of: SumsOf) -> Sequence[Row]:
+    """The sums of REQUESTS by these columns and quarter hour, outcome and cause."""
+    keys = [*columns, QUARTER, "outcome", "cause"]
+    return await _grouped(tx, _QUARTER_HOURS, keys, REQUESTS, of)
+
+
+async def _grouped(
+    tx: Transaction, rows: str, columns: Sequence[str], sums: Sequence[str], of: SumsOf
+) -> Sequence[Row]:
+    keys = ", ".join(_COMPUTED.get(name, name) for name in columns)
+    added = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in sums)
+    found = await tx.fetch(
+        f"SELECT {keys}, {added} FROM ({rows}) x GROUP BY {', '.join(columns)} LIMIT $4",
+        *(of.first_day, of.last_day, of.team, of.most + 1),
+    )
+    if len(found) > of.most:
+        raise ReportTooLong(
+            f"the report has more than {of.most:,} sums: name fewer dimensions, or fewer days"
+        )
+    return found
