@@ -30,6 +30,7 @@ from gateway.database.sqlite import SqliteDatabase
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables import unresolved_reservations
 from gateway.ledger.tables.unresolved_reservations import Owner
+from gateway.ledger.tables.usage import fold
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from tests.ledger.tables.test_usage import record, row
@@ -129,6 +130,73 @@ def test_usage_says_what_each_group_asked_for_spent_and_saved(run: Run, fill: Fi
     assert report["total"]["calls"] == 5
 
 
+def test_several_dimensions_have_a_column_each(run: Run, fill: Fill) -> None:
+    fill(a_busy_month)
+    rows = sheet(run("usage", "--by", "month, team,key", *DAYS, "--csv"))
+    assert [(each["month"], each["team"], each["key"]) for each in rows] == [
+        ("2026-11", "design", "k1"), ("2026-11", "press", "k9"),
+    ]  # fmt: skip
+    assert [(each["images"], each["paid_calls"], each["refused"]) for each in rows] == [
+        ("2", "2", "0"), ("1", "1", "1"),
+    ]  # fmt: skip
+    report = loaded(run("usage", "--by", "month,team", *DAYS, "--json"))
+    assert report["data"][1]["groups"] == {"month": "2026-11", "team": "press"}
+    table = run("usage", "--by", "week,team", *DAYS).output
+    assert "week      team" in table
+    assert "2026-W48" in table
+
+
+def test_what_can_not_be_split_is_said(run: Run, fill: Fill) -> None:
+    fill(a_busy_month)
+    told = run("usage", "--by", "upstream,team", *DAYS, "--json")
+    assert "Requests and savings are not counted by upstream" in told.stderr
+    report = loaded(told)
+    assert report["notes"] == told.stderr.splitlines()[-1:]
+    lines = {each["group"]: (each["calls"], each["spent_usd"]) for each in report["data"]}
+    assert lines == {
+        "(not split), design": (4, "0"),
+        "(not split), press": (1, "0"),
+        "(unknown), design": (0, "0.04"),
+        "(unknown), press": (0, "0.020000001"),
+    }
+
+
+def test_deleted_requests_have_no_hour(run: Run, fill: Fill) -> None:
+    async def month_with_old_requests(till: Till) -> None:
+        await a_busy_month(till)
+        await till.database.write(lambda tx: fold(tx, "2999-01-01", limit=2))
+
+    fill(month_with_old_requests)
+    told = run("usage", "--by", "hour", *DAYS, "--json")
+    assert "have no hour left" in told.stderr
+    lines = {each["group"]: (each["calls"], each["spent_usd"]) for each in loaded(told)["data"]}
+    assert lines == {
+        "(not split)": (2, "0"),
+        "2026-11-24 23:00": (0, "0.020000001"),
+        f"{TODAY} 12:00": (3, "0.04"),
+    }
+
+
+def test_csv_is_written_as_a_german_spreadsheet_reads_it(run: Run, fill: Fill) -> None:
+    fill(a_busy_month)
+    german = ("--csv", "--csv-decimal", "comma", "--csv-bom")
+    text = run("usage", "--by", "team", *DAYS, *german).stdout
+    assert text.startswith("\ufeffteam;calls;")
+    design, press = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=";")
+    assert (design["spent_usd"], design["estimated_share"]) == ("0,04", "0,75")
+    assert press["spent_usd"] == "0,020000001"
+    tabs = run("ledger", "list", *DAYS, "--csv", "--csv-separator", "tab").stdout
+    assert tabs.splitlines()[0].split("\t") == list(LEDGER_COLUMNS)
+    assert len(tabs.splitlines()) == 4
+
+
+def test_a_style_without_csv_is_refused(run: Run) -> None:
+    for command in (("usage", "--by", "team", "--csv-bom"), ("keys", "list", "--csv-raw")):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert "give --csv too" in result.output
+
+
 def test_what_bears_no_tag_is_on_a_line_of_its_own(run: Run, fill: Fill) -> None:
     fill(a_busy_month)
     report = loaded(run("usage", "--by", "tag:project", *DAYS, "--json"))
@@ -167,7 +235,7 @@ def test_usage_in_csv_adds_up_in_a_sheet_to_the_total_of_the_report(run: Run, fi
     fill(a_busy_month)
     rows = sheet(run("usage", "--by", "day", *DAYS, "--csv"))
     total = loaded(run("usage", "--by", "day", *DAYS, "--json"))["total"]
-    assert [each["group"] for each in rows] == ["2026-11-24", TODAY]
+    assert [each["day"] for each in rows] == ["2026-11-24", TODAY]
     assert sum(Decimal(each["spent_usd"]) for each in rows) == Decimal(total["spent_usd"])
     assert sum(int(each["calls"]) for each in rows) == total["calls"]
     causes = [name for name in rows[0] if name.startswith("saved_") and name != "saved_usd"]
@@ -516,10 +584,13 @@ def test_no_name_or_tag_is_a_formula_in_a_sheet(run: Run, fill: Fill) -> None:
             await till.settle(each.key_id, CENT)
 
     fill(spend)
-    groups = {each["group"] for each in sheet(run("usage", "--by", "tag:project", *DAYS, "--csv"))}
+    found = sheet(run("usage", "--by", "tag:project", *DAYS, "--csv"))
+    groups = {each["tag:project"] for each in found}
     assert groups == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\uff1d1", "fine"}
     rows = sheet(run("ledger", "list", *DAYS, "--csv"))
     assert {each["cost_centre"] for each in rows} == groups
+    raw = sheet(run("ledger", "list", *DAYS, "--csv", "--csv-raw"))
+    assert {each["cost_centre"] for each in raw} == {text.removeprefix("'") for text in groups}
     assert {each["cost_usd"] for each in rows} == {"0.03", "-0.02"}
     shown = loaded(run("usage", "--by", "cost_centre", *DAYS, "--json"))["data"]
     assert "=1+1" in {each["group"] for each in shown}

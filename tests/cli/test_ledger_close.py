@@ -135,9 +135,14 @@ def test_names_that_a_sheet_takes_for_formulas_are_texts_and_amounts_are_numbers
                                                       " WHERE id = 'b'"))  # fmt: skip
 
     fill(rename)
-    rows = sheet(run("ledger", "export", *JUNE, "--format", "focus"))
-    assert {row["x_CostCentre"] for row in rows} == {"'=1+1"}
-    assert [row["BilledCost"] for row in rows] == ["0.01", "-0.000000005"]
+    rows = sheet(run("ledger", "export", *JUNE))
+    assert {row["cost_centre"] for row in rows} == {"'=1+1"}
+    assert [row["cost_usd"] for row in rows] == ["0.01", "-0.000000005"]
+    raw = sheet(run("ledger", "export", *JUNE, "--csv-raw"))
+    assert {row["cost_centre"] for row in raw} == {"=1+1"}
+    focus = sheet(run("ledger", "export", *JUNE, "--format", "focus"))
+    assert {row["x_CostCentre"] for row in focus} == {"=1+1"}
+    assert [row["BilledCost"] for row in focus] == ["0.01", "-0.000000005"]
 
 
 def test_a_closed_month_stays_in_the_time_zone_that_it_was_closed_in(

@@ -6,6 +6,7 @@ An environment is skipped, never failed, where its tool is absent or no registry
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -25,16 +26,31 @@ _READY = "ready"
 
 def python_with(release: str) -> Path:
     """The interpreter of an environment that holds this release of openai-python, and no other."""
-    name = f"openai {release}"
-    with _kept(f"openai-{release}", name) as folder:
+    return _python(f"openai-{release}", sys.executable, f"openai=={release}")
+
+
+def python_with_focus_validator() -> Path:
+    """The interpreter of an environment that holds focus-validator 2, which needs Python 3.12."""
+    name = "focus-validator-2"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [*pyenv.glob("versions/3.12*/bin/python3"), shutil.which("python3.12")]
+    interpreter = sys.executable if sys.version_info[:2] == (3, 12) else found[0]
+    if interpreter is None:
+        pytest.skip(f"{name}: there is no Python 3.12 on this machine")
+    # Its bounds allow a pyarrow that refuses the numpy that they ask for.
+    return _python(name, str(interpreter), "focus-validator>=2.2,<3", "pyarrow<22")
+
+
+def _python(name: str, interpreter: str, *wanted: str) -> Path:
+    with _kept(name, name) as folder:
         python = folder / "bin" / "python"
-        if not _is_ready(folder, release):
+        if not _is_ready(folder, " ".join(wanted)):
             shutil.rmtree(folder, ignore_errors=True)
-            _install([sys.executable, "-m", "venv", str(folder)], name)
+            _install([interpreter, "-m", "venv", str(folder)], name)
             pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
             bounds = ["--retries", "1", "--timeout", "20"]
-            _install([*pip, *bounds, f"openai=={release}"], name)
-            (folder / _READY).write_text(release)
+            _install([*pip, *bounds, *wanted], name)
+            (folder / _READY).write_text(" ".join(wanted))
     return python
 
 

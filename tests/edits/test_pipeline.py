@@ -435,3 +435,19 @@ def test_a_generation_brings_no_picture(gateway: Running, emulator: EmulatorServ
     assert refused.json()["error"]["code"] == "unsupported_image_source"
     assert "/v1/images/edits" in refused.json()["error"]["message"]
     assert emulator.stats()["calls"] == 0
+
+
+def test_a_request_asks_for_as_many_images_as_every_level_allows(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    settings = settings_for(tmp_path, emulator)
+    team = {"unlimited": True, "max_images_per_request": 2}
+    make_key(settings, team_terms=team, key_terms={"max_images_per_request": 2})
+    with serving(settings) as gateway:
+        allowed = gateway.edit(model="deepshi-multi-1", n="2")
+        refused = gateway.edit(model="deepshi-multi-1", n="3")
+    assert (allowed.status_code, len(allowed.json()["data"])) == (200, 2)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "unsupported_n", "n")
+    assert "at most 2 images per request, and n is 3" in error["message"]
+    assert emulator.stats()["billed_calls"] == 1

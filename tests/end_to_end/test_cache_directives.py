@@ -10,7 +10,6 @@ import pytest
 
 from gateway.database.database import Transaction
 from gateway.emulator import EmulatorServer
-from gateway.ledger.tables import reports
 from gateway.ledger.tables.reuse import Borrowing, paid_by_others
 from gateway.settings import Settings
 from tests.support.crowds import crowd, outcomes

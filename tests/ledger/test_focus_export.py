@@ -6,10 +6,12 @@ it may be null, and the values it allows (of ServiceSubcategory only those of ou
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import re
+import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,6 +27,8 @@ from gateway.ledger.focus_export import Issuer, focus_rows
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.usage import record
 from gateway.model.money import nanos_of, usd
+from gateway.queries.csv_table import RAW
+from tests.clients.environments import python_with_focus_validator
 from tests.ledger.tables.test_close_month import DECEMBER_MS, close, corrected
 from tests.ledger.tables.test_reconcile import line, reconciled
 from tests.ledger.tables.test_usage import row
@@ -40,8 +44,13 @@ PUBLISHED = {
     each["column"]: each
     for each in csv.DictReader(io.StringIO((Path(__file__).parent / "focus_1_2.csv").read_text()))
 }
+SUPPORTED = (
+    "ACCOUNT_NAMING_SUPPORTED", "USAGE_MEASUREMENT_SUPPORTED", "SUB_ACCOUNT_SUPPORTED",
+    "TAGGING_SUPPORTED",
+)  # fmt: skip
+"""What of the specification's options the export has."""
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
+NUMBER = re.compile(r"-?\d+\.\d+")
 
 
 @pytest.fixture
@@ -181,6 +190,36 @@ async def test_corrections_of_an_open_month_are_in_the_call_and_of_a_closed_one_
     assert (late["call"]["BilledCost"], late["call"]["x_UpstreamRequestId"]) == ("0.07", "late")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("days", [NOVEMBER, DECEMBER], ids=["closed", "corrected"])
+@pytest.mark.parametrize("criteria", [(), SUPPORTED], ids=["any", "supported"])
+async def test_focus_validator_finds_no_fault(
+    till: Till, tmp_path: Path, days: tuple[str, str], criteria: tuple[str, ...]
+) -> None:
+    """Of its rules that an InvoiceId is always null, and that it never is, one always fails.
+
+    They are the alternatives of InvoiceId-C-003-C, which passes.
+    """
+    python = python_with_focus_validator()
+    await two_months(till)
+    file = tmp_path / "focus.csv"
+    file.write_text(RAW.text(focus_export.COLUMNS, await exported(till, days)))
+    command = [python.with_name("focus-validator"), "--data-file", file, "--block-download"]
+    chosen = ["--applicability-criteria", ",".join(criteria)] if criteria else []
+    told = await asyncio.to_thread(
+        subprocess.run,
+        [*command, "--validate-version", "1.2", *chosen],
+        cwd=next(python.parents[1].glob("lib/python*/site-packages")),  # where it looks for files
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    rules = dict(re.findall(r"(\S+): (PASS|FAIL)\b", told.stdout))
+    assert len(rules) > 100, told.stdout + told.stderr
+    assert [rule for rule, result in rules.items() if result == "FAIL"] == ["InvoiceId-C-005-C"]
+    assert rules["InvoiceId-C-003-C"] == "PASS"
+
+
 async def test_what_came_to_nothing_is_no_charge(till: Till) -> None:
     """A call that was booked as an estimate and never billed."""
     await two_months(till)
@@ -201,11 +240,11 @@ async def test_savings_cost_nothing_and_say_what_they_are_worth(till: Till) -> N
     await two_months(till)
     (saving,) = of_kind(await exported(till), "saving")
     assert (saving["BilledCost"], saving["EffectiveCost"], saving["x_SavedCost"]) == (
-        "0",
-        "0",
+        "0.00",
+        "0.00",
         "0.01",
     )
-    assert (saving["x_SavedCause"], saving["ConsumedQuantity"]) == ("reuse", "1")
+    assert (saving["x_SavedCause"], saving["ConsumedQuantity"]) == ("reuse", "1.0")
     assert json.loads(saving["Tags"]) == {"project": "atlas"}
 
 

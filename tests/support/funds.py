@@ -72,8 +72,10 @@ class Till:
         owner_id: str = "process-1",
         request_id: str = "",
         model: str = "deepshi-image-1",
+        upstream: str = "",
     ) -> Granted:
-        facts = CallFacts(request_id or f"req-{reservation_id}", model, "edits", "fp", 2, 1_000)
+        request_id = request_id or f"req-{reservation_id}"
+        facts = CallFacts(request_id, model, "edits", "fp", 2, 1_000, upstream=upstream)
         return await self.database.write(
             lambda tx: reserve_settle.hold(
                 tx,

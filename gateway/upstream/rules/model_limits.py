@@ -77,14 +77,13 @@ def check_model_allowed(model: str, accounts: Iterable[Account]) -> None:
 
 def check_images(n: int, accounts: Iterable[Account]) -> None:
     """Raises Refusal where a level allows fewer images per request."""
-    limits = [(a.limits.max_images_per_request, a.level) for a in accounts]
-    most, level = min(((most, level) for most, level in limits if most is not None), default=(n, ""))
+    limits = (account.limits.max_images_per_request for account in accounts)
+    most = min((limit for limit in limits if limit is not None), default=n)
     if n > most:
-        less = f"send n={most} or fewer" if most else "it may ask for none"
         raise Refusal(
             "unsupported_n",
-            f"The {level}'s limit is {most} images per request; {less}. The operator of the "
-            "gateway can raise it (max_images_per_request).",
+            f"This key may ask for at most {most} images per request, and n is {n}; send n={most} "
+            "or fewer, or ask the operator of the gateway to raise max_images_per_request.",
             param="n",
             facts={"limit": most},
         )

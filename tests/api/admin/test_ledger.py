@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,6 +131,42 @@ def test_usage_by_key_names_the_key(shop: Shop) -> None:
     assert {line["group"]: line["name"] for line in lines} == {
         shop.keys[team]["id"]: f"{team}/first" for team in ("design", "video")
     }
+
+
+def test_usage_is_grouped_by_several_dimensions(shop: Shop) -> None:
+    report = shop.root.get("/usage", by="cost_centre,upstream")
+
+    assert report["notes"] == [
+        "Requests and savings are not counted by upstream: they are on the lines (not split). "
+        "Money is."
+    ]
+    lines = {tuple(line["groups"].items()): line["spent_usd"] for line in report["data"]}
+    upstream = ("upstream", "deepshi")
+    assert lines == {
+        (("cost_centre", "cc-design"), ("upstream", "(not split)")): "0",
+        (("cost_centre", "cc-video"), ("upstream", "(not split)")): "0",
+        (("cost_centre", "cc-design"), upstream): "0.03",
+        (("cost_centre", "cc-video"), upstream): "0.01",
+    }
+
+
+def test_usage_is_csv_for_those_who_accept_it(shop: Shop) -> None:
+    query = {"by": "team,month", "decimal": "comma", "bom": "true"}
+    answer = shop.root.ask("GET", "/usage", params=query, headers={"accept": "text/csv"})
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    rows = list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff")), delimiter=";"))
+    assert [(row["team"], row["month"], row["spent_usd"]) for row in rows] == [
+        ("design", TODAY[:7], "0,03"), ("video", TODAY[:7], "0,01"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), [("separator", ";"), ("decimal", ","), ("bom", "yes")])
+def test_a_style_that_there_is_not_is_refused(shop: Shop, name: str, value: str) -> None:
+    answer = shop.root.ask("GET", "/usage", params={name: value})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
 
 
 def test_usage_of_days_without_any_is_empty(shop: Shop) -> None:
