@@ -38,7 +38,7 @@ from pydantic import (
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import FLAG, MONEY, NAMES, FieldType
 from gateway.accounts.rules.limits import LIMITS_BY_NAME
-from gateway.ledger.rules.chargeback import Posting, PostingDate
+from gateway.ledger.rules.chargeback import BookingDate, LineTemplate
 from gateway.ledger.rules.statement_lines import Columns
 from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
@@ -473,11 +473,11 @@ class ChargebackSettings(SettingsSection):
 
     account: str = ""
     text: str = "Image edits {month}"
-    posting_date: PostingDate = "month_end"
+    posting_date: BookingDate = "month_end"
 
     @property
-    def posting(self) -> Posting:
-        return Posting(self.account, self.text, self.posting_date)
+    def line_template(self) -> LineTemplate:
+        return LineTemplate(self.account, self.text, self.posting_date)
 
 
 class PriceSettings(SettingsSection):

@@ -149,8 +149,8 @@ async def _write(tx: Transaction, export: _Export, file: TextIO) -> _Written:
         await _write_csv(rows, COLUMNS, RAW, file)
     elif export.form == "chargeback":
         lines = await chargeback(tx, days.first_day, days.last_day, upstream)
-        posting = settings.chargeback.posting
-        rows_of = (line.row(posting) for line in lines)
+        template = settings.chargeback.line_template
+        rows_of = (line.row(template) for line in lines)
         file.write(export.style.text(CHARGEBACK_COLUMNS, rows_of))
         notes = tuple(_notes(lines))
     elif export.form == "csv":

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.database.database import Transaction
-from gateway.ledger.rules.chargeback import CENT_NANOS, Posting, added, in_cents
+from gateway.ledger.rules.chargeback import CENT_NANOS, LineTemplate, added, in_cents
 from gateway.ledger.tables.usage_sums import SumsOf, call_sums
 from gateway.model.money import usd
 
@@ -23,7 +23,7 @@ ANY_NUMBER = 10**9
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Payer:
+class ChargedTo:
     """A cost centre, or before all of them a team that has none."""
 
     cost_centre: str
@@ -35,21 +35,21 @@ class ChargebackLine:
     """What one cost centre, or a team without one, is charged for a month."""
 
     month: str
-    payer: Payer
+    payer: ChargedTo
     teams: tuple[str, ...]
     cents: int
     exact_nanos: int
 
-    def row(self, posting: Posting) -> dict[str, object]:
+    def row(self, template: LineTemplate) -> dict[str, object]:
         teams = " ".join(self.teams)
         return {
             "month": self.month,
-            "posting_date": posting.date_of(self.month),
-            "account": posting.account,
+            "posting_date": template.date_of(self.month),
+            "account": template.account,
             "cost_centre": self.payer.cost_centre,
             "amount_usd": cents_text(self.cents),
             "currency": "USD",
-            "text": posting.text_of(self.month, self.payer.cost_centre, teams),
+            "text": template.text_of(self.month, self.payer.cost_centre, teams),
             "teams": teams,
             "exact_usd": usd(self.exact_nanos),
         }
@@ -69,10 +69,10 @@ async def chargeback(
     """
     of = SumsOf(first_day, last_day, "", ANY_NUMBER)
     columns = ("month", "cost_centre", "team", "upstream")
-    invoices: defaultdict[str, dict[str, dict[Payer, int]]] = defaultdict(dict)
-    teams: defaultdict[tuple[str, Payer], set[str]] = defaultdict(set)
+    invoices: defaultdict[str, dict[str, dict[ChargedTo, int]]] = defaultdict(dict)
+    teams: defaultdict[tuple[str, ChargedTo], set[str]] = defaultdict(set)
     for row in await call_sums(tx, columns, of):
-        payer = Payer(row["cost_centre"], "" if row["cost_centre"] else row["team"])
+        payer = ChargedTo(row["cost_centre"], "" if row["cost_centre"] else row["team"])
         invoice = invoices[row["month"]].setdefault(row["upstream"] or upstream, {})
         invoice[payer] = invoice.get(payer, 0) + row["spent_nanos"]
         teams[row["month"], payer].add(row["team"])
@@ -83,7 +83,7 @@ async def chargeback(
     ]
 
 
-def _shared_out(invoices: dict[str, dict[Payer, int]]) -> Iterator[tuple[Payer, int, int]]:
+def _shared_out(invoices: dict[str, dict[ChargedTo, int]]) -> Iterator[tuple[ChargedTo, int, int]]:
     ordered = [dict(sorted(invoice.items())) for invoice in invoices.values()]
     exact, cents = added(ordered), added(map(in_cents, ordered))
     for payer in sorted(exact):

@@ -1,4 +1,4 @@
-"""Whole cents for the parts of an invoice, and what a line of a posting says."""
+"""Whole cents for the parts of an invoice, and what the lines of a chargeback say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal, TypeVar
 from gateway.model.windows import days_before, month_days
 
 CENT_NANOS = 10_000_000
-PostingDate = Literal["month_end", "next_month"]
+BookingDate = Literal["month_end", "next_month"]
 Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class LineTemplate:
     """What every line says besides cost centre and amount.
 
     In `text`, {month}, {cost_centre} and {teams} stand for the line's own.
@@ -22,7 +22,7 @@ class Posting:
 
     account: str
     text: str
-    date: PostingDate
+    date: BookingDate
 
     def date_of(self, month: str) -> str:
         last = month_days(month)[1]

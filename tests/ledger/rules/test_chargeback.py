@@ -1,4 +1,4 @@
-"""Cents that add up to an invoice, and what a line of a posting says."""
+"""Cents that add up to an invoice, and what a line of a chargeback says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ledger.rules.chargeback import CENT_NANOS, Posting, PostingDate, in_cents
+from gateway.ledger.rules.chargeback import CENT_NANOS, BookingDate, LineTemplate, in_cents
 
 AMOUNTS = st.dictionaries(st.text(max_size=3), st.integers(-(10**12), 10**12), max_size=30)
 
@@ -41,7 +41,7 @@ def test_three_thirds_of_a_dollar_are_a_dollar() -> None:
 @pytest.mark.parametrize(
     ("date", "day"), [("month_end", "2026-12-31"), ("next_month", "2027-01-01")]
 )
-def test_a_month_is_posted_on_its_last_day_or_after_it(date: PostingDate, day: str) -> None:
-    posting = Posting("6815", "Images {month}, {cost_centre}: {teams} {n}", date)
-    assert posting.date_of("2026-12") == day
-    assert posting.text_of("2026-12", "47{teams}", "a b") == "Images 2026-12, 47a b: a b {n}"
+def test_a_month_is_posted_on_its_last_day_or_after_it(date: BookingDate, day: str) -> None:
+    template = LineTemplate("6815", "Images {month}, {cost_centre}: {teams} {n}", date)
+    assert template.date_of("2026-12") == day
+    assert template.text_of("2026-12", "47{teams}", "a b") == "Images 2026-12, 47a b: a b {n}"

@@ -27,6 +27,7 @@ from gateway.ledger.tables.booking import book_statement_rows
 from gateway.ledger.tables.corrections import grouped
 from gateway.ledger.tables.ledger_rows import LedgerRow, select_ledger_rows
 from gateway.ledger.tables.rollups import COLUMNS as SUMS
+from gateway.ledger.tables.rollups import tags_text
 from gateway.ledger.tables.usage import UsageRow
 from gateway.model.caller import Caller
 from gateway.model.outcome import Outcome
@@ -48,8 +49,14 @@ DIMENSIONS = (*COLUMNS, "tag:project", "tag:x")
 BY_CALL = frozenset(("upstream", "cost_kind"))
 EXAMPLES = [pytest.param(1, id="short"), pytest.param(30, id="long", marks=pytest.mark.long)]
 
-costs = st.none() | st.integers(0, 10**9)
-moments = st.integers(0, 65 * 24 * 4).map(lambda quarters: NOW_MS - quarters * DAY_MS // 96)
+DAYS_AGO = (0, 1, 24, 25, 31, 32, 40, 55, 56, 66)
+"""Around the ends of months, and the night on which clocks are set back."""
+costs = st.none() | st.sampled_from((0, 1, 2, 10**9))
+moments = st.builds(
+    lambda days, quarters: NOW_MS - days * DAY_MS - quarters * DAY_MS // 96,
+    st.sampled_from(DAYS_AGO),
+    st.integers(0, 95),
+)
 callers = st.sampled_from(CALLERS)
 
 
@@ -97,13 +104,12 @@ groupings = st.lists(st.sampled_from(DIMENSIONS), min_size=1, max_size=4, unique
 
 @dataclass(frozen=True)
 class Books:
-    """What happens: calls, requests and changes of calls, before and after months are closed."""
+    """Calls, requests and changes of calls, months that are closed, and changes after each."""
 
     calls: list[Call]
     requests: list[Request]
     changes: list[tuple[int, int | None]]
-    closed: int
-    late_changes: list[tuple[int, int | None]]
+    late_changes: list[list[tuple[int, int | None]]]
     late_requests: list[Request]
     folded_days: int
 
@@ -113,12 +119,11 @@ books = st.builds(
     st.lists(calls, min_size=1, max_size=8),
     st.lists(requests, max_size=12),
     st.lists(changes, max_size=5),
-    st.integers(0, 2),
-    st.lists(changes, max_size=5),
+    st.lists(st.lists(changes, min_size=1, max_size=5), max_size=2),
     st.lists(requests, max_size=3),
     st.integers(0, 70),
 )
-ranges = st.tuples(st.integers(0, 70), st.integers(0, 70)).map(
+ranges = st.tuples(*[st.sampled_from(DAYS_AGO)] * 2).map(
     lambda ago: tuple(day_of(NOW_MS - days * DAY_MS, ZONE) for days in sorted(ago, reverse=True))
 )
 
@@ -136,14 +141,14 @@ async def write(till: Till, happened: Books) -> None:
         )
     await _record(till, happened.requests, "r")
     await _change(till, happened, happened.changes)
-    for period in ENDED[: happened.closed]:
+    for period, changed in zip(ENDED, happened.late_changes, strict=False):
         by = Author("test", NOW_MS)
         await till.database.write(
             lambda tx, period=period, by=by: close_month.freeze(  # type: ignore[misc]
                 tx, period, by, ZONE, with_estimates=True
             )
         )
-    await _change(till, happened, happened.late_changes)
+        await _change(till, happened, changed)
     await _record(till, happened.late_requests, "l")
     fee = await till.database.read(
         lambda tx: select_ledger_rows(tx, "WHERE l.kind = 'call' LIMIT 1")
@@ -203,7 +208,7 @@ def hour(day: str, at_ms: int) -> str:
 def group(by: str, row: LedgerRow | UsageRow, at_ms: int, **of_call: str) -> str:
     if by.startswith("tag:"):
         tags = row.tags if isinstance(row, UsageRow) else row.dimensions.tags
-        found = tags if isinstance(tags, str) else usage.tags_text(tags)
+        found = tags if isinstance(tags, str) else tags_text(tags)
         wanted = f'"{by.removeprefix("tag:")}":"'
         return found.partition(wanted)[2].partition('"')[0] or UNTAGGED
     match by:
@@ -320,6 +325,9 @@ async def hold(url: str, happened: Books, by: Sequence[str], days: tuple[str, st
         for line in lines.values():
             assert sum(line.outcomes.values()) == line.calls
             assert sum(line.saved.values()) == line.saved_nanos
+        assert summed(reports.total_of(lines.values()), SUMS) == summed(
+            reports.total_of((await report(["team"])).values()), SUMS
+        )
         kept_dimensions = [name for name in by if name not in (*BY_CALL, "hour")] or ["team"]
         finer = await report([*kept_dimensions, "hour", "upstream"])
         coarser = await report(kept_dimensions)
