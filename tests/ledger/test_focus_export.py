@@ -205,6 +205,7 @@ def validated(python: Path, file: Path, criteria: tuple[str, ...]) -> Mapping[st
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("days", [NOVEMBER, DECEMBER], ids=["closed", "corrected"])
 @pytest.mark.parametrize("criteria", [(), SUPPORTED], ids=["any", "supported"])
 async def test_focus_validator_finds_no_fault(
