@@ -258,9 +258,15 @@ class ServerSettings(SettingsSection):
     max_unsent_bytes: Annotated[ByteSize, Field(ge=2**20)] = 256 * 2**20
     trusted_proxies: Annotated[TextList, AfterValidator(_networks)] = ()
     cors_origins: Annotated[TextList, AfterValidator(_origins)] = ()
+    public_url: OptionalUrl = ""
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     spool_folder: str = ""
     spool_bytes: ByteSize = 64 * 2**20
+
+    @property
+    def console_url(self) -> str:
+        """The address of the console; "" where the gateway's own is not known."""
+        return f"{self.public_url.rstrip('/')}/console" if self.public_url else ""
 
 
 class UpstreamSettings(SettingsSection):
@@ -429,6 +435,7 @@ class MetricsSettings(SettingsSection):
     survey_seconds: SomeSeconds = 10.0
     max_teams: NaturalCount = 1_000
     max_keys: NaturalCount = 1_000
+    max_key_budgets: Annotated[int, Field(ge=0)] = 100
 
 
 class TracingSettings(SettingsSection):

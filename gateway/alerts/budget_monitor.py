@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from gateway.alerts.message import facts_of
 from gateway.alerts.rules.thresholds import PassedThreshold, newly_passed
-from gateway.alerts.tables import thresholds
+from gateway.alerts.tables import refused_edits, thresholds
 from gateway.alerts.tables.thresholds import Claim, MonitoredBudget, Snapshot
 from gateway.alerts.webhook_delivery import WebhookDelivery
-from gateway.database.database import Database, Transaction
+from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.rules.budget import OverBudget
 from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
@@ -71,11 +72,14 @@ class BudgetMonitor:
     interval_seconds: float = INTERVAL_SECONDS
     _last_check: _LastCheck = field(init=False, default_factory=_LastCheck)
     _refused: dict[str, int] = field(init=False, default_factory=dict)
+    _refused_edits: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
+    """By account and day, not written yet."""
 
     def refused(self, over: OverBudget) -> None:
         """Report that an edit was refused because this budget does not cover it. Never waits."""
         if over.kind == "budget":
             self._refused[over.account.id] = over.limit
+            self._refused_edits[over.account.id, day_of(self.now_ms(), self.zone)] += 1
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -99,6 +103,8 @@ class BudgetMonitor:
 
         Raises StateUnavailable.
         """
+        if self._refused_edits:
+            await self._count_refused()
         refused, now_ms = dict(self._refused), self.now_ms()
 
         async def find(tx: Transaction) -> _CheckResult:
@@ -114,6 +120,14 @@ class BudgetMonitor:
                 del self._refused[account]
         if found.due or any(claim.posted for claim in claims):
             await self.delivery.send_due()
+
+    async def _count_refused(self) -> None:
+        counts, self._refused_edits = self._refused_edits, Counter()
+        try:
+            await self.database.write(lambda tx: refused_edits.add(tx, counts), urgent=False)
+        except StateUnavailable:
+            self._refused_edits.update(counts)
+            raise
 
     async def _read(self, tx: Transaction, refused: Mapping[str, int], now_ms: int) -> _CheckResult:
         snapshot = await thresholds.read_snapshot(tx, now_ms)

@@ -1,15 +1,24 @@
-"""`/v1/key` and `/v1/requests/{id}`: what the holder of a key may know of it and its requests."""
+"""`/v1/key` and `/v1/requests/{id}`: what the holder of a key may know and ask for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.accounts.tables.audit import Author
+from gateway.accounts.tables.grants import GrantRecord
+from gateway.alerts import budget_requests
+from gateway.api.admin.inputs import BudgetRequestBody
+from gateway.api.admin.request_input import body_of
 from gateway.api.responses import answer_json
+from gateway.database.database import Transaction
 from gateway.edits.pipeline import Pipeline
+from gateway.model.money import usd
 from gateway.queries.key_status import key_status
+from gateway.queries.models.budgets import GrantView
 from gateway.queries.request_status import RequestStatus
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
+from gateway.telemetry.metrics import families
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,28 @@ class KeyEndpoints:
         zone, now_ms = self.context.settings.zone, self.context.clock()
         status = await key_status(caller, self.context.database, zone, now_ms)
         await answer_json(exchange, status.document())
+
+    async def ask_for_budget(self, exchange: Exchange) -> None:
+        caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
+        body = await body_of(exchange.chunks(), BudgetRequestBody)
+        settings = self.context.settings
+        by = Author(f"key:{caller.key_id}", self.context.clock(), body.reason)
+
+        async def ask(tx: Transaction) -> GrantRecord:
+            return await budget_requests.ask(
+                tx,
+                *(caller, body.level, body.usd, body.until, by),
+                zone=settings.zone,
+                webhook_url=settings.warnings.webhook_url.get_secret_value(),
+                console_url=settings.server.console_url,
+            )
+
+        asked = await self.context.database.write(ask)
+        facts = {"request": asked.id, "budget": asked.budget, "usd": usd(asked.nanos)}
+        self.context.log.warning("a grant is asked for", **facts)
+        raised = (budget_requests.EVENT, "raised")
+        self.context.metrics.counter(families.ALERTS).labels(*raised).inc()
+        await answer_json(exchange, GrantView.of(asked).document(), 201)
 
     async def show_request(self, exchange: Exchange) -> None:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gateway.api.admin.inputs import Body, BudgetRequestBody
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
 from gateway.api.models import ModelEndpoints
@@ -18,6 +19,7 @@ from gateway.api.openapi.refusals import OF_ERRORS, answered, headers
 from gateway.api.openapi.schemas import ANYTHING, TEXT, Operation, ref
 from gateway.api.operating import HealthView, OperatingEndpoints, ReadinessView
 from gateway.api.responses import Endpoint
+from gateway.queries.models.budgets import GrantView
 from gateway.queries.models.key_status import KeyStatusView
 from gateway.queries.models.request_status import RequestView
 from gateway.uploads.rules.upload_limits import UploadLimits
@@ -40,6 +42,7 @@ class PublicRoute:
 
     `security` names the schemes that permit it, "" is none. `answer` is a read model or a schema;
     `codes` are its refusals, besides those that any route may have. `more` describes the rest.
+    `body` is the JSON that it takes, `status` that of success.
     """
 
     name: str
@@ -51,6 +54,8 @@ class PublicRoute:
     codes: tuple[str, ...] = ()
     error_headers: tuple[str, ...] = OF_ERRORS
     more: Callable[[UploadLimits], Operation] = lambda _: {}
+    body: type[Body] | None = None
+    status: int = 200
 
 
 _KEY = ("key", "api-key")
@@ -88,6 +93,11 @@ PUBLIC_ROUTES: Mapping[str, PublicRoute] = MappingProxyType({
     "GET /v1/key": PublicRoute(
         "showStanding", "The key's limits, what is used and left of each, and until when", "key",
         lambda on: on.key.show_key, _KEY, KeyStatusView, _KEYED),
+    "POST /v1/key/requests": PublicRoute(
+        "askForBudget", "Ask for more money on a budget of the key", "key",
+        lambda on: on.key.ask_for_budget, _KEY, GrantView, body=BudgetRequestBody, status=201,
+        codes=(*_KEYED, "missing_field", "invalid_field", "duplicate_field", "invalid_json",
+               "body_too_large", "upload_timeout", "conflict")),
     "GET /v1/requests/{id}": PublicRoute(
         "showRequest", "The status of a request of this key, and whether a retry is safe", "key",
         lambda on: on.key.show_request, _KEY, RequestView, (*_KEYED, "not_found")),

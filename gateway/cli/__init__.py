@@ -62,7 +62,7 @@ _MODULES = {
     "organisation": "accounts", "teams": "accounts", "keys": "accounts", "tokens": "accounts",
     "pause": "accounts", "resume": "accounts", "audit": "accounts", "apply": "apply",
     "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state", "init": "state",
-    "prices": "prices",
+    "prices": "prices", "budgets": "budgets",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import click
 
@@ -13,6 +14,8 @@ from gateway.accounts.tables import teams as team_table
 from gateway.accounts.tables import tokens as token_table
 from gateway.accounts.tables.accounts import AccountRecord, Edit
 from gateway.accounts.tables.audit import AuditRow, Author, list_audit
+from gateway.accounts.tables.keys import KeyRecord
+from gateway.cli.budgets import FIGURES, beside, with_budgets
 from gateway.cli.options import (
     ListedPart,
     change_options,
@@ -28,6 +31,7 @@ from gateway.cli.options import (
 )
 from gateway.cli.output import change_text, print_record, print_rows, print_secret
 from gateway.cli.state_access import change_state, read_state
+from gateway.database.database import Operation, Transaction
 from gateway.model.units import time_text
 from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.accounts import ChangeView, TokenView, account_view, key_view
@@ -36,11 +40,11 @@ from gateway.settings import Settings
 
 TEAM_COLUMNS = (
     "name", "budget_usd", "budget_period", "unlimited", "paused", "owner", "cost_centre",
-    "requests_per_minute", "paid_images_per_day", "models", "created_at", "archived_at",
+    "requests_per_minute", "paid_images_per_day", "models", "created_at", "archived_at", *FIGURES,
 )  # fmt: skip
 KEY_COLUMNS = (
     "id", "team", "name", "secret_hint", "budget_usd", "budget_period", "tags", "expires_at",
-    "created_at", "revoked_at",
+    "created_at", "revoked_at", *FIGURES,
 )  # fmt: skip
 
 
@@ -53,7 +57,7 @@ def organisation() -> None:
 @read_options
 def show_organisation(settings: Settings, as_json: bool) -> None:
     """Show the organisation's limits."""
-    print_record(read_state(settings, organisation_table.show_organisation).facts(), as_json)
+    _show_account(settings, organisation_table.show_organisation, as_json)
 
 
 @organisation.command("update")
@@ -63,6 +67,15 @@ def update_organisation(settings: Settings, as_json: bool, by: Author, edit: Edi
     """Change the organisation's limits; `none` removes one."""
     record = change_state(settings, lambda tx: organisation_table.update_organisation(tx, edit, by))
     _print_account(record, as_json)
+
+
+def _show_account(settings: Settings, find: Operation[AccountRecord], as_json: bool) -> None:
+    async def listed(tx: Transaction) -> Sequence[AccountRecord]:
+        return [await find(tx)]
+
+    (record,), budgets = with_budgets(settings, listed, lambda each: each)
+    row = account_view(record, budget=budgets[record.id]).row()
+    print_record(row if as_json else beside(row), as_json)
 
 
 def _print_account(record: AccountRecord, as_json: bool) -> None:
@@ -115,6 +128,14 @@ def update_team(settings: Settings, as_json: bool, name: str, by: Author, edit: 
     _print_account(record, as_json)
 
 
+@teams.command("show")
+@click.argument("name")
+@read_options
+def show_team(settings: Settings, as_json: bool, name: str) -> None:
+    """Show a team's limits, and the state of its budget."""
+    _show_account(settings, lambda tx: team_table.show_team(tx, name), as_json)
+
+
 @teams.command("list")
 @click.option("--archived", is_flag=True, help="Include archived teams.")
 @listing_options
@@ -124,9 +145,12 @@ def list_teams(
     """List teams by name."""
     after = f"team:{part.after}" if part.after else ""
     list_page = functools.partial(team_table.list_teams, after=after, limit=part.fetch)
-    found = read_state(settings, lambda tx: list_page(tx, archived=archived))
+    find = functools.partial(list_page, archived=archived)
+    found, budgets = with_budgets(settings, find, lambda team: team)
+    shown = part.shown(found, lambda team: team.name)
+    rows = [account_view(team, budget=budgets[team.id]).row() for team in shown]
     print_rows(
-        [account_view(team).row() for team in part.shown(found, lambda team: team.name)],
+        rows if as_json else [*map(beside, rows)],
         as_json=as_json,
         as_csv=as_csv,
         columns=TEAM_COLUMNS,
@@ -175,6 +199,20 @@ def update_key(settings: Settings, as_json: bool, key: str, by: Author, edit: Ed
     print_record(key_view(record).row(), as_json)
 
 
+@keys.command("show")
+@click.argument("key")
+@read_options
+def show_key(settings: Settings, as_json: bool, key: str) -> None:
+    """Show a key's limits, and the state of its budget. KEY is its id, or TEAM/NAME."""
+
+    async def find(tx: Transaction) -> Sequence[KeyRecord]:
+        return [await key_table.show_key(tx, key)]
+
+    (record,), budgets = with_budgets(settings, find, lambda each: each.account)
+    row = key_view(record, budget=budgets[record.account.id]).row()
+    print_record(row if as_json else beside(row), as_json)
+
+
 @keys.command("list")
 @team_option
 @click.option("--revoked", is_flag=True, help="Include revoked keys.")
@@ -190,9 +228,12 @@ def list_keys(
     """List keys by id, without their secrets."""
     after = f"key:{part.after}" if part.after else ""
     list_page = functools.partial(key_table.list_keys, after=after, limit=part.fetch)
-    found = read_state(settings, lambda tx: list_page(tx, team=team, revoked=revoked))
+    find = functools.partial(list_page, team=team, revoked=revoked)
+    found, budgets = with_budgets(settings, find, lambda key: key.account)
+    shown = part.shown(found, lambda key: key.id)
+    rows = [key_view(key, budget=budgets[key.account.id]).row() for key in shown]
     print_rows(
-        [key_view(key).row() for key in part.shown(found, lambda key: key.id)],
+        rows if as_json else [*map(beside, rows)],
         as_json=as_json,
         as_csv=as_csv,
         columns=KEY_COLUMNS,

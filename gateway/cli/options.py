@@ -184,7 +184,7 @@ def upstream_of(settings: Settings, given: str | None) -> str:
 
 def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange:
     """The days of `--from` and `--to`; today is the state's. Raises BadParameter."""
-    first, last = _day(since), _day(to)
+    first, last = day_given(since), day_given(to)
     if first is None or last is None:
         today = day_of(clock_of(settings), settings.zone)
         first, last = days_of_report(today, settings.zone, first, last)
@@ -193,7 +193,8 @@ def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange
 
 def open_range_of(since: str | None, to: str | None) -> DateRange:
     """The days of `--from` and `--to`, unbounded where one is missing. Raises BadParameter."""
-    return _in_order(_day(since) or date.min.isoformat(), _day(to) or date.max.isoformat())
+    first, last = day_given(since), day_given(to)
+    return _in_order(first or date.min.isoformat(), last or date.max.isoformat())
 
 
 def month_of(period: str) -> DateRange:
@@ -229,7 +230,8 @@ def _in_order(first: str, last: str) -> DateRange:
     return DateRange(first, last)
 
 
-def _day(text: str | None) -> str | None:
+def day_given(text: str | None) -> str | None:
+    """A day as ISO text; None where none is given. Raises BadParameter."""
     if text is None:
         return None
     try:

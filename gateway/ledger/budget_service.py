@@ -66,6 +66,8 @@ class BudgetService:
     now_ms: Callable[[], int]
     on_failure: Callable[[str, BaseException], None]
     on_used_up: Callable[[OverBudget], None] = lambda _: None
+    console_url: str = ""
+    """Where budgets are seen and asked for; "" where there is no such page."""
     write_failure: Callable[[], StateUnavailable | None] = lambda: None
     """Why the state can't be written at present, if it is known already."""
     _queues: defaultdict[str, asyncio.Lock] = field(
@@ -114,7 +116,7 @@ class BudgetService:
                 await self.database.read(check)
             except OverBudget as over:
                 if not over.held_only:
-                    raise self._used_up(over) from None
+                    raise self._used_up(over, quote) from None
 
     async def _priced(self, tx: Transaction, quote: Quote, now_ms: int) -> tuple[Quote, int]:
         """The quote at a confirmed price, and the amount to hold. Raises `price_unconfirmed`."""
@@ -142,7 +144,7 @@ class BudgetService:
             return await self._hold(quote, participant)
         except OverBudget as over:
             if not over.held_only:
-                raise self._used_up(over) from None
+                raise self._used_up(over, quote) from None
             account_id = over.account.id
         deadline = asyncio.get_running_loop().time() + HELD_WAIT_SECONDS
         on_wait()
@@ -168,13 +170,13 @@ class BudgetService:
         last: OverBudget | None = None
         while asyncio.get_running_loop().time() < deadline:
             if known := self._recent_verdict(account_id, quote):
-                raise self._used_up(known)
+                raise self._used_up(known, quote)
             try:
                 return await self._hold(quote, participant)
             except OverBudget as over:
                 if not over.held_only:
                     self._verdicts[over.account.id] = (over, self.now_ms())
-                    raise self._used_up(over) from None
+                    raise self._used_up(over, quote) from None
                 last = over
             await asyncio.sleep(_POLL_SECONDS)
         raise budget_refusals.held(account_id, last)
@@ -233,9 +235,10 @@ class BudgetService:
             self.on_failure("reserve", error)
             raise budget_refusals.state_unavailable(error.reason) from None
 
-    def _used_up(self, over: OverBudget) -> Refusal:
+    def _used_up(self, over: OverBudget, quote: Quote) -> Refusal:
         self.on_used_up(over)
-        return budget_refusals.used_up(over)
+        budget = quote.caller.budget_name(over.level)
+        return budget_refusals.used_up(over, budget, self.console_url)
 
     # --- settle and void --------------------------------------------------------------
 

@@ -21,6 +21,8 @@ class Limits:
 
     budget_nanos: int | None = None
     budget_period: Period | None = None
+    budget_weekday: int | None = None
+    budget_month_day: int | None = None
     paid_images_per_day: int | None = None
     requests_per_minute: int | None = None
     max_in_flight: int | None = None
@@ -71,3 +73,8 @@ class Caller:
     def accounts(self) -> tuple[Account, Account, Account]:
         """Every paying account, in the order of locking."""
         return (self.organisation_account, self.team_account, self.key_account)
+
+    def budget_name(self, level: Level) -> str:
+        """The name of a level's budget in listings and commands."""
+        names = {"team": self.team, "key": f"{self.team}/{self.key_name}"}
+        return names.get(level, ORGANISATION)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from gateway.model.caller import Account, Period
 from gateway.model.edit import Route
 from gateway.model.token_usage import TokenUsage
+from gateway.model.windows import ALL_TIME, Window
 
 CostKind = Literal["stated", "computed", "estimated"]
 """How a cost is known: the upstream stated it, its tokens have a price, or it is a ceiling."""
@@ -110,12 +111,33 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One account's money in the window that holds `day`."""
+    """One account's money in the window that holds `day`; `granted_nanos` raise its budget there.
+
+    `picture_nanos` was reserved for the account's last picture; 0 before the first.
+    """
 
     account: Account
     spent_nanos: int
     held_nanos: int
     images: int
     images_held: int
-    resets_ms: int | None = None
+    window: Window = ALL_TIME
     period: Period = field(default="total")
+    granted_nanos: int = 0
+    picture_nanos: int = 0
+
+    @property
+    def limit_nanos(self) -> int | None:
+        """The budget with its grants; None without a budget."""
+        budget = self.account.limits.budget_nanos
+        return None if budget is None else budget + self.granted_nanos
+
+    @property
+    def left_nanos(self) -> int | None:
+        """The spendable amount, at least 0; None without a budget."""
+        limit = self.limit_nanos
+        return None if limit is None else max(0, limit - self.spent_nanos - self.held_nanos)
+
+    @property
+    def resets_ms(self) -> int | None:
+        return self.window.resets_ms

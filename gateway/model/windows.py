@@ -1,7 +1,8 @@
 """Windows: the days that a budget counts, in one time zone.
 
-A day is its ISO text ("2026-11-23"), so that a window is a range of texts. A week starts
-on Monday. The window "total" is all time and never resets.
+A day is its ISO text ("2026-11-23"), so that a window is a range of texts. A week starts on
+Monday and a month on its first day, unless a budget begins on another. The window "total" is all
+time and never resets.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
-from gateway.model.caller import Period
+from gateway.model.caller import Limits, Period
 
 TOTAL: Final = "total"
 """The day under which an account's sum over all days is booked."""
@@ -35,20 +36,34 @@ class Window:
     resets_ms: int | None
 
 
+ALL_TIME: Final = Window(TOTAL, TOTAL, None, None)
+
+
 def day_of(now_ms: int, zone: tzinfo) -> str:
     """The day, in `zone`, that holds this instant."""
     return (_EPOCH + now_ms * _MILLISECOND).astimezone(zone).date().isoformat()
 
 
 @functools.lru_cache(256)
-def window(period: Period, day: str, zone: tzinfo) -> Window:
-    """The window of this period that holds `day`."""
+def window(period: Period, day: str, zone: tzinfo, shift_days: int = 0) -> Window:
+    """The window of this period that holds `day`.
+
+    It begins `shift_days` after the calendar's: with 3, a week on Thursday, a month on its 4th day.
+    """
     if period == "total":
-        return Window(TOTAL, TOTAL, None, None)
-    first, after = _bounds(period, date.fromisoformat(day))
-    first_day, next_day = first.isoformat(), after.isoformat()
+        return ALL_TIME
+    shift = shift_days * _ONE_DAY
+    first, after = _bounds(period, date.fromisoformat(day) - shift)
+    first_day, next_day = (first + shift).isoformat(), (after + shift).isoformat()
     last_day = days_before(next_day, 1)
     return Window(first_day, last_day, start_ms(first_day, zone), start_ms(next_day, zone))
+
+
+def budget_window(limits: Limits, day: str, zone: tzinfo) -> Window:
+    """The window of a budget with these limits that holds `day`."""
+    shifts = {"week": limits.budget_weekday or 0, "month": (limits.budget_month_day or 1) - 1}
+    period = limits.budget_period or "total"
+    return window(period, day, zone, shifts.get(period, 0))
 
 
 def days_before(day: str, days: int) -> str:

@@ -43,7 +43,7 @@ class CsvStyle:
 
     def _cell(self, name: str, value: object) -> str:
         cell = cell_text(value)
-        if isinstance(value, (int, float)) or name.endswith("_usd"):
+        if isinstance(value, (int, float)) or name.endswith("usd"):
             return cell.replace(".", self.decimal) if _DECIMAL.fullmatch(cell) else cell
         return f"'{cell}" if cell.startswith(_FORMULA) and not self.raw else cell
 

@@ -81,14 +81,13 @@ def _rate(account: Account, leased: Mapping[str, int], ends_ms: int) -> Json | N
 
 
 def _budget(balance: Balance) -> Json:
-    limit = balance.account.limits.budget_nanos
-    spent, held = balance.spent_nanos, balance.held_nanos
     return {
-        "limit_usd": limit,
+        "limit_usd": balance.limit_nanos,
+        "granted_usd": balance.granted_nanos or None,
         "period": balance.period,
-        "spent_usd": spent,
-        "held_usd": held,
-        "left_usd": None if limit is None else max(0, limit - spent - held),
+        "spent_usd": balance.spent_nanos,
+        "held_usd": balance.held_nanos,
+        "left_usd": balance.left_nanos,
         "resets_at": balance.resets_ms,
     }
 

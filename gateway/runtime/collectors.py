@@ -23,11 +23,12 @@ from gateway.ledger.tables.budget_gauges import (
     ReservationCounts,
     budget_balances,
     count_reservations,
+    key_budget_balances,
 )
 from gateway.ledger.tables.price_status import count_stopped
 from gateway.model.money import NANOS
 from gateway.model.reservation import Balance
-from gateway.model.windows import day_of, window
+from gateway.model.windows import day_of
 from gateway.runtime.money_gauges import MoneyGauges, MoneyReading, set_money
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.readiness import LONG_LOG_BYTES, Readiness
@@ -81,18 +82,26 @@ class GaugeCollector:
         now_ms = self.context.clock()
         day = day_of(now_ms, zone)
         rule = Abandonment(now_ms, self.context.settings.longest_flight_ms)
+        most_keys = self.context.settings.metrics.max_key_budgets
 
         async def read(
             tx: Transaction,
-        ) -> tuple[Sequence[Balance], ReservationCounts, int, MoneyReading]:
+        ) -> tuple[
+            Sequence[Balance],
+            Sequence[tuple[str, Balance]],
+            ReservationCounts,
+            int,
+            MoneyReading,
+        ]:
             return (
                 await budget_balances(tx, day, zone),
+                await key_budget_balances(tx, day, zone, most_keys),
                 await count_reservations(tx, rule),
                 await count_stopped(tx),
                 await self.money.read(tx, now_ms),
             )
 
-        balances, counts, stopped, money = await self.context.database.read(read)
+        balances, keys, counts, stopped, money = await self.context.database.read(read)
         metrics.set_shared(families.PRICES_UNCONFIRMED, {(): stopped})
         set_money(metrics, money)
         metrics.set_shared(families.RESERVATIONS_OPEN, {(): counts.open})
@@ -101,10 +110,11 @@ class GaugeCollector:
         budgeted = (each.name for each in accounts if each.level == "team")
         teams = metrics.shared_labels("team", (*money.first_booked("team"), *budgeted))
         _update_budgets(metrics, balances, teams)
+        _update_key_budgets(metrics, keys)
         starts: Gauges = {}
         ends: Gauges = {}
         for balance in balances:
-            labels, of_budget = _labels(teams, balance), window(balance.period, day, zone)
+            labels, of_budget = _labels(teams, balance), balance.window
             if of_budget.starts_ms is not None and of_budget.resets_ms is not None:
                 starts[labels] = of_budget.starts_ms / 1000
                 ends[labels] = of_budget.resets_ms / 1000
@@ -141,12 +151,24 @@ def _update_budgets(metrics: Metrics, balances: Sequence[Balance], teams: Bounde
     held: Counter[Labels] = Counter()
     for balance in balances:
         labels = _labels(teams, balance)
-        limits[labels] += balance.account.limits.budget_nanos or 0
+        limits[labels] += balance.limit_nanos or 0
         spent[labels] += balance.spent_nanos
         held[labels] += balance.held_nanos
     metrics.set_shared(families.BUDGET_LIMIT, _dollars(limits))
     metrics.set_shared(families.BUDGET_SPENT, _dollars(spent))
     metrics.set_shared(families.BUDGET_HELD, _dollars(held))
+
+
+def _update_key_budgets(metrics: Metrics, keys: Sequence[tuple[str, Balance]]) -> None:
+    labelled: list[tuple[Labels, Balance]] = [
+        ((team, each.account.id.removeprefix("key:"), each.period), each) for team, each in keys
+    ]
+    for family, nanos in (
+        (families.KEY_BUDGET_LIMIT, {labels: each.limit_nanos or 0 for labels, each in labelled}),
+        (families.KEY_BUDGET_SPENT, {labels: each.spent_nanos for labels, each in labelled}),
+        (families.KEY_BUDGET_HELD, {labels: each.held_nanos for labels, each in labelled}),
+    ):
+        metrics.set_shared(family, _dollars(nanos))
 
 
 def _labels(teams: BoundedLabels, balance: Balance) -> Labels:

@@ -168,5 +168,6 @@ class BudgetServices:
             now_ms=context.clock,
             on_failure=context.on_failure,
             on_used_up=self.monitor.refused,
+            console_url=context.settings.server.console_url,
             write_failure=lambda: context.database.write_failure,
         )

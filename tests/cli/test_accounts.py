@@ -229,3 +229,68 @@ def test_a_user_without_a_name_is_named_by_number(
     monkeypatch.setattr(os, "getuid", lambda: 987654)
     run("teams", "create", "design", "--unlimited")
     assert loaded(run("audit", "--json"))[0]["actor"] == "cli:uid 987654"
+
+
+def test_budgets_are_listed_and_beside_their_accounts(run: Run) -> None:
+    run("organisation", "update", "--budget-usd", "100")
+    run("teams", "create", "design", "--budget-usd", "50", "--budget-month-day", "15")
+    run("teams", "create", "press", "--unlimited")
+    weekly = ("--budget-usd", "5", "--budget-period", "week", "--budget-weekday", "Thursday")
+    run("keys", "create", "--team", "design", "--name", "figma", *weekly)
+    budgets = [{"object": "budget", **each} for each in loaded(run("budgets", "list", "--json"))]
+    assert [each["name"] for each in budgets] == ["organisation", "design", "design/figma"]
+    assert [each["left_usd"] for each in budgets] == ["100.00", "50.00", "5.00"]
+    assert budgets[1]["resets_at"][8:10] == "15"
+    own = loaded(run("budgets", "list", "--team", "design", "--json"))
+    assert [each["name"] for each in own] == ["design", "design/figma"]
+    assert loaded(run("teams", "show", "design", "--json"))["budget"] == budgets[1]
+    assert loaded(run("keys", "show", "design/figma", "--json"))["budget_weekday"] == "thursday"
+    listed = {each["name"]: each["budget"] for each in loaded(run("teams", "list", "--json"))}
+    assert (listed["design"], listed["press"]["limit_usd"]) == (budgets[1], None)
+    assert loaded(run("keys", "list", "--json"))[0]["budget"] == budgets[2]
+    assert "50.00" in run("teams", "list").stdout
+    head, line = run("teams", "list", "--csv").stdout.splitlines()[:2]
+    row = dict(zip(head.split(","), line.split(","), strict=True))
+    assert (row["left_usd"], row["refused_today"]) == ("50.00", "0")
+    cut = run("budgets", "list", "--limit", "1")
+    assert "--after organisation" in cut.stderr
+    rest = loaded(run("budgets", "list", "--after", "organisation", "--json"))
+    assert rest == own
+
+
+def test_a_budget_is_granted_more_and_the_grant_revoked(run: Run) -> None:
+    run("teams", "create", "design", "--budget-usd", "50", "--budget-period", "total")
+    day = "2999-12-31"
+    said = run("budgets", "grant", "design", "--usd", "20", "--until", day, "--reason", "launch")
+    assert f"The budget design has $20.00 more through {day}." in said.stdout
+    (grant,) = loaded(run("budgets", "list", "--grants", "--json"))
+    assert (grant["usd"], grant["status"], grant["reason"]) == ("20.00", "granted", "launch")
+    assert grant["id"] in said.stdout
+    assert loaded(run("teams", "show", "design", "--json"))["budget"]["limit_usd"] == "70.00"
+    assert "has ended" in run("budgets", "revoke", grant["id"]).stdout
+    assert loaded(run("budgets", "list", "--grants", "--json")) == []
+    assert len(loaded(run("budgets", "list", "--grants", "--ended", "--json"))) == 1
+    assert loaded(run("teams", "show", "design", "--json"))["budget"]["limit_usd"] == "50.00"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("design",), "--usd"),
+        ((), "BUDGET"),
+        (("design", "--request", "grt_1", "--usd", "5"), "BUDGET"),
+        (("design", "--usd", "0"), "--usd"),
+        (("design", "--usd", "ten"), "--usd"),
+        (("design", "--usd", "5", "--until", "soon"), "not a day"),
+        (("design", "--usd", "5", "--until", "2020-01-01"), "is past"),
+        (("press", "--usd", "5"), "no team 'press'"),
+        (("--request", "grt_1"), "no grant or request 'grt_1'"),
+    ],
+)
+def test_a_grant_that_cannot_be_is_refused_in_one_line(
+    run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    run("teams", "create", "design", "--budget-usd", "50")
+    result = run("budgets", "grant", *arguments)
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr.splitlines()[-1]

@@ -26,16 +26,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.accounts.tables import grants
 from gateway.accounts.tables.audit import Author
+from gateway.accounts.tables.grants import FOREVER
 from gateway.database.migrate import migrate
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.rules.budget import OverBudget
 from gateway.ledger.tables import corrections, reports, unresolved_reservations
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.unresolved_reservations import Owner
-from gateway.model.caller import PERIODS, Caller, Period
+from gateway.model.caller import PERIODS, Caller, Limits, Period
 from gateway.model.reservation import COST_KINDS, CostKind
-from gateway.model.windows import TOTAL, day_of, window
+from gateway.model.windows import TOTAL, Window, budget_window, day_of
 from tests.support.databases import open_engine
 from tests.support.engines import fresh_schema
 from tests.support.funds import DAY_MS, NOW_MS, Till, caller
@@ -43,7 +45,8 @@ from tests.support.funds import DAY_MS, NOW_MS, Till, caller
 Result = TypeVar("Result")
 
 CALLERS = (caller("design", "k1"), caller("design", "k2"), caller("press", "k3"))
-ACCOUNTS = sorted({account.id for each in CALLERS for account in each.accounts})
+BUDGETS = {a.id: each.budget_name(a.level) for each in CALLERS for a in each.accounts}
+ACCOUNTS = sorted(BUDGETS)
 FLIGHT_MS, EXPIRY_MS = 600_000, 30_000
 SMALL = st.integers(0, 40)
 PICK = st.integers(0, 10**6)
@@ -72,6 +75,17 @@ class Call:
         return self.ceiling if self.state == "open" else 0
 
 
+@dataclass
+class Grant:
+    """What the model knows of one grant."""
+
+    id: str
+    account: str
+    nanos: int
+    window: tuple[Period, str]
+    last_day: str
+
+
 class Money(RuleBasedStateMachine):
     """Subclassed per engine with the URL of a new, empty state."""
 
@@ -84,7 +98,8 @@ class Money(RuleBasedStateMachine):
         self.numbers = count()
         self.now_ms = NOW_MS
         self.calls: list[Call] = []
-        self.limits: dict[str, tuple[int | None, Period, int | None]] = {}
+        self.limits: dict[str, Limits] = {}
+        self.grants: list[Grant] = []
         self.run(self._open())
         self.run(migrate(self.till.database))
         self.run(self.till.open(callers=CALLERS))
@@ -105,20 +120,33 @@ class Money(RuleBasedStateMachine):
         return [c for c in self.calls if account in {a.id for a in c.by.accounts}]
 
     def in_window(self, account: str) -> list[Call]:
-        period = self.limits.get(account, (None, TOTAL, None))[1]
-        days = window(period, day_of(self.now_ms, UTC), UTC)
+        days = self.window_of(account)
         return [
             c
             for c in self.paid_by(account)
-            if period == TOTAL or days.first_day <= c.day <= days.last_day
+            if days.first_day == TOTAL or days.first_day <= c.day <= days.last_day
         ]
 
+    def window_of(self, account: str) -> Window:
+        limits = self.limits.get(account, Limits())
+        return budget_window(limits, day_of(self.now_ms, UTC), UTC)
+
+    def granted(self, account: str) -> int:
+        limits, today = self.limits.get(account, Limits()), day_of(self.now_ms, UTC)
+        current = (limits.budget_period or TOTAL, self.window_of(account).first_day)
+        return sum(
+            grant.nanos
+            for grant in self.grants
+            if (grant.account, grant.window) == (account, current) and today <= grant.last_day
+        )
+
     def may_buy(self, account: str, ceiling: int, images: int) -> bool:
-        budget, _, most_images = self.limits.get(account, (None, TOTAL, None))
+        limits = self.limits.get(account, Limits())
+        budget, most_images = limits.budget_nanos, limits.paid_images_per_day
         taken = sum(c.booked + c.held for c in self.in_window(account))
         today = [c for c in self.paid_by(account) if c.day == day_of(self.now_ms, UTC)]
         pictures = sum(c.images if c.state == "open" else c.pictures for c in today)
-        return (budget is None or taken + ceiling <= budget) and (
+        return (budget is None or taken + ceiling <= budget + self.granted(account)) and (
             most_images is None or pictures + images <= most_images
         )
 
@@ -267,18 +295,59 @@ class Money(RuleBasedStateMachine):
         account=st.sampled_from(ACCOUNTS),
         budget=st.none() | st.integers(0, 150),
         period=st.sampled_from(PERIODS),
+        weekday=st.none() | st.integers(0, 6),
+        month_day=st.none() | st.integers(1, 28),
         images=st.none() | st.integers(0, 8),
     )
-    def limit(self, account: str, budget: int | None, period: Period, images: int | None) -> None:
-        self.limits[account] = (budget, period, images)
+    def limit(
+        self,
+        account: str,
+        budget: int | None,
+        period: Period,
+        weekday: int | None,
+        month_day: int | None,
+        images: int | None,
+    ) -> None:
+        self.limits[account] = Limits(
+            budget_nanos=budget,
+            budget_period=period,
+            budget_weekday=weekday,
+            budget_month_day=month_day,
+            paid_images_per_day=images,
+        )
         self.run(
             self.till.limit(
                 account,
                 budget_nanos=budget,
                 budget_period=period,
+                budget_weekday=weekday,
+                budget_month_day=month_day,
                 paid_images_per_day=images,
             )
         )
+
+    @precondition(lambda self: self.bounded())
+    @rule(pick=PICK, nanos=st.integers(1, 80), days=st.none() | st.integers(0, 40))
+    def grant(self, pick: int, nanos: int, days: int | None) -> None:
+        account = self.bounded()[pick % len(self.bounded())]
+        limits, window = self.limits[account], self.window_of(account)
+        until = None if days is None else day_of(self.now_ms + days * DAY_MS, UTC)
+        made = self.run(self.till.grant(BUDGETS[account], nanos, until, at=self.now_ms))
+        ends = FOREVER if window.last_day == TOTAL else window.last_day
+        last_day = min(ends, until or ends)
+        assert made.last_day == last_day
+        period: Period = limits.budget_period or TOTAL
+        self.grants.append(Grant(made.id, account, nanos, (period, window.first_day), last_day))
+
+    def bounded(self) -> list[str]:
+        return [name for name, limits in self.limits.items() if limits.budget_nanos is not None]
+
+    @precondition(lambda self: self.grants)
+    @rule(pick=PICK)
+    def revoke(self, pick: int) -> None:
+        ended = self.grants.pop(pick % len(self.grants))
+        by = Author("root", self.now_ms)
+        self.run(self.till.database.write(lambda tx: grants.revoke_grant(tx, ended.id, by)))
 
     @rule(later_ms=st.sampled_from([1, FLIGHT_MS + 1, DAY_MS, 6 * DAY_MS, 20 * DAY_MS]))
     def time_passes(self, later_ms: int) -> None:
@@ -298,6 +367,7 @@ class Money(RuleBasedStateMachine):
                 calls = self.in_window(balance.account.id)
                 assert balance.spent_nanos == sum(c.booked for c in calls)
                 assert balance.held_nanos == sum(c.held for c in calls) >= 0
+                assert balance.granted_nanos == self.granted(balance.account.id)
 
     @invariant()
     def the_highest_cost_is_that_of_a_call_whose_cost_is_known(self) -> None:

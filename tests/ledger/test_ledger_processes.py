@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from gateway.accounts.tables import grants
+from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations
@@ -63,6 +65,27 @@ async def test_forty_at_once_against_funds_for_seven_buy_exactly_seven(
     assert sum(granted) == 7
     proven = await till.proven()
     assert (proven.held_nanos, proven.open_reservations) == (7 * CENT, 7)
+
+
+async def test_forty_at_once_against_a_budget_that_a_grant_raises_buy_what_it_covers(
+    till: Till, database_url: str
+) -> None:
+    """The grant is made while two processes buy, and revoked before they buy again."""
+    await till.limit("team:design", budget_nanos=4 * CENT, budget_period="month")
+    commands = [(database_url, f"p{n}", "20") for n in range(2)]
+    with processes(*commands) as running:
+        for process in running:
+            begin(process)
+        made = await till.grant("design", 3 * CENT)
+        granted = [int(process.communicate(timeout=60)[0]) for process in running]
+    assert 4 <= sum(granted) <= 7
+    assert (await till.stands())["team"].held_nanos == sum(granted) * CENT
+    by = Author("root", NOW_MS)
+    await till.database.write(lambda tx: grants.revoke_grant(tx, made.id, by))
+    with processes((database_url, "p3", "10")) as (process,):
+        begin(process)
+        assert process.communicate(timeout=60)[0] == "0\n"
+    assert (await till.proven()).held_nanos == sum(granted) * CENT
 
 
 async def killed_round(till: Till, url: str, name: str, seconds: float) -> list[str]:

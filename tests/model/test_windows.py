@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model.caller import PERIODS, Period
-from gateway.model.windows import TOTAL, day_of, days_before, window
+from gateway.model.caller import PERIODS, Limits, Period
+from gateway.model.windows import (
+    ALL_TIME,
+    TOTAL,
+    budget_window,
+    day_of,
+    days_before,
+    window,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Clocks that skip or repeat midnight, odd offsets, and one that skipped a whole day.
@@ -112,6 +119,45 @@ def test_days_of_one_window_agree_on_it(day: date, period: Period) -> None:
         assert window(period, edge, UTC) == found
     after = (date.fromisoformat(found.last_day) + timedelta(days=1)).isoformat()
     assert window(period, after, UTC).first_day == after
+
+
+@pytest.mark.parametrize(
+    ("limits", "first", "last"),
+    [
+        (Limits(budget_period="week", budget_weekday=3), "2026-11-19", "2026-11-25"),
+        (Limits(budget_period="week", budget_weekday=2), "2026-11-25", "2026-12-01"),
+        (Limits(budget_period="month", budget_month_day=15), "2026-11-15", "2026-12-14"),
+        (Limits(budget_period="month", budget_month_day=28), "2026-10-28", "2026-11-27"),
+        (Limits(budget_period="day", budget_weekday=3), "2026-11-25", "2026-11-25"),
+        (Limits(budget_weekday=3, budget_month_day=15), TOTAL, TOTAL),
+    ],
+)
+def test_a_budget_begins_on_its_weekday_or_its_day_of_the_month(
+    limits: Limits, first: str, last: str
+) -> None:
+    found = budget_window(limits, "2026-11-25", BERLIN)
+    assert (found.first_day, found.last_day) == (first, last)
+
+
+@given(
+    st.dates(date(1990, 1, 1), date(2060, 1, 1)),
+    st.sampled_from(PERIODS),
+    st.integers(0, 6),
+    st.integers(1, 28),
+)
+def test_windows_that_begin_on_any_day_follow_each_other_without_gap(
+    day: date, period: Period, weekday: int, month_day: int
+) -> None:
+    limits = Limits(budget_period=period, budget_weekday=weekday, budget_month_day=month_day)
+    found = budget_window(limits, day.isoformat(), UTC)
+    if found == ALL_TIME:
+        return
+    assert found.first_day <= day.isoformat() <= found.last_day
+    first = date.fromisoformat(found.first_day)
+    assert period != "week" or first.weekday() == weekday
+    assert period != "month" or first.day == month_day
+    before = budget_window(limits, days_before(found.first_day, 1), UTC)
+    assert before.resets_ms == found.starts_ms
 
 
 @pytest.mark.parametrize("zone", ZONES, ids=str)

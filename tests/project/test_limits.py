@@ -32,7 +32,7 @@ ROUTES: dict[Level, list[tuple[str, str]]] = {
     "key": [("/admin/v1/keys", "post"), ("/admin/v1/keys/{id}", "patch")],
 }
 DOCUMENT: Any = document(Settings.model_validate({"admin": {"token": "root"}}))
-DERIVED = ("model", "accounts/rules", "accounts/tables", "api", "cli", "queries")
+DERIVED = ("model/caller.py", "accounts/rules", "accounts/tables", "api", "cli", "queries")
 """Where a limit is only described, stored or shown."""
 
 

@@ -45,6 +45,25 @@ def shows(gateway: Running, name: str, value: float, **labels: str) -> None:
     until(lambda: [s.value for s in samples_of(scrape(gateway), name, **labels)] == [value], 30.0)
 
 
+@pytest.mark.parametrize(("most", "shown"), [(1, 1), (0, 0)])
+def test_budgets_of_keys_are_shown_up_to_a_number(
+    tmp_path: Path, emulator: EmulatorServer, most: int, shown: int
+) -> None:
+    more: Overrides = {"metrics": {"survey_seconds": 0.1, "max_key_budgets": most}}
+    settings = settings_for(tmp_path, emulator, more)
+    daily = {"budget_usd": "3", "budget_period": "day"}
+    make_key(settings, team_terms=BUDGET, key_terms=daily)
+    make_key(settings, team="press", secret="sk-of-the-press-1234567890", key_terms=daily)
+    with serving(settings) as gateway:
+        assert gateway.edit().status_code == 200
+        if shown:
+            shows(gateway, "gateway_key_budget_spent_dollars", 0.01, team="design", period="day")
+        else:
+            shows(gateway, "gateway_budget_spent_dollars", 0.01, team="design")
+        limits = samples_of(scrape(gateway), "gateway_key_budget_limit_dollars")
+    assert [sample.value for sample in limits] == [3] * shown
+
+
 def test_budgets_are_shown_with_their_windows(gateway: Running) -> None:
     gateway.edit()
     design = {"level": "team", "team": "design", "period": "month"}

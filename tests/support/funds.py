@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
+from gateway.accounts.tables import grants
+from gateway.accounts.tables.audit import Author
+from gateway.accounts.tables.grants import GrantRecord
 from gateway.database.database import Database, Transaction, Value
 from gateway.ledger.tables import balances, reserve_settle, verify
 from gateway.ledger.tables.balances import accounts_of
@@ -22,7 +25,8 @@ DAY_MS = 86_400_000
 CENT = 10_000_000
 
 _PUT = (
-    "INSERT INTO accounts (id, level, name, change, created_ms) VALUES ($1, $2, $3, 0, 0) "
+    "INSERT INTO accounts (id, level, parent, name, change, created_ms) "
+    "VALUES ($1, $2, $3, $4, 0, 0) "
     "ON CONFLICT (id) DO NOTHING"
 )
 
@@ -50,7 +54,8 @@ class Till:
         async def put(tx: Transaction) -> None:
             for each in callers:
                 for account in each.accounts:
-                    await tx.fetch(_PUT, account.id, account.level, account.name)
+                    parent = f"team:{each.team}" if account.level == "key" else None
+                    await tx.fetch(_PUT, account.id, account.level, parent, account.name)
 
         await self.database.write(put)
         return self
@@ -60,6 +65,18 @@ class Till:
         sets = ", ".join(f"{name} = ${index}" for index, name in enumerate(columns, 2))
         sql = f"UPDATE accounts SET {sets} WHERE id = $1"  # noqa: S608
         await self.database.write(lambda tx: tx.fetch(sql, account, *columns.values()))
+
+    async def grant(
+        self, budget: str, nanos: int, until_day: str | None = None, *, at: int = NOW_MS
+    ) -> GrantRecord:
+        """Raise a budget's window, through a request for it."""
+        by = Author("root", at)
+
+        async def grant(tx: Transaction) -> GrantRecord:
+            asked = await grants.ask(tx, budget, nanos, until_day, by, self.zone)
+            return await grants.grant_request(tx, asked.id, by, self.zone)
+
+        return await self.database.write(grant)
 
     async def reserve(
         self,

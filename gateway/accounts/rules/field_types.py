@@ -24,6 +24,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST_COUNT = 10**12
 _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_MODELS = 200
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+MONTH_DAYS = tuple(map(str, range(1, 29)))
 CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, which a terminal obeys
     r"\u2028\u2029"  # breaks of lines and paragraphs
@@ -51,6 +53,18 @@ def _parse_period(name: str, value: object) -> object:
     if value not in PERIODS:
         raise BadValue(f"{name} is one of {', '.join(PERIODS)}.", name)
     return value
+
+
+def _parse_weekday(name: str, value: object) -> int:
+    if not isinstance(value, str) or value.lower() not in WEEKDAYS:
+        raise BadValue(f"{name} is one of {', '.join(WEEKDAYS)}.", name)
+    return WEEKDAYS.index(value.lower())
+
+
+def _parse_month_day(name: str, value: object) -> int:
+    if (text := str(value)) not in MONTH_DAYS or isinstance(value, bool):
+        raise BadValue(f"{name} is a day from 1 to 28, which every month has.", name)
+    return int(text)
 
 
 def _parse_count(name: str, value: object) -> int:
@@ -172,6 +186,8 @@ class FieldType:
 
 MONEY = FieldType("money", _parse_money, as_json=usd)
 PERIOD = FieldType("period", _parse_period)
+WEEKDAY = FieldType("weekday", _parse_weekday, as_json=WEEKDAYS.__getitem__)
+MONTH_DAY = FieldType("month_day", _parse_month_day)
 COUNT = FieldType("count", _parse_count)
 NAMES = FieldType(
     "names",

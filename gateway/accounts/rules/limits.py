@@ -15,7 +15,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from gateway.accounts.rules.field_types import COUNT, FLAG, MONEY, NAMES, PERIOD, AccountField
+from gateway.accounts.rules.field_types import (
+    COUNT,
+    FLAG,
+    MONEY,
+    MONTH_DAY,
+    NAMES,
+    PERIOD,
+    WEEKDAY,
+    AccountField,
+)
 from gateway.model.caller import PERIODS, Account, Limits
 
 
@@ -46,6 +55,14 @@ LIMITS = (
     Limit(
         "budget_period", "budget_period", PERIOD, key_may_exceed=True,
         help=f"Period of the budget: {', '.join(PERIODS)} (default month).",
+    ),
+    Limit(
+        "budget_weekday", "budget_weekday", WEEKDAY, key_may_exceed=True,
+        help="Weekday on which a weekly budget begins (default monday).",
+    ),
+    Limit(
+        "budget_month_day", "budget_month_day", MONTH_DAY, key_may_exceed=True,
+        help="Day of the month on which a monthly budget begins, 1 to 28 (default 1).",
     ),
     Limit(
         "paid_images_per_day", "paid_images_per_day", COUNT, unit="images per day",

@@ -20,12 +20,20 @@ from gateway.accounts.rules.errors import AccountEnded, NotFound
 from gateway.accounts.rules.field_types import is_text
 from gateway.accounts.tables.audit import Author, append, next_change
 from gateway.database.database import Row, Transaction, Value
-from gateway.model.caller import Account, Level
+from gateway.model.caller import LEVELS, Account, Level
 
 Edit = Callable[[AccountSettings], AccountSettings]
 _FIXED = ("id", "level", "parent", "name", "change", "created_ms", "ended_ms")
 _CHANGING = ("paused", *(field.column for field in FIELDS))
 COLUMNS = ", ".join((*_FIXED, *_CHANGING))
+_RANKS: Mapping[str, int] = {level: rank for rank, level in enumerate(LEVELS, 1)}
+_RANK = "CASE level WHEN 'organisation' THEN 1 WHEN 'team' THEN 2 ELSE 3 END"
+_BUDGETS = (
+    f"SELECT {COLUMNS} FROM accounts WHERE ended_ms IS NULL AND budget_nanos IS NOT NULL "
+    "AND ($1 = '' OR id = $1 OR parent = $1) AND NOT EXISTS "
+    "(SELECT 1 FROM accounts p WHERE p.id = accounts.parent AND p.ended_ms IS NOT NULL) "
+    f"AND ({_RANK}, id) > (CAST($2 AS BIGINT), $3) ORDER BY {_RANK}, id LIMIT $4"
+)
 _PLACEHOLDERS = ", ".join(f"${index}" for index in range(1, len(_FIXED) + len(_CHANGING) + 1))
 _ASSIGNMENTS = ", ".join(f"{column} = ${index}" for index, column in enumerate(_CHANGING, start=4))
 """Of an UPDATE whose parameters $1 to $3 are its own, with the values of `_values_of`."""
@@ -109,6 +117,19 @@ async def list_accounts(
         "AND id > $4 ORDER BY id LIMIT $5",
         *(level, parent or "", "ended" if ended else "", after, limit),
     )
+    return [record_of(row) for row in rows]
+
+
+async def list_budgets(
+    tx: Transaction, *, team: str | None = None, after: str = "", limit: int
+) -> Sequence[AccountRecord]:
+    """Accounts with a budget: the organisation, teams, then keys; from above the id `after`.
+
+    Of a team if one is given: it and its keys. Raises NotFound for an unknown one.
+    """
+    rank = _RANKS.get(after.partition(":")[0], 0)
+    parent = "" if team is None else (await account_by_id(tx, f"team:{team}")).id
+    rows = await tx.fetch(_BUDGETS, parent, rank, after, limit)
     return [record_of(row) for row in rows]
 
 

@@ -89,10 +89,15 @@ def next_wait_ms(attempt: int, first_wait_ms: int) -> int | None:
     return min(_LONGEST_WAIT_MS, first_wait_ms << 2 * (attempt - 1))
 
 
+def plain(text: str) -> str:
+    """Text of others as it may be passed to a chat."""
+    return _UNSAFE.sub("·", text)
+
+
 def _spender(passed: PassedThreshold) -> str:
-    name = _UNSAFE.sub("·", passed.name)
+    name = plain(passed.name)
     if passed.level == "organisation":
         return "The organisation"
     if passed.level == "team":
         return f"The team {name}"
-    return f"The key {name} of the team {_UNSAFE.sub('·', passed.team)}"
+    return f"The key {name} of the team {plain(passed.team)}"

@@ -15,6 +15,7 @@ from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import fetch_named
+from gateway.model.caller import ORGANISATION
 
 # The condition is repeated: after waiting for a row lock, PostgreSQL checks the row again.
 _TAKE = (
@@ -29,15 +30,17 @@ _DUE_WARNINGS = (
     f"FROM warnings w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN {{names}} "
     "ORDER BY w.at_ms, w.account, w.percent"
 )
-_URL = "(SELECT COALESCE(webhook_url, '') FROM accounts WHERE id = 'organisation')"
 _DUE_ALERTS = (
-    f"SELECT id, at_ms, event, facts, attempts, {_URL} AS url FROM alerts WHERE id IN {{names}} "
-    "ORDER BY at_ms, id"
+    f"SELECT w.id, w.at_ms, w.event, w.facts, w.account, w.attempts, {NEAREST_URL} "
+    f"FROM alerts w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN {{names}} "
+    "ORDER BY w.at_ms, w.id"
 )
 _ADD = (
-    "INSERT INTO alerts (id, at_ms, event, facts, next_try_ms) SELECT CAST($1 AS TEXT), "
-    "CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($2 AS BIGINT) "
-    f"WHERE $5 <> '' OR {_URL} <> ''"
+    "INSERT INTO alerts (id, at_ms, event, facts, account, next_try_ms) SELECT CAST($1 AS TEXT), "
+    "CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), "
+    "CASE WHEN CAST($6 AS TEXT) <> '' OR url <> '' THEN CAST($2 AS BIGINT) END "
+    f"FROM (SELECT {NEAREST_URL} FROM accounts a {ABOVE}WHERE a.id = $5) nearest WHERE 1 = 1 "
+    "ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 _KEPT_MS = 100 * 86_400_000
 
@@ -46,11 +49,15 @@ Table = Literal["warnings", "alerts"]
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Anything but a budget's threshold: the event, and all facts of its post, `text` too."""
+    """Anything but a budget's threshold: the event, and all facts of its post, `text` too.
+
+    `id` is new, or follows from the occasion. It goes to the webhook of the account.
+    """
 
     id: str
     event: str
     facts: Mapping[str, object]
+    account: str = ORGANISATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,15 @@ class Due:
         return "alerts" if isinstance(self.content, Alert) else "warnings"
 
 
-async def add(tx: Transaction, alert: Alert, now_ms: int, *, default_url: str) -> None:
-    """Put an alert in the outbox, if the organisation has a webhook or there is a default."""
+async def add(tx: Transaction, alert: Alert, now_ms: int, *, default_url: str) -> bool:
+    """Add an alert, to be posted if its account has a webhook or there is a default.
+
+    False, and nothing added, if there is one of this id.
+    """
     await tx.fetch("DELETE FROM alerts WHERE at_ms < $1", now_ms - _KEPT_MS)
     facts = json.dumps(alert.facts)
-    await tx.fetch(_ADD, alert.id, now_ms, alert.event, facts, default_url)
+    values = (alert.id, now_ms, alert.event, facts, alert.account, default_url)
+    return bool(await tx.fetch(_ADD, *values))
 
 
 async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -> Sequence[Due]:
@@ -87,7 +98,7 @@ async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -
     alerts = await take("alerts", limit - len(warnings))
     found = [_due(row, _passed(row)) for row in await fetch_named(tx, _DUE_WARNINGS, warnings)]
     for row in await fetch_named(tx, _DUE_ALERTS, alerts):
-        alert = Alert(row["id"], row["event"], json.loads(row["facts"]))
+        alert = Alert(row["id"], row["event"], json.loads(row["facts"]), row["account"])
         found.append(_due(row, alert))
     return found
 

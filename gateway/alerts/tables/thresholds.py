@@ -17,7 +17,7 @@ from gateway.database.multirow import fetch_named, insert_rows
 from gateway.ledger.tables.balances import balances_of
 from gateway.model.caller import ORGANISATION, Account
 from gateway.model.reservation import Balance
-from gateway.model.windows import TOTAL, window
+from gateway.model.windows import TOTAL, days_before
 
 _SNAPSHOT = (
     "SELECT c.value AS change, COALESCE((SELECT spent_nanos FROM balances "
@@ -47,6 +47,8 @@ _CLAIM = (
     "INSERT INTO warnings (account, period, first_day, limit_nanos, percent, id, at_ms, "
     "spent_nanos, held_nanos, resets_ms, refused, next_try_ms)"
 )
+
+_LONGEST_WINDOW_DAYS = 31
 
 GenerationCounters = tuple[int, int, int, int]
 """The total spending of an account, and the change numbers of it and of the accounts above it."""
@@ -107,8 +109,7 @@ async def monitored_budgets(
 ) -> Sequence[MonitoredBudget]:
     """The accounts among these that have a budget, with their balances on `day`."""
     wanted = sorted(ids)
-    # Weeks and months are the windows that may have begun before today.
-    since = min(window(period, day, zone).first_day for period in ("week", "month"))
+    since = days_before(day, _LONGEST_WINDOW_DAYS)
     settings = {row["id"]: row for row in await fetch_named(tx, _SETTINGS, wanted)}
     notified: dict[tuple[str, str, str, int], set[int]] = {}
     for row in await fetch_named(tx, _NOTIFIED, wanted, since):
@@ -117,10 +118,10 @@ async def monitored_budgets(
     accounts = [Account(row["id"], row["level"], row["name"]) for row in settings.values()]
     found: list[MonitoredBudget] = []
     for balance in await balances_of(tx, accounts, day, zone):
-        limit, row = balance.account.limits.budget_nanos, settings[balance.account.id]
+        limit, row = balance.limit_nanos, settings[balance.account.id]
         if limit is None:
             continue
-        first_day = window(balance.period, day, zone).first_day
+        first_day = balance.window.first_day
         found.append(
             MonitoredBudget(
                 balance=balance,

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import is_text, parse_time
+from gateway.model.caller import LEVELS, Level
 from gateway.model.money import nanos_of
 from gateway.model.units import seconds_of
 from gateway.queries.csv_table import DECIMALS, SEPARATORS
@@ -66,7 +67,15 @@ def _digest(value: object) -> str:
     return value
 
 
-def _day(value: str) -> str:
+def _level(value: object) -> object:
+    if value not in LEVELS:
+        raise ValueError(f"is one of {', '.join(LEVELS)}.")
+    return value
+
+
+def _day(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("takes a day such as 2026-11-01.")
     try:
         written = date.fromisoformat(value).isoformat()
     except ValueError:
@@ -160,6 +169,11 @@ Limit = Annotated[
     int,
     BeforeValidator(_limit),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}),
+]
+LevelName = Annotated[
+    Level,
+    BeforeValidator(_level),
+    WithJsonSchema({"type": "string", "enum": list(LEVELS)}),
 ]
 DayText = Annotated[str, BeforeValidator(_day), WithJsonSchema(dict(DAY_SCHEMA))]
 Separator = Annotated[

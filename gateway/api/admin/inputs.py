@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model, model_validator
 
 from gateway.accounts.rules.account_settings import fields_of
-from gateway.accounts.rules.field_types import LARGEST_COUNT, MOST_MODELS
+from gateway.accounts.rules.field_types import LARGEST_COUNT, MONTH_DAYS, MOST_MODELS, WEEKDAYS
 from gateway.api.admin.input_types import (
     DOLLARS_SCHEMA,
     LINE_SCHEMA,
@@ -25,6 +25,7 @@ from gateway.api.admin.input_types import (
     Flag,
     FlagText,
     Grace,
+    LevelName,
     Limit,
     Line,
     MomentText,
@@ -69,6 +70,14 @@ class TokensQuery(PageQuery):
 class AuditQuery(PageQuery):
     since: Annotated[MomentText, Field(description="Such as 2026-11-01T00:00:00Z.")] = 0
     subject: Line | None = None
+
+
+class BudgetsQuery(PageQuery):
+    team: Line | None = None
+
+
+class GrantsQuery(BudgetsQuery):
+    ended: FlagText = False
 
 
 class TeamQuery(Query):
@@ -136,6 +145,14 @@ _LIST_TEXT = {"type": "string", "description": "The same, separated by commas."}
 _SETTINGS: dict[str, Any] = {
     "money": {"anyOf": [DOLLARS_SCHEMA, _NULL]},
     "period": {"anyOf": [{"type": "string", "enum": list(PERIODS)}, _NULL]},
+    "weekday": {"anyOf": [{"type": "string", "enum": list(WEEKDAYS)}, _NULL]},
+    "month_day": {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": 28},
+            {"type": "string", "enum": list(MONTH_DAYS)},
+            _NULL,
+        ]
+    },
     "count": _COUNT,
     "names": {
         "anyOf": [
@@ -214,6 +231,31 @@ class PriceBody(Body):
 class CorrectionBody(Body):
     request_id: Line
     cost_usd: Dollars
+
+
+class GrantBody(Body):
+    """A grant to a budget, or of a request."""
+
+    budget: Annotated[
+        Filled | None, Field(description="organisation, TEAM or TEAM/KEY; not with `request`.")
+    ] = None
+    request: Annotated[Filled | None, Field(description="The id of a request to grant.")] = None
+    usd: Annotated[Dollars | None, Field(description="By default what was asked for.")] = None
+    until: Annotated[
+        DayText | None,
+        Field(description="The last day; by default, and at the latest, that of the window."),
+    ] = None
+
+
+class BudgetRequestBody(Body):
+    """What the holder of a key asks for."""
+
+    usd: Dollars
+    reason: Filled
+    until: Annotated[
+        DayText | None, Field(description="The last day; by default that of the window.")
+    ] = None
+    level: Annotated[LevelName, Field(description="Whose budget.")] = "team"
 
 
 class PurgeBody(Body):

@@ -9,6 +9,7 @@ from gateway.accounts.tables import keys
 from gateway.accounts.tables.audit import next_change
 from gateway.accounts.tables.keys import KeyRecord
 from gateway.accounts.tables.teams import show_team
+from gateway.api.admin.accounts import budgets_of
 from gateway.api.admin.inputs import (
     Body,
     KeysQuery,
@@ -35,7 +36,13 @@ async def list_keys(tx: Transaction, request: AdminRequest[KeysQuery, Body]) -> 
         after=f"key:{query.after}" if query.after else "",
         limit=query.fetch,
     )
-    return page_of(found, query, key_view, lambda key: key.id)
+    budgets = await budgets_of(tx, request, [key.account for key in found])
+    return page_of(
+        found,
+        query,
+        lambda key: key_view(key, budget=budgets[key.account.id]),
+        lambda key: key.id,
+    )
 
 
 async def create_key(tx: Transaction, request: AdminRequest[Query, NewKeyBody]) -> ReadModel:
@@ -46,11 +53,11 @@ async def create_key(tx: Transaction, request: AdminRequest[Query, NewKeyBody]) 
     await next_change(tx)
     await _check_within_team(tx, request.team, settings, AccountSettings())
     made = await keys.create_key(tx, team, request.body.name, settings, request.by)
-    return key_view(made.key, made.secret)
+    return await _view(tx, request, made.key, made.secret)
 
 
 async def show_key(tx: Transaction, request: AdminRequest[Query, Body]) -> ReadModel:
-    return key_view(await _key(tx, request))
+    return await _view(tx, request, await _key(tx, request))
 
 
 async def update_key(tx: Transaction, request: AdminRequest[Query, SettingsBody]) -> ReadModel:
@@ -59,19 +66,26 @@ async def update_key(tx: Transaction, request: AdminRequest[Query, SettingsBody]
     old = key.account.settings
     new = change_settings(old, "key", request.body.given())
     await _check_within_team(tx, request.team, new, old)
-    return key_view(await keys.update_key(tx, key.id, lambda _: new, request.by))
+    return await _view(tx, request, await keys.update_key(tx, key.id, lambda _: new, request.by))
 
 
 async def revoke_key(tx: Transaction, request: AdminRequest[Query, Body]) -> ReadModel:
     key = await _key(tx, request)
-    return key_view(await keys.revoke_key(tx, key.id, request.by))
+    return await _view(tx, request, await keys.revoke_key(tx, key.id, request.by))
 
 
 async def rotate_key(tx: Transaction, request: AdminRequest[Query, RotationBody]) -> ReadModel:
     key = await _key(tx, request)
     grace_ms = int(request.body.grace * 1000)
     made = await keys.rotate_key(tx, key.id, request.by, grace_ms=grace_ms)
-    return key_view(made.key, made.secret)
+    return await _view(tx, request, made.key, made.secret)
+
+
+async def _view(
+    tx: Transaction, request: AdminRequest[Query, Body], key: KeyRecord, secret: str | None = None
+) -> ReadModel:
+    budgets = await budgets_of(tx, request, [key.account])
+    return key_view(key, secret, budgets[key.account.id])
 
 
 async def _key(tx: Transaction, request: AdminRequest[Query, Body]) -> KeyRecord:

@@ -54,7 +54,7 @@ def query_of(text: str, model: type[Query]) -> Query:
     return _parsed(model, dict(_once(pairs)), "query parameter")
 
 
-async def body_of(chunks: AsyncIterator[bytes], model: type[Body]) -> Body:
+async def body_of(chunks: AsyncIterator[bytes], model: type[Input]) -> Input:
     """The JSON body; an empty one is `{}`.
 
     Raises `body_too_large`, `invalid_json`, `duplicate_field`, `missing_field`, `invalid_field`.

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gateway.api.admin import accounts, keys, ledger, tokens
+from gateway.api.admin import accounts, budgets, keys, ledger, tokens
 from gateway.api.admin import inputs as take
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.inputs import Body, Query, with_settings
 from gateway.api.admin.pagination import Page
 from gateway.api.admin.token_holder import Role
 from gateway.queries.models import accounts as views
+from gateway.queries.models import budgets as budget_views
 from gateway.queries.models import cache as cache_views
 from gateway.queries.models import ledger as ledger_views
 from gateway.queries.models.read_model import ReadModel
@@ -115,6 +116,18 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "DELETE /tokens/{id}": StateRoute(
         "revokeToken", "Revoke an admin token", tokens.revoke_token,
         views.TokenView, _ADMIN, take.ReasonQuery, codes=_UNKNOWN),
+    "GET /budgets": StateRoute(
+        "listBudgets", "Every budget: spent, held, left, forecast", budgets.list_budgets,
+        Page[budget_views.BudgetView], _ALL, take.BudgetsQuery, codes=_UNKNOWN),
+    "GET /budgets/grants": StateRoute(
+        "listGrants", "Grants, and the open requests for one", budgets.list_grants,
+        Page[budget_views.GrantView], _ALL, take.GrantsQuery, codes=_UNKNOWN),
+    "POST /budgets/grants": StateRoute(
+        "grantBudget", "Raise a budget in its current window", budgets.grant,
+        budget_views.GrantView, _FINANCE, body=take.GrantBody, codes=_BOTH, status=201),
+    "DELETE /budgets/grants/{id}": StateRoute(
+        "revokeGrant", "End a grant, or decline a request", budgets.revoke,
+        budget_views.GrantView, _FINANCE, take.ReasonQuery, codes=_UNKNOWN),
     "POST /pause": StateRoute(
         "pause", "Stop the purchases of a team, or all", accounts.pause,
         views.OrganisationView | views.TeamView, _ADMIN, body=take.PauseBody, codes=_UNKNOWN),

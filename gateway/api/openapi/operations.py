@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
+from pydantic import BaseModel
+
 from gateway.api.admin import PREFIX
 from gateway.api.admin.routes import ROUTES, AdminRoute, CacheRoute
 from gateway.api.admin.token_holder import Role
@@ -73,13 +75,14 @@ def _by_path(operations: Mapping[str, Operation]) -> Operations:
 
 def _public(row: PublicRoute, answer: Schema | None, limits: UploadLimits) -> Operation:
     more = row.more(limits)
-    good = {} if answer is None else {"200": answered("The answer.", answer)}
+    good = {} if answer is None else {str(row.status): answered("The answer.", answer)}
     refused = refusals(row.codes, row.error_headers)
     return {
         "operationId": row.name,
         "summary": row.summary,
         "tags": [row.tag],
         "security": [{scheme: []} if scheme else {} for scheme in row.security],
+        **({} if row.body is None else {"requestBody": _request_body(row.body)}),
         **more,
         "responses": {**good, **more.get("responses", {}), **refused},
     }
@@ -112,7 +115,11 @@ def _admin(route: str, row: AdminRoute, answer: Schema) -> Operation:
     if row.csv:
         operation["responses"][str(row.status)]["content"]["text/csv"] = {"schema": TEXT}
     if has_body:
-        body = input_schema(row.body)
-        content = {"application/json": {"schema": body}}
-        operation["requestBody"] = {"required": bool(body["required"]), "content": content}
+        operation["requestBody"] = _request_body(row.body)
     return operation
+
+
+def _request_body(model: type[BaseModel]) -> Schema:
+    body = input_schema(model)
+    content = {"application/json": {"schema": body}}
+    return {"required": bool(body["required"]), "content": content}

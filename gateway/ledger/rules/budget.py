@@ -86,18 +86,12 @@ def verdict(
 
 def spendable(balances: Iterable[Balance]) -> int | None:
     """The spendable amount: the minimum of all levels, at least 0; None without a budget."""
-    return min(
-        (
-            max(0, balance.account.limits.budget_nanos - balance.spent_nanos - balance.held_nanos)
-            for balance in balances
-            if balance.account.limits.budget_nanos is not None
-        ),
-        default=None,
-    )
+    left = (balance.left_nanos for balance in balances)
+    return min((nanos for nanos in left if nanos is not None), default=None)
 
 
 def _over_budget(asked: Balance, ceiling_nanos: int) -> OverBudget | None:
-    limit = asked.account.limits.budget_nanos
+    limit = asked.limit_nanos
     if limit is None or asked.spent_nanos + asked.held_nanos <= limit:
         return None
     return OverBudget(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused
 from gateway.model.caller import Account
 from gateway.model.errors import Refusal
@@ -9,14 +11,22 @@ from gateway.model.money import usd
 from gateway.model.units import time_text
 
 
-def used_up(over: OverBudget) -> Refusal:
-    """The limit is used up: waiting does not help."""
-    facts = _facts(over)
+def used_up(over: OverBudget, budget: str, console_url: str = "") -> Refusal:
+    """The limit is used up: waiting does not help. `budget` is the name of its budget."""
+    facts = {**_facts(over), "budget": budget}
+    ask = "Ask the gateway's operator to raise it"
     if over.kind == "budget":
+        whose = over.level if over.level == "organisation" else f"{over.level} {budget}"
         what = (
-            f"This {over.level}'s budget of ${facts['limit']} has ${facts['spent']} spent and "
+            f"The budget of the {whose}, ${facts['limit']}, has ${facts['spent']} spent and "
             f"${facts['held']} held, and this edit is reserved at ${facts['needed']}"
         )
+        ask = "Ask for more with POST /v1/key/requests, " + (
+            f"or at {console_url}/budgets"
+            if console_url
+            else f"which `gateway budgets grant {shlex.quote(budget)} --usd 20` grants"
+        )
+        facts |= {"url": f"{console_url}/budgets"} if console_url else {}
     else:
         what = (
             f"This {over.level} may buy {facts['limit']} pictures a day and has bought "
@@ -25,7 +35,7 @@ def used_up(over: OverBudget) -> Refusal:
     when = f"; it resets at {facts['resets_at']}" if facts["resets_at"] else ""
     return Refusal(
         "insufficient_quota",
-        f"{what}{when}. Ask the gateway's operator to raise it. Stored pictures are still served.",
+        f"{what}{when}. {ask}. Stored pictures are still served.",
         facts=facts,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -10,7 +11,7 @@ from gateway.database.database import Row, StateUnavailable, Transaction, Value
 from gateway.database.multirow import fetch_named, insert_rows
 from gateway.model.caller import ORGANISATION, Account, Period
 from gateway.model.reservation import Balance
-from gateway.model.windows import TOTAL, window
+from gateway.model.windows import TOTAL, budget_window, window
 
 
 class UnknownAccount(Exception):
@@ -32,28 +33,49 @@ class BalanceChange:
     held_nanos: int = 0
     images: int = 0
     images_held: int = 0
+    picture_nanos: int = 0
+    """Reserved for one picture; 0 where the change is no reservation."""
 
 
 _AMOUNTS = ("spent_nanos", "held_nanos", "images", "images_held")
-_LIMITS = ("budget_nanos", "budget_period", "paid_images_per_day", "max_in_flight")
-_HEAD = f"INSERT INTO balances (account, day, {', '.join(_AMOUNTS)})"
+_LIMITS = (
+    *("budget_nanos", "budget_period", "budget_weekday", "budget_month_day"),
+    *("paid_images_per_day", "max_in_flight"),
+)
+_HEAD = f"INSERT INTO balances (account, day, {', '.join(_AMOUNTS)}, picture_nanos)"
 _ADD = "ON CONFLICT (account, day) DO UPDATE SET " + ", ".join(
-    f"{name} = balances.{name} + excluded.{name}" for name in _AMOUNTS
+    (
+        *(f"{name} = balances.{name} + excluded.{name}" for name in _AMOUNTS),
+        "picture_nanos = COALESCE(NULLIF(excluded.picture_nanos, 0), balances.picture_nanos)",
+    )
 )
 
+# Of a budget's window: $2 to $5 have a day for each weekday or day of the month of its beginning.
+_FIRST_DAY, _LAST_DAY = (
+    "CASE a.budget_period WHEN 'day' THEN $1 "
+    f"WHEN 'week' THEN SUBSTR(CAST({weeks} AS TEXT), "
+    "CAST(1 + 10 * COALESCE(a.budget_weekday, 0) AS INTEGER), 10) "
+    f"WHEN 'month' THEN SUBSTR(CAST({months} AS TEXT), "
+    "CAST(10 * COALESCE(a.budget_month_day, 1) - 9 AS INTEGER), 10) ELSE 'total' END"
+    for weeks, months in (("$2", "$4"), ("$3", "$5"))
+)
 _IN_WINDOW = (
-    "FROM balances b WHERE b.account = a.id "
-    "AND b.day >= CASE a.budget_period "
-    "WHEN 'day' THEN $1 WHEN 'week' THEN $2 WHEN 'month' THEN $3 ELSE 'total' END "
-    "AND b.day <= CASE a.budget_period "
-    "WHEN 'day' THEN $1 WHEN 'week' THEN $4 WHEN 'month' THEN $5 ELSE 'total' END"
+    f"FROM balances b WHERE b.account = a.id AND b.day >= {_FIRST_DAY} AND b.day <= {_LAST_DAY}"
+)
+_GRANTED = (
+    "FROM grants g WHERE g.account = a.id AND g.period = COALESCE(a.budget_period, 'total') "
+    f"AND g.first_day = {_FIRST_DAY} AND g.last_day >= $1 "
+    "AND g.granted_ms IS NOT NULL AND g.ended_ms IS NULL"
 )
 _BALANCES = (
     f"SELECT a.id, a.paused, {', '.join(f'a.{name}' for name in _LIMITS)}, "
     "COALESCE(d.images, 0) AS images, COALESCE(d.images_held, 0) AS images_held, "
     "(SELECT MAX(last_day) FROM closings) AS closed_through, "
     f"COALESCE((SELECT CAST(SUM(b.spent_nanos) AS BIGINT) {_IN_WINDOW}), 0) AS spent_nanos, "
-    f"COALESCE((SELECT CAST(SUM(b.held_nanos) AS BIGINT) {_IN_WINDOW}), 0) AS held_nanos "
+    f"COALESCE((SELECT CAST(SUM(b.held_nanos) AS BIGINT) {_IN_WINDOW}), 0) AS held_nanos, "
+    f"COALESCE((SELECT CAST(SUM(g.nanos) AS BIGINT) {_GRANTED}), 0) AS granted_nanos, "
+    "COALESCE((SELECT t.picture_nanos FROM balances t "
+    "WHERE t.account = a.id AND t.day = 'total'), 0) AS picture_nanos "
     "FROM accounts a LEFT JOIN balances d ON d.account = a.id AND d.day = $1 WHERE a.id IN {names}"
 )
 
@@ -78,9 +100,10 @@ async def book(tx: Transaction, moves: Sequence[BalanceChange]) -> None:
         amounts = [getattr(move, name) for name in _AMOUNTS]
         for rank, account in enumerate(accounts_of(move.team, move.key_id)):
             for later, day in enumerate((TOTAL, move.day)):
-                row = sums.setdefault((later, rank, account.id, day), [0, 0, 0, 0])
+                row = sums.setdefault((later, rank, account.id, day), [0, 0, 0, 0, 0])
                 for index, amount in enumerate(amounts):
                     row[index] += amount
+                row[-1] = move.picture_nanos or row[-1]
     rows: list[tuple[Value, ...]] = [
         (account_id, day, *row) for (_, _, account_id, day), row in sorted(sums.items())
     ]
@@ -92,14 +115,13 @@ async def balances_of(
 ) -> list[Balance]:
     """The balances of these accounts in their windows that hold `day`.
 
-    Money is the budget window's, images are the day's. The returned accounts have the limits of
-    purchases and the pause that are in the state now. `booked` is true if this transaction has
-    booked in that day: then it raises DayClosed. Raises UnknownAccount.
+    Money is the budget window's, with the grants that count on `day`; images are the day's. The
+    returned accounts have the limits of purchases and the pause that are in the state now.
+    `booked` is true if this transaction has booked in that day: then it raises DayClosed. Raises
+    UnknownAccount.
     """
-    week, month = window("week", day, zone), window("month", day, zone)
-    days = (day, week.first_day, month.first_day, week.last_day, month.last_day)
-    ids = [account.id for account in accounts]
-    found = {row["id"]: row for row in await fetch_named(tx, _BALANCES, ids, *days)}
+    ids, edges = [account.id for account in accounts], _edges(day, zone)
+    found = {row["id"]: row for row in await fetch_named(tx, _BALANCES, ids, day, *edges)}
     if missing := [account for account in ids if account not in found]:
         raise UnknownAccount(f"the state has no account {', '.join(missing)}")
     if booked and any(day <= (row["closed_through"] or "") for row in found.values()):
@@ -107,12 +129,27 @@ async def balances_of(
     return [_balance(account, found[account.id], day, zone) for account in accounts]
 
 
+@functools.lru_cache(8)
+def _edges(day: str, zone: tzinfo) -> tuple[str, ...]:
+    """The first and the last days of all weeks, then of all months, that hold `day`.
+
+    Each text has ten characters for every weekday, or day of the month, on which one can begin.
+    """
+    periods: tuple[tuple[Period, int], ...] = (("week", 7), ("month", 28))
+    return tuple(
+        "".join(getattr(window(period, day, zone, shift), edge) for shift in range(shifts))
+        for period, shifts in periods
+        for edge in ("first_day", "last_day")
+    )
+
+
 def _balance(account: Account, row: Row, day: str, zone: tzinfo) -> Balance:
-    period: Period = row["budget_period"] or TOTAL
     limits = replace(account.limits, **{name: row[name] for name in _LIMITS})
     return Balance(
         account=replace(account, limits=limits, paused=bool(row["paused"])),
         **{name: row[name] for name in _AMOUNTS},
-        resets_ms=window(period, day, zone).resets_ms,
-        period=period,
+        window=budget_window(limits, day, zone),
+        period=limits.budget_period or TOTAL,
+        granted_nanos=row["granted_nanos"],
+        picture_nanos=row["picture_nanos"],
     )

@@ -16,6 +16,10 @@ _BUDGETED = (
     f"SELECT {COLUMNS} FROM accounts WHERE level <> 'key' AND ended_ms IS NULL "
     "AND budget_nanos IS NOT NULL ORDER BY id"
 )
+_KEYS = (
+    f"SELECT {COLUMNS} FROM accounts WHERE level = 'key' AND ended_ms IS NULL "
+    "AND budget_nanos IS NOT NULL ORDER BY created_ms, id LIMIT $1"
+)
 _OPEN = (
     "SELECT COUNT(*) AS open, CAST(COALESCE(SUM("
     "CASE WHEN r.made_ms < $1 OR o.id IS NULL OR o.heartbeat_ms < $2 THEN 1 ELSE 0 END"
@@ -36,6 +40,16 @@ async def budget_balances(tx: Transaction, day: str, zone: tzinfo) -> Sequence[B
     """The balances of the organisation and the teams with a budget, in the windows of `day`."""
     accounts = [record_of(row).account for row in await tx.fetch(_BUDGETED)]
     return await balances_of(tx, accounts, day, zone)
+
+
+async def key_budget_balances(
+    tx: Transaction, day: str, zone: tzinfo, most: int
+) -> Sequence[tuple[str, Balance]]:
+    """The balances of the oldest keys with a budget, at most so many, each with its team."""
+    records = [record_of(row) for row in await tx.fetch(_KEYS, most)]
+    balances = await balances_of(tx, [record.account for record in records], day, zone)
+    teams = ((record.parent or "").removeprefix("team:") for record in records)
+    return list(zip(teams, balances, strict=True))
 
 
 async def count_reservations(tx: Transaction, rule: Abandonment) -> ReservationCounts:

@@ -21,7 +21,7 @@ from gateway.ledger.tables.rollups import tags_text
 from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.prices import Quote, per_image
 
 MOST_IMAGES = 1_000
 
@@ -96,7 +96,11 @@ async def insert(tx: Transaction, quote: Quote, held: Reservation, owner_id: str
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
     amounts = {"held_nanos": held.ceiling_nanos, "images_held": held.images}
-    await book(tx, [BalanceChange(caller.team, caller.key_id, held.day, **amounts)])
+    picture_nanos = per_image(held.ceiling_nanos, max(1, held.images))
+    change = BalanceChange(
+        caller.team, caller.key_id, held.day, **amounts, picture_nanos=picture_nanos
+    )
+    await book(tx, [change])
 
 
 async def _check_in_flight(tx: Transaction, caller: Caller, balances: Sequence[Balance]) -> None:

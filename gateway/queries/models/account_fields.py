@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gateway.accounts.rules.account_settings import fields_of
-from gateway.accounts.rules.field_types import AccountField
+from gateway.accounts.rules.field_types import WEEKDAYS, AccountField
 from gateway.model.caller import Level, Period
 from gateway.queries.models.read_model import Count, Moment, Money, Texts
 
 _TYPES: dict[str, Any] = {
     "money": Money | None,
     "period": Period | None,
+    "weekday": Literal[WEEKDAYS] | None,
+    "month_day": Count | None,
     "count": Count | None,
     "names": list[str] | None,
     "flag": bool | None,

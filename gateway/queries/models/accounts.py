@@ -10,7 +10,8 @@ from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.audit import shown
 from gateway.accounts.tables.keys import KeyRecord
 from gateway.queries.models.account_fields import settings_fields
-from gateway.queries.models.read_model import Count, Json, Moment, ReadModel, read
+from gateway.queries.models.budgets import BudgetView
+from gateway.queries.models.read_model import Count, Json, Moment, ReadModel, optional, read
 
 Secret = Annotated[str, Field(description="Shown only in this answer.")]
 
@@ -38,6 +39,7 @@ OrganisationView = create_model(
     __base__=_Organisation,
     **settings_fields("organisation"),
     paused=(bool, ...),
+    budget=(BudgetView | None, optional()),
 )
 TeamView = create_model(
     "TeamView",
@@ -46,6 +48,7 @@ TeamView = create_model(
     paused=(bool, ...),
     created_at=(Moment, ...),
     archived_at=(Moment | None, ...),
+    budget=(BudgetView | None, optional()),
 )
 KeyView = create_model(
     "KeyView",
@@ -53,13 +56,16 @@ KeyView = create_model(
     **settings_fields("key"),
     created_at=(Moment, ...),
     revoked_at=(Moment | None, ...),
+    budget=(BudgetView | None, optional()),
 )
 NewKeyView = create_model("NewKeyView", __base__=KeyView, secret=(Secret, ...))
 
 
-def account_view(record: AccountRecord, *, secrets: bool = True) -> ReadModel:
+def account_view(
+    record: AccountRecord, *, secrets: bool = True, budget: BudgetView | None = None
+) -> ReadModel:
     """The organisation or a team; without `secrets` the path of a webhook's URL is left out."""
-    settings = record.facts()
+    settings = {**record.facts(), "budget": budget}
     if not secrets:
         settings = {name: shown(name, value) for name, value in settings.items()}
     if record.level == "organisation":
@@ -74,7 +80,9 @@ def account_view(record: AccountRecord, *, secrets: bool = True) -> ReadModel:
     )
 
 
-def key_view(key: KeyRecord, secret: str | None = None) -> ReadModel:
+def key_view(
+    key: KeyRecord, secret: str | None = None, budget: BudgetView | None = None
+) -> ReadModel:
     """A key, with its secret where that is new."""
     facts = {
         "id": key.id,
@@ -85,6 +93,7 @@ def key_view(key: KeyRecord, secret: str | None = None) -> ReadModel:
         **key.account.facts(),
         "created_at": key.account.created_ms,
         "revoked_at": key.account.ended_ms,
+        "budget": budget,
     }
     return KeyView.of(facts) if secret is None else NewKeyView.of({**facts, "secret": secret})
 

@@ -13,9 +13,10 @@ from gateway.queries.models.read_model import Count, Moment, Money, ReadModel, T
 
 
 class BudgetStatusView(ReadModel):
-    """A budget; null as a limit is unlimited."""
+    """A budget, grants included; null as a limit is unlimited."""
 
     limit_usd: Money | None
+    granted_usd: Money | None = optional()
     period: Period
     spent_usd: Money
     held_usd: Money
@@ -73,7 +74,10 @@ class _KeyStatus(ReadModel):
 
 
 SHOWN_WITH_USE = frozenset(
-    {"budget_usd", "budget_period", "paid_images_per_day", "requests_per_minute"}
+    {
+        *("budget_usd", "budget_period", "budget_weekday", "budget_month_day"),
+        *("paid_images_per_day", "requests_per_minute"),
+    }
 )
 """The limits that a level shows together with what is used of them."""
 COMBINED = [limit for limit in LIMITS if limit.combine is not Combine.EACH]

@@ -55,8 +55,8 @@ def _gauge(section: str, name: str, merging: Merging, meaning: str, labels: str 
     return Family(section, name, "gauge", meaning, tuple(labels.split()), merging=merging)
 
 
-def _shared(section: str, name: str, meaning: str, labels: str = "") -> Family:
-    return Family(section, name, "gauge", meaning, tuple(labels.split()))
+def _shared(section: str, name: str, meaning: str, labels: str = "", undrawn: str = "") -> Family:
+    return Family(section, name, "gauge", meaning, tuple(labels.split()), undrawn=undrawn)
 
 
 def _histogram(
@@ -226,6 +226,23 @@ BUDGET_END = _shared(
     "gateway_budget_window_end_timestamp_seconds",
     "End of the window; absent for a total.",
     _BUDGET,
+)
+
+_OF_KEY, _MANY = "team key period", "there may be many; `gateway budgets list` has all"
+KEY_BUDGET_LIMIT = _shared(
+    _B,
+    "gateway_key_budget_limit_dollars",
+    "The budget of a key's window, of the first `[metrics] max_key_budgets` keys with a budget.",
+    *(_OF_KEY, _MANY),
+)
+KEY_BUDGET_SPENT = _shared(
+    _B, "gateway_key_budget_spent_dollars", "The amount spent in it.", *(_OF_KEY, _MANY)
+)
+KEY_BUDGET_HELD = _shared(
+    _B,
+    "gateway_key_budget_held_dollars",
+    "The amount reserved by its calls in flight.",
+    *(_OF_KEY, _MANY),
 )
 
 _U = "Flights and the upstream"

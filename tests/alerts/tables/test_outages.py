@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from gateway.alerts.rules.outages import Outage
 from gateway.alerts.tables import outages, outbox
@@ -50,8 +51,8 @@ async def test_what_failed_or_answered_before_changes_nothing(database: Database
     assert await begin(database, NOW_MS + 20) == down(NOW_MS + 20)
 
 
-async def add(database: Database, default_url: str = "") -> None:
-    await database.write(lambda tx: outbox.add(tx, ALERT, NOW_MS, default_url=default_url))
+async def add(database: Database, default_url: str = "", alert: Alert = ALERT) -> None:
+    await database.write(lambda tx: outbox.add(tx, alert, NOW_MS, default_url=default_url))
 
 
 async def take(database: Database, now_ms: int = NOW_MS) -> list[Due]:
@@ -77,8 +78,9 @@ async def test_an_alert_is_posted_to_the_organisation_until_it_is_delivered(
     assert await take(database, NOW_MS + 10**6) == []
 
 
-async def test_an_alert_is_kept_where_there_is_a_webhook(database: Database) -> None:
+async def test_an_alert_is_posted_where_there_is_a_webhook(database: Database) -> None:
     await add(database)
     assert await take(database) == []
-    await add(database, default_url=HOOK)
-    assert [due.content for due in await take(database)] == [ALERT]
+    other = replace(ALERT, id="alr_2")
+    await add(database, HOOK, other)
+    assert [due.content for due in await take(database)] == [other]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
@@ -14,8 +15,8 @@ from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import update_key
 from gateway.accounts.tables.teams import update_team
 from gateway.alerts.rules.thresholds import PassedThreshold
-from gateway.alerts.tables import outbox, thresholds
-from gateway.alerts.tables.outbox import Due
+from gateway.alerts.tables import outbox, refused_edits, thresholds
+from gateway.alerts.tables.outbox import Alert, Due
 from gateway.alerts.tables.thresholds import Claim, MonitoredBudget
 from gateway.database.database import Database
 from tests.support.accounts import change
@@ -256,3 +257,50 @@ async def test_the_oldest_go_first_and_the_marks_in_their_order(
     first = await take(database, NOW_MS + 1, limit=2)
     assert [due.id for due in first] == ["a", "b"]
     assert [due.id for due in await take(database, NOW_MS + 1)] == ["c"]
+
+
+# --- other alerts -----------------------------------------------------------------------
+
+
+async def test_an_alert_of_another_event_is_posted_once_like_a_threshold(till: Till) -> None:
+    database = till.database
+    await till.limit("organisation", webhook_url=HOOK)
+    alert = Alert("grt_1", "budget.asked", {"text": "more, please"}, TEAM)
+
+    async def add() -> bool:
+        return await database.write(lambda tx: outbox.add(tx, alert, NOW_MS, default_url=""))
+
+    assert [await add(), await add()] == [True, False]
+    await put(database, claim())
+    threshold, asked = await take(database)
+    assert (threshold.table, asked) == ("warnings", Due("grt_1", alert, NOW_MS, 1, HOOK))
+    assert await take(database) == []
+    assert [due.id for due in await take(database, NOW_MS + LEASE_MS)] == ["wrn_1", "grt_1"]
+    await database.write(lambda tx: outbox.postpone(tx, asked, NOW_MS))  # taken by another since
+    (again,) = await take(database, NOW_MS + 2 * LEASE_MS, limit=1)
+    await database.write(lambda tx: outbox.delivered(tx, again, NOW_MS))
+    (last,) = await take(database, NOW_MS + 2 * LEASE_MS)
+    assert {again.id, last.id} == {"wrn_1", "grt_1"}
+    await database.write(lambda tx: outbox.delivered(tx, last, NOW_MS))
+    assert await take(database, NOW_MS + 9 * LEASE_MS) == []
+
+
+async def test_refused_edits_are_counted_by_account_and_day(till: Till) -> None:
+    database = till.database
+    first, second = {(TEAM, TODAY): 2, (KEY, TODAY): 1}, {(TEAM, TODAY): 3, (TEAM, "2026-11-24"): 1}
+    for counts in (first, second):
+        await database.write(functools.partial(refused_edits.add, counts=counts))
+    found = await database.read(lambda tx: refused_edits.refused_on(tx, TODAY, [TEAM, KEY]))
+    assert found == {TEAM: 5, KEY: 1}
+    await database.write(lambda tx: refused_edits.add(tx, {(KEY, "2026-12-24"): 1}))
+    assert not await database.read(lambda tx: refused_edits.refused_on(tx, TODAY, [TEAM, KEY]))
+
+
+async def test_a_grant_raises_the_budget_that_thresholds_are_parts_of(till: Till) -> None:
+    await till.limit(TEAM, budget_nanos=CENT, budget_period="month")
+    before = await till.database.read(thresholds.generation_counters)
+    await till.reserve("a")
+    await till.settle("a")
+    await till.grant("design", CENT)
+    assert (await watched(till, TEAM))[TEAM].limit_nanos == 2 * CENT
+    assert (await till.database.read(thresholds.generation_counters)) != before

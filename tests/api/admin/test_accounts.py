@@ -17,6 +17,8 @@ from tests.support.serving import Running, serving
 OF_TYPE = {
     "money": "5.123456789",
     "period": "week",
+    "weekday": "thursday",
+    "month_day": 15,
     "count": 8,
     "names": ["deepshi-image-1"],
     "flag": False,

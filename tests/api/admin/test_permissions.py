@@ -69,6 +69,12 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     "POST /tokens": (201, 403, 403, 403, lambda root, _: {
         "json": {"name": fresh("token"), "role": "admin"}}),
     "DELETE /tokens/{id}": (200, 403, 403, 403, _token),
+    "GET /budgets": (200, 200, 200, 403, _of_team),
+    "GET /budgets/grants": (200, 200, 200, 403, _of_team),
+    "POST /budgets/grants": (201, 201, 403, 403, lambda root, _: {
+        "json": {"budget": root.new_team(budget_usd="1"), "usd": "1"}}),
+    "DELETE /budgets/grants/{id}": (200, 200, 403, 403, lambda root, _: {
+        "id": root.post("/budgets/grants", budget=root.new_team(budget_usd="1"), usd="1")["id"]}),
     "POST /pause": (200, 403, 403, 403, lambda root, team: {"json": {"team": team}}),
     "POST /resume": (200, 403, 403, 403, lambda root, team: {"json": {"team": team}}),
     "GET /audit": (200, 200, 403, 403, _nothing),

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from gateway.ledger.rules.budget import OverBudget, SpendingPaused, spendable, verdict
 from gateway.model.caller import Account, Level, Limits
 from gateway.model.reservation import Balance
+from gateway.model.windows import Window
 
 RESETS_MS, DAY_RESETS_MS = 111, 222
+WINDOW = Window("2026-11-01", "2026-11-30", 0, RESETS_MS)
 LEVELS: tuple[Level, ...] = ("organisation", "team", "key")
 
 
@@ -28,7 +30,7 @@ def asked(
 ) -> Balance:
     limits = Limits(budget_nanos=limit, paid_images_per_day=images_limit)
     return Balance(
-        Account(level, level, level, limits, paused), spent, held, images, images_held, RESETS_MS
+        Account(level, level, level, limits, paused), spent, held, images, images_held, WINDOW
     )
 
 

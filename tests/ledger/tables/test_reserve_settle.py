@@ -486,3 +486,26 @@ async def test_paid_calls_in_flight_are_limited_exactly_at_each_level(
     await till.settle(held[0]["id"])
     await till.reserve("after")
     await till.proven()
+
+
+async def test_another_time_zone_relabels_no_past_day(till: Till) -> None:
+    """The zone is changed twice, ahead and back; it is 23:30 on the 25th in UTC."""
+    late = NOW_MS + 11 * 3_600_000 + 1_800_000
+    await till.limit("team:design", budget_nanos=2 * CENT, budget_period="day")
+    await till.reserve("before", at=late)
+    await till.settle("before", at=late)
+    await till.reserve("open", at=late)
+    ahead = Till(till.database, zone=ZoneInfo("Pacific/Auckland"))
+    await ahead.reserve("after", 2 * CENT, at=late)  # the 26th has a budget of its own
+    await ahead.settle("open", at=late)
+    back = Till(till.database, zone=ZoneInfo("America/Los_Angeles"))
+    with pytest.raises(OverBudget):  # it is the 25th again, whose budget is spent
+        await back.reserve("more", at=late)
+    await back.settle("after", 2 * CENT, at=late)
+    rows = await till.database.read(lambda tx: tx.fetch("SELECT id, day FROM ledger"))
+    assert {row["id"]: row["day"] for row in rows} == {
+        "before": "2026-11-25",
+        "open": "2026-11-25",
+        "after": "2026-11-26",
+    }
+    await till.proven()
