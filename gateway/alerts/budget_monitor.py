@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
+from gateway.alerts import spending_alerts
 from gateway.alerts.message import facts_of
 from gateway.alerts.rules.thresholds import PassedThreshold, newly_passed
-from gateway.alerts.tables import refused_edits, thresholds
+from gateway.alerts.tables import outbox, refused_edits, thresholds
+from gateway.alerts.tables.outbox import Alert
 from gateway.alerts.tables.thresholds import Claim, MonitoredBudget, Snapshot
 from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import Database, StateUnavailable, Transaction
@@ -52,6 +54,7 @@ class _CheckResult:
     last_check: _LastCheck
     due: int
     moved: Sequence[MonitoredBudget]
+    alerts: Sequence[Alert] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -74,6 +77,8 @@ class BudgetMonitor:
     _refused: dict[str, int] = field(init=False, default_factory=dict)
     _refused_edits: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
     """By account and day, not written yet."""
+    _known_alerts: set[str] = field(init=False, default_factory=set)
+    """The ids of those that are in the state."""
 
     def refused(self, over: OverBudget) -> None:
         """Report that an edit was refused because this budget does not cover it. Never waits."""
@@ -114,11 +119,14 @@ class BudgetMonitor:
         claims = [claim for each in found.moved for claim in self._claims(each, refused)]
         if claims:
             await self._notify(claims, now_ms)
+        fresh = [each for each in found.alerts if each.id not in self._known_alerts]
+        if fresh:
+            await self._add_alerts(fresh, now_ms)
         self._last_check = found.last_check
         for account, limit in refused.items():
             if self._refused.get(account) == limit:
                 del self._refused[account]
-        if found.due or any(claim.posted for claim in claims):
+        if found.due or fresh or any(claim.posted for claim in claims):
             await self.delivery.send_due()
 
     async def _count_refused(self) -> None:
@@ -137,11 +145,15 @@ class BudgetMonitor:
             moved |= {name for name, mark in counters.items() if last.counters.get(name) != mark}
             last = _LastCheck(snapshot.change, snapshot.spent_nanos, counters)
         day = day_of(now_ms, self.zone)
-        budget = await thresholds.monitored_budgets(tx, moved, day, self.zone) if moved else ()
-        return _CheckResult(last, snapshot.due, budget)
+        if not moved and last is self._last_check:
+            return _CheckResult(last, snapshot.due, ())
+        budgets = await thresholds.monitored_budgets(tx, moved, day, self.zone)
+        console_url = self.delivery.console_url
+        alerts = await spending_alerts.find(tx, budgets, day, now_ms, console_url)
+        return _CheckResult(last, snapshot.due, budgets, alerts)
 
     def _claims(self, budget: MonitoredBudget, refused: Mapping[str, int]) -> Iterable[Claim]:
-        """Claims for the thresholds that this account has newly passed."""
+        """Claims for the thresholds that this account has newly passed; the highest is posted."""
         balance, account = budget.balance, budget.balance.account
         was_refused = refused.get(account.id) == budget.limit_nanos
         percents = newly_passed(
@@ -157,6 +169,7 @@ class BudgetMonitor:
                 level=account.level,
                 name=account.name,
                 team=budget.team,
+                owner=budget.owner,
                 percent=percent,
                 limit_nanos=budget.limit_nanos,
                 spent_nanos=balance.spent_nanos,
@@ -166,8 +179,24 @@ class BudgetMonitor:
                 resets_ms=balance.resets_ms,
                 refused=was_refused,
             )
-            posted = bool(budget.webhook_url or self.delivery.webhook_url)
+            has_webhook = bool(budget.webhook_url or self.delivery.webhook_url)
+            posted = has_webhook and percent == percents[-1]
             yield Claim(f"wrn_{uuid.uuid4().hex}", passed, posted)
+
+    async def _add_alerts(self, fresh: Sequence[Alert], now_ms: int) -> None:
+        """Write the alerts, and log those that no other process has written."""
+
+        async def add(tx: Transaction) -> Sequence[Alert]:
+            return [
+                each
+                for each in fresh
+                if await outbox.add(tx, each, now_ms, default_url=self.delivery.webhook_url)
+            ]
+
+        for alert in await self.database.write(add, urgent=False):
+            self.metrics.counter(families.ALERTS).labels(alert.event, "raised").inc()
+            self.log.warning("alert", id=alert.id, about=alert.event, account=alert.account)
+        self._known_alerts.update(each.id for each in fresh)
 
     async def _notify(self, claims: Sequence[Claim], now_ms: int) -> None:
         """Write the claims, and send the alerts that no other process has written."""

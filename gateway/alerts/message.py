@@ -12,18 +12,23 @@ from gateway.model.units import time_text
 EVENT = "budget.mark_passed"
 
 
-def message_of(due: Due) -> dict[str, object]:
+def message_of(due: Due, console_url: str = "") -> dict[str, object]:
     """An alert as it is posted: `text` for people and chat programs, the rest for machines.
 
     `id` is the same at every attempt. Money is exact decimal text in dollars, times are
     ISO 8601 in UTC, `window` is the first day of the budget's window. The organisation's budget
-    has no `team`, a budget that never resets no `resets_at`.
+    has no `team`, a budget that never resets no `resets_at`. `url` is that of the console, if it
+    is known.
     """
     if isinstance(due.content, Alert):
         event, facts = due.content.event, due.content.facts
     else:
         event, facts = EVENT, facts_of(due.content)
-        facts = {"text": sentence(due.content, facts.get("resets_at")), **facts}
+        text = sentence(due.content, facts.get("resets_at"))
+        if console_url:
+            facts["url"] = f"{console_url}/budgets"
+            text += f" See {facts['url']}."
+        facts = {"text": text, **facts}
     return {"event": event, "id": due.id, "at": time_text(due.at_ms), **facts}
 
 
@@ -36,6 +41,7 @@ def facts_of(passed: PassedThreshold) -> dict[str, Any]:
         "account": passed.account,
         "name": passed.name,
         "team": passed.team or None,
+        "owner": passed.owner or None,
         "percent": passed.percent,
         "limit_usd": usd(passed.limit_nanos),
         "spent_usd": usd(passed.spent_nanos),

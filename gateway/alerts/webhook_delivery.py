@@ -41,6 +41,7 @@ class WebhookDelivery:
     now_ms: Callable[[], int]
     on_failure: Callable[[str, BaseException], None]
     first_wait_ms: int = FIRST_WAIT_MS
+    console_url: str = ""
     _posting: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     async def send_due(self) -> None:
@@ -86,7 +87,8 @@ class WebhookDelivery:
         try:
             if not url:
                 raise Undelivered("no webhook is set any more")
-            await self.webhook.post(url, message_of(due), delivery=due.id, now_ms=self.now_ms())
+            message = message_of(due, self.console_url)
+            await self.webhook.post(url, message, delivery=due.id, now_ms=self.now_ms())
         except Undelivered as error:
             await self._postpone(url, due, error)
             return

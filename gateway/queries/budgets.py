@@ -9,12 +9,12 @@ from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.organisation import show_organisation
 from gateway.alerts.tables.refused_edits import refused_on
 from gateway.database.database import Transaction
+from gateway.ledger.rules.spending_forecast import forecast_nanos
 from gateway.ledger.tables.balances import balances_of
 from gateway.model.caller import ORGANISATION
 from gateway.model.reservation import Balance
 from gateway.model.windows import day_of
 from gateway.queries.models.budgets import BudgetView
-from gateway.queries.rules.spending_forecast import forecast_nanos
 
 
 async def budget_views(

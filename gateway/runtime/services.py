@@ -134,6 +134,7 @@ class BudgetServices:
                 ca_bundles=[each.ca_bundle for each in context.settings.every_upstream.values()],
             ),
             webhook_url=warnings.webhook_url.get_secret_value(),
+            console_url=context.settings.server.console_url,
             metrics=context.metrics,
             log=context.log,
             now_ms=context.clock,

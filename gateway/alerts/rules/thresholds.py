@@ -38,6 +38,8 @@ class PassedThreshold:
     first_day: str
     resets_ms: int | None
     refused: bool = False
+    owner: str = ""
+    """The person responsible for the team."""
 
 
 def newly_passed(
@@ -67,7 +69,8 @@ def newly_passed(
 def sentence(passed: PassedThreshold, resets_at: str | None) -> str:
     """The alert as people read it."""
     spent, limit = usd(passed.spent_nanos), usd(passed.limit_nanos)
-    text = f"{_spender(passed)} has spent ${spent} of ${limit}{_IN_PERIOD[passed.period]}"
+    who = spender(passed.level, passed.name, passed.team)
+    text = f"{who} has spent ${spent} of ${limit}{_IN_PERIOD[passed.period]}"
     if passed.limit_nanos > 0:
         text += f" ({passed.spent_nanos * 100 // passed.limit_nanos} %)"
     text += f": the {passed.percent} % mark is passed."
@@ -94,10 +97,10 @@ def plain(text: str) -> str:
     return _UNSAFE.sub("·", text)
 
 
-def _spender(passed: PassedThreshold) -> str:
-    name = plain(passed.name)
-    if passed.level == "organisation":
+def spender(level: Level, name: str, team: str) -> str:
+    """The account as the subject of a sentence."""
+    if level == "organisation":
         return "The organisation"
-    if passed.level == "team":
-        return f"The team {name}"
-    return f"The key {name} of the team {plain(passed.team)}"
+    if level == "team":
+        return f"The team {plain(name)}"
+    return f"The key {plain(name)} of the team {plain(team)}"

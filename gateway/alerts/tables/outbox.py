@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from gateway.alerts.rules.thresholds import PassedThreshold
-from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, team_of
+from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, OWNER, team_of
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import fetch_named
 from gateway.model.caller import ORGANISATION
@@ -26,7 +26,7 @@ _TAKE = (
 _DUE_WARNINGS = (
     "SELECT w.account, w.period, w.first_day, w.limit_nanos, w.percent, w.id, w.at_ms, "
     "w.spent_nanos, w.held_nanos, w.resets_ms, w.refused, w.attempts, a.level, a.name, "
-    f"COALESCE(p.name, '') AS parent, {NEAREST_URL} "
+    f"COALESCE(p.name, '') AS parent, {OWNER}, {NEAREST_URL} "
     f"FROM warnings w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN {{names}} "
     "ORDER BY w.at_ms, w.account, w.percent"
 )

@@ -28,6 +28,7 @@ _SNAPSHOT = (
 )
 ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'organisation' "
 """Joins to `accounts a`: its parent, and the organisation."""
+OWNER = "COALESCE(NULLIF(a.owner, ''), p.owner, '') AS owner"
 NEAREST_URL = "COALESCE(NULLIF(a.webhook_url, ''), NULLIF(p.webhook_url, ''), o.webhook_url) AS url"
 _COUNTERS = (
     "SELECT a.id, b.spent_nanos, a.change, COALESCE(p.change, 0) AS above, o.change AS topmost "
@@ -36,7 +37,8 @@ _COUNTERS = (
 )
 _SETTINGS = (
     "SELECT a.id, a.level, a.name, COALESCE(p.name, '') AS parent, "
-    f"COALESCE(a.warn_percents, p.warn_percents, o.warn_percents) AS percents, {NEAREST_URL} "
+    f"COALESCE(a.warn_percents, p.warn_percents, o.warn_percents) AS percents, {OWNER}, "
+    f"{NEAREST_URL} "
     f"FROM accounts a {ABOVE}WHERE a.id IN {{names}}"
 )
 _NOTIFIED = (
@@ -76,6 +78,7 @@ class MonitoredBudget:
     limit_nanos: int
     first_day: str
     team: str
+    owner: str
     percents: tuple[int, ...] | None
     webhook_url: str
     notified: frozenset[int]
@@ -128,6 +131,7 @@ async def monitored_budgets(
                 limit_nanos=limit,
                 first_day=first_day,
                 team=team_of(row),
+                owner=row["owner"],
                 percents=None if row["percents"] is None else tuple(json.loads(row["percents"])),
                 webhook_url=row["url"],
                 notified=frozenset(

@@ -21,10 +21,10 @@ def used_up(over: OverBudget, budget: str, console_url: str = "") -> Refusal:
             f"The budget of the {whose}, ${facts['limit']}, has ${facts['spent']} spent and "
             f"${facts['held']} held, and this edit is reserved at ${facts['needed']}"
         )
-        ask = "Ask for more with POST /v1/key/requests, " + (
-            f"or at {console_url}/budgets"
+        ask = "Ask for more with POST /v1/key/requests" + (
+            f", or at {console_url}/budgets"
             if console_url
-            else f"which `gateway budgets grant {shlex.quote(budget)} --usd 20` grants"
+            else f"; an operator grants it: `gateway budgets grant {shlex.quote(budget)} --usd 20`"
         )
         facts |= {"url": f"{console_url}/budgets"} if console_url else {}
     else:

@@ -7,8 +7,9 @@ from datetime import UTC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.ledger.rules.spending_forecast import forecast_nanos
+from gateway.model.money import NANOS
 from gateway.model.windows import ALL_TIME, window
-from gateway.queries.rules.spending_forecast import forecast_nanos
 
 NOVEMBER = window("month", "2026-11-25", UTC)
 STARTS_MS, RESETS_MS = NOVEMBER.starts_ms or 0, NOVEMBER.resets_ms or 0
@@ -16,11 +17,15 @@ DAY_MS = 86_400_000
 
 
 def test_the_rate_so_far_holds_for_the_whole_window() -> None:
-    assert forecast_nanos(10, NOVEMBER, STARTS_MS + 10 * DAY_MS) == 30
+    assert forecast_nanos(10 * NANOS, NOVEMBER, STARTS_MS + 10 * DAY_MS) == 30 * NANOS
 
 
 def test_the_first_call_of_a_month_is_no_rate() -> None:
-    assert forecast_nanos(10, NOVEMBER, STARTS_MS + 1) == 240
+    assert forecast_nanos(10 * NANOS, NOVEMBER, STARTS_MS + 1) == 240 * NANOS
+
+
+def test_a_forecast_is_rounded_to_a_hundredth_of_a_cent() -> None:
+    assert forecast_nanos(10_000_000, NOVEMBER, STARTS_MS + 29 * DAY_MS + 7) == 10_300_000
 
 
 def test_a_window_that_never_ends_has_no_forecast() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gateway.model.money import NANOS
 from gateway.model.windows import Window
 
 SHORTEST_PART = 24
+ROUNDED_NANOS = NANOS // 10_000
 
 
 def forecast_nanos(spent_nanos: int, window: Window, now_ms: int) -> int | None:
@@ -17,4 +19,5 @@ def forecast_nanos(spent_nanos: int, window: Window, now_ms: int) -> int | None:
         return None
     whole = window.resets_ms - window.starts_ms
     elapsed = max(now_ms - window.starts_ms, whole // SHORTEST_PART)
-    return max(spent_nanos, spent_nanos * whole // elapsed)
+    forecast = spent_nanos * whole // elapsed
+    return max(spent_nanos, forecast - forecast % ROUNDED_NANOS)
