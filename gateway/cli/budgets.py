@@ -21,8 +21,8 @@ from gateway.cli.options import (
     team_option,
 )
 from gateway.cli.output import print_record, print_rows
-from gateway.cli.state_access import by_clock, change_state, clock_of, read_state
-from gateway.database.database import Operation, Transaction
+from gateway.cli.state_access import by_clock, change_state, read_state, with_database
+from gateway.database.database import Database, Operation, Transaction
 from gateway.model.money import nanos_of, usd
 from gateway.queries.budgets import budget_views
 from gateway.queries.csv_table import CsvStyle
@@ -156,13 +156,17 @@ def with_budgets(
     settings: Settings, find: Operation[Sequence[Item]], account: Callable[[Item], AccountRecord]
 ) -> tuple[Sequence[Item], Budgets]:
     """What is found, and the budgets of its accounts by the accounts' ids."""
-    now_ms = clock_of(settings)
 
-    async def read(tx: Transaction) -> tuple[Sequence[Item], Budgets]:
-        found = await find(tx)
-        return found, await budget_views(tx, [*map(account, found)], settings.zone, now_ms)
+    async def work(database: Database) -> tuple[Sequence[Item], Budgets]:
+        now_ms = await database.clock_ms()
 
-    return read_state(settings, read)
+        async def read(tx: Transaction) -> tuple[Sequence[Item], Budgets]:
+            found = await find(tx)
+            return found, await budget_views(tx, [*map(account, found)], settings.zone, now_ms)
+
+        return await database.read(read)
+
+    return with_database(settings, work)
 
 
 def beside(row: Json) -> Json:
