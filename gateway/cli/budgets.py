@@ -79,7 +79,7 @@ def list_budgets(
 
 @budgets.command("grant")
 @click.argument("budget", required=False)
-@click.option("--request", default=None, help="Id of a request, instead of BUDGET.")
+@click.option("--request", "request_id", default=None, help="Id of a request, instead of BUDGET.")
 @click.option("--usd", "amount", default=None, help="Dollars (default: as asked for).")
 @click.option(
     "--until", default=None, help="Last day (default, and at the latest: that of the window)."
@@ -89,7 +89,7 @@ def grant(
     settings: Settings,
     as_json: bool,
     budget: str | None,
-    request: str | None,
+    request_id: str | None,
     amount: str | None,
     until: str | None,
     by: Author,
@@ -98,7 +98,7 @@ def grant(
 
     BUDGET is organisation, TEAM or TEAM/KEY. The grant ends with the window, or after --until.
     """
-    if (budget is None) == (request is None):
+    if (budget is None) == (request_id is None):
         raise click.UsageError("give a BUDGET such as design, or --request with an id")
     if budget is not None and amount is None:
         raise click.UsageError("give --usd, the dollars to add to the budget")
@@ -106,7 +106,9 @@ def grant(
     if amount is not None and not nanos:
         raise click.BadParameter("give an amount in dollars, such as 20", param_hint="--usd")
     until_day, by = day_given(until), by_clock(settings, by)
-    made = change_state(settings, _granting(budget, request, nanos, until_day, by, settings.zone))
+    made = change_state(
+        settings, _granting(budget, request_id, nanos, until_day, by, settings.zone)
+    )
     if as_json:
         print_record(GrantView.of(made).row(), as_json)
     else:
@@ -119,16 +121,16 @@ def grant(
 
 def _granting(
     budget: str | None,
-    request: str | None,
+    request_id: str | None,
     nanos: int | None,
     until_day: str | None,
     by: Author,
     zone: tzinfo,
 ) -> Operation[GrantRecord]:
     async def make(tx: Transaction) -> GrantRecord:
-        if request is not None:
+        if request_id is not None:
             return await grants.grant_request(
-                tx, request, by, zone, nanos=nanos, until_day=until_day
+                tx, request_id, by, zone, nanos=nanos, until_day=until_day
             )
         return await grants.grant(tx, budget or "", nanos or 0, until_day, by, zone)
 
