@@ -49,7 +49,7 @@ async def test_a_month_over_ten_million_rows_is_reported_in_under_a_second(tmp_p
         state.execute(ROLL_UP)
     state.close()
     seconds = {}
-    for by in ("team", "key", "model", "day", "cost_centre"):
+    for by in ("team", "key", "model", "day", "cost_centre", "month,team,tag:project"):
 
         async def report(tx: object, by: str = by) -> int:
             lines = await usage_by(tx, by, "2026-11-01", "2026-11-30")  # type: ignore[arg-type]

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
-from gateway.accounts.rules.limits import limit_above_team
+from gateway.accounts.rules.limits import LIMITS, Limit, limit_above_team
 from gateway.model.caller import PERIODS, Limits
 
 counts = st.none() | st.integers(0, 5)
+VALUES: Mapping[str, SearchStrategy[Any]] = {
+    "count": counts,
+    "names": st.none() | st.frozensets(st.sampled_from("abc")),
+    "flag": st.none() | st.booleans(),
+}
+BEYOND: Mapping[str, tuple[object, object]] = {
+    "count": (2, 1),
+    "names": (frozenset("ab"), frozenset("a")),
+    "flag": (True, False),
+}
+"""By type, a value and one that it is beyond. Budgets are compared below."""
 
 
 @st.composite
 def limits(draw: st.DrawFn) -> Limits:
     budget = draw(counts)
+    others = {
+        each.column: draw(VALUES[each.type.name]) for each in LIMITS if each.type.name in VALUES
+    }
     return Limits(
         budget_nanos=budget,
         budget_period=None if budget is None else draw(st.sampled_from(PERIODS)),
-        paid_images_per_day=draw(counts),
-        requests_per_minute=draw(counts),
-        max_in_flight=draw(counts),
-        max_reference_images=draw(counts),
-        models=draw(st.none() | st.frozensets(st.sampled_from("abc"))),
-        may_bypass_cache=draw(st.none() | st.booleans()),
+        **others,
     )
 
 
@@ -80,19 +92,12 @@ def test_a_budget_is_compared_where_its_period_is_no_longer(
 
 
 @pytest.mark.parametrize(
-    ("name", "own", "above"),
-    [
-        ("paid_images_per_day", 2, 1),
-        ("requests_per_minute", 2, 1),
-        ("max_in_flight", 1, 0),
-        ("max_reference_images", 2, 1),
-        ("models", frozenset("ab"), frozenset("a")),
-        ("may_bypass_cache", True, False),
-    ],
+    "limit", [each for each in LIMITS if each.type.name in BEYOND], ids=lambda each: each.name
 )
-def test_each_limit_is_named_where_it_is_beyond(name: str, own: object, above: object) -> None:
-    key = replace(Limits(), **{name: own})  # type: ignore[arg-type]
-    team = replace(Limits(), **{name: above})  # type: ignore[arg-type]
+def test_each_limit_is_named_where_it_is_beyond(limit: Limit) -> None:
+    own, above = BEYOND[limit.type.name]
+    key = replace(Limits(), **{limit.column: own})  # type: ignore[arg-type]
+    team = replace(Limits(), **{limit.column: above})  # type: ignore[arg-type]
 
-    assert limit_above_team(key, team, Limits()) == name
+    assert limit_above_team(key, team, Limits()) == limit.name
     assert limit_above_team(team, team, key) is None
