@@ -15,6 +15,7 @@ import re
 import ssl
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +45,8 @@ from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
+from gateway.pricing.rules.price_table import RATE_NAMES, PicturePrice
+from gateway.pricing.rules.target_prices import TargetPrice
 from gateway.uploads.rules.picture_sniffer import PictureFormat
 from gateway.upstream.adapters import ADAPTERS, Adapter
 from gateway.upstream.rules.adapter_facts import adapter_facts
@@ -487,10 +490,60 @@ class ChargebackSettings(SettingsSection):
         return LineTemplate(self.account, self.text, self.posting_date)
 
 
+class PicturePriceSettings(SettingsSection):
+    """The price of one picture; an empty quality or size is any."""
+
+    usd: Nanos
+    quality: str = ""
+    size: str = ""
+
+
+class TargetPriceSettings(SettingsSection):
+    """[prices.targets."UPSTREAM/MODEL"]: rates, prices by picture, or a discount."""
+
+    text_in: MaybeNanos = None
+    image_in: MaybeNanos = None
+    cached_text_in: MaybeNanos = None
+    cached_image_in: MaybeNanos = None
+    text_out: MaybeNanos = None
+    image_out: MaybeNanos = None
+    picture: tuple[PicturePriceSettings, ...] = ()
+    discount_percent: Decimal = Field(default=Decimal(0), ge=0, lt=100, decimal_places=4)
+    valid_from: date | None = None
+
+    @model_validator(mode="after")
+    def _check_one_kind(self) -> Self:
+        if bool(self.rates) + bool(self.picture) + bool(self.discount_percent) != 1:
+            raise ValueError("give rates, or prices by picture, or discount_percent")
+        names = {(each.quality, each.size) for each in self.price.pictures}
+        if len(names) < len(self.picture):
+            raise ValueError("picture: two prices of one quality and size")
+        return self
+
+    @property
+    def rates(self) -> Mapping[str, int]:
+        return {name: rate for name in RATE_NAMES if (rate := getattr(self, name)) is not None}
+
+    @property
+    def price(self) -> TargetPrice:
+        return TargetPrice(
+            rates=self.rates,
+            pictures=tuple(
+                PicturePrice(each.usd, each.quality.lower(), each.size.lower())
+                for each in self.picture
+            ),
+            discount_percent=self.discount_percent.normalize(),
+            valid_from=self.valid_from.isoformat() if self.valid_from else "",
+        )
+
+
 class PriceSettings(SettingsSection):
-    """[prices]: the price table; without a file, the one that ships."""
+    """[prices]: the price table, and what targets cost instead."""
 
     file: str = ""
+    targets: Annotated[Mapping[str, TargetPriceSettings], BeforeValidator(_table)] = Field(
+        default_factory=dict
+    )
 
 
 class LogSettings(SettingsSection):
@@ -545,6 +598,14 @@ class ModelSettings(SettingsSection):
         if self.equivalent and len(self.targets) < 2:
             raise ValueError("equivalent: name the targets whose results are equivalent in targets")
         return self
+
+
+def _check_upstream(where: str, target: str, upstreams: list[str]) -> None:
+    upstream, slash, model = target.partition("/")
+    if not slash or not model:
+        raise ValueError(f'{where}: give UPSTREAM/MODEL, such as "azure/img-prod"')
+    if upstream not in upstreams:
+        raise ValueError(f"{where}: no upstream {upstream!r}. {did_you_mean(upstream, upstreams)}")
 
 
 _EMPTY_TABLE: Any = Field(default_factory=dict)
@@ -607,16 +668,14 @@ class Settings(SettingsSection):
         models: dict[str, str] = {}
         for model, section in self.models.items():
             for target in section.targets:
-                if (upstream := target.partition("/")[0]) not in upstreams:
-                    hint = did_you_mean(upstream, upstreams)
-                    raise ValueError(
-                        f'[models."{model}"] targets: no upstream {upstream!r}. {hint}'
-                    )
+                _check_upstream(f'[models."{model}"] targets', target, upstreams)
             for alias in section.aliases:
                 if (other := models.setdefault(alias, model)) != model or alias == model:
                     raise ValueError(
                         f'[models."{model}"] aliases: {alias!r} already is a name of {other!r}'
                     )
+        for target in self.prices.targets:
+            _check_upstream(f'[prices.targets."{target}"]', target, upstreams)
         return self
 
     @property
@@ -777,6 +836,9 @@ def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
     *tables, name = [str(part) for part in fault["loc"]]
     where = f"{path or 'settings'}: " + (f"[{'.'.join(tables)}] " if tables else "")
     if fault["type"] == "extra_forbidden":
+        if tables[:2] == ["prices", "targets"]:
+            kind = TargetPriceSettings if len(tables) == 3 else PicturePriceSettings
+            return where + _unknown(name, list(kind.model_fields))
         if tables:
             return where + _unknown(name, setting_names(tables[0]))
         return where + _unknown(name, list(Settings.model_fields), "section")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
@@ -19,7 +20,9 @@ from gateway.pricing.rules.price_table import Price
 from gateway.pricing.rules.prices import PriceCeilings, price_fields
 from gateway.queries.models.pricing import usd_per_million_tokens
 from gateway.queries.models.read_model import Json
+from gateway.runtime.backends import routing_of
 from gateway.settings import Settings
+from gateway.upstream.rules.routing import Target
 from gateway.wire.request_fields import MOST_IMAGES
 
 _BASES = {
@@ -74,9 +77,10 @@ def show(
 ) -> None:
     """Show the price of a model, and what an edit costs and is reserved at.
 
-    A quality or size that is not chosen, or that the table doesn't have, counts as the dearest.
-    The reservation is higher where such pictures have lately cost more than was reserved for them,
-    or a higher price was confirmed.
+    MODEL is a model, an alias, or a target such as azure/img-prod; of several targets the first is
+    shown. A quality or size that is not chosen, or that the table doesn't have, counts as the
+    dearest. The reservation is higher where such pictures have lately cost more than was reserved
+    for them, or a higher price was confirmed.
     """
     chosen = price_fields([("quality", quality), ("size", size)])
     asked = Asked(
@@ -86,28 +90,37 @@ def show(
         high_fidelity=input_fidelity == "high",
         partial_images=partial_images,
     )
-    facts = _facts(
-        prices_of(settings),
-        upstream_of(settings, upstream),
-        model,
-        asked,
-        n,
-        day_of(now_ms(), settings.zone),
-    )
+    target, *others = _targets(settings, model, upstream)
+    facts = _facts(prices_of(settings), target, asked, n, day_of(now_ms(), settings.zone))
+    facts["other_targets"] = list(map(str, others))
     if as_json:
         print_json(facts)
     else:
         _print(facts)
 
 
-def _facts(
-    ceilings: PriceCeilings, upstream: str, model: str, asked: Asked, n: int, day: str
-) -> Json:
+def _targets(settings: Settings, asked: str, upstream: str | None) -> Sequence[Target]:
+    """The target that is meant, and the further ones of its model."""
+    routing = routing_of(settings)
+    model = routing.aliases.get(asked, asked)
+    before, slash, name = model.partition("/")
+    if model not in routing.routes and slash and before in settings.every_upstream:
+        return [routing.target(before, name)]
+    targets = routing.routes[model].targets if model in routing.routes else ()
+    if upstream is None and targets:
+        return targets
+    at = upstream_of(settings, upstream)
+    return [next((each for each in targets if each.upstream == at), routing.target(at, model))]
+
+
+def _facts(ceilings: PriceCeilings, target: Target, asked: Asked, n: int, day: str) -> Json:
+    upstream, model = target.upstream, target.model
     price = ceilings.table.price_of(upstream, model, day)
     ceiling = ceilings.of(upstream, model, asked, day)
     return {
         "upstream": upstream,
         "model": model,
+        "target": str(target),
         "price_version": ceilings.table.version if price else None,
         "valid_from": price.valid_from if price else None,
         "source": price.source if price else None,
@@ -155,3 +168,5 @@ def _print(facts: Json) -> None:
         click.echo(f"An edit of {pictures} costs at most ${most}.")
     basis = _BASES[facts["reserved_by"]].format(facts["model"])
     click.echo(f"${facts['reserved_usd']} is reserved for it, {basis}.")
+    for other in facts["other_targets"]:
+        click.echo(f"It is also bought at {other}: gateway prices show {other}")

@@ -24,6 +24,7 @@ from gateway.pricing.rules.price_table import (
     Price,
     PriceTable,
     TokenRates,
+    token_rates,
 )
 
 SHIPPED = "prices.toml"
@@ -31,11 +32,6 @@ _TABLE = ("version", "source", "tokens", "price")
 _PRICE = ("models", "valid_from", "source", "tokens", "picture", *RATE_NAMES)
 _PICTURE = ("usd", "quality", "size")
 _TOKENS = ("by_size", "grid", "reference", "reference_high", "partial", "text_out")
-_INSTEAD = {
-    "image_in": "text_in", "cached_text_in": "text_in", "cached_image_in": "image_in",
-    "text_out": "image_out",
-}  # fmt: skip
-"""The rate that counts where a model has none of its own: never a lower one by guess."""
 
 
 class BadPriceFile(Exception):
@@ -132,11 +128,10 @@ def _rates(where: str, entry: Mapping[str, Any]) -> TokenRates | None:
     given = {name: _nanos(where, name, entry[name]) for name in RATE_NAMES if name in entry}
     if not given:
         return None
-    if not {"text_in", "image_out"} <= given.keys():
-        raise BadPriceFile(f"{where}: rates need at least text_in and image_out")
-    for name, instead in _INSTEAD.items():
-        given.setdefault(name, given[instead])
-    return TokenRates(**given)
+    try:
+        return token_rates(given)
+    except ValueError as error:
+        raise BadPriceFile(f"{where}: {error}") from None
 
 
 def _pictures(where: str, entries: object) -> tuple[PicturePrice, ...]:

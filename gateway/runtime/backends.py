@@ -14,6 +14,7 @@ from gateway.database.database import Database
 from gateway.database.sqlite import SqliteDatabase
 from gateway.pricing.price_file import BadPriceFile, load_prices
 from gateway.pricing.rules.prices import PriceCeilings
+from gateway.pricing.rules.target_prices import BadTargetPrice, price_targets
 from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.telemetry.spans import NO_SPANS, Spans
 from gateway.upstream.rules.routing import ModelRoute, Routing, Target
@@ -94,19 +95,24 @@ def routing_of(settings: Settings) -> Routing:
 def open_prices(settings: Settings) -> PriceCeilings:
     """What pictures may cost: by the settings, and by the price table. Raises SettingsError."""
     ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}
+    targets = [
+        (target.upstream, target.name, target.model)
+        for route in routing_of(settings).routes.values()
+        for target in route.targets
+    ]
+    given = {name: each.price for name, each in settings.prices.targets.items()}
     try:
-        return PriceCeilings(
-            settings.upstream.price_ceiling_usd,
-            {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
-            load_prices(settings.prices.file).with_targets(
-                (target.upstream, target.name, target.model)
-                for route in routing_of(settings).routes.values()
-                for target in route.targets
-            ),
-            {name: each.price_ceiling_usd for name, each in settings.every_upstream.items()},
-        )
+        table = price_targets(load_prices(settings.prices.file), targets, given)
     except BadPriceFile as error:
         raise SettingsError(f"[prices] file: {error}") from None
+    except BadTargetPrice as error:
+        raise SettingsError(str(error)) from None
+    return PriceCeilings(
+        settings.upstream.price_ceiling_usd,
+        {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None},
+        table,
+        {name: each.price_ceiling_usd for name, each in settings.every_upstream.items()},
+    )
 
 
 def check_upstream_keys(settings: Settings) -> None:

@@ -52,6 +52,68 @@ def test_a_configured_ceiling_is_what_is_reserved(tmp_path: Path) -> None:
     assert (facts["reserved_usd"], facts["reserved_by"]) == ("0.20", "configured")
 
 
+TWO = """
+[upstreams.openai]
+api_key = "one"
+[upstreams.azure]
+api = "azure"
+models = ["img-prod", "img-test"]
+api_key = "two"
+[models.gpt-image-1]
+targets = ["openai/gpt-image-1", "azure/img-prod"]
+aliases = ["default-image"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "most_usd"),
+    [
+        (["gpt-image-1"], "openai/gpt-image-1", "0.01833"),
+        (["default-image"], "openai/gpt-image-1", "0.01833"),
+        (["gpt-image-1", "--upstream", "azure"], "azure/img-prod", "0.01603875"),
+        (["azure/img-prod"], "azure/img-prod", "0.01603875"),
+        (["azure/img-test"], "azure/img-test", "0.02"),
+    ],
+)
+def test_the_price_of_each_target_is_shown_as_the_settings_have_it(
+    tmp_path: Path, model: list[str], target: str, most_usd: str
+) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        f'{TWO}[prices.targets."azure/img-prod"]\ndiscount_percent = 12.5\n'
+        '[prices.targets."azure/img-test"]\npicture = [{ usd = 0.02 }]\n'
+    )
+    facts = shown(*model, "--quality", "low", "--size", "1024x1024", "--config", str(file))
+    assert (facts["target"], facts["most_usd"], facts["reserved_usd"]) == (
+        *(target, most_usd, most_usd),
+    )
+    assert facts["price_version"].startswith(f"{load_prices().version}+")
+    assert facts["other_targets"] == (["azure/img-prod"] if target.startswith("openai") else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ('"azure/img-test"]\ndiscount_percent = 5', "no price to take a discount from: name the"),
+        ('"azure/img-test"]\nimage_out = 5', "rates need at least text_in and image_out"),
+        ('"opnai/m"]\ndiscount_percent = 5', "no upstream 'opnai'. Did you mean 'openai'?"),
+        ('"gpt-image-1"]\ndiscount_percent = 5', "give UPSTREAM/MODEL"),
+        ('"azure/m"]\ndiscount_percent = 100', "should be less than 100"),
+        ('"azure/m"]\ndiscont = 5', "Did you mean 'discount_percent'?"),
+        ('"azure/m"]\npicture = [{ usd = 1, qualty = "low" }]', "Did you mean 'quality'?"),
+        ('"azure/m"]\nvalid_from = 2026-11-01', "give rates, or prices by picture, or discount_"),
+        ('"azure/m"]\npicture = [{ usd = 1 }, { usd = 2 }]', "two prices of one quality and size"),
+    ],
+)
+def test_a_wrong_price_of_a_target_is_one_line(tmp_path: Path, given: str, says: str) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"{TWO}[prices.targets.{given}\n")
+    result = prices("show", "gpt-image-1", "--config", str(file))
+    assert result.exit_code != 0
+    assert says in result.output
+    assert result.output.count("\n") == 1
+
+
 def test_a_model_without_a_price_is_reserved_at_the_upstreams() -> None:
     output = prices("show", "unheard-of").output
     assert "No price of unheard-of at deepshi is known." in output

@@ -60,6 +60,7 @@ def settings_of(
     model: Mapping[str, object] | None = None,
     of_azure: Mapping[str, object] | None = None,
     hook: str = "",
+    prices: Mapping[str, object] | None = None,
     **of_openai: Any,
 ) -> Settings:
     """Two upstreams of one model; `of_openai` are settings of the first."""
@@ -79,6 +80,7 @@ def settings_of(
         "server": {"port": 0, "timezone": "UTC"},
         "upstreams": upstreams,
         "models": {MODEL: {"targets": TARGETS, **(model or {})}},
+        "prices": prices or {},
         "cache": {"url": f"disk:{folder / 'cache'}"},
         "state": {"url": f"sqlite:{folder / 'gateway.db'}"},
         "warnings": {"webhook_url": hook},
@@ -348,6 +350,22 @@ def test_the_ledger_is_the_sum_of_both_bills_of_2000_edits(
     tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
 ) -> None:
     check_bills(tmp_path, openai, azure, edits=2_000)
+
+
+def test_a_discount_of_a_target_is_in_what_is_reserved_and_booked_there(
+    tmp_path: Path, openai: EmulatorServer, azure: EmulatorServer
+) -> None:
+    discount = {"targets": {TARGETS[1]: {"discount_percent": "12.5"}}}
+    settings = settings_of(tmp_path, openai, azure, prices=discount)
+    openai.order({}, {"status": 503})
+    with serving(settings) as gateway:
+        full, less = edit(gateway, "one"), edit(gateway, "two")
+    assert [each.headers["x-gateway-upstream"] for each in (full, less)] == ["openai", "azure"]
+    assert spent_by(settings, "upstream") == {
+        "openai": openai.stats()["billed_nanos"],
+        "azure": azure.stats()["billed_nanos"] * 7 // 8,
+    }
+    assert all("+" in row.price_version for row in rows_of(settings) if row.cost_nanos)
 
 
 def spent_by(settings: Settings, group: str) -> dict[str, int]:

@@ -6,8 +6,8 @@ nano-dollar, as a stated cost is: the ledger is never below the bill.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import product
 
 from gateway.model.reservation import PriceKey
@@ -42,6 +42,21 @@ class TokenRates:
 
 
 RATE_NAMES = tuple(rate.name for rate in fields(TokenRates))
+_INSTEAD = {
+    "image_in": "text_in", "cached_text_in": "text_in", "cached_image_in": "image_in",
+    "text_out": "image_out",
+}  # fmt: skip
+"""The rate that counts where a model has none of its own: never a lower one by guess."""
+
+
+def token_rates(given: Mapping[str, int]) -> TokenRates:
+    """Rates by name; a missing one is the one that it is a part of. Raises ValueError."""
+    if not {"text_in", "image_out"} <= given.keys():
+        raise ValueError("rates need at least text_in and image_out")
+    rates = dict(given)
+    for name, instead in _INSTEAD.items():
+        rates.setdefault(name, rates[instead])
+    return TokenRates(**rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +122,6 @@ class PriceTable:
     source: str = ""
     prices: Mapping[str, Sequence[Price]] = field(default_factory=dict)
     """By the model's name, or by `upstream/model`, which is looked up first; oldest first."""
-
-    def with_targets(self, targets: Iterable[tuple[str, str, str]]) -> PriceTable:
-        """With the prices of targets, each an upstream, its name of a model, and the model.
-
-        A target is priced as the model it stands under, unless it has a price of its own.
-        """
-        found: dict[str, Sequence[Price]] = {}
-        for upstream, name, model in targets:
-            names = (f"{upstream}/{name}", f"{upstream}/{model}", model, name)
-            if own := next((self.prices[each] for each in names if each in self.prices), None):
-                found.setdefault(f"{upstream}/{model}", own)
-        return replace(self, prices={**self.prices, **found})
 
     def price_of(self, upstream: str, model: str, day: str) -> Price | None:
         """The price of a model on a day; None where it has none."""

@@ -98,24 +98,6 @@ def test_a_price_at_one_upstream_goes_before_the_models() -> None:
     assert table.cost_of(usage, PriceKey("azure", "m"), 1, DAY) == 3
 
 
-def test_a_target_is_priced_as_its_model_unless_it_has_a_price_of_its_own() -> None:
-    prices = {
-        name: (Price(name, DAY, "", TokenRates(*[rate] * 6)),)
-        for name, rate in {"m": 1_000_000, "azure/special": 2_000_000, "own": 3_000_000}.items()
-    }
-    targets = [("openai", "m", "m"), ("azure", "special", "m"), ("azure", "plain", "m"),
-               ("xai", "own", "alias-of-own"), ("eu", "plain", "m")]  # fmt: skip
-    table = PriceTable(prices=prices).with_targets(targets)
-    usage = TokenUsage(text_in=1)
-
-    def cost(upstream: str, model: str) -> int | None:
-        return table.cost_of(usage, PriceKey(upstream, model), 1, DAY)
-
-    assert [cost("openai", "m"), cost("azure", "m"), cost("eu", "m")] == [1, 2, 1]
-    assert cost("xai", "alias-of-own") == 3
-    assert cost("azure", "unheard-of") is None
-
-
 BY_PICTURE = Price(
     "m",
     DAY,
