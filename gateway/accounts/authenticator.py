@@ -88,9 +88,16 @@ class Authenticator:
             text = "This API key is unknown: check it, or ask for a new one."
             raise Refusal("invalid_api_key", text)
         key = self._accounts[f"key:{secret.key_id}"]
-        if problem := self._problem_of(key, secret, now_ms):
+        if problem := self._problem_of(key, secret.valid_until_ms, now_ms):
             raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
         return self._caller_of(secret.key_id, key)
+
+    def caller_of_key(self, key_id: str, now_ms: int) -> Caller:
+        """The caller of a key by its id. Raises `invalid_api_key`."""
+        key = self._accounts[f"key:{key_id}"]
+        if problem := self._problem_of(key, None, now_ms):
+            raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
+        return self._caller_of(key_id, key)
 
     def apply(self, update: AccountChanges, now_ms: int) -> None:
         """Apply what was read from the state at `now_ms`."""
@@ -114,9 +121,12 @@ class Authenticator:
             del self._secrets[secret_hash]
         self._hashes[key_id] = []
 
-    def _problem_of(self, key: AccountRecord, secret: SecretRecord, now_ms: int) -> str | None:
-        """The reason why a key is not valid, as the end of a sentence."""
-        expires_ms, until_ms = key.settings.expires_ms, secret.valid_until_ms
+    def _problem_of(self, key: AccountRecord, until_ms: int | None, now_ms: int) -> str | None:
+        """The reason why a key is not valid, as the end of a sentence.
+
+        `until_ms` is the end of its secret, if it has one.
+        """
+        expires_ms = key.settings.expires_ms
         team = self._accounts[key.parent or ""]
         if key.ended_ms is not None:
             return "is revoked: ask for a new one."

@@ -12,7 +12,7 @@ import click
 
 from gateway.accounts.tables import keys, organisation, teams
 from gateway.cache.result_store import StoreUnavailable
-from gateway.cli.options import EVERY, config_option
+from gateway.cli.options import EVERY, config_option, yes_option
 from gateway.cli.state_access import settings_of, state_exists, state_name
 from gateway.database.clock import now_ms
 from gateway.database.database import StateUnavailable
@@ -47,8 +47,20 @@ _MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
 
 @click.command()
 @config_option
-def check(config: Path | None) -> None:
-    """Check settings, state, results and upstream. Changes nothing."""
+@click.option("--try-edit", is_flag=True, help="Buy one smallest edit, after asking for its price.")
+@click.option("--key", help="With --try-edit: the key that pays, its id or TEAM/NAME.")
+@click.option("--model", help="With --try-edit: the model (default: the cheapest that edits).")
+@yes_option
+def check(
+    config: Path | None, try_edit: bool, key: str | None, model: str | None, yes: bool
+) -> None:
+    """Check settings, state, results and upstream. Changes nothing.
+
+    With --try-edit it also buys one smallest edit: as a key of the gateway, within the budgets of
+    the key, and booked in the ledger like any other.
+    """
+    if not try_edit and (key or model or yes):
+        raise click.UsageError("--key, --model and --yes belong to --try-edit")
     settings = settings_of(config)
     found = asyncio.run(findings(settings))
     width = max(9, *(len(finding.part) for finding in found))
@@ -57,8 +69,34 @@ def check(config: Path | None) -> None:
     )
     for finding in found:
         click.echo(f"{finding.part:<{width}} {_MARKS[finding.good]}{finding.text}")
-    if any(finding.good is False for finding in found):
+    good = not any(finding.good is False for finding in found)
+    if try_edit:
+        good &= _try_edit(settings, found, key, model, yes=yes)
+    if not good:
         raise SystemExit(1)
+
+
+def _try_edit(
+    settings: Settings,
+    found: Collection[CheckFinding],
+    key: str | None,
+    model: str | None,
+    *,
+    yes: bool,
+) -> bool:
+    from gateway.cli import check_edit
+
+    try:
+        if any(finding.good is False for finding in found):
+            raise check_edit.NotMade("not made, because of the faults above")
+        if not any(finding.part == "state" and finding.good for finding in found):
+            raise check_edit.NotMade("not made: no state to book it in; gateway init creates it")
+        said = check_edit.try_edit(settings, key, model, yes=yes)
+    except check_edit.NotMade as error:
+        click.echo(f"try edit  {_MARKS[False]}{error}")
+        return False
+    click.echo(f"try edit  {said}")
+    return True
 
 
 async def findings(settings: Settings) -> list[CheckFinding]:

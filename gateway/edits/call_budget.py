@@ -52,9 +52,12 @@ class CallBudget:
     _warned: dict[tuple[str, str], int] = field(init=False, default_factory=dict)
     """By kind of warning and model: when it was last given, in milliseconds."""
 
-    async def check(self, request: EditRequest) -> None:
-        """Raises Refusal if there is no money for this call and waiting will not help."""
-        await self.budgets.check(self._quote(request))
+    async def check(self, request: EditRequest) -> int:
+        """The amount that this call would reserve now, in nano-dollars.
+
+        Raises Refusal if there is no money for it and waiting will not help.
+        """
+        return await self.budgets.check(self._quote(request))
 
     async def reserve(
         self, request: EditRequest, lease: LeaseTransaction, permit: Permit

@@ -87,7 +87,10 @@ class Pipeline:
 
         The request counts as in flight until the client has received its answer.
         """
-        caller = self.authenticate(incoming, record)
+        await self.serve_caller(self.authenticate(incoming, record), incoming, record)
+
+    async def serve_caller(self, caller: Caller, incoming: Incoming, record: RequestRecord) -> None:
+        """Every stage of a caller whose key is known."""
         admitted = await self.admit(caller, incoming, record)
         with self.rates.waiting(caller):
             with Spool(self.spool_memory, self.spool_folder) as spool:

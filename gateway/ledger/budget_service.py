@@ -96,27 +96,32 @@ class BudgetService:
 
     # --- check ------------------------------------------------------------------------
 
-    async def check(self, quote: Quote) -> None:
+    async def check(self, quote: Quote) -> int:
         """Raise the refusal that `reserve` would raise now, unless waiting may cure it.
 
-        Holds nothing. Spares a request without money the wait for an upstream slot.
+        Holds nothing. Returns the amount that would be held. Spares a request without money the
+        wait for an upstream slot.
         """
         now_ms = self.now_ms()
 
-        async def check(tx: Transaction) -> None:
+        async def check(tx: Transaction) -> int:
             priced, ceiling_nanos = await self._priced(tx, quote, now_ms)
-            await reserve_settle.check(
-                tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
-            )
+            try:
+                await reserve_settle.check(
+                    tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
+                )
+            except OverBudget as over:
+                if not over.held_only:
+                    raise
+            return ceiling_nanos
 
         with self._as_refusals():
             if failure := self.write_failure():
                 raise failure
             try:
-                await self.database.read(check)
+                return await self.database.read(check)
             except OverBudget as over:
-                if not over.held_only:
-                    raise self._used_up(over, quote) from None
+                raise self._used_up(over, quote) from None
 
     async def _priced(self, tx: Transaction, quote: Quote, now_ms: int) -> tuple[Quote, int]:
         """The quote at a confirmed price, and the amount to hold. Raises `price_unconfirmed`."""

@@ -12,6 +12,7 @@ from gateway.model.token_usage import TokenUsage
 Item = TypeVar("Item")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _LARGEST_PIXELS = 3840 * 2160
+_USUAL_SIZE = "1024x1024"
 _TEXT_OVERHEAD = 64
 """Text tokens that a provider adds to a prompt, and for each file: 6 to 41 were measured."""
 
@@ -64,6 +65,15 @@ class ImageTokens:
             image_in=asked.files * max(reference, self.reference),
             text_out=self.text_out,
             image_out=self.picture(asked.quality, asked.size) + asked.partial_images * self.partial,
+        )
+
+    def fewest(self) -> tuple[str, str]:
+        """The quality and size of the picture with the fewest output tokens."""
+        if self.grid:
+            return min(self.grid, key=lambda quality: self.grid[quality]), _USUAL_SIZE
+        return min(
+            ((quality, size) for quality, sizes in self.by_size.items() for size in sizes),
+            key=lambda chosen: self.by_size[chosen[0]][chosen[1]],
         )
 
     def picture(self, quality: str, size: str) -> int:

@@ -95,6 +95,13 @@ class Price:
             self._possible(asked.quality, asked.size) or [each.nanos for each in self.pictures]
         )
 
+    def cheapest(self) -> tuple[str, str]:
+        """The quality and size of the cheapest picture; empty where there is none to choose."""
+        if self.tokens:
+            return self.tokens.fewest()
+        picture = min(self.pictures, key=lambda each: each.nanos, default=PicturePrice(0))
+        return picture.quality, picture.size
+
     def _possible(self, quality: str, size: str) -> set[int]:
         """The prices that such a picture may have: what is not chosen may be anything.
 

@@ -51,8 +51,8 @@ class TargetPrice:
             return replace(price, source=SETTING, rates=None, tokens=None, pictures=self.pictures)
         if self.rates:
             model_rates = asdict(price.rates) if price.rates else {}
-            rates = token_rates({**model_rates, **self.rates})
-            return replace(price, source=SETTING, rates=rates, pictures=())
+            merged = token_rates({**model_rates, **self.rates})
+            return replace(price, source=SETTING, rates=merged, pictures=())
         if not price.rates and not price.pictures:
             raise ValueError(
                 "there is no price to take a discount from: name the target in [models.NAME] "
