@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def check(
         click.echo(f"{finding.part:<{width}} {_MARKS[finding.good]}{finding.text}")
     good = not any(finding.good is False for finding in found)
     if try_edit:
-        good &= _try_edit(settings, found, key, model, yes=yes)
+        say = functools.partial(_say_of_edit, width)
+        good &= _try_edit(settings, found, key, model, say, yes=yes)
     if not good:
         raise SystemExit(1)
 
@@ -81,9 +83,11 @@ def _try_edit(
     found: Collection[CheckFinding],
     key: str | None,
     model: str | None,
+    say: Callable[[str], None],
     *,
     yes: bool,
 ) -> bool:
+    """Make the edit. False where it was not made or failed."""
     from gateway.cli import check_edit
 
     try:
@@ -91,12 +95,15 @@ def _try_edit(
             raise check_edit.NotMade("not made, because of the faults above")
         if not any(finding.part == "state" and finding.good for finding in found):
             raise check_edit.NotMade("not made: no state to book it in; gateway init creates it")
-        said = check_edit.try_edit(settings, key, model, yes=yes)
+        check_edit.try_edit(settings, key, model, say, yes=yes)
     except check_edit.NotMade as error:
-        click.echo(f"try edit  {_MARKS[False]}{error}")
+        say(f"{_MARKS[False]}{error}")
         return False
-    click.echo(f"try edit  {said}")
     return True
+
+
+def _say_of_edit(width: int, text: str) -> None:
+    click.echo(f"{'try edit':<{width}} {text}")
 
 
 async def findings(settings: Settings) -> list[CheckFinding]:

@@ -31,21 +31,29 @@ class NotMade(Exception):
     """No edit was made, or it failed; the message says why, and what is booked."""
 
 
-def try_edit(settings: Settings, key: str | None, model: str | None, *, yes: bool) -> str:
-    """Make one edit after its price was confirmed. Says what it cost. Raises NotMade."""
+def try_edit(
+    settings: Settings,
+    key: str | None,
+    model: str | None,
+    say: Callable[[str], None],
+    *,
+    yes: bool,
+) -> None:
+    """Make one edit after its price was confirmed, and say what it cost. Raises NotMade."""
     trial = _with_gateway(settings, lambda parts: _planned(parts, key, model))
-    click.echo(f"try edit  {_offer(trial)}")
+    say(_offer(trial))
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("--try-edit buys this edit: confirm it with --yes")
         if not click.confirm("Buy it?", err=True):
-            return "not made"
+            say("not made")
+            return
     with working("editing"):
         tried = _with_gateway(settings, lambda parts: make_trial(parts, trial))
     booked = _booked(tried.status)
     if tried.refusal:
         raise NotMade(f"{tried.refusal.code}: {tried.refusal.message} {booked}")
-    return f"a picture from {tried.status.upstream} in {tried.seconds:.1f} s. {booked}"
+    say(f"a picture from {tried.status.upstream} in {tried.seconds:.1f} s. {booked}")
 
 
 async def _planned(parts: Container, key: str | None, model: str | None) -> TrialEdit:

@@ -1,6 +1,7 @@
 """Environments of other client libraries: made once, kept in `.venv-clients/`, skipped by name.
 
-An environment is skipped, never failed, where its tool is absent or no registry can be reached.
+In a test an environment is skipped, never failed, where its tool is absent or no registry can be
+reached. `python -m tests.clients.environments` makes all that `make test` uses, or fails.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ INSTALL_SECONDS = 240
 _READY = "ready"
 
 
-def python_with(release: str) -> Path:
-    """The interpreter of an environment that holds this release of openai-python, and no other."""
-    return _python(f"openai-{release}", sys.executable, f"openai=={release}")
+LITELLM = "litellm==1.110.2"
+PYDANTIC_AI = "pydantic-ai-slim[openai]==2.68.0"
+OLD_OPENAI = "openai==1.109.1"
+
+
+def python_with(requirement: str) -> Path:
+    """The interpreter of an environment that holds this release of a library, and no other."""
+    return _python(re.sub(r"(\[\w+\])?==", "-", requirement), sys.executable, requirement)
 
 
 def python_with_focus_validator() -> Path:
@@ -46,17 +52,16 @@ def _python(name: str, interpreter: str, *wanted: str) -> Path:
         python = folder / "bin" / "python"
         if not _is_ready(folder, " ".join(wanted)):
             shutil.rmtree(folder, ignore_errors=True)
-            _install([interpreter, "-m", "venv", str(folder)], name)
-            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-            bounds = ["--retries", "1", "--timeout", "20"]
-            _install([*pip, *bounds, *wanted], name)
+            uv = [sys.executable, "-m", "uv", "--quiet"]
+            _install([*uv, "venv", "--python", interpreter, str(folder)], name)
+            _install([*uv, "pip", "install", "--python", str(python), *wanted], name)
             (folder / _READY).write_text(" ".join(wanted))
     return python
 
 
-def node_with_openai() -> tuple[Path, Path]:
-    """Node, and a folder in which the newest openai-node that it runs is installed."""
-    name = "openai-node"
+def node_with_libraries() -> tuple[Path, Path]:
+    """Node, and a folder with the newest openai-node and Vercel AI SDK that it runs."""
+    name = "openai-node and the AI SDK"
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         pytest.skip(f"{name}: there is no {'npm' if node else 'node'} on this machine")
@@ -73,7 +78,8 @@ def node_with_openai() -> tuple[Path, Path]:
             bounds = ["--fetch-retries=1", "--fetch-timeout=20000"]
             _install([npm, "install", *quiet, *bounds], name, folder)
             (folder / _READY).write_text(wanted)
-        shutil.copy(NODE_FILES / "client.mjs", folder)
+        for script in NODE_FILES.glob("*.mjs"):
+            shutil.copy(script, folder)
     return Path(node), folder
 
 
@@ -124,8 +130,25 @@ def _install(command: Sequence[str], name: str, folder: Path | None = None) -> N
     if done.returncode == 0:
         return
     said = done.stdout + done.stderr
-    known = re.search(r"from versions: (?!none\))[^)]*\)|ETARGET", said)
+    known = re.search(r"there is no version of|ETARGET", said)
     if known:  # the registry answered: it is our wish that is wrong
         raise RuntimeError(f"{name}: {said[-2000:]}")
     why = next((line for line in said.splitlines() if "error" in line.lower()), said.strip())
     pytest.skip(f"{name} can't be installed, no registry in reach: {why[:200]}")
+
+
+def make_all() -> None:
+    """Make every environment that `make test` uses. Exits with what is missing."""
+    if not shutil.which("javac"):
+        sys.exit("java_client.java needs a JDK: there is no javac")
+    try:
+        for requirement in (OLD_OPENAI, LITELLM, PYDANTIC_AI):
+            python_with(requirement)
+        node_with_libraries()
+        python_with_focus_validator()
+    except pytest.skip.Exception as missing:
+        sys.exit(str(missing))
+
+
+if __name__ == "__main__":
+    make_all()

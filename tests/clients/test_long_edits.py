@@ -17,7 +17,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.settings import ServerSettings, Settings, UpstreamSettings
 from tests.clients import python_client
-from tests.clients.environments import node_with_openai
+from tests.clients.environments import node_with_libraries
 from tests.clients.pictures import is_grey_photograph
 from tests.clients.scripts import Script
 from tests.support.serving import KEY, Overrides, make_key, serving, settings_for
@@ -53,7 +53,7 @@ def settings(tmp_path: Path, emulator: EmulatorServer) -> Settings:
 
 @pytest.fixture
 def node(pictures: Path, tmp_path: Path) -> Iterator[Script]:
-    program, folder = node_with_openai()
+    program, folder = node_with_libraries()
     command = [str(program), str(folder / "client.mjs")]
     with Script(command, pictures, tmp_path / "node.log") as script:
         yield script

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.emulator import EmulatorServer
 from tests.clients.conftest import Prompt
-from tests.clients.environments import node_with_openai
+from tests.clients.environments import node_with_libraries
 from tests.clients.pictures import halves, is_grey_photograph, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
@@ -25,7 +25,7 @@ from tests.support.serving import Served, make_key, serving, settings_for
 
 @pytest.fixture(scope="module")
 def node(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
-    program, folder = node_with_openai()
+    program, folder = node_with_libraries()
     log = tmp_path_factory.mktemp("node") / "log"
     with Script([str(program), str(folder / "client.mjs")], pictures, log) as script:
         yield script

@@ -10,7 +10,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from tests.clients import python_client
 from tests.clients.conftest import Prompt
-from tests.clients.environments import python_with
+from tests.clients.environments import OLD_OPENAI, python_with
 from tests.clients.pictures import halves, opened
 from tests.clients.refusals import OWN, UPSTREAM, Case, arrange, check, command_of
 from tests.clients.scripts import Script
@@ -24,7 +24,7 @@ from tests.clients.sdk_checks import (
 from tests.support.serving import Served
 
 LONG = pytest.mark.long
-RELEASES = ["1.109.1", pytest.param("2.54.0", marks=LONG)]
+RELEASES = [OLD_OPENAI, pytest.param("openai==2.54.0", marks=LONG)]
 CASES = [case for case in (*OWN, *UPSTREAM) if not (case.may_retry and case.status == 503)]
 IN_SHORT = CASES[::6]
 """What is tried in each run; the newest release goes through all of them."""

@@ -11,7 +11,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from gateway.model.errors import KINDS, Retry
 from tests.clients import python_client
-from tests.clients.environments import node_with_openai
+from tests.clients.environments import node_with_libraries
 from tests.clients.refusals import ODD, OWN, UPSTREAM, Odd, Refused, check, odd_command_of
 from tests.clients.scripts import Script
 from tests.clients.situations import SITUATIONS, Situation
@@ -45,7 +45,7 @@ FOR_NODE = [
 
 @pytest.fixture(scope="module")
 def node(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
-    program, folder = node_with_openai()
+    program, folder = node_with_libraries()
     log = tmp_path_factory.mktemp("node") / "log"
     with Script([str(program), str(folder / "client.mjs")], pictures, log) as script:
         yield script
