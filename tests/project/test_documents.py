@@ -10,17 +10,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.api.openapi.document import document
 from gateway.model.errors import KINDS
-from gateway.settings import Settings
+from gateway.pricing.price_file import parse_prices
+from gateway.runtime.backends import open_prices
+from gateway.settings import Settings, load
+from gateway.upstream.adapters import ADAPTERS
 from tests.support.documents import DOCS, PAGES, metrics_page
 from tests.support.exposition import scrape
 from tests.support.serving import Running
 
 DOCUMENTS = [
     *map(Path, ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/benchmarks/README.md")),
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.glob("**/*.md")),
     *sorted(Path("deploy").glob("*.md")),
 ]
 MOST_LINES = {Path("README.md"): 200, Path("ARCHITECTURE.md"): 250}
+_BLOCK = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PATH = re.compile(r"`((?:\.\./)?(?:gateway|tests|docs|deploy|config)/[\w./-]*)`")
 
@@ -56,6 +60,41 @@ def test_every_path_that_a_document_names_is_there(path: Path) -> None:
 @pytest.mark.parametrize("path", MOST_LINES, ids=str)
 def test_a_document_that_is_read_whole_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES[path]
+
+
+BLOCKS = [
+    pytest.param(path, block, id=f"{path}-{number}")
+    for path in DOCUMENTS
+    for number, block in enumerate(_BLOCK.findall(path.read_text(encoding="utf-8")), 1)
+]
+OUT_OF_A_COMMENT = re.compile(r"^# (\w+ = )", re.MULTILINE)
+UPSTREAMS = {"upstreams": {"azure": {"api": "azure", "models": ["img-prod"]}}}
+
+
+@pytest.mark.parametrize(("path", "block"), BLOCKS)
+def test_every_configuration_in_a_document_is_one(path: Path, block: str, tmp_path: Path) -> None:
+    """Also with the settings that it shows as comments."""
+    file = tmp_path / "gateway.toml"
+    for text in (block, OUT_OF_A_COMMENT.sub(r"\1", block)):
+        if text.startswith("version ="):
+            assert parse_prices(text).prices
+            continue
+        file.write_text(text)
+        named = "[upstream" in text or "[prices.targets" not in text
+        settings = load(file, environment={}, overrides={} if named else UPSTREAMS)
+        if path.parent.name == "upstreams" and path.stem in ADAPTERS:
+            assert settings.upstream.api == path.stem
+            assert settings.upstream.name == path.stem
+            open_prices(settings)
+
+
+@pytest.mark.parametrize("api", ADAPTERS)
+def test_the_page_of_an_adapter_says_its_sources_and_what_was_not_tried(api: str) -> None:
+    page = (DOCS / "upstreams" / f"{api}.md").read_text(encoding="utf-8")
+    sources = re.findall(r"^\| .+ \| (\d{4}\S*) \| .+ \|$", page, re.MULTILINE)
+    assert sources
+    assert "```toml\n[upstream]\n" in page
+    assert "Not tried against the real service: " in page
 
 
 def test_the_index_leads_to_every_page() -> None:
