@@ -143,6 +143,14 @@ def test_no_budget_is_passed(place: Place, terms: dict[str, Any], code: str) -> 
     assert (place.emulator.stats()["calls"], place.rows()) == (0, [])
 
 
+def test_while_spending_is_paused_nothing_is_bought(place: Place) -> None:
+    make_key(place.settings)
+    paused = CliRunner().invoke(main, ["pause", "--team", "design", "--config", str(place.file)])
+    assert paused.exit_code == 0, paused.output
+    assert said(place.check("--yes"))[0].startswith("FAULT: spending_paused: ")
+    assert (place.emulator.stats()["calls"], place.rows()) == (0, [])
+
+
 def test_only_a_model_that_the_key_may_use_is_edited(place: Place) -> None:
     make_key(place.settings, key_terms={"models": ["gpt-image-1.5"]})
     assert "one edit of gpt-image-1.5 at" in said(place.check("--yes"))[0]
