@@ -37,3 +37,4 @@ def test_an_edit_by_the_default_client_works(
     status, _, answer = done.stdout.partition("\n")
     assert status == "200", done.stdout[:500] + done.stderr
     assert json.loads(answer)["data"]
+    assert json.loads(answer)["usage"]["total_tokens"] == 0
