@@ -42,7 +42,7 @@ def python_with_focus_validator() -> Path:
     found = [*pyenv.glob("versions/3.12*/bin/python3"), shutil.which("python3.12")]
     interpreter = sys.executable if sys.version_info[:2] == (3, 12) else found[0]
     if interpreter is None:
-        pytest.skip(f"{name}: there is no Python 3.12 on this machine")
+        interpreter = "3.12"  # uv downloads one
     # Its bounds allow a pyarrow that refuses the numpy that they ask for.
     return _python(name, str(interpreter), "focus-validator>=2.2,<3", "pyarrow<22")
 
@@ -138,16 +138,19 @@ def _install(command: Sequence[str], name: str, folder: Path | None = None) -> N
 
 
 def make_all() -> None:
-    """Make every environment that `make test` uses. Exits with what is missing."""
+    """Make every environment that `make test` uses. Exits with what is missing, if it can't be."""
     if not shutil.which("javac"):
         sys.exit("java_client.java needs a JDK: there is no javac")
     try:
         for requirement in (OLD_OPENAI, LITELLM, PYDANTIC_AI):
             python_with(requirement)
         node_with_libraries()
-        python_with_focus_validator()
     except pytest.skip.Exception as missing:
         sys.exit(str(missing))
+    try:
+        python_with_focus_validator()
+    except pytest.skip.Exception as missing:
+        print(missing, file=sys.stderr)  # noqa: T201 - Debian has no Python 3.12
 
 
 if __name__ == "__main__":
