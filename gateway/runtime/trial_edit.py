@@ -14,7 +14,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.edits.edit_request import Admitted, Incoming, Reply
 from gateway.model.caller import Caller
@@ -76,7 +76,7 @@ async def plan_trial(parts: Container, key_id: str, model: str | None) -> TrialE
             str(each.target): await pipeline.upstreams[each.target.upstream].budget.check(each)
             for each in request.at_targets
         }
-    return TrialEdit(trial.request_id, caller, name, choices, ceilings)
+    return replace(trial, ceilings=ceilings)
 
 
 async def make_trial(parts: Container, trial: TrialEdit) -> TriedEdit:
