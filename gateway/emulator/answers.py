@@ -31,14 +31,17 @@ def partial_event(asked: Asked, partial: Encoded, created: int, index: int) -> b
     return _event(name, json.dumps(document).encode())
 
 
-def completed_event(job: Job, picture: Encoded, created: int, usage: str) -> bytes:
-    """The final picture and its `usage`, which is given as JSON text."""
+def completed_event(
+    job: Job, picture: Encoded, created: int, usage: str, urls: Sequence[str] | None = None
+) -> bytes:
+    """The final picture, or its address, and its `usage`, which is given as JSON text."""
     name = f"{_EVENT_PREFIXES[job.asked.route]}.completed"
     if job.knobs.garbage:
         return _event(name, GARBAGE)
     document = _event_document(name, job.asked, picture, created)
-    if job.knobs.no_picture:
+    if job.knobs.no_picture or urls:
         del document["b64_json"]
+    document |= {"url": urls[0]} if urls else {}
     return _event(name, with_usage(document, usage))
 
 

@@ -56,17 +56,21 @@ class CallEndpoint:
             raise told_to_fail(knobs.status, knobs.retry_after)
         done = await asyncio.to_thread(work, asked)
         if asked.stream:
-            return Delivery(self._events(job, done, request.receive), "text/event-stream")
+            return Delivery(self._events(job, done, request), "text/event-stream")
         await emulator.waits.pause(knobs.latency_seconds)
         await self._finish(job, request.receive)
-        urls = None
-        if asked.as_url:
-            names = map(emulator.keep_file, done.pictures)
-            urls = [str(request.url_for("file", name=name)) for name in names]
         body = answers.GARBAGE
         if not knobs.garbage:
+            urls = self._urls(job, done, request)
             body = wire.answer(job, int(time.time()), done.pictures, urls)
         return Delivery(self._pieces(job, body), "application/json", len(body))
+
+    def _urls(self, job: Job, done: Work, request: Request) -> list[str] | None:
+        """The addresses of the pictures, which are served here; None where bytes are answered."""
+        if not (job.asked.as_url or job.knobs.as_url):
+            return None
+        keep, status = self._emulator.keep_file, job.knobs.file_status
+        return [str(request.url_for("file", name=keep(each, status))) for each in done.pictures]
 
     async def _finish(self, job: Job, receive: Receive) -> None:
         """Charge for the work, and then fail before the answer if the knobs say so."""
@@ -90,7 +94,7 @@ class CallEndpoint:
         if broken:
             raise HangUp(reset=knobs.reset_mid_answer)
 
-    async def _events(self, job: Job, done: Work, receive: Receive) -> Pieces:
+    async def _events(self, job: Job, done: Work, request: Request) -> Pieces:
         """A stream's events; the latency is spread over them."""
         waits, knobs, created = self._emulator.waits, job.knobs, int(time.time())
         pause_seconds = knobs.latency_seconds / (len(done.partials) + 1)
@@ -103,9 +107,10 @@ class CallEndpoint:
                 self._emulator.charge(job)
             yield answers.error_event(self._emulator.wire.refusal(told_to_fail(500)))
             return
-        await self._finish(job, receive)
+        await self._finish(job, request.receive)
         if not knobs.truncate_stream:
             usage = self._emulator.wire.usage(job)
-            last = answers.completed_event(job, done.pictures[0], created, usage)
+            urls = self._urls(job, done, request)
+            last = answers.completed_event(job, done.pictures[0], created, usage, urls)
             async for piece in self._pieces(job, last):
                 yield piece

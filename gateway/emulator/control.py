@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from gateway.emulator.emulator import Emulator
-from gateway.emulator.refusals import Refused, bad_field
+from gateway.emulator.refusals import Refused, bad_field, told_to_fail
 
 
 def control_routes(emulator: Emulator) -> list[Route]:
@@ -56,9 +56,11 @@ def control_routes(emulator: Emulator) -> list[Route]:
         return JSONResponse(books.charges)
 
     async def file(request: Request) -> Response:
-        picture = emulator.files.get(request.path_params["name"])
+        picture, error_status = emulator.files.get(request.path_params["name"], (None, None))
         if picture is None:
             raise Refused(404, "not_found", "There is no such picture, or not any longer.")
+        if error_status is not None:
+            raise told_to_fail(error_status)
         return Response(picture.content, media_type=f"image/{picture.format}")
 
     return [

@@ -37,8 +37,8 @@ class Emulator:
         self.faults = Faults(settings.knobs)
         self.books = Books()
         self.waits = Waits()
-        self.files: dict[str, Encoded] = {}
-        """The latest pictures that were answered by address."""
+        self.files: dict[str, tuple[Encoded, int | None]] = {}
+        """The latest pictures that were answered by address; a status is an error instead."""
         self._keys = settings.keys
 
     def model(self, name: str) -> Model:
@@ -73,10 +73,10 @@ class Emulator:
             }
         )
 
-    def keep_file(self, picture: Encoded) -> str:
+    def keep_file(self, picture: Encoded, error_status: int | None) -> str:
         """Keep a picture under a name that can't be guessed; the oldest one goes."""
         name = f"{secrets.token_hex(12)}.{picture.format}"
-        self.files[name] = picture
+        self.files[name] = picture, error_status
         if len(self.files) > _KEPT_FILES:
             del self.files[next(iter(self.files))]
         return name

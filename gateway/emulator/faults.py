@@ -49,6 +49,8 @@ class Knobs:
     )
     garbage: bool = _knob(False, "200 with a body that is not JSON.")
     no_picture: bool = _knob(False, "200 without `data`.")
+    as_url: bool = _knob(False, "The picture's address instead of its bytes, whatever was asked.")
+    file_status: int | None = _knob(None, "What such an address answers, an error.")
     hang: bool = _knob(False, "No answer until the client leaves or POST /emulator/release.")
     cost: str | None = _knob(None, 'What stands at usage.cost.total_cost, or "missing".')
     slow_body: float = _knob(0.0, "Over which the answer, or a stream's last event, trickles.")

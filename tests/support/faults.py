@@ -225,6 +225,13 @@ FAULTS: tuple[Fault, ...] = (
         [{"bill": False}],
         _bought(billed="$0"),
     ),
+    # --- URLs ---------------------------------------------------------------------------
+    Fault("it gives a URL in place of the picture", [{"as_url": True}], _bought()),
+    Fault(
+        "it gives a URL that can't be read",
+        [{"as_url": True, "file_status": 404}],
+        Seen("200 MISS, by URL", "$0.01", "$0.01", "$0.01, status 200", False, "200 MISS"),
+    ),
     # --- streams ------------------------------------------------------------------------
     Fault(
         "a stream is slow",
@@ -309,7 +316,8 @@ class Gateways:
     def _start(self, overrides: Overrides) -> Running:
         folder = self._folder / str(len(self._running))
         folder.mkdir()
-        settings = settings_for(folder, self._emulator, overrides)
+        upstream = {"picture_hosts": [self._emulator.origin], **overrides.get("upstream", {})}
+        settings = settings_for(folder, self._emulator, {**overrides, "upstream": upstream})
         make_key(settings)
         return self._stack.enter_context(serving(settings))
 
@@ -366,8 +374,10 @@ def _client(answer: httpx.Response | Streamed) -> str:
 def _plain(answer: httpx.Response) -> str:
     """The status, what it is, and whether an SDK will try again."""
     if answer.status_code == 200:
-        assert answer.json()["data"][0]["b64_json"]
-        return f"200 {answer.headers['x-gateway-cache']}"
+        (picture,) = answer.json()["data"]
+        form = "" if picture.get("b64_json") else ", by URL"
+        assert picture.get("b64_json") or picture["url"].startswith("http")
+        return f"200 {answer.headers['x-gateway-cache']}{form}"
     error = answer.json()["error"]
     assert {"message", "type", "param", "code"} <= error.keys()
     said = f"{answer.status_code} {error['code']}"
