@@ -50,6 +50,7 @@ from gateway.pricing.rules.target_prices import TargetPrice
 from gateway.uploads.rules.picture_sniffer import PictureFormat
 from gateway.upstream.adapters import ADAPTERS, Adapter
 from gateway.upstream.rules.adapter_facts import adapter_facts
+from gateway.upstream.rules.picture_hosts import PictureHosts, parse_hosts
 from gateway.upstream.rules.retry_policy import LONGEST_WAIT_SECONDS
 
 PREFIX = "GATEWAY_"
@@ -194,6 +195,19 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _public_url(url: str) -> str:
+    if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", url):
+        raise ValueError("give the gateway's own URL, such as https://images.example.com")
+    if url.rstrip("/").endswith("/v1"):
+        raise ValueError("leave out /v1: paths are added to it")
+    return url.rstrip("/")
+
+
+def _picture_hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
+    parse_hosts(entries)
+    return entries
+
+
 def _certificates(file: str) -> str:
     """A file of certificates that OpenSSL reads; "" for the usual ones."""
     try:
@@ -261,7 +275,7 @@ class ServerSettings(SettingsSection):
     max_unsent_bytes: Annotated[ByteSize, Field(ge=2**20)] = 256 * 2**20
     trusted_proxies: Annotated[TextList, AfterValidator(_networks)] = ()
     cors_origins: Annotated[TextList, AfterValidator(_origins)] = ()
-    public_url: OptionalUrl = ""
+    public_url: Annotated[str, AfterValidator(_public_url)] = ""
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     spool_folder: str = ""
     spool_bytes: ByteSize = 64 * 2**20
@@ -307,6 +321,7 @@ class UpstreamSettings(SettingsSection):
     catalogue_seconds: Seconds = 300.0
     first_call_alone: bool = True
     keep_alive: bool = False
+    picture_hosts: Annotated[TextList, AfterValidator(_picture_hosts)] = ()
     picture_formats: PictureFormats = ("png", "jpeg", "webp")
     proxy: OptionalUrl = ""
     ca_bundle: Annotated[str, AfterValidator(_certificates)] = ""
@@ -349,6 +364,11 @@ class UpstreamSettings(SettingsSection):
         return ADAPTERS[self.api](adapter_facts(self.base_url))
 
     @property
+    def hosts(self) -> PictureHosts:
+        """From where pictures that it gives as URLs may be fetched."""
+        return parse_hosts(self.picture_hosts)
+
+    @property
     def target(self) -> str:
         """The name in fingerprints; an upstream without a name of its own is `default`."""
         is_named = self.name != type(self).model_fields["name"].default
@@ -377,6 +397,7 @@ class CacheSettings(SettingsSection):
     scope: Literal["key", "team", "organisation"] = "team"
     generations: bool = False
     obey_cache_control: bool = False
+    link_seconds: Annotated[Seconds, Field(ge=1, le=366 * 86400)] = 3600.0
     timeout_seconds: Seconds = 2.0
     failure_memory_seconds: Seconds = 120.0
     refusal_memory_seconds: Seconds = 60.0

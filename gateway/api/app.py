@@ -20,6 +20,7 @@ from gateway.api.key import KeyEndpoints
 from gateway.api.models import ModelEndpoints
 from gateway.api.openapi.document import document
 from gateway.api.operating import OperatingEndpoints
+from gateway.api.pictures import PictureEndpoints
 from gateway.api.responses import (
     JSON,
     SHUTTING_DOWN,
@@ -83,6 +84,7 @@ class Gateway:
                 lambda: parts.budgets.service.today,
             ),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
+            pictures=PictureEndpoints(parts.cache.links, parts.cache.results, context.clock),
             operating=OperatingEndpoints(context, operation),
             describe=self._describe,
         )

@@ -15,9 +15,11 @@ from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
 from gateway.api.models import ModelEndpoints
 from gateway.api.openapi import images as pictures
+from gateway.api.openapi import linked_pictures
 from gateway.api.openapi.refusals import OF_ERRORS, answered, headers
 from gateway.api.openapi.schemas import ANYTHING, TEXT, Operation, ref
 from gateway.api.operating import HealthView, OperatingEndpoints, ReadinessView
+from gateway.api.pictures import PictureEndpoints
 from gateway.api.responses import Endpoint
 from gateway.queries.models.budgets import GrantView
 from gateway.queries.models.key_status import KeyStatusView
@@ -32,6 +34,7 @@ class Endpoints:
     images: ImageEndpoints
     models: ModelEndpoints
     key: KeyEndpoints
+    pictures: PictureEndpoints
     operating: OperatingEndpoints
     describe: Endpoint
 
@@ -101,6 +104,10 @@ PUBLIC_ROUTES: Mapping[str, PublicRoute] = MappingProxyType({
     "GET /v1/requests/{id}": PublicRoute(
         "showRequest", "The status of a request of this key, and whether a retry is safe", "key",
         lambda on: on.key.show_request, _KEY, RequestView, (*_KEYED, "not_found")),
+    "GET /v1/pictures/{id}": PublicRoute(
+        "showPicture", "A stored picture, by a link that answers to response_format=url give",
+        "images", lambda on: on.pictures.show, ("",),
+        codes=linked_pictures.CODES, more=linked_pictures.describe),
     "GET /healthz": PublicRoute(
         "showHealth", "The process is alive", "operating",
         lambda on: on.operating.show_health, answer=HealthView),

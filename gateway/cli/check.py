@@ -115,6 +115,7 @@ async def findings(settings: Settings) -> list[CheckFinding]:
         _price_table(settings),
         *await _upstreams(settings),
         *_tracing(settings),
+        _links(settings),
         *_access(settings),
     ]
 
@@ -265,6 +266,16 @@ def _tracing(settings: Settings) -> list[CheckFinding]:
     except SettingsError as error:
         return [CheckFinding("tracing", False, str(error))]
     return []
+
+
+def _links(settings: Settings) -> CheckFinding:
+    if settings.server.public_url:
+        return CheckFinding("links", True, f"links to pictures begin {settings.server.public_url}")
+    text = (
+        "[server] public_url is not set: answers to response_format=url are the upstream's own "
+        "URLs, unstored"
+    )
+    return CheckFinding("links", None, text)
 
 
 def _access(settings: Settings) -> list[CheckFinding]:

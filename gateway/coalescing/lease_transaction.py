@@ -52,10 +52,14 @@ class LeaseTransaction:
     _succeeded: bool = False
     _failure: FlightFailure | None = None
     _remembered_ms: int = 0
+    _fetching_ms: int = 0
 
-    def succeeded(self) -> None:
-        """The call brought a result, which will be stored in a moment."""
-        self._succeeded, self._failure = True, None
+    def succeeded(self, fetching_ms: int = 0) -> None:
+        """The call brought a result, which will be stored in a moment.
+
+        `fetching_ms`: the longest that its pictures have still to be fetched.
+        """
+        self._succeeded, self._failure, self._fetching_ms = True, None, fetching_ms
 
     def failed(self, failure: FlightFailure, remembered_ms: int) -> None:
         """Requests within `remembered_ms` get the same failure."""
@@ -110,7 +114,8 @@ class LeaseTransaction:
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """End the lease, before its money is moved."""
         key, now_ms = self.coalescing_key, self.process.now_ms()
-        until_ms = now_ms + (self._remembered_ms if self._failure else self.process.storing_ms)
+        storing_ms = self._fetching_ms + self.process.storing_ms
+        until_ms = now_ms + (self._remembered_ms if self._failure else storing_ms)
         ended = self._lease(key.lease_key, reservation_id, now_ms, until_ms, ended=True)
         if key.shared and (self._succeeded or self._failure):
             await leases.end(tx, ended)

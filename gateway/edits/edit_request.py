@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.rules.sharing import CoalescingKey
+from gateway.edits.presentation import Presentation
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.uploads.spool import Spool
@@ -78,6 +79,7 @@ class EditRequest:
     equivalent: bool = False
     """A result of any target is one of all."""
     fallbacks: tuple[EditRequest, ...] = ()
+    presentation: Presentation = Presentation.BASE64
     coalescing_key: CoalescingKey = field(init=False)
     previous_keys: Callable[[], tuple[str, ...]] = tuple
     """The keys of the same edit in the previous version's fingerprint."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.cache.result_store import Stored
+from gateway.cache.rules.entry import Entry
 from gateway.coalescing.rules.failure_memory import Remembered
 from gateway.edits.edit_request import EditRequest
 from gateway.model.errors import Refusal
@@ -169,6 +170,13 @@ def is_stored(result: FlightResult) -> bool:
     if isinstance(result, Bought):
         return not result.not_stored_because
     return not isinstance(result, Failed)
+
+
+def stored_entry(result: FlightResult) -> Entry | None:
+    """The entry of the result, if it is stored."""
+    if isinstance(result, Failed) or not is_stored(result):
+        return None
+    return (result.shared if isinstance(result, Bought) else result.stored).entry
 
 
 def upstream_request_id(result: FlightResult) -> str:

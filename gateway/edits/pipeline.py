@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import NamedTuple
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
 from gateway.accounts.rules.guess_throttle import GuessThrottle
+from gateway.cache.picture_links import PictureLinks
 from gateway.cache.result_store import Stored
 from gateway.cache.rules.fingerprint import Sharing, previous_keys
 from gateway.cache.rules.fingerprint import fingerprint as fingerprint_of
@@ -22,8 +24,9 @@ from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.early_checks import EarlyChecks
 from gateway.edits.edit_request import Admitted, EditRequest, Incoming, Reply
-from gateway.edits.flight_result import Found
+from gateway.edits.flight_result import Found, stored_entry
 from gateway.edits.join import Coalescer, JoinResult
+from gateway.edits.presentation import Presentation, as_bought, linked, presentation_of
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache
 from gateway.edits.upstream import Upstream
@@ -63,6 +66,14 @@ class FingerprintScope:
         return Sharing(account.id, upstream, admitted.directives.variant)
 
 
+class ReadEdit(NamedTuple):
+    """An edit as it is bought, how its pictures are presented, and where it may be bought."""
+
+    edit: Edit
+    presentation: Presentation
+    route: ModelRoute
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pipeline:
     """The stages of a request."""
@@ -79,6 +90,7 @@ class Pipeline:
     scope: FingerprintScope
     obey_cache_control: bool
     heartbeat_seconds: float
+    links: PictureLinks
     now_ms: Callable[[], int]
     _throttle: GuessThrottle = field(init=False, default_factory=GuessThrottle)
 
@@ -94,8 +106,8 @@ class Pipeline:
         admitted = await self.admit(caller, incoming, record)
         with self.rates.waiting(caller):
             with Spool(self.spool_memory, self.spool_folder) as spool:
-                edit, route = await self.read(admitted, incoming, spool, record)
-                request = self.fingerprint(edit, route, admitted, spool, record)
+                found = await self.read(admitted, incoming, spool, record)
+                request = self.fingerprint(found, admitted, spool, record)
                 hit = await self.look_up(request, record)
                 joined = hit or await self.join(request, incoming, record)
                 reply = await self.respond(joined, request, record)
@@ -147,7 +159,7 @@ class Pipeline:
 
     async def read(
         self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
-    ) -> tuple[Edit, ModelRoute]:
+    ) -> ReadEdit:
         """Reads the body, and refuses as early as the bytes read so far permit.
 
         The targets are those that the edit can be sent to.
@@ -164,6 +176,8 @@ class Pipeline:
                 checks=checks,
             )
             model_limits.check_images(edit.n, caller.accounts)
+            presentation = presentation_of(edit, linkable=self._can_link(edit, admitted))
+            edit = as_bought(edit, presentation)
             route = checks.model_route or await self.catalogues.find(edit.model)
             targets = tuple(usable(route.targets, partial(self._check, edit, caller)))
             facts = self.catalogues.facts(targets[0], edit.model)
@@ -177,7 +191,12 @@ class Pipeline:
         record.model, record.body_bytes = targets[0].model, edit.body_bytes
         record.asked_model = edit.model if edit.model != record.model else ""
         record.references, record.reference_cap = len(edit.references), cap.count if cap else None
-        return edit, replace(route, targets=targets)
+        return ReadEdit(edit, presentation, replace(route, targets=targets))
+
+    def _can_link(self, edit: Edit, admitted: Admitted) -> bool:
+        """Will its result be stored, and can links to it be made?"""
+        is_cached = edit.route == "edits" or self.scope.generations
+        return self.links.enabled and is_cached and admitted.directives.stores
 
     def _check(self, edit: Edit, caller: Caller, target: Target) -> None:
         """Raises Refusal where the target can't make this edit."""
@@ -189,14 +208,10 @@ class Pipeline:
         check_formats(edit, upstream.picture_formats)
 
     def fingerprint(
-        self,
-        edit: Edit,
-        route: ModelRoute,
-        admitted: Admitted,
-        spool: Spool,
-        record: RequestRecord,
+        self, found: ReadEdit, admitted: Admitted, spool: Spool, record: RequestRecord
     ) -> EditRequest:
         """The request at its targets, each with a fingerprint among those who may share results."""
+        edit, presentation, route = found
         with record.stage("fingerprint"):
             edits = [with_model(edit, target.name) for target in route.targets]
             fingerprints = list(map(partial(self._fingerprint, admitted), edits, route.targets))
@@ -213,6 +228,7 @@ class Pipeline:
                     asked_model=edit.model,
                     other_keys=tuple(key for key in keys if key != fingerprint.key),
                     equivalent=route.equivalent,
+                    presentation=presentation,
                     previous_keys=cache(partial(self._previous_keys, sent, target, admitted)),
                 )
                 for sent, fingerprint, target in zip(
@@ -300,6 +316,9 @@ class Pipeline:
         """The reply, as events where a stream was requested. Raises Refusal."""
         ttl_seconds = int(self.cache.ttl_seconds)
         reply = reply_to(joined, request, record, now_ms=self.now_ms(), ttl_seconds=ttl_seconds)
+        if request.presentation is Presentation.LINKS and (entry := stored_entry(joined.result)):
+            body = await asyncio.to_thread(linked, reply.body, entry, self.links)
+            reply = replace(reply, body=body)
         if not is_streaming(request.edit):
             return reply
         body = await asyncio.to_thread(completed_events, reply.body, request.edit.route)

@@ -1,12 +1,13 @@
 """Buying a picture: the work of the request that leads a flight.
 
 At each target in turn, until one of them may have bought something: look up again, acquire a slot,
-reserve, forward, settle, store. It runs as a task of the app: a client that leaves does not stop
-it. After `reserve`, every path ends in a settlement or a void.
+reserve, forward, settle, fetch what is given as URLs, store. It runs as a task of the app: a client
+that leaves does not stop it. After `reserve`, every path ends in a settlement or a void.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from gateway.edits.flight_result import (
     Found,
 )
 from gateway.edits.follow_other_process import Follower
+from gateway.edits.presentation import Presentation
 from gateway.edits.result_cache import ResultCache
 from gateway.edits.upstream import Upstream
 from gateway.model.errors import Refusal
@@ -36,6 +38,7 @@ from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.request_record import Stage
 from gateway.telemetry.spans import Spans
+from gateway.upstream.picture_fetcher import PictureNotFetched
 
 LEADER_ONLY = frozenset(
     {"insufficient_quota", "budget_held", "spending_paused", "rate_limit_exceeded"}
@@ -217,15 +220,38 @@ class Buyer:
         self, request: EditRequest, paid: PaidCall, call: Answered
     ) -> Bought:
         """A result that cannot be stored is only a miss for later requests."""
-        paid.lease.succeeded()
+        upstream = self._upstream(request)
+        fetches = call.parsed.has_urls and request.presentation is not Presentation.UPSTREAM_URLS
+        paid.lease.succeeded(int(1000 * upstream.pictures.seconds) if fetches else 0)
         with self._stage(request, "settle"):
-            settled = await self._upstream(request).budget.settle(request, paid, call.settlement)
+            settled = await upstream.budget.settle(request, paid, call.settlement)
+        if fetches:
+            with self._stage(request, "fetch"):
+                call = await self._fetch_pictures(request, call)
         with self._stage(request, "store"):
             bought = await self.cache.store(request, call, settled)
             if bought.not_stored_because:
                 key = request.coalescing_key.lease_key
                 await self.leases.release(key, paid.reservation.id)
         return bought
+
+    async def _fetch_pictures(self, request: EditRequest, call: Answered) -> Answered:
+        """The answer with the pictures of its URLs in it, or as it is if one can't be had."""
+        urls = call.parsed.urls
+        try:
+            if len(urls) > request.edit.n:
+                raise PictureNotFetched(f"it gives {len(urls)} URLs for {request.edit.n} pictures")
+            pictures = await self._upstream(request).pictures.fetch(urls)
+        except PictureNotFetched as error:
+            self.log.warning(
+                "a picture is not stored: its URL is passed on",
+                upstream=request.target.upstream,
+                model=request.target.model,
+                request_id=request.request_id,
+                reason=str(error),
+            )
+            return call
+        return replace(call, parsed=await asyncio.to_thread(call.parsed.with_pictures, pictures))
 
     def _upstream(self, request: EditRequest) -> Upstream:
         return self.upstreams[request.target.upstream]

@@ -10,6 +10,7 @@ from gateway.edits.forward import Forwarder
 from gateway.uploads.rules.picture_sniffer import PictureFormat
 from gateway.upstream.adapters import Adapter
 from gateway.upstream.limiter import UpstreamLimiter
+from gateway.upstream.picture_fetcher import PictureFetcher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,3 +28,4 @@ class Upstream:
     first_calls: FirstCalls
     budget: CallBudget
     forwarder: Forwarder
+    pictures: PictureFetcher

@@ -107,7 +107,9 @@ class OperationServices:
             self.readiness,
             MoneyGauges(context.settings.zone),
         )
-        self.maintenance = StateMaintenance(context, coalescing.leases, cache.invalidation)
+        self.maintenance = StateMaintenance(
+            context, coalescing.leases, cache.invalidation, cache.links
+        )
         self.shutdown = GracefulShutdown(
             context.settings.server.drain_seconds,
             lambda: coalescing.flights.in_flight,

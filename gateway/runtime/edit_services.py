@@ -25,6 +25,11 @@ from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
 from gateway.upstream.catalogues import Catalogues
+from gateway.upstream.connections import open_tls
+from gateway.upstream.picture_fetcher import PictureFetcher
+
+_FETCH_SECONDS = 60.0
+"""The longest that the pictures of an answer are fetched."""
 
 
 class EditServices:
@@ -53,7 +58,7 @@ class EditServices:
         buyer = _buyer(context, of_edits, cache, result_cache, coalescing)
         coalescer = _coalescer(context, coalescing, buyer)
         self.pipeline = _pipeline(
-            context, authenticator, catalogues, of_edits, result_cache, coalescer
+            context, authenticator, catalogues, of_edits, cache, result_cache, coalescer
         )
         self.recorder = UsageRecorder(
             database=context.database,
@@ -148,6 +153,12 @@ def _upstream(
             adapter=settings.adapter,
             paths={"edits": settings.edits_path, "generations": settings.generations_path},
         ),
+        pictures=PictureFetcher(
+            hosts=settings.hosts,
+            max_bytes=context.settings.limits.max_answer_bytes,
+            seconds=min(_FETCH_SECONDS, settings.timeout_seconds),
+            tls=open_tls(settings.ca_bundle) if settings.picture_hosts else None,
+        ),
     )
 
 
@@ -169,6 +180,7 @@ def _pipeline(
     authenticator: Authenticator,
     catalogues: Catalogues,
     upstreams: Mapping[str, Upstream],
+    cache: CacheServices,
     result_cache: ResultCache,
     coalescer: Coalescer,
 ) -> Pipeline:
@@ -191,5 +203,6 @@ def _pipeline(
         scope=FingerprintScope(settings.cache.scope, settings.cache.generations),
         obey_cache_control=settings.cache.obey_cache_control,
         heartbeat_seconds=server.stream_heartbeat_seconds,
+        links=cache.links,
         now_ms=context.clock,
     )

@@ -44,6 +44,7 @@ async def _prepare(parts: Container) -> None:
     await _note_upgrade(parts.edits.pipeline.cache, database, clock())
     await refresh(parts.authenticator, database, clock)
     await asyncio.gather(*map(_load_catalogue, parts.upstreams.values()))
+    await parts.cache.links.refresh()
     await parts.cache.results.start()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from gateway.alerts import BudgetMonitor, OutageMonitor, WebhookDelivery
 from gateway.alerts.webhook_client import WebhookClient
 from gateway.cache.invalidation import Invalidation
+from gateway.cache.picture_links import PictureLinks
 from gateway.coalescing.lease_transaction import Leases
 from gateway.coalescing.lease_watcher import LeaseWatcher
 from gateway.coalescing.single_flight import SingleFlight
@@ -87,7 +88,7 @@ def _model_overrides(settings: Settings, upstream: str) -> dict[str, ModelFacts]
 
 
 class CacheServices:
-    """The result store, and its invalidation between processes."""
+    """The result store, its invalidation between processes, and links to its pictures."""
 
     def __init__(self, context: ProcessContext) -> None:
         self.results = open_results(context.settings)
@@ -96,6 +97,13 @@ class CacheServices:
             results=self.results,
             now_ms=context.clock,
             interval_seconds=context.settings.state.refresh_seconds,
+            on_failure=context.on_failure,
+        )
+        self.links = PictureLinks(
+            database=context.database,
+            public_url=context.settings.server.public_url,
+            link_seconds=context.settings.cache.link_seconds,
+            now_ms=context.clock,
             on_failure=context.on_failure,
         )
 

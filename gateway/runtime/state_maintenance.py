@@ -10,6 +10,7 @@ from gateway.accounts.rules.rate_leases import minute_of
 from gateway.accounts.tables import rate_leases
 from gateway.accounts.tables.audit import Author
 from gateway.cache.invalidation import Invalidation
+from gateway.cache.picture_links import PictureLinks
 from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.ledger.rules.abandonment import Abandonment
@@ -31,6 +32,7 @@ class StateMaintenance:
     context: ProcessContext
     leases: Leases
     invalidation: Invalidation
+    links: PictureLinks
 
     async def beat(self) -> None:
         """Renew this process's heartbeat; without it other processes take over its flights."""
@@ -87,8 +89,9 @@ class StateMaintenance:
         return False
 
     async def housekeep(self) -> None:
-        """Return free memory, measure the state's clock, and delete expired rows."""
+        """Return free memory, refresh the keys of links and the clock, delete expired rows."""
         await asyncio.to_thread(give_back)
+        await self.links.refresh()
         try:
             await self.context.clock.measure(self.context.database)
             await self.context.database.write(self._delete_expired, urgent=False)
@@ -99,6 +102,7 @@ class StateMaintenance:
         now_ms, settings = self.context.clock(), self.context.settings
         await self.leases.sweep(tx)
         await self.invalidation.sweep(tx)
+        await self.links.sweep(tx)
         await rate_leases.sweep(tx, minute_of(now_ms) - KEPT_RATE_MINUTES)
         oldest_ms = now_ms - settings.state.usage_days * DAY_MS
         await usage.fold(tx, day_of(oldest_ms, settings.zone))

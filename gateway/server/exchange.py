@@ -15,6 +15,7 @@ import asyncio
 import functools
 import re
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 
 from starlette.types import Receive, Scope, Send
 
@@ -128,7 +129,9 @@ class Exchange:
         Raises ValueError, with nothing sent, for an invalid header. Returns when the client has
         accepted all but the end.
         """
-        raw = [*_raw(headers), *self.added_headers, (b"content-length", str(len(body)).encode())]
+        raw = [*_raw(headers), *self.added_headers]
+        if status != HTTPStatus.NOT_MODIFIED:  # it would be the length of what is not sent
+            raw.append((b"content-length", str(len(body)).encode()))
         self.answered = True
         unread = self._has_body and not self._body_ended
         if unread:

@@ -5,22 +5,20 @@ The pictures are never parsed nor touched: see `json_cutter`.
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from gateway.model.money import nanos_of, usd
 from gateway.model.token_usage import TokenUsage
 from gateway.wire.json_cutter import LongString, Number, Segment, cut, write
+from gateway.wire.pictures import head_of, is_given, text_of
 from gateway.wire.token_usage import counts_tokens, token_count, usage_of, without_tokens
 
 _LARGEST_ERROR_BYTES = 1_048_576
-_HEAD_CHARS = 160
 _ZERO = Number("0")
 ToOpenAI = Callable[[dict[str, Any]], dict[str, Any]]
-_DATA_URL = re.compile(rb"data:[\w/+.-]{1,40};base64,")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +29,14 @@ class ParsedAnswer:
     """It is an image answer that carries at least one picture, or the address of one."""
     pictures: int
     has_urls: bool
-    """Some picture is an address that expires, so that the answer cannot be stored."""
+    """It gives URLs, which expire, so that it can't be stored as it is."""
     cost_nanos: int | None
     """None is unknown, never 0."""
     _body: bytes = field(repr=False)
     heads: tuple[bytes, ...] = ()
     """The first bytes of each picture that the answer holds."""
+    urls: tuple[str, ...] = ()
+    """The URLs of the pictures that it does not hold."""
     _tree: Any = field(default=None, repr=False)
     _long_strings: Sequence[Segment] = field(default=(), repr=False)
     _cost_steps: tuple[str, ...] = ()
@@ -72,6 +72,30 @@ class ParsedAnswer:
         except ValueError:
             return self._body
 
+    def with_pictures(self, pictures: Sequence[bytes]) -> ParsedAnswer:
+        """The same answer with the pictures of `urls` in it, and without any URL."""
+        long_strings, given = list(self._long_strings), iter(pictures)
+
+        def holding(item: Any) -> Any:
+            if not isinstance(item, dict) or not is_given(item.get("url")):
+                return item
+            rest = {name: value for name, value in item.items() if name != "url"}
+            if is_given(rest.get("b64_json")):
+                return rest
+            long_strings.append(b64encode(next(given)))
+            return {**rest, "b64_json": LongString(len(long_strings) - 1)}
+
+        tree = {**self._tree, "data": [holding(item) for item in self._tree["data"]]}
+        return replace(
+            self,
+            has_urls=False,
+            urls=(),
+            heads=_heads(tree["data"], long_strings),
+            _body=b"".join(write(tree, long_strings)),
+            _tree=tree,
+            _long_strings=long_strings,
+        )
+
 
 class UpstreamError(NamedTuple):
     """The `error` object of an upstream's answer; what is absent is None."""
@@ -100,17 +124,17 @@ def read_answer(body: bytes, cost_path: str, to_openai: ToOpenAI | None = None) 
         return ParsedAnswer(valid=False, pictures=0, has_urls=False, cost_nanos=None, _body=body)
     data = tree.get("data") if isinstance(tree, dict) else None
     items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
-    pictures = sum(_is_given(item.get("b64_json")) or _is_given(item.get("url")) for item in items)
+    with_url = [item for item in items if is_given(item.get("url"))]
+    lacking = (item for item in with_url if not is_given(item.get("b64_json")))
+    urls = tuple(text_of(item["url"], long_strings) for item in lacking)
+    pictures = sum(is_given(item.get("b64_json")) for item in items) + len(urls)
     steps = _cost_steps(tree, cost_path)
     return ParsedAnswer(
         valid=pictures > 0,
         pictures=pictures,
-        has_urls=any(_is_given(item.get("url")) for item in items),
-        heads=tuple(
-            _head(item["b64_json"], long_strings)
-            for item in items
-            if _is_given(item.get("b64_json"))
-        ),
+        has_urls=bool(with_url),
+        heads=_heads(items, long_strings),
+        urls=urls,
         cost_nanos=_cost(tree, steps),
         _body=body,
         _tree=shown,
@@ -120,6 +144,11 @@ def read_answer(body: bytes, cost_path: str, to_openai: ToOpenAI | None = None) 
         usage=usage_of(tree),
         _counts=counts_tokens(tree),
     )
+
+
+def _heads(items: Sequence[Any], long_strings: Sequence[Segment]) -> tuple[bytes, ...]:
+    texts = (item.get("b64_json") for item in items if isinstance(item, dict))
+    return tuple(head_of(text, long_strings) for text in texts if is_given(text))
 
 
 def _with_token_counts(answer: dict[str, Any]) -> dict[str, Any]:
@@ -166,23 +195,6 @@ def upstream_error(body: bytes) -> UpstreamError | None:
 
 def _text(value: object) -> str | None:
     return str(value) if isinstance(value, str) else None
-
-
-def _head(base64_text: object, long_strings: Sequence[Segment]) -> bytes:
-    """The first bytes of a picture; none where its text is no base64."""
-    if isinstance(base64_text, LongString):
-        start = bytes(long_strings[base64_text.index][:_HEAD_CHARS]).replace(b"\\/", b"/")
-    else:
-        start = str(base64_text)[:_HEAD_CHARS].encode()
-    start = _DATA_URL.sub(b"", start)
-    try:
-        return b64decode(start[: len(start) // 4 * 4])
-    except ValueError:
-        return b""
-
-
-def _is_given(value: object) -> bool:
-    return isinstance(value, LongString) or (_is_text(value) and value != "")
 
 
 def _is_text(value: object) -> bool:

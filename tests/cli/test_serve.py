@@ -154,6 +154,7 @@ def test_check_says_what_is_there_and_fails_where_something_is_missing(
         "DEEPSHI_API_KEY": emulator.api_key,
     }
     good = gateway("check", folder=tmp_path, environment=environment)
+    environment["GATEWAY_SERVER__PUBLIC_URL"] = "https://images.example/"
     environment["GATEWAY_UPSTREAM__BASE_URL"] = "http://127.0.0.1:9/v1"
     bad = gateway("check", folder=tmp_path, environment=environment)
 
@@ -161,11 +162,13 @@ def test_check_says_what_is_there_and_fails_where_something_is_missing(
     assert "teams: 1, keys: 1" in good.stdout
     assert "prices    the price table that ships: version " in good.stdout
     assert "5 models, 4 can edit" in good.stdout
+    assert "links     note: [server] public_url is not set" in good.stdout
     assert re.search("note: no price of .*deepshi-multi-1", good.stdout)
     assert "deepshi-image-1," not in good.stdout, "the price of it is documented"
     assert "design" in good.stdout, "the team without a budget is named"
     assert "defaults and the environment: valid" in good.stdout, "no file is there"
     assert bad.returncode == 1
+    assert "links     links to pictures begin https://images.example\n" in bad.stdout
     assert "FAULT: http://127.0.0.1:9/v1: GET /models: ClientConnectorError: " in bad.stdout
 
 

@@ -30,6 +30,9 @@ NOT_FOR_CLIENTS = {
     "permission_denied": "of /admin/v1 and /metrics, which no library of images asks",
     "conflict": "of /admin/v1",
     "results_unavailable": "of /admin/v1/cache",
+    "picture_gone": "of links to pictures",
+    "precondition_failed": "of links to pictures",
+    "range_not_satisfiable": "of links to pictures",
     "internal_error": "only by a fault of ours that is not known",
 }
 CASES: tuple[Refused, ...] = (*OWN, *ODD, *UPSTREAM, *SITUATIONS)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -43,6 +44,16 @@ class Recording:
         """Answered instead of a picture."""
         self.status = 200
         """Another than 200: refuses with it, in words that are no error object."""
+        self.pictures = 1
+        self.by_url = False
+        """Gives the URLs of its pictures, which it serves `picture_seconds` later."""
+        self.picture_seconds = 0.0
+        self.on_picture: Callable[[], object] = lambda: None
+        """Called in a thread before a picture is served."""
+
+    @property
+    def origin(self) -> str:
+        return self.url.removesuffix("/v1")
 
     async def edit(self, request: Request) -> Response:
         fields: list[tuple[str, str]] = []
@@ -59,13 +70,19 @@ class Recording:
         if self.status != 200:
             return PlainTextResponse("no", self.status)
         picture = base64.b64encode(self.picture).decode()
+        given = {"url": f"{self.origin}/picture"} if self.by_url else {"b64_json": picture}
         answer = JSONResponse(
-            {"created": 1, "data": [{"b64_json": picture, "index": 0}],
+            {"created": 1, "data": [{**given, "index": at} for at in range(self.pictures)],
              "usage": {"cost": {"total_cost": 0.01}}}
         )  # fmt: skip
         if self.request_id:
             answer.raw_headers.append((b"x-request-id", self.request_id))
         return answer
+
+    async def serve_picture(self, request: Request) -> Response:
+        await asyncio.to_thread(self.on_picture)
+        await asyncio.sleep(self.picture_seconds)
+        return Response(self.picture)
 
     async def models(self, request: Request) -> JSONResponse:
         edit = {"supported": True, "max_reference_images": 5}
@@ -80,6 +97,7 @@ def recording_upstream() -> Iterator[Recording]:
         routes=[
             Route("/v1/images/edits", recording.edit, methods=["POST"]),
             Route("/v1/models", recording.models),
+            Route("/picture", recording.serve_picture),
         ]
     )
     listener = listen("127.0.0.1", 0)

@@ -21,7 +21,7 @@ def _header(schema: Schema, description: str, *, required: bool = False) -> Sche
 _DOLLARS: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{2,9})?$"}
 _NUMBER: Schema = {"type": "integer", "minimum": 0}
 
-HEADERS: Mapping[str, Schema] = {
+_OF_ANSWERS: Mapping[str, Schema] = {
     "X-Request-Id": _header(TEXT, "What to quote when asking about a call.", required=True),
     "X-Gateway-Error-Source": _header(
         one_of(["gateway", "upstream"]), "Whose error it is.", required=True
@@ -54,9 +54,20 @@ HEADERS: Mapping[str, Schema] = {
     "X-RateLimit-Limit-Requests": _header(_NUMBER, "The same as OpenAI's SDKs know it."),
     "X-RateLimit-Remaining-Requests": _header(_NUMBER, "The same as OpenAI's SDKs know it."),
     "X-RateLimit-Reset-Requests": _header(TEXT, "The same as OpenAI's SDKs know it."),
-    "Cache-Control": _header(TEXT, "Not to be kept."),
+    "Cache-Control": _header(TEXT, "Whether, and for how long, it may be kept."),
     "X-Accel-Buffering": _header(TEXT, "Not to be gathered by a proxy."),
 }
+
+OF_PICTURES: Mapping[str, Schema] = {
+    "ETag": _header(TEXT, "Of the picture's bytes; strong."),
+    "Accept-Ranges": _header(one_of(["bytes"]), "Ranges may be asked for."),
+    "Content-Range": _header(TEXT, "Which bytes these are, of how many."),
+    "Content-Disposition": _header(TEXT, "Inline for PNG, JPEG, WebP and GIF, else attachment."),
+    "X-Content-Type-Options": _header(one_of(["nosniff"]), "The type is the one stated."),
+    "Content-Security-Policy": _header(TEXT, "The picture may load and run nothing."),
+    "Referrer-Policy": _header(one_of(["no-referrer"]), "The link is told to nobody else."),
+}
+HEADERS: Mapping[str, Schema] = {**_OF_ANSWERS, **OF_PICTURES}
 
 RATES = tuple(name for name in HEADERS if "RateLimit" in name)
 MONEY = tuple(name for name in HEADERS if name.endswith("-USD"))

@@ -99,7 +99,7 @@ def record(
 _PICTURE = record(
     {
         "b64_json": described(TEXT, "The picture."),
-        "url": described(TEXT, "Where it is for a while, with response_format=url; never stored."),
+        "url": described(TEXT, "Where it is for a while, with response_format=url."),
         "revised_prompt": TEXT,
         "index": COUNT,
     },

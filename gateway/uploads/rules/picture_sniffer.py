@@ -6,7 +6,7 @@ Nothing is decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,6 +74,9 @@ _SVG = SniffedPicture("an SVG", "image/svg+xml", "svg")
 _HTML = SniffedPicture("an HTML page", "text/html", "html")
 _JSON = SniffedPicture("JSON", "application/json", "json")
 _TEXT = SniffedPicture("text", "text/plain", "txt")
+_SNIFFED = (*(kind for _, kind in (*_MAGIC, *_BRANDS)), _BMP, _WEBP, _SVG)
+MEDIA_TYPES: Mapping[str, str] = {kind.ending: kind.media_type for kind in _SNIFFED}
+"""The media type of each ending."""
 
 
 def look(head: bytes) -> SniffedPicture | None:
