@@ -40,7 +40,8 @@ from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import FLAG, MONEY, NAMES, FieldType
 from gateway.accounts.rules.limits import LIMITS_BY_NAME
 from gateway.ledger.rules.chargeback import BookingDate, LineTemplate
-from gateway.ledger.rules.statement_lines import Columns
+from gateway.ledger.rules.statement_formats import Dates, Encoding, Granularity, Numbers
+from gateway.ledger.rules.statement_lines import Columns, StatementOptions
 from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
@@ -160,6 +161,10 @@ def _table(value: object) -> Mapping[str, Any]:
     return found
 
 
+def _table_or_none(value: object) -> Mapping[str, Any] | None:
+    return _table(value) or None
+
+
 def _sent_headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     for name, value in headers.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or name.lower() in _OWN_HEADERS:
@@ -240,6 +245,7 @@ PictureFormats = Annotated[tuple[PictureFormat, ...], BeforeValidator(_listed), 
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 SecretText = Annotated[str, BeforeValidator(_secret)]  # with a secret in it; shown without
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_secrets)]
+Filters = Annotated[Mapping[str, TextList], BeforeValidator(_table)]
 TextTable = Annotated[Mapping[str, str], BeforeValidator(_table)]
 SentHeaders = Annotated[
     Mapping[str, Secret], BeforeValidator(_table), AfterValidator(_sent_headers)
@@ -286,6 +292,44 @@ class ServerSettings(SettingsSection):
         return f"{self.public_url.rstrip('/')}/console" if self.public_url else ""
 
 
+_Columns = create_model(  # type: ignore[call-overload]
+    "_Columns",
+    __base__=SettingsSection,
+    **{column.name: (str, column.default) for column in dataclasses.fields(Columns)},
+)
+
+
+class StatementSettings(_Columns):
+    """[statement]: how `ledger reconcile` reads the upstream's statement.
+
+    [upstreams.NAME.statement] is that of one upstream.
+    """
+
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    granularity: Granularity = "call"
+    numbers: Numbers = "plain"
+    dates: Dates = "iso"
+    encoding: Encoding = "utf-8"
+    title_lines: int = Field(default=0, ge=0, le=1000)
+    filters: Filters = Field(default_factory=dict)
+    models: TextTable = Field(default_factory=dict)
+
+    @property
+    def options(self) -> StatementOptions:
+        names = [column.name for column in dataclasses.fields(Columns)]
+        return StatementOptions(
+            columns=Columns(**{name: getattr(self, name) for name in names}),
+            granularity=self.granularity,
+            numbers=self.numbers,
+            dates=self.dates,
+            encoding=self.encoding,
+            title_lines=self.title_lines,
+            zone=ZoneInfo(self.timezone),
+            filters=self.filters,
+            models=self.models,
+        )
+
+
 class UpstreamSettings(SettingsSection):
     """[upstream], or one [upstreams.NAME] of several."""
 
@@ -325,6 +369,7 @@ class UpstreamSettings(SettingsSection):
     picture_formats: PictureFormats = ("png", "jpeg", "webp")
     proxy: OptionalUrl = ""
     ca_bundle: Annotated[str, AfterValidator(_certificates)] = ""
+    statement: Annotated[StatementSettings | None, BeforeValidator(_table_or_none)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -476,27 +521,6 @@ class WarningSettings(SettingsSection):
     webhook_url: Annotated[Secret, _HttpUrl] = SecretStr("")
     secret: Secret = Field(default="env:GATEWAY_WEBHOOK_SECRET")  # type: ignore[assignment]
     proxy: OptionalUrl = ""
-
-
-_Columns = create_model(  # type: ignore[call-overload]
-    "_Columns",
-    __base__=SettingsSection,
-    **{column.name: (str, column.default) for column in dataclasses.fields(Columns)},
-)
-
-
-class StatementSettings(_Columns):
-    """[statement]: columns of the upstream's statement, for `ledger reconcile`."""
-
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(**self.model_dump(exclude={"timezone"}))
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.timezone)
 
 
 class ChargebackSettings(SettingsSection):
@@ -704,6 +728,11 @@ class Settings(SettingsSection):
         """The upstreams by name, in the order in which they are asked for a model."""
         return self.upstreams or {self.upstream.name: self.upstream}
 
+    def statement_options(self, upstream: str) -> StatementOptions:
+        """How the statement of an upstream is read: by its own section, else by [statement]."""
+        found = self.every_upstream.get(upstream)
+        return ((found and found.statement) or self.statement).options
+
     @property
     def picture_formats(self) -> tuple[PictureFormat, ...]:
         """Every format that an upstream takes."""
@@ -861,6 +890,7 @@ def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
             kind = TargetPriceSettings if len(tables) == 3 else PicturePriceSettings
             return where + _unknown(name, list(kind.model_fields))
         if tables:
-            return where + _unknown(name, setting_names(tables[0]))
+            section = "statement" if tables[-1] == "statement" else tables[0]
+            return where + _unknown(name, setting_names(section))
         return where + _unknown(name, list(Settings.model_fields), "section")
     return where + (f"{name}: {message}" if tables else f"[{name}] {message}")

@@ -37,7 +37,8 @@ LEDGER_COLUMNS = (
     "answer_bytes", "status", "n", "images", "cost_usd", "estimated", "owner", "cost_centre",
     "tags", "late_for", "cost_kind", "computed_usd", "price_version", "text_in_tokens",
     "image_in_tokens", "cached_text_in_tokens", "cached_image_in_tokens", "text_out_tokens",
-    "image_out_tokens", "upstream", "asked_model", "upstream_model",
+    "image_out_tokens", "upstream", "asked_model", "upstream_model", "batch", "undoes",
+    "budget_day",
 )  # fmt: skip
 SHOWN_COLUMNS = (
     "at", "kind", "request_id", "team", "key", "model", "upstream", "status", "images",
@@ -45,11 +46,12 @@ SHOWN_COLUMNS = (
 )  # fmt: skip
 
 
+_MODULES = ("resolve", "reconcile", "reprice", "undo", "close", "export")
+
+
 @click.group(
     cls=LazyCommands,
-    modules={
-        name: f"ledger_{name}" for name in ("resolve", "reconcile", "reprice", "close", "export")
-    },
+    modules={name: f"ledger_{name}" for name in _MODULES},
 )
 def ledger() -> None:
     """The ledger: every upstream call and its cost."""
@@ -124,6 +126,8 @@ def correct_ledger(
         print_json(CorrectionView.of(corrected).row())
         return
     click.echo(_correction_text(corrected))
+    if corrected.batch:
+        click.echo(f"`gateway ledger undo {corrected.batch}` takes it back.", err=True)
     if corrected.booked_in:
         click.echo(f"Its month is closed: the correction is booked in {corrected.booked_in}.")
     if corrected.held_nanos:

@@ -12,6 +12,7 @@ from gateway.cli.options import month_of, reason_option, report_options
 from gateway.cli.output import print_json, print_rows, working
 from gateway.cli.state_access import by_clock, change_state, read_state
 from gateway.ledger.tables import close_month
+from gateway.ledger.tables.batches import reconciled
 from gateway.ledger.tables.close_month import Closing
 from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.ledger import ClosedMonthView
@@ -69,6 +70,9 @@ def close(
         print_rows([facts], as_csv=as_csv, columns=CLOSING_COLUMNS)
     else:
         _print_closed(closed, facts, already=closed.closed_ms != by.now_ms)
+        known = read_state(settings, lambda tx: reconciled(tx, period))
+        states = [f"{name} {known.get(name, 'not yet')}" for name in settings.every_upstream]
+        click.echo(f"Reconciled: {', '.join(states)}.")
 
 
 def _close(settings: Settings, period: str, by: Author, with_estimates: bool) -> Closing:

@@ -31,9 +31,9 @@ from gateway.database.database import Transaction
 from gateway.ledger.chargeback import COLUMNS as CHARGEBACK_COLUMNS
 from gateway.ledger.chargeback import ChargebackLine, cents_text, chargeback
 from gateway.ledger.focus_export import COLUMNS, Issuer, focus_rows
+from gateway.ledger.rules.payer import UNATTRIBUTED
 from gateway.ledger.tables.close_month import closings
 from gateway.ledger.tables.closed_days import closed_through
-from gateway.ledger.tables.payers import UNATTRIBUTED
 from gateway.ledger.tables.reports import every_row
 from gateway.model.money import usd
 from gateway.model.windows import days_before, month_days

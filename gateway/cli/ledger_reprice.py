@@ -12,6 +12,7 @@ from gateway.accounts.tables.audit import Author
 from gateway.cli.options import range_of, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import by_clock, change_state, prices_of, read_state
+from gateway.ledger.tables.batches import Batch, new_batch
 from gateway.ledger.tables.reprice import RepricedCall, compare_prices
 from gateway.ledger.tables.reprice import reprice as book_prices
 from gateway.model.money import usd
@@ -58,20 +59,22 @@ def reprice(
     quiet = as_json or as_csv is not None
     if not quiet:
         _print_plan(calls, price_version)
-    applied = 0
+    applied, batch = 0, new_batch("reprice", by, table.version)
     if calls and not dry_run:
         noun = "1 correction" if len(calls) == 1 else f"{len(calls)} corrections"
         plan = functools.partial(_print_plan, calls, price_version, err=True)
         confirm(f"Add {noun} to the ledger?", yes=yes, show_plan=plan if quiet else None)
-        applied = _apply(settings, calls, table, by)
+        applied = _apply(settings, calls, table, batch)
     if quiet:
         rows = [_row(each) for each in calls]
         if as_csv:
             print_rows(rows, as_csv=as_csv, columns=COLUMNS)
         else:
-            print_json({"price_version": price_version, "corrections": applied, "rows": rows})
+            facts = {"batch": batch.id if applied else None, "corrections": applied}
+            print_json({"price_version": price_version, **facts, "rows": rows})
     elif calls:
-        click.echo("Nothing was booked." if dry_run else f"Booked: {applied} corrections.")
+        undo = f"`gateway ledger undo {batch.id}` takes them back."
+        click.echo("Nothing was booked." if dry_run else f"Booked: {applied} corrections. {undo}")
 
 
 def _table(settings: Settings, version: str) -> PriceTable:
@@ -83,14 +86,16 @@ def _table(settings: Settings, version: str) -> PriceTable:
     return table
 
 
-def _apply(settings: Settings, calls: Sequence[RepricedCall], table: PriceTable, by: Author) -> int:
+def _apply(
+    settings: Settings, calls: Sequence[RepricedCall], table: PriceTable, batch: Batch
+) -> int:
     """Book the corrections, a batch per transaction. Running the command again resumes."""
     booked = 0
     with progress_bar("booking") as report:
         for start in range(0, len(calls), BATCH):
             part = calls[start : start + BATCH]
             booked += change_state(
-                settings, functools.partial(book_prices, calls=part, table=table, by=by)
+                settings, functools.partial(book_prices, calls=part, table=table, batch=batch)
             )
             report(start + len(part), len(calls))
     return booked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -50,6 +51,19 @@ reason_option = click.option(
 )
 """`--reason`, as the author of the change."""
 team_option = click.option("--team", default=None, help="Only this team.")
+
+
+def id_of_kind(prefix: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """A callback that refuses what is no id with this prefix."""
+
+    def check(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(f"{prefix}_[0-9a-f]+(-undo)?", text):
+            raise click.BadParameter(f"{text!r} is not an id such as {prefix}_0123abcd")
+        return text
+
+    return check
+
+
 yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
 

@@ -13,16 +13,16 @@ upstream's invoice is not known here, and there are no commitments.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 
 from gateway.database.database import Row, Transaction
+from gateway.ledger.tables.corrections import BookedCall
 from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.ledger.tables.reports import every_row
 from gateway.ledger.tables.reuse import savings
 from gateway.model.money import usd
-from gateway.model.token_usage import TOKEN_KINDS
 from gateway.model.units import time_text
 from gateway.model.windows import days_before, start_ms, window
 
@@ -75,27 +75,34 @@ async def focus_rows(
 
 def _charges(day: Iterable[LedgerRow], issuer: Issuer) -> Iterator[FocusRow]:
     """The rows of one day: calls with corrections of the same month, and late corrections."""
-    calls: dict[str, tuple[LedgerRow, int]] = {}
+    calls: dict[str, list[LedgerRow]] = {}
     for row in day:
-        call = calls.get(row.corrects or "")
-        if call is None or row.late_for:
-            calls[row.id] = (row, 0)
-            continue
-        first, corrections = call
-        merged = replace(
-            first,
-            cost_nanos=first.cost_nanos + row.cost_nanos,
-            images=first.images + row.images,
-            upstream_request_id=first.upstream_request_id or row.upstream_request_id,
-            estimated=0,
-            cost_kind=row.cost_kind,
-            price_version=row.price_version or first.price_version,
-            **{kind: getattr(first, kind) + getattr(row, kind) for kind in TOKEN_KINDS},
-        )
-        calls[first.id] = (merged, corrections + 1)
-    for row, corrections in calls.values():
+        same = calls.get(row.corrects or "")
+        if same and not row.late_for:
+            same.append(row)
+        else:
+            calls[row.id] = [row]
+    for first, *corrections in calls.values():
+        row = _merged(first, corrections) if corrections else first
         if row.cost_nanos or row.images:
-            yield _charge(row, corrections, issuer)
+            yield _charge(row, len(corrections), issuer)
+
+
+def _merged(first: LedgerRow, corrections: Sequence[LedgerRow]) -> LedgerRow:
+    """A call (or adjustment) as its corrections of the same day make it."""
+    booked, rows = BookedCall(first, tuple(corrections)), (first, *corrections)
+    ids = [row.upstream_request_id for row in rows if row.upstream_request_id]
+    versions = [row.price_version for row in booked.standing if row.price_version]
+    return replace(
+        first,
+        cost_nanos=booked.cost_nanos,
+        images=booked.images,
+        upstream_request_id=ids[0] if ids else "",
+        estimated=int(booked.estimate is not None),
+        cost_kind=booked.cost_kind,
+        price_version=versions[-1] if versions else first.price_version,
+        **asdict(booked.tokens),
+    )
 
 
 def _charge(row: LedgerRow, corrections: int, issuer: Issuer) -> FocusRow:

@@ -10,9 +10,10 @@ from gateway.model.edit import Route
 from gateway.model.token_usage import TokenUsage
 from gateway.model.windows import ALL_TIME, Window
 
-CostKind = Literal["stated", "computed", "estimated"]
-"""How a cost is known: the upstream stated it, its tokens have a price, or it is a ceiling."""
-COST_KINDS: tuple[CostKind, ...] = ("stated", "computed", "estimated")
+CostKind = Literal["stated", "computed", "confirmed_by_sum", "estimated"]
+"""How a cost is known: the upstream stated it, its tokens have a price, it is a ceiling, or a
+ceiling whose day the upstream's statement gave as a sum."""
+COST_KINDS: tuple[CostKind, ...] = ("stated", "computed", "confirmed_by_sum", "estimated")
 
 
 class PriceKey(NamedTuple):

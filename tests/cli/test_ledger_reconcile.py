@@ -45,6 +45,17 @@ def reconcile(run: Run, tmp_path: Path) -> Reconcile:
     return invoke
 
 
+@pytest.fixture
+def book(reconcile: Reconcile) -> Reconcile:
+    """Previews, and confirms the preview."""
+
+    def invoke(text: str | bytes, *arguments: str) -> Result:
+        shown = json.loads(reconcile(text, "--json", *arguments).stdout)
+        return reconcile(text, *arguments, "--confirm", shown["preview"])
+
+    return invoke
+
+
 async def two_calls(till: Till) -> None:
     """One that cost a cent, and an estimate of four."""
     await till.reserve("a")
@@ -71,9 +82,11 @@ def test_a_dry_run_says_what_would_be_booked_and_books_nothing(
     assert (again["applied"], again["differing"], again["difference_usd"]) == (False, 1, "0.015")
 
 
-def test_it_is_booked_and_said_that_both_agree(run: Run, fill: Fill, reconcile: Reconcile) -> None:
+def test_it_is_booked_and_said_that_both_agree(
+    run: Run, fill: Fill, reconcile: Reconcile, book: Reconcile
+) -> None:
     fill(two_calls)
-    result = reconcile(BILL, "--reason", "bill 4711")
+    result = book(BILL, "--reason", "bill 4711")
     assert result.exit_code == 0, result.output
     assert "agree to the nano-dollar" in result.output
     assert "difference                      $0\n" in result.output
@@ -82,6 +95,56 @@ def test_it_is_booked_and_said_that_both_agree(run: Run, fill: Fill, reconcile: 
     assert (line["action"], line["reason"]) == ("ledger.reconcile", "bill 4711")
     after = loaded(reconcile(BILL, "--json"))
     assert (after["applied"], after["agreed"], after["rows"]) == (False, 2, [])
+
+
+def test_it_is_shown_which_upstreams_of_a_month_are_reconciled(
+    fill: Fill,
+    reconcile: Reconcile,
+    book: Reconcile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "several.toml"
+    file.write_text("[upstreams.openai]\n[upstreams.azure]\n")
+    monkeypatch.setenv("GATEWAY_CONFIG", str(file))
+    fill(two_calls)
+    which = reconcile(BILL, *MONTH)
+    assert (which.exit_code, "--upstream: name the upstream" in which.output) == (2, True)
+    of_openai = (*MONTH, "--upstream", "openai")
+    assert (
+        "Reconciled in 2026-11: openai not yet, azure not yet."
+        in reconcile(BILL, *of_openai).output
+    )
+    batch = loaded(book(BILL, "--json", *of_openai))["batch"]
+    shown = reconcile(BILL, *MONTH, "--upstream", "azure").output
+    assert f"Reconciled in 2026-11: openai {batch}, azure not yet." in shown
+    misspelt = reconcile(BILL, *MONTH, "--upstream", "azur")
+    assert (misspelt.exit_code, "Did you mean 'azure'?" in misspelt.output) == (2, True)
+
+
+def test_a_preview_shows_the_first_lines_as_they_are_read(fill: Fill, reconcile: Reconcile) -> None:
+    fill(two_calls)
+    noon = "25.11.2026 12:00"
+    german = f"request_id;time;cost_usd\nup-a;{noon};0,01\nup-b;{noon};1.000,00-\n"
+    shown = reconcile(german, "--json", "--numbers", "german", "--dates", "german")
+    found = json.loads(shown.stdout)
+    assert [(each["read_as"], each["cost_usd"]) for each in found["first_lines"]] == [
+        ("2026-11-25T12:00:00Z", "0.01"),
+        ("2026-11-25T12:00:00Z", "-1000.00"),
+    ]
+    assert "other ways are --numbers us, german" in reconcile(german).output
+
+
+def test_a_large_change_needs_to_be_allowed(run: Run, fill: Fill, reconcile: Reconcile) -> None:
+    fill(two_calls)
+    text = BILL.replace("0.025", "2.025")
+    shown = reconcile(text)
+    assert shown.exit_code == 1
+    assert "it changes $1.985, 98 % of $2.035 (if it is right: --allow-change 98)" in shown.output
+    name = next(word for word in shown.output.split() if word.startswith("prv_"))
+    assert reconcile(text, "--confirm", name).exit_code == 1
+    assert len(loaded(run("ledger", "undo", "--list", "--json"))) == 0
+    assert reconcile(text, "--confirm", name, "--allow-change", "98").exit_code == 0
 
 
 def typed(arguments: list[str], answer: str) -> tuple[int, str]:
@@ -107,7 +170,7 @@ def test_a_person_is_asked_first(fill: Fill, reconcile: Reconcile, tmp_path: Pat
     assert (status, "Add 1 row to the ledger? [y/N]" in said) == (1, True)
     assert loaded(reconcile(BILL, "--json", "--dry-run"))["differing"] == 1
     status, said = typed(arguments, "y\n")
-    assert (status, "agree to the nano-dollar" in said) == (0, True)
+    assert (status, "agree to the nano-dollar" in said, "Booked as bat_" in said) == (0, True, True)
     assert loaded(reconcile(BILL, "--json", "--dry-run"))["differing"] == 0
 
 
@@ -125,9 +188,9 @@ def test_a_person_is_asked_first(fill: Fill, reconcile: Reconcile, tmp_path: Pat
     ],
     ids=["bom", "crlf", "semicolons", "json", "json-object", "json-lines", "json-numbers"],
 )
-def test_statements_come_in_many_forms(fill: Fill, reconcile: Reconcile, text: str) -> None:
+def test_statements_come_in_many_forms(fill: Fill, book: Reconcile, text: str) -> None:
     fill(two_calls)
-    found = loaded(reconcile(text, "--json"))
+    found = loaded(book(text, "--json"))
     assert (found["agreed"], found["differing"], found["after"]["difference_usd"]) == (1, 1, "0")
 
 
@@ -156,11 +219,13 @@ def test_columns_are_what_the_settings_and_the_flags_say(
         (BILL + f"up-c,{NOON},0.01\nup-d,soon,0.01\n", "line 5: time is 'soon'"),
         ("currency," + BILL.replace("up-", "EUR,up-"), "line 2: the amount is in EUR"),
         (BILL + f"up-a,{NOON},0.01\n", "lines 2, 4 are there more than once"),
-        (b"\xff\xfeb\x00i\x00", "is not UTF-8"),
+        (b"\xff\xfeb\x00i\x00", "is not UTF-8 but UTF-16: give --encoding utf-16"),
         (b"request_id,time,cost_usd\n\xff\xfe,x,1\n", "is not UTF-8"),
         ('[{"time": 1', "is no JSON"),
         ("[1]", "line 1 is no JSON object"),
-        ("request_id,time,cost_usd\n", "the statement has no lines: say which month"),
+        ("request_id,time,cost_usd\n", "it has no lines: was the file cut off"),
+        ("time,cost_usd\n2026-11-25,0.01\n", "no line has the id of a call"),
+        ('{"data": [], "has_more": true}', "is one page of several"),
     ],
 )
 def test_what_is_wrong_with_a_statement_is_said_and_nothing_is_booked(
@@ -179,19 +244,10 @@ def test_many_bad_lines_are_not_all_listed(reconcile: Reconcile) -> None:
     assert "20 more lines can't be read" in result.output
 
 
-def test_an_empty_month_has_no_calls(fill: Fill, reconcile: Reconcile) -> None:
-    """A statement that was not cut short: what it does not have was not billed."""
-
-    async def long_ago(till: Till) -> None:
-        from_ms = 1_748_800_000_000  # June 2025
-        await till.reserve("a", at=from_ms)
-        await till.settle("a", at=from_ms)
-
-    fill(long_ago)
-    text = "request_id,time,cost_usd\n"
-    found = loaded(reconcile(text, "--period", "2025-06", "--json"))
-    assert (found["extra"], found["after"]["ledger_usd"]) == (1, "0")
-    assert found["extra_after_its_last_line"] == 1
+def test_a_header_alone_is_no_month_without_costs(fill: Fill, reconcile: Reconcile) -> None:
+    fill(two_calls)
+    refused = reconcile("request_id,time,cost_usd\n", *MONTH)
+    assert (refused.exit_code, "it has no lines" in refused.output) == (1, True)
 
 
 def test_a_statement_that_ends_before_the_ledger_does_is_asked_about(
@@ -213,24 +269,26 @@ def test_a_month_that_is_not_over_is_compared_up_to_the_statements_last_line(
 ) -> None:
     fill(two_calls)
     early = "2099-11-25T12:00:00Z"
-    found = loaded(reconcile(f"time,cost_usd\n{early},0.01\n", "--period", "2099-11", "--json"))
+    text = f"request_id,time,cost_usd\n,{early},0.01\nu1,{early},0.01\n"
+    found = loaded(reconcile(text, "--period", "2099-11", "--json"))
     assert (found["extra"], found["adjustments"]) == (0, 1)
 
 
-def test_thousands_of_lines_are_booked_in_batches(
-    run: Run, fill: Fill, reconcile: Reconcile
+def test_thousands_of_lines_are_booked_in_parts(
+    run: Run, fill: Fill, reconcile: Reconcile, book: Reconcile
 ) -> None:
     fill(two_calls)
     text = BILL + "".join(f"u{number},{NOON},0.001\n" for number in range(1_050))
-    found = loaded(reconcile(text, "--json", "--yes"))
+    found = loaded(book(text, "--json", "--allow-change", "100"))
     assert (found["missing"], found["after"]["difference_usd"]) == (1_050, "0")
     assert found["after"]["ledger_usd"] == "1.085"
     told = [line for line in loaded(run("audit", "--json")) if line["action"] == "ledger.reconcile"]
     assert [line["new"].get("missing") for line in told] == [None, *[100] * 10, 50]
     assert run("ledger", "verify").exit_code == 0
-    shown = reconcile(text.replace("0.001", "0.002"), "--dry-run")
+    assert {line["new"]["batch"] for line in told} == {found["batch"]}
+    shown = reconcile(text.replace("0.001", "0.00101"), "--dry-run")
     assert "… and 1000 more: --csv has them all." in shown.output
-    sheet = reconcile(text.replace("0.001", "0.002"), "--dry-run", "--csv")
+    sheet = reconcile(text.replace("0.001", "0.00101"), "--dry-run", "--csv")
     assert len(list(csv.DictReader(io.StringIO(sheet.stdout)))) == 1_050
 
 
@@ -270,7 +328,8 @@ def test_after_traffic_full_of_faults_the_ledger_is_the_emulators_bill(
     file = tmp_path / f"bill.{form}"
     file.write_bytes(answer.content)
     arguments = ["ledger", "reconcile", "--statement", str(file), "--edge", "0s", "--json"]
-    found = loaded(CliRunner().invoke(main, arguments))
+    shown = json.loads(CliRunner().invoke(main, arguments).stdout)
+    found = loaded(CliRunner().invoke(main, [*arguments, "--confirm", shown["preview"]]))
     assert (found["missing"], found["extra"]) == (1, 1)
     assert found["differing"] + found["confirmed"] == 4
     assert found["difference_usd"] != "0"

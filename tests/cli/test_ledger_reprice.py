@@ -21,6 +21,7 @@ from gateway.ledger.tables.ledger_rows import LedgerRow
 from gateway.model.reservation import Settlement
 from gateway.model.token_usage import TokenUsage
 from tests.support.funds import CENT, NOW_MS, TODAY, Till
+from tests.support.statements import money_in
 
 Run = Callable[..., Result]
 USAGE = TokenUsage(text_in=100, image_in=1_000, image_out=1_000)
@@ -129,6 +130,20 @@ def test_a_repeated_repricing_books_nothing(run: Run, file: Path) -> None:
     again = run("--price-version", "new", "--yes")
     assert again.stdout == "Every computed cost is that of the prices new.\n"
     assert rows_of(file) == before
+
+
+def test_a_repricing_is_taken_back_and_can_be_repeated(run: Run, file: Path) -> None:
+    async def money(database: SqliteDatabase) -> Any:
+        verified = await database.read(verify.verify)
+        assert verified.differences == ()
+        return await money_in(database), verified.estimated_calls
+
+    before = in_database(file, money)
+    for _ in range(2):
+        found = json.loads(run("--price-version", "new", "--yes", "--json").stdout)
+        assert found["corrections"] == 2
+        done = CliRunner().invoke(main, ["ledger", "undo", found["batch"]])
+        assert (done.exit_code, in_database(file, money)) == (0, before)
 
 
 @pytest.mark.parametrize(

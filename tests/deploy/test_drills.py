@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -33,15 +34,21 @@ class Terminal:
     environment: dict[str, str]
 
     def type_block(self, start: str, exported: str = "") -> None:
-        """Type the block that begins so; `exported` is what its `export` is given instead."""
+        """Type the block that begins so; `exported` is what its `export` is given instead.
+
+        PREVIEW_ID is what the line before has printed.
+        """
+        output = ""
         (block,) = [each for each in blocks_of(GUIDE) if each.startswith(start)]
         for line in block.splitlines():
+            for preview in re.findall(r"prv_[0-9a-f]+", output):
+                line = line.replace("PREVIEW_ID", preview)
             words = shlex.split(line, comments=True)
             if words[0] == "export":
                 self.environment[words[1].partition("=")[0]] = exported
             else:
                 assert words[0] == "gateway"
-                self.type(*words[1:])
+                output = self.type(*words[1:])
 
     def type(self, *words: str) -> str:
         done = CliRunner().invoke(main, list(words), env=self.environment)

@@ -28,7 +28,8 @@ from tests.cli.test_ledger_reconcile import traffic
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "finance.md"
 MONTH_THERE = "2026-11"
-COMMANDS = re.compile(r"^gateway [^#\n]*", re.MULTILINE)
+NAMES = re.compile(r"(prv_|bat_)([0-9a-f]+)\b")
+COMMANDS = re.compile(r"^gateway [^#>\n]*", re.MULTILINE)
 
 
 def two_months_ago() -> date:
@@ -95,6 +96,14 @@ def month(
     return Month(name, following, state, billed, run)
 
 
+def reconcile(month: Month) -> Result:
+    """Preview the month's statement, and confirm the preview."""
+    command = ("ledger", "reconcile", "--statement", "statement.csv", "--period", month.name)
+    shown = CliRunner().invoke(main, [*command, "--json"])
+    name = json.loads(shown.stdout)["preview"]
+    return month.run(*command, "--confirm", name)
+
+
 def billed_in(text: str) -> Decimal:
     return sum((Decimal(row["BilledCost"]) for row in csv.DictReader(io.StringIO(text))), Decimal())
 
@@ -110,8 +119,7 @@ def test_a_month_is_reconciled_closed_and_exported_to_the_nano_dollar(month: Mon
     run = month.run
     refused = run("ledger", "close", month.name, status=1)
     assert "is only estimated" in refused.output
-    statement = ("ledger", "reconcile", "--statement", "statement.csv", "--period", month.name)
-    assert "agree to the nano-dollar" in run(*statement).output
+    assert "agree to the nano-dollar" in reconcile(month).output
     assert spent(month, month.name) == usd(month.billed_nanos)
     assert "still estimated" not in run("ledger", "close", month.name).output
 
@@ -144,8 +152,10 @@ def test_a_statement_that_comes_again_after_the_close_is_booked_in_the_month_aft
     run = month.run
     run("ledger", "close", month.name, "--force-with-estimates")
     before = run("ledger", "export", "--period", month.name).stdout_bytes
-    booked = run("ledger", "reconcile", "--statement", "statement.csv", "--period", month.name)
-    assert f"These days are closed: it is booked in {month.following}-01." in booked.output
+    command = ("ledger", "reconcile", "--statement", "statement.csv", "--period", month.name)
+    shown = CliRunner().invoke(main, [*command, "--json"])
+    booked = reconcile(month)
+    assert json.loads(shown.stdout)["booked_in"] == f"{month.following}-01"
     assert "agree to the nano-dollar" in booked.output
     assert run("ledger", "export", "--period", month.name).stdout_bytes == before
     both = Decimal(spent(month, month.name)) + Decimal(spent(month, month.following))
@@ -157,10 +167,13 @@ def test_the_commands_of_the_documentation_close_a_month(month: Month, tmp_path:
     commands = COMMANDS.findall(DOCUMENT.read_text())
     assert len(commands) >= 10
     first, last = month_days(month.name)
+    names: dict[str, str] = {}
     for command in commands:
         here = command.replace(f"{MONTH_THERE}-01", first).replace(f"{MONTH_THERE}-30", last)
-        _, *arguments = shlex.split(here.replace(MONTH_THERE, month.name))
-        month.run(*arguments)
+        here = here.replace(MONTH_THERE, month.name).replace("PREVIEW_ID", names.get("prv_", ""))
+        _, *arguments = shlex.split(here.replace("BATCH", names.get("bat_", "")))
+        output = month.run(*arguments).output
+        names |= {kind: f"{kind}{rest}" for kind, rest in NAMES.findall(output)}
     exported = (tmp_path / f"focus-{month.name}.csv").read_text()
     assert billed_in(exported) == Decimal(usd(month.billed_nanos))
     assert (tmp_path / f"ledger-{month.name}.csv").exists()

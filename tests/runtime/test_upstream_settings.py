@@ -163,3 +163,41 @@ def test_a_wrong_table_of_upstreams_or_models_is_one_line(
         load(NO_FILE, environment={}, overrides=given)
     assert says in str(wrong.value)
     assert "\n" not in str(wrong.value)
+
+
+SEVERAL = {
+    "GATEWAY_UPSTREAMS__OPENAI__API": "openai",
+    "GATEWAY_UPSTREAMS__OPENAI__STATEMENT": '{"cost": "amount_value", "granularity": "day", '
+    '"filters": {"line_item": ["gpt-image-*", ""]}}',
+    "GATEWAY_UPSTREAMS__OTHER__BASE_URL": "https://other.example/v1",
+    "GATEWAY_STATEMENT__COST": "price",
+}
+
+
+def test_a_statement_is_read_as_its_upstream_says_else_as_all_are(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[upstreams.openai]\n[upstreams.other]\n")
+    settings = load(file, environment=SEVERAL)
+    own, common = (settings.statement_options(name) for name in ("openai", "other"))
+    assert (own.columns.cost, own.aggregated) == ("amount_value", True)
+    assert own.filters == {"line_item": ("gpt-image-*", "")}
+    assert (common.columns.cost, common.aggregated) == ("price", False)
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ('{"costs": "x"}', "[upstreams.openai.statement] no setting 'costs'. Did you mean 'cost'?"),
+        ('{"dates": "uk"}', "[upstreams.openai.statement] dates: Input should be 'iso', 'us'"),
+        ('{"title_lines": -1}', "[upstreams.openai.statement] title_lines:"),
+        ("yes", "[upstreams.openai] statement: give a table such as"),
+    ],
+)
+def test_a_wrong_statement_table_is_one_line(tmp_path: Path, statement: str, says: str) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[upstreams.openai]\n[upstreams.other]\n")
+    environment = {**SEVERAL, "GATEWAY_UPSTREAMS__OPENAI__STATEMENT": statement}
+    with pytest.raises(SettingsError) as wrong:
+        load(file, environment=environment)
+    assert says in str(wrong.value)
+    assert "\n" not in str(wrong.value)

@@ -5,21 +5,35 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, tzinfo
+from decimal import ROUND_UP, Decimal
+from fnmatch import fnmatchcase
+from hashlib import blake2b
 from operator import attrgetter
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
-from gateway.model.money import nanos_of
+from gateway.ledger.rules.statement_formats import (
+    DATE_EXAMPLES,
+    NUMBER_EXAMPLES,
+    Dates,
+    Encoding,
+    Granularity,
+    Numbers,
+    amount_of,
+    moment_of,
+)
+from gateway.model.money import NANOS
 
 CURRENCY = "USD"
 MOST_NANOS = 10**15
 """A million dollars, the maximum of one line: no sum can overflow."""
 MOST_IMAGES = 1_000
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNIX = re.compile(r"\d{10}(\.\d+)?|\d{13}", re.ASCII)
+_TOTAL_WORDS = frozenset(
+    ("total", "totals", "grand total", "total cost", "sum", "summe", "gesamt", "gesamtsumme")
+)
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -41,13 +55,42 @@ class Columns:
     images: str = "n"
     credential: str = "credential"
     status: str = "status"
+    line_item: str = "line_item"
+    line_id: str = "line_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementOptions:
+    """How a statement is read.
+
+    `filters` are columns and the values of the lines that count. `models` are the ledger's models
+    by the statement's names of them; both may hold wildcards. `zone` is that of times without an
+    offset, and of the statement's days. `rates` are dollars by currency.
+    """
+
+    columns: Columns = Columns()
+    granularity: Granularity = "call"
+    numbers: Numbers = "plain"
+    dates: Dates = "iso"
+    encoding: Encoding = "utf-8"
+    title_lines: int = 0
+    zone: tzinfo = UTC
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    rates: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def aggregated(self) -> bool:
+        """Are its lines sums, instead of calls?"""
+        return self.granularity != "call"
 
 
 @dataclass(frozen=True, slots=True)
 class StatementLine:
     """One line: a charge, or a credit if it is negative.
 
-    `request_id` is the upstream's id, `client_request_id` ours; either may be "".
+    `request_id` is the upstream's id, `client_request_id` ours; either may be "". `line_item` is
+    the type of the charge, `line_id` its own id. `said` is a digest of all of its columns.
     """
 
     number: int
@@ -60,6 +103,14 @@ class StatementLine:
     n: int = 1
     credential: str = ""
     status: int | None = None
+    line_item: str = ""
+    line_id: str = ""
+    currency: str = CURRENCY
+    said: str = ""
+
+    @property
+    def names_call(self) -> bool:
+        return bool(self.request_id or self.client_request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +154,47 @@ class RepeatedLines(ValueError):
 
 
 def parse_line(
-    number: int, fields: Mapping[str, object], columns: Columns, zone: tzinfo
+    number: int, fields: Mapping[str, object], options: StatementOptions
 ) -> StatementLine:
     """A line from its fields: text, or values of JSON read with `parse_float=Decimal`.
 
-    Times without an offset are in `zone`. Fractions of a nano-dollar are rounded up, as in the
-    ledger. Raises BadLine.
+    Fractions of a nano-dollar are rounded up, as in the ledger. Raises BadLine.
     """
-    currency = _text(number, fields, columns.currency)
-    if currency.upper() not in ("", CURRENCY):
-        raise BadLine(f"line {number}: the amount is in {currency}; the ledger is in {CURRENCY}")
+    columns = options.columns
+    cost_nanos, currency = _amount(number, fields, options)
     return StatementLine(
         number=number,
         request_id=_text(number, fields, columns.request_id),
         client_request_id=_text(number, fields, columns.client_request_id),
-        at_ms=_moment(number, fields, columns.time, zone),
-        cost_nanos=_amount(number, fields, columns.cost),
+        at_ms=_moment(number, fields, options),
+        cost_nanos=cost_nanos,
         model=_text(number, fields, columns.model),
         route=_text(number, fields, columns.route),
         n=_count(number, fields, columns.images, MOST_IMAGES) or 1,
         credential=_text(number, fields, columns.credential),
         status=_count(number, fields, columns.status, 999),
+        line_item=_text(number, fields, columns.line_item),
+        line_id=_text(number, fields, columns.line_id),
+        currency=currency,
+        said=blake2b(repr(sorted(fields.items())).encode(), digest_size=12).hexdigest(),
+    )
+
+
+def is_total(fields: Mapping[str, object], columns: Columns) -> bool:
+    """Is this the row that says what the others add up to? It has such a word, and no time."""
+    time = _plain(fields, columns.time).rstrip(":").casefold()
+    if time and time not in _TOTAL_WORDS:
+        return False
+    return any(
+        str(value).strip().rstrip(":").casefold() in _TOTAL_WORDS for value in fields.values()
+    )
+
+
+def counts(fields: Mapping[str, object], filters: Mapping[str, tuple[str, ...]]) -> bool:
+    """Is this a line of our service?"""
+    return all(
+        any(fnmatchcase(_plain(fields, name), wanted) for wanted in values)
+        for name, values in filters.items()
     )
 
 
@@ -136,7 +207,7 @@ def sum_up(lines: Iterable[StatementLine], duplicates: Duplicates = "refuse") ->
     calls: dict[tuple[str, str], list[StatementLine]] = {}
     adjustments: list[StatementLine] = []
     for line in kept:
-        if line.request_id or line.client_request_id:
+        if line.names_call:
             # An upstream id is never taken for one of ours.
             name = (line.request_id, "" if line.request_id else line.client_request_id)
             calls.setdefault(name, []).append(line)
@@ -232,47 +303,78 @@ _said = attrgetter(*(column.name for column in fields(StatementLine) if column.n
 """The content of a line, without its number."""
 
 
-def _text(number: int, fields: Mapping[str, object], name: str) -> str:
+def _plain(fields: Mapping[str, object], name: str) -> str:
     value = fields.get(name)
-    text = "" if value is None else str(value).strip()
+    return "" if value is None else str(value).strip()
+
+
+def _text(number: int, fields: Mapping[str, object], name: str) -> str:
+    text = _plain(fields, name)
     if len(text) > 200 or _UNPRINTABLE.search(text):
         raise BadLine(f"line {number}: {name} is no line of text of up to 200 characters")
     return text
 
 
-def _amount(number: int, fields: Mapping[str, object], name: str) -> int:
-    """Signed nano-dollars."""
+def line_nanos(number: int, fields: Mapping[str, object], options: StatementOptions) -> int:
+    """The amount of a line that is not read otherwise, in nano-dollars. Raises BadLine."""
+    return _amount(number, fields, options)[0]
+
+
+def _amount(
+    number: int, fields: Mapping[str, object], options: StatementOptions
+) -> tuple[int, str]:
+    """Signed nano-dollars, and the currency that they were in."""
+    name, named = options.columns.cost, _plain(fields, options.columns.currency).upper()
     value = fields.get(name)
-    text = "" if value is None or isinstance(value, bool) else str(value).strip()
-    negative = text.startswith("-")
-    nanos = nanos_of(text.removeprefix("-") if negative else text)
-    if nanos is None or text.startswith(("-+", "--")) or nanos > MOST_NANOS:
-        raise BadLine(
-            f"line {number}: {name} is {text!r}, which is no amount in dollars, such as 0.04 "
-            "or -0.04"
-        )
-    return -nanos if negative else nanos
-
-
-def _moment(number: int, fields: Mapping[str, object], name: str, zone: tzinfo) -> int:
-    """Unix milliseconds of an ISO 8601 time, or of unix seconds or milliseconds."""
-    text = str(fields.get(name) or "").strip()
+    text = "" if isinstance(value, bool) else _plain(fields, name)
+    if not text and options.aggregated and value in (None, ""):
+        return 0, named or CURRENCY  # a day without costs
     try:
-        if _UNIX.fullmatch(text):
-            return int(Decimal(text) * (1 if len(text) == 13 and "." not in text else 1000))
-        moment = datetime.fromisoformat(text)
-        if not 1970 <= moment.year <= 9000:
-            raise ValueError  # too near the ends of the calendar for arithmetic
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        return (moment - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError, InvalidOperation):
+        # Numbers of JSON are written in one way.
+        amount, said = amount_of(text, options.numbers if isinstance(value, str) else "plain")
+    except ValueError:
         raise BadLine(
-            f"line {number}: {name} is {text!r}, which is no time such as 2026-11-25T12:00:00Z"
+            f"line {number}: {name} is {text!r}, which is no amount in dollars, such as "
+            f"{NUMBER_EXAMPLES[options.numbers]}{_other_ways('numbers', NUMBER_EXAMPLES)}"
+        ) from None
+    if named and said and named != said:
+        raise BadLine(f"line {number}: {name} is {text!r}, and its currency is {named}")
+    currency = named or said or CURRENCY
+    nanos = amount * _rate(number, currency, options.rates) * NANOS
+    if abs(nanos) > MOST_NANOS:
+        raise BadLine(f"line {number}: {name} is {text!r}: one line is at most $1,000,000")
+    return int(nanos.to_integral_value(ROUND_UP)), currency
+
+
+def _rate(number: int, currency: str, rates: Mapping[str, Decimal]) -> Decimal:
+    if currency == CURRENCY:
+        return Decimal(1)
+    if currency not in rates:
+        raise BadLine(
+            f"line {number}: the amount is in {currency}; the ledger is in {CURRENCY}. Say what "
+            f"one is worth, such as --rate {currency}=1.08"
+        )
+    return rates[currency]
+
+
+def _moment(number: int, fields: Mapping[str, object], options: StatementOptions) -> int:
+    text = _plain(fields, options.columns.time)
+    try:
+        return moment_of(text, options.dates, options.zone)
+    except (ValueError, OverflowError):
+        raise BadLine(
+            f"line {number}: {options.columns.time} is {text!r}, which is no time such as "
+            f"{DATE_EXAMPLES[options.dates]}{_other_ways('dates', DATE_EXAMPLES)}"
         ) from None
 
 
+def _other_ways(option: str, examples: Mapping[Any, str]) -> str:
+    """The hint that another way of writing is to be said."""
+    return f"; other ways are --{option} {', '.join(list(examples)[1:])}"
+
+
 def _count(number: int, fields: Mapping[str, object], name: str, most: int) -> int | None:
-    text = str(fields.get(name) or "").strip()
+    text = _plain(fields, name)
     if not text:
         return None
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) > most:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.ledger.rules.payer import Payer
 from gateway.ledger.rules.statement_lines import BilledCall
 
 What = Literal["missing", "extra", "differing", "confirmed"]
@@ -17,10 +18,11 @@ What = Literal["missing", "extra", "differing", "confirmed"]
 
 @dataclass(frozen=True, slots=True)
 class LedgerCall:
-    """A call in the ledger, with its corrections.
+    """A call in the ledger, or an adjustment, with its corrections.
 
     `upstream_ids` are the upstream's ids of it; `at_ms` is the time of settlement, `day` the day
-    of the call. `estimated` is true if the cost is unknown.
+    of the call. `estimated` is true if the cost is unknown. `first_nanos` is the cost without the
+    corrections, of which there are `corrections`; an adjustment's `route` is its type.
     """
 
     id: str
@@ -33,6 +35,19 @@ class LedgerCall:
     team: str = ""
     key_id: str = ""
     model: str = ""
+    kind: Literal["call", "adjustment"] = "call"
+    owner: str = ""
+    cost_centre: str = ""
+    tags: str = "{}"
+    route: str = ""
+    upstream_model: str = ""
+    first_nanos: int = 0
+    corrections: int = 0
+    batch: str = ""
+
+    @property
+    def payer(self) -> Payer:
+        return Payer(self.team, self.key_id, self.model, self.owner, self.cost_centre, self.tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,13 +114,15 @@ def release_of(held: OpenReservation, *, spent_nanos: int = 0, images: int = 0) 
 class Correction:
     """A row to add for a call that cost `before_nanos` so far.
 
-    `estimate` is the call, if its cost was an estimate until now.
+    `estimate` is the call, if its cost was an estimate until now, and `estimate_again` if it is one
+    from now on, since a correction is taken back.
     """
 
     row: LedgerRow
     call_day: str
     before_nanos: int
     estimate: LedgerRow | None
+    estimate_again: LedgerRow | None = None
 
     @property
     def after_nanos(self) -> int:
@@ -135,6 +137,7 @@ def correction_row(
     images: int,
     at_ms: int,
     closed_through: str | None,
+    batch: str = "",
 ) -> LedgerRow:
     """The `number`th correction of a call, by these differences.
 
@@ -146,7 +149,7 @@ def correction_row(
     return replace(
         call,
         day=day,
-        late_for=(call.late_for or call.day) if late else call.late_for,
+        late_for=call.about if late else call.late_for,
         id=f"{call.id}~{number}",
         kind="correction",
         corrects=call.id,
@@ -155,6 +158,39 @@ def correction_row(
         images=0 if late else images,
         estimated=0,
         cost_kind="stated",
+        batch=batch,
+        budget_day=None,
+        **token_columns(Settlement(None)),
+    )
+
+
+def of_own_budget(row: LedgerRow) -> LedgerRow:
+    """The row, if it is late counted in the budgets of the day that it concerns."""
+    return replace(row, budget_day=row.late_for)
+
+
+def counter_row(
+    row: LedgerRow, root: str, number: int, now_ms: int, batch: str, closed_through: str | None
+) -> LedgerRow:
+    """The row that takes `row` back: the `number`th that is booked on its call or adjustment.
+
+    Pictures are taken back too: it counts in the budgets in which `row` counts.
+    """
+    day, counted = open_day(row.day, closed_through), row.budget_day or row.day
+    return replace(
+        row,
+        day=day,
+        late_for=row.about if day != row.day else row.late_for,
+        id=f"{root}~{number}",
+        kind="adjustment" if row.kind == "adjustment" else "correction",
+        corrects=root,
+        undoes=row.id,
+        at_ms=max(now_ms, row.at_ms),
+        cost_nanos=-row.cost_nanos,
+        images=-row.images,
+        estimated=0,
+        batch=batch,
+        budget_day=None if counted == day else counted,
         **token_columns(Settlement(None)),
     )
 
@@ -179,8 +215,9 @@ async def _update_picture_cost(
 ) -> None:
     """Correcting an estimate can only raise the maximum; a known cost may have been the maximum.
 
-    An estimate is the ceiling, or more.
+    An estimate is the ceiling, or more; one that a sum confirms says nothing of a picture's cost.
     """
+    corrections = [each for each in corrections if each.row.cost_kind != "confirmed_by_sum"]
     if all(each.estimate for each in corrections):
         for each in corrections:
             if each.row.n:
@@ -192,12 +229,12 @@ async def _update_picture_cost(
 
 
 def _sums_of_correction(correction: Correction) -> rollups.Sums:
-    row, estimate = correction.row, correction.estimate
+    row, known, again = correction.row, correction.estimate, correction.estimate_again
     return rollups.Sums(
         paid_calls=int(correction.after_nanos > 0) - int(correction.before_nanos > 0),
         spent_nanos=row.cost_nanos,
-        estimated_calls=-1 if estimate else 0,
-        estimated_nanos=-estimate.cost_nanos if estimate else 0,
+        estimated_calls=(1 if again else 0) - (1 if known else 0),
+        estimated_nanos=(again.cost_nanos if again else 0) - (known.cost_nanos if known else 0),
         corrections_nanos=row.cost_nanos,
         images=row.images,
     )
@@ -205,7 +242,11 @@ def _sums_of_correction(correction: Correction) -> rollups.Sums:
 
 def _balance_change(row: LedgerRow) -> BalanceChange:
     return BalanceChange(
-        row.team, row.key_id, row.day, spent_nanos=row.cost_nanos, images=row.images
+        row.team,
+        row.key_id,
+        row.budget_day or row.day,
+        spent_nanos=row.cost_nanos,
+        images=row.images,
     )
 
 
@@ -217,7 +258,7 @@ async def book_statement_rows(tx: Transaction, rows: Sequence[LedgerRow]) -> lis
     new = await insert_ledger_rows(tx, rows)
     await rollups.add(tx, [(row.day, row.dimensions, _sums_of_statement(row)) for row in new])
     for row in sorted(new, key=lambda row: (row.price_key, row.day)):
-        if row.kind == "call":
+        if row.kind == "call" and row.n:
             await raise_cost(tx, row.price_key, row.day, per_image(row.cost_nanos, row.n))
     await book(tx, [_balance_change(row) for row in new])
     return new

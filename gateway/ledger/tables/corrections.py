@@ -15,6 +15,7 @@ from gateway.accounts.tables.audit import Author, append
 from gateway.database.database import Transaction
 from gateway.ledger.rules.budget import spendable
 from gateway.ledger.tables.balances import accounts_of, balances_of
+from gateway.ledger.tables.batches import Batch, insert_batch, new_batch
 from gateway.ledger.tables.booking import (
     Correction,
     book_corrections,
@@ -33,6 +34,9 @@ from gateway.model.money import usd
 from gateway.model.reservation import CostKind, Settled, Settlement
 from gateway.model.token_usage import TOKEN_KINDS, TokenUsage
 from gateway.model.windows import day_of
+
+_KNOWN_KINDS: tuple[CostKind, ...] = ("stated", "confirmed_by_sum", "computed")
+"""How a correction makes a cost known, the most certain first."""
 
 
 class UnknownReservation(Exception):
@@ -56,6 +60,8 @@ class Corrected:
     """Still held for calls of this request that are not in the ledger yet."""
     booked_in: str = ""
     """The first open day, if a call's own day is closed; else ""."""
+    batch: str = ""
+    """The batch that takes the correction back, if one was booked."""
 
     @property
     def confirmed(self) -> bool:
@@ -81,7 +87,13 @@ class BookedCall:
     @property
     def estimate(self) -> LedgerRow | None:
         """The call, if its cost is still an estimate."""
-        return self.call if self.call.estimated and not self.corrections else None
+        return self.call if self.call.estimated and not self.standing else None
+
+    @property
+    def standing(self) -> Sequence[LedgerRow]:
+        """The corrections that were not taken back."""
+        undone = {row.undoes for row in self.corrections}
+        return [row for row in self.corrections if not row.undoes and row.id not in undone]
 
     @property
     def tokens(self) -> TokenUsage:
@@ -92,13 +104,16 @@ class BookedCall:
     @property
     def cost_kind(self) -> CostKind:
         """How its cost is known now. What was stated once is never computed again."""
-        kinds = {row.cost_kind for row in self.corrections}
-        if "stated" in kinds:
-            return "stated"
-        return "computed" if kinds else self.call.cost_kind
+        kinds = {row.cost_kind for row in self.standing}
+        return next((kind for kind in _KNOWN_KINDS if kind in kinds), self.call.cost_kind)
 
     def next(
-        self, cost_nanos: int, status: int | None, now_ms: int, closed_through: str | None
+        self,
+        cost_nanos: int,
+        status: int | None,
+        now_ms: int,
+        closed_through: str | None,
+        batch: str = "",
     ) -> Correction:
         """The correction to this total cost; never dated before the rows it corrects."""
         row = correction_row(
@@ -108,6 +123,7 @@ class BookedCall:
             images=paid_images(cost_nanos, status, self.call.n) - self.images,
             at_ms=max(now_ms, self.call.at_ms, *(row.at_ms for row in self.corrections)),
             closed_through=closed_through,
+            batch=batch,
         )
         return Correction(row, self.call.day, self.cost_nanos, self.estimate)
 
@@ -161,18 +177,22 @@ async def correct(tx: Transaction, request_id: str, cost_nanos: int, by: Author)
             f"the cost must be from $0 to ${usd(LARGEST_NANOS)}"
         )
     booked = old = await _known_of_request(tx, request_id)
+    batch = new_batch("correct", by, request_id)
     late: set[str] = set()
     added = 0
     closed_through = await lock_closings(tx)
-    while pending := _corrections(booked, cost_nanos, by.now_ms, closed_through):
+    while pending := _corrections(booked, cost_nanos, batch, closed_through):
         late |= {each.row.day for each in pending if each.row.day != each.call_day}
         added += await book_corrections(tx, pending)
         booked = await _known_of_request(tx, request_id)
     if added:
+        await insert_batch(tx, batch)
         await append(tx, by, "ledger.correct", f"request:{request_id}", _facts(old), _facts(booked))
     held_nanos = await _held_for(tx, request_id)
     return Corrected(
-        request_id, _total(old), _total(booked), added, held_nanos, booked_in=max(late, default="")
+        *(request_id, _total(old), _total(booked), added, held_nanos),
+        booked_in=max(late, default=""),
+        batch=batch.id if added else "",
     )
 
 
@@ -188,12 +208,12 @@ def _total(booked: Sequence[BookedCall]) -> int:
 
 
 def _corrections(
-    booked: Sequence[BookedCall], cost_nanos: int, now_ms: int, closed_through: str | None
+    booked: Sequence[BookedCall], cost_nanos: int, batch: Batch, closed_through: str | None
 ) -> list[Correction]:
     """The corrections after which the calls cost this in total and none is an estimate."""
-    costs = _costs(booked, cost_nanos)
+    costs, now_ms = _costs(booked, cost_nanos), batch.by.now_ms
     return [
-        each.next(costs[each.call.id], each.call.status, now_ms, closed_through)
+        each.next(costs[each.call.id], each.call.status, now_ms, closed_through, batch.id)
         for each in booked
         if each.estimate or costs[each.call.id] != each.cost_nanos
     ]

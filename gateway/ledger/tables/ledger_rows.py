@@ -64,10 +64,13 @@ class LedgerRow(CallRecord):
 
     A call's `id` is its reservation's. A correction's `corrects` is the id of its call, and
     its `cost_nanos` and `images` are differences. An adjustment is a line of the upstream's
-    bill without a call, such as a credit note. `n` is the number of images requested, `images`
+    bill without a call, such as a credit note; `route` is then its type, and what was booked on it
+    since `corrects` it. `n` is the number of images requested, `images`
     the number of paid images. `late_for` is the day that the row concerns, if that day was
     closed and the row is booked in the first open day instead. `computed_nanos` is what the tokens
-    cost by the price table of `price_version`, where they are counted and have a price.
+    cost by the price table of `price_version`, where they are counted and have a price. `batch` is
+    the batch that booked it, `undoes` the row that it takes back. `budget_day` is the
+    day in whose budgets it counts, if that is not `day`.
     """
 
     kind: Literal["call", "correction", "adjustment"]
@@ -91,10 +94,18 @@ class LedgerRow(CallRecord):
     cached_image_in: int = 0
     text_out: int = 0
     image_out: int = 0
+    batch: str = ""
+    undoes: str = ""
+    budget_day: str | None = None
 
     @property
     def tokens(self) -> TokenUsage:
         return TokenUsage(**{kind: getattr(self, kind) for kind in TOKEN_KINDS})
+
+    @property
+    def about(self) -> str:
+        """The day that the row concerns."""
+        return self.late_for or self.day
 
     @property
     def dimensions(self) -> rollups.Dimensions:
@@ -116,8 +127,19 @@ def token_columns(settlement: Settlement) -> dict[str, Any]:
 CALL_COLUMNS = tuple(column.name for column in fields(CallRecord))
 RESERVATION_COLUMNS = tuple(column.name for column in fields(OpenReservation))
 LEDGER_COLUMNS = tuple(column.name for column in fields(LedgerRow))
-STILL_ESTIMATED = "l.estimated = 1 AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects = l.id)"
-"""Holds for a call `l` without a correction: a correction makes its cost known."""
+
+
+def standing(row: str) -> str:
+    """SQL of a row that corrects a call; its sum is the number of corrections not taken back."""
+    undoes = f"{row}.undoes"
+    return f"CASE WHEN {undoes} = '' THEN 1 WHEN {undoes} = {row}.corrects THEN 0 ELSE -1 END"
+
+
+STILL_ESTIMATED = (
+    "l.estimated = 1 AND "
+    f"COALESCE((SELECT SUM({standing('c')}) FROM ledger c WHERE c.corrects = l.id), 0) = 0"
+)
+"""Holds for a call `l` without a standing correction: a correction makes its cost known."""
 
 _SELECT = f"SELECT {', '.join(LEDGER_COLUMNS)} FROM ledger l"
 _values = attrgetter(*LEDGER_COLUMNS)

@@ -7,25 +7,9 @@ from dataclasses import dataclass, fields
 
 from gateway.database.database import Transaction
 from gateway.database.multirow import fetch_named
+from gateway.ledger.rules.payer import NOBODY, UNATTRIBUTED, Payer
 from gateway.ledger.rules.statement_lines import StatementLine
 
-UNATTRIBUTED = "(unattributed)"
-"""The team and the key of a billed call whose request is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """The attributes of the request that a call was made for."""
-
-    team: str = UNATTRIBUTED
-    key_id: str = UNATTRIBUTED
-    model: str = ""
-    owner: str = ""
-    cost_centre: str = ""
-    tags: str = "{}"
-
-
-NOBODY = Payer()
 _COLUMNS = tuple(column.name for column in fields(Payer))
 _ATTRIBUTES = ", ".join(_COLUMNS)
 

@@ -38,17 +38,19 @@ _SEEN = (
     "WHERE model = $2 AND day >= $5 "
     "AND (upstream = '' OR (upstream = $1 AND quality = $3 AND size = $4))"
 )
-# An estimate counts once it is corrected. Rounded up, as in `prices.per_image`.
+# An estimate counts once it is corrected, but by a sum. Rounded up, as in `prices.per_image`.
 _COUNT = """
 SELECT CAST(MAX((l.cost_nanos + COALESCE(c.nanos, 0) + l.n - 1) / l.n) AS BIGINT) AS nanos
 FROM ledger l LEFT JOIN (
-  SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS nanos
+  SELECT x.corrects, CAST(SUM(x.cost_nanos) AS BIGINT) AS nanos,
+    SUM(CASE WHEN x.cost_kind = 'confirmed_by_sum' OR x.undoes = x.corrects THEN 0
+      WHEN x.undoes = '' THEN 1 ELSE -1 END) AS known
   FROM ledger k JOIN ledger x ON x.corrects = k.id
   WHERE k.day = $5 AND k.model = $2 GROUP BY x.corrects
 ) c ON c.corrects = l.id
 WHERE l.day = $5 AND l.upstream = $1 AND l.model = $2 AND l.quality = $3 AND l.size = $4
   AND l.kind = 'call' AND l.n > 0
-  AND (l.estimated = 0 OR c.corrects IS NOT NULL) AND l.cost_nanos + COALESCE(c.nanos, 0) > 0
+  AND (l.estimated = 0 OR c.known > 0) AND l.cost_nanos + COALESCE(c.nanos, 0) > 0
 """
 
 

@@ -1,31 +1,47 @@
 """Reconciliation of the ledger with a statement: adds rows until both agree.
 
 An added row has an id made from its content, or corrects a call to its billed cost. A
-reconciliation that is interrupted and repeated therefore adds nothing twice.
+reconciliation that is interrupted and repeated therefore adds nothing twice. All rows of one are a
+batch; those of a closed month count in the budgets of their own day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, replace
 
-from gateway.accounts.tables.audit import Author, append
+from gateway.accounts.tables.audit import append
 from gateway.database.database import Transaction
-from gateway.ledger.rules.statement_lines import BilledCall, StatementLine
+from gateway.database.multirow import fetch_named
+from gateway.ledger.rules.payer import Payer
+from gateway.ledger.rules.statement_fees import FeeChange, fee_type, id_of
+from gateway.ledger.rules.statement_lines import BilledCall, StatementLine, StatementOptions
 from gateway.ledger.rules.statement_matching import BilledPeriod, Finding, match
-from gateway.ledger.tables.booking import book_corrections, book_statement_rows, paid_images
+from gateway.ledger.rules.statement_sums import ComparedSum, booked_at
+from gateway.ledger.tables.batches import Batch, insert_batch
+from gateway.ledger.tables.booking import (
+    book_corrections,
+    book_statement_rows,
+    of_own_budget,
+    paid_images,
+)
 from gateway.ledger.tables.closed_days import lock_closings, open_day
 from gateway.ledger.tables.corrections import booked_call
 from gateway.ledger.tables.ledger_calls import calls_named, held_requests
-from gateway.ledger.tables.ledger_rows import LedgerRow
-from gateway.ledger.tables.payers import Payer, payers
-from gateway.ledger.tables.statement_comparison import Source, id_of
+from gateway.ledger.tables.ledger_rows import LEDGER_COLUMNS, LedgerRow
+from gateway.ledger.tables.payers import payers
+from gateway.ledger.tables.statement_comparison import Source
 from gateway.model.money import usd
 from gateway.model.windows import day_of
 
+BY_SUM = "sum"
+"""The type of an adjustment to a statement of sums."""
+_ROWS = f"SELECT {', '.join(LEDGER_COLUMNS)} FROM ledger WHERE id IN {{names}}"
+_PAYER = ("team", "key_id", "owner", "cost_centre", "tags")
+
 
 async def correct_calls(
-    tx: Transaction, findings: Sequence[Finding], source: Source, by: Author
+    tx: Transaction, findings: Sequence[Finding], source: Source, batch: Batch
 ) -> int:
     """Correct these calls to their billed cost. Returns the number of corrections."""
     through = await lock_closings(tx)
@@ -38,16 +54,14 @@ async def correct_calls(
             continue
         status = finding.billed.line.status if finding.billed else None
         status = booked.call.status if status is None else status
-        correction = booked.next(finding.after_nanos, status, by.now_ms, through)
+        correction = booked.next(finding.after_nanos, status, batch.by.now_ms, through, batch.id)
+        row = of_own_budget(correction.row)
         if finding.billed and not booked.call.upstream_request_id:
-            named = replace(correction.row, upstream_request_id=finding.billed.request_id)
-            correction = replace(correction, row=named)
-        corrections.append(correction)
-    booked_count = await book_corrections(tx, corrections)
-    if booked_count:
-        nanos = sum(each.row.cost_nanos for each in corrections)
-        await _audit(tx, by, source, {"corrections": booked_count, "cost_usd": usd(nanos)})
-    return booked_count
+            row = replace(row, upstream_request_id=finding.billed.request_id)
+        corrections.append(replace(correction, row=row))
+    count = await book_corrections(tx, corrections)
+    nanos = sum(each.row.cost_nanos for each in corrections)
+    return await _audited(tx, source, batch, {"corrections": count, "cost_usd": usd(nanos)}, count)
 
 
 async def add_missing(
@@ -55,7 +69,7 @@ async def add_missing(
     billed: Sequence[BilledCall],
     known_ids: Collection[str],
     source: Source,
-    by: Author,
+    batch: Batch,
 ) -> int:
     """Book billed calls that the ledger lacks. Returns the number of new rows.
 
@@ -66,7 +80,7 @@ async def add_missing(
     billed = await _still_missing(tx, billed, known_ids, source)
     known = await payers(tx, [each.line for each in billed])
     rows = [_call(each, known.of(each.line), source, through) for each in billed]
-    return await _book(tx, rows, "missing", source, by)
+    return await _book(tx, rows, "missing", source, batch)
 
 
 async def _still_missing(
@@ -74,23 +88,76 @@ async def _still_missing(
 ) -> list[BilledCall]:
     """Reads reservations first: a call moves from there to the ledger."""
     held = await held_requests(tx, [each.client_request_id for each in billed])
-    named = await calls_named(tx, billed, source.other_upstreams)
-    new = [call for call in named if call.id not in known_ids]
+    named = await calls_named(tx, billed, source.upstream)
+    new = [call for call in named if call.kind == "call" and call.id not in known_ids]
     missing = match(billed, new, BilledPeriod(0, 0)).missing
     return [line for line in missing if line.client_request_id not in held]
 
 
-async def add_adjustments(
-    tx: Transaction, lines: Mapping[str, StatementLine], source: Source, by: Author
+async def add_fees(
+    tx: Transaction, changes: Sequence[FeeChange], source: Source, batch: Batch
 ) -> int:
-    """Book lines without a call, by their ids. Returns the number of new rows."""
+    """Book lines without a call. Returns the number of new rows."""
     through = await lock_closings(tx)
-    known = await payers(tx, lines.values())
+    known = await payers(tx, [change.line for change in changes])
+    there = await fetch_named(tx, _ROWS, [change.id for change in changes if change.number])
+    roots = {row["id"]: LedgerRow(**row) for row in there}
     rows = []
-    for name, line in lines.items():
-        row = _call(BilledCall(line, line.cost_nanos), known.of(line), source, through)
-        rows.append(replace(row, id=name, kind="adjustment", n=0, images=0))
-    return await _book(tx, rows, "adjustments", source, by)
+    for change in changes:
+        line = replace(
+            change.line,
+            request_id=change.line.request_id or change.line.line_id,
+            route=fee_type(change.line),
+        )
+        row = _call(BilledCall(line, change.nanos), known.of(line), source, through)
+        row = replace(row, id=change.id, kind="adjustment", n=0, images=0)
+        if root := roots.get(change.id):
+            whose = {name: getattr(root, name) for name in _PAYER}
+            row = replace(row, id=f"{root.id}~{change.number}", corrects=root.id, **whose)
+        rows.append(row)
+    return await _book(tx, rows, "adjustments", source, batch)
+
+
+async def add_shares(
+    tx: Transaction,
+    sums: Sequence[ComparedSum],
+    options: StatementOptions,
+    source: Source,
+    batch: Batch,
+) -> int:
+    """Book the shares of these differences. Returns the number of new rows."""
+    through = await lock_closings(tx)
+    rows = []
+    for each in sums:
+        at_ms = booked_at(each.group, options)
+        for payer, nanos in each.shares:
+            line = StatementLine(0, "", "", at_ms, nanos, each.group.model, route=BY_SUM)
+            row = _call(BilledCall(line, nanos), payer, source, through)
+            name = id_of("sum", batch.id, *each.group, *astuple(payer))
+            rows.append(replace(row, id=name, kind="adjustment", n=0, images=0))
+    return await _book(tx, rows, "adjustments", source, batch)
+
+
+async def confirm_estimates(
+    tx: Transaction, call_ids: Sequence[str], source: Source, batch: Batch
+) -> int:
+    """Settle estimates that a sum covers. Returns the number of those that were still estimates."""
+    through = await lock_closings(tx)
+    corrections = []
+    for call_id in sorted(call_ids):
+        booked = await booked_call(tx, call_id)
+        if booked.estimate:
+            status, now_ms = booked.call.status, batch.by.now_ms
+            found = booked.next(booked.cost_nanos, status, now_ms, through, batch.id)
+            row = replace(of_own_budget(found.row), cost_kind="confirmed_by_sum")
+            corrections.append(replace(found, row=row))
+    count = await book_corrections(tx, corrections)
+    return await _audited(tx, source, batch, {"confirmed_by_sum": count, "cost_usd": "0"}, count)
+
+
+async def record_agreement(tx: Transaction, source: Source, batch: Batch) -> None:
+    """Keep that a statement was reconciled that changes nothing."""
+    await _audited(tx, source, batch, {"changes": 0}, 1)
 
 
 def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None) -> LedgerRow:
@@ -123,14 +190,21 @@ def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None)
 
 
 async def _book(
-    tx: Transaction, rows: Sequence[LedgerRow], what: str, source: Source, by: Author
+    tx: Transaction, rows: Sequence[LedgerRow], what: str, source: Source, batch: Batch
 ) -> int:
-    new = await book_statement_rows(tx, rows)
-    if new:
-        nanos = sum(row.cost_nanos for row in new)
-        await _audit(tx, by, source, {what: len(new), "cost_usd": usd(nanos)})
-    return len(new)
+    marked = [replace(of_own_budget(row), batch=batch.id) for row in rows]
+    new = await book_statement_rows(tx, marked)
+    nanos = sum(row.cost_nanos for row in new)
+    return await _audited(tx, source, batch, {what: len(new), "cost_usd": usd(nanos)}, len(new))
 
 
-async def _audit(tx: Transaction, by: Author, source: Source, facts: dict[str, object]) -> None:
-    await append(tx, by, "ledger.reconcile", f"statement:{source.digest[:16]}", {}, facts)
+async def _audited(
+    tx: Transaction, source: Source, batch: Batch, facts: dict[str, object], count: int
+) -> int:
+    """Add the batch and an entry of the audit if anything was booked. Returns `count`."""
+    if count:
+        await insert_batch(tx, batch)
+        facts = {"batch": batch.id, **facts}
+        subject = f"statement:{source.digest[:16]}"
+        await append(tx, batch.by, "ledger.reconcile", subject, {}, facts)
+    return count

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.accounts.tables.audit import Author, append
+from gateway.accounts.tables.audit import append
 from gateway.database.database import Transaction
-from gateway.ledger.tables.booking import book_corrections
+from gateway.ledger.tables.batches import Batch, insert_batch
+from gateway.ledger.tables.booking import book_corrections, of_own_budget
 from gateway.ledger.tables.closed_days import lock_closings
 from gateway.ledger.tables.corrections import BookedCall, booked_call, grouped
 from gateway.ledger.tables.ledger_rows import LedgerRow, select_ledger_rows
@@ -43,18 +44,19 @@ async def compare_prices(
 
 
 async def reprice(
-    tx: Transaction, calls: Sequence[RepricedCall], table: PriceTable, by: Author
+    tx: Transaction, calls: Sequence[RepricedCall], table: PriceTable, batch: Batch
 ) -> int:
     """Correct these calls to their cost by the table. Returns the number of corrections."""
+    by = batch.by
     through = await lock_closings(tx)
     corrections = []
     for each in sorted(calls, key=lambda each: each.call.id):
         booked = await booked_call(tx, each.call.id)
         if (now := _repriced(booked, table)) is None:
             continue
-        correction = booked.next(now.after_nanos, booked.call.status, by.now_ms, through)
+        correction = booked.next(now.after_nanos, booked.call.status, by.now_ms, through, batch.id)
         row = replace(
-            correction.row,
+            of_own_budget(correction.row),
             cost_kind="computed",
             computed_nanos=now.after_nanos,
             price_version=table.version,
@@ -62,8 +64,9 @@ async def reprice(
         corrections.append(replace(correction, row=row))
     count = await book_corrections(tx, corrections)
     if count:
+        await insert_batch(tx, batch)
         nanos = sum(each.row.cost_nanos for each in corrections)
-        facts = {"corrections": count, "cost_usd": usd(nanos)}
+        facts = {"batch": batch.id, "corrections": count, "cost_usd": usd(nanos)}
         await append(tx, by, "ledger.reprice", f"prices:{table.version}", {}, facts)
     return count
 

@@ -1,59 +1,54 @@
-"""Comparison of the ledger with a statement."""
+"""Comparison of the ledger with a statement of calls."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from hashlib import sha256
+from functools import cached_property
 
 from gateway.database.database import Transaction
-from gateway.database.multirow import fetch_named
-from gateway.ledger.rules.statement_lines import (
-    BilledCall,
-    StatementLine,
-    StatementTotals,
-    move_to_adjustments,
-)
-from gateway.ledger.rules.statement_matching import BilledPeriod, Finding, Matching, match
+from gateway.ledger.rules.payer import Shift
+from gateway.ledger.rules.statement_fees import FeeMatching, booked_parts, match_fees
+from gateway.ledger.rules.statement_limits import ChangeSize
+from gateway.ledger.rules.statement_lines import BilledCall, StatementTotals, move_to_adjustments
+from gateway.ledger.rules.statement_matching import Finding, LedgerCall, Matching, match
+from gateway.ledger.rules.statement_period import Coverage
+from gateway.ledger.rules.statement_sums import days_around
 from gateway.ledger.tables.closed_days import closed_through, open_day
-from gateway.ledger.tables.ledger_calls import held_requests, ledger_calls
+from gateway.ledger.tables.ledger_calls import calls_named, held_requests, is_at, ledger_calls
 from gateway.ledger.tables.payers import Payers, payers
 from gateway.model.windows import day_of
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A statement's source: the upstream's name, the file's digest, the ledger's time zone.
-
-    `other_upstreams` have statements of their own.
-    """
+    """A statement's source: the upstream's name, the file's digest, the ledger's time zone."""
 
     upstream: str
     digest: str
     zone: tzinfo
-    other_upstreams: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
-    """A statement, and the ledger from `first_day` to `last_day`."""
+    """A statement, and the ledger from `first_day` to `last_day`. `zone` is the ledger's."""
 
     first_day: str
     last_day: str
+    zone: tzinfo
     statement: StatementTotals
     matching: Matching
     pending: tuple[BilledCall, ...]
     """Billed calls that are still reserved here: in flight, or left by a crash."""
-    adjustments: Mapping[str, StatementLine]
-    """Lines without a call that are not booked yet, by their ledger ids."""
+    fees: FeeMatching
     payers: Payers
     booked_nanos: int
     """The cost of these days in the ledger."""
     elsewhere_nanos: int
     """The cost of other days in the statement."""
     known_ids: frozenset[str]
+    covered: int
+    """The number of calls with a cost that the statement must have, if they were billed."""
     booked_in: str | None
     """The day of booking, if all of these days are closed: the first open day."""
 
@@ -67,7 +62,7 @@ class Comparison:
 
     @property
     def changes(self) -> int:
-        return len(self.matching.findings) + len(self.adjustments)
+        return len(self.matching.findings) + len(self.fees.changes)
 
     @property
     def after_its_end(self) -> int:
@@ -90,54 +85,117 @@ class Comparison:
         )
 
     @property
+    def gone_nanos(self) -> int:
+        """The amount of adjustments that are not on the statement."""
+        return sum(fee.cost_nanos for fee in self.fees.gone)
+
+    @property
     def off_nanos(self) -> int:
-        """The ledger's excess over the statement, without pending and undecided calls."""
+        """The ledger's excess over the statement, without what is listed and left as it is."""
         billed = self.statement.total_nanos - self.elsewhere_nanos - self.pending_nanos
-        return self.booked_nanos - self.undecided_nanos - billed
+        return self.booked_nanos - self.undecided_nanos - self.gone_nanos - billed
+
+    @cached_property
+    def shifts(self) -> list[Shift]:
+        """The amounts to book."""
+        found = []
+        for each in self.matching.findings:
+            nanos = each.after_nanos - each.before_nanos
+            if call := each.call:
+                found.append(Shift(call.team, call.key_id, call.day, nanos))
+            elif each.billed:
+                payer, day = self.payers.of(each.billed.line), self._day(each.billed.line.at_ms)
+                found.append(Shift(payer.team, payer.key_id, day, nanos))
+        for fee in self.fees.changes:
+            payer = self.payers.of(fee.line)
+            found.append(Shift(payer.team, payer.key_id, self._day(fee.line.at_ms), fee.nanos))
+        return found
+
+    def _day(self, at_ms: int) -> str:
+        return day_of(at_ms, self.zone)
+
+    @property
+    def size(self) -> ChangeSize:
+        findings = self.matching.findings
+        pairs = [(billed.cost_nanos, call.cost_nanos) for billed, call in self.matching.agreed]
+        pairs += [(f.after_nanos, f.before_nanos) for f in findings if f.billed and _known(f.call)]
+        return ChangeSize(
+            calls=self.covered,
+            extra=sum(each.what == "extra" for each in findings),
+            changed_nanos=sum(abs(each.nanos) for each in self.shifts),
+            sum_nanos=max(self.booked_nanos, self.statement.total_nanos),
+            billed_nanos=sum(billed for billed, _ in pairs),
+            booked_nanos=sum(booked for _, booked in pairs),
+        )
+
+    @property
+    def said(self) -> list[object]:
+        """What would be booked, as JSON: all that a preview's name stands for."""
+        findings = [
+            (f.what, f.call and f.call.id, f.billed and f.billed.line.number, f.after_nanos)
+            for f in self.matching.findings
+        ]
+        fees = [(fee.id, fee.number, fee.nanos) for fee in self.fees.changes]
+        return [findings, fees, self.shifts]
+
+
+def _known(call: LedgerCall | None) -> bool:
+    return call is not None and not call.estimated
 
 
 async def compare(
-    tx: Transaction,
-    statement: StatementTotals,
-    source: Source,
-    span: BilledPeriod,
-    days: tuple[str, str],
+    tx: Transaction, statement: StatementTotals, source: Source, coverage: Coverage
 ) -> Comparison:
     """Find calls that only the statement or only the ledger has, or at another cost.
 
-    Reads all calls of these days, and calls of other days that the statement names.
+    Reads all calls and adjustments of these days, and those of other days that the statement names.
     """
-    statement = await _without_booked(tx, statement, source.upstream)
-    calls = await ledger_calls(tx, *days, statement.calls, source.other_upstreams)
-    adjustments = adjustment_ids(statement.adjustments, source.upstream)
+    days, span = coverage.days, coverage.span
+    booked = await _booked(tx, statement, source, days)
+    calls = [each for each in booked if each.kind == "call"]
+    fees = [each for each in booked if each.kind == "adjustment"]
+    # A credit that an earlier statement brought alone is not counted in its call again.
+    statement = move_to_adjustments(statement, booked_parts(statement, fees))
     matching, pending = await _without_held(tx, match(statement.calls, calls, span))
     lines = [billed.line for billed in matching.missing]
-    there = await _booked_adjustments(tx, adjustments)
     return Comparison(
         *days,
+        zone=source.zone,
         statement=statement,
         matching=matching,
         pending=pending,
-        adjustments={name: line for name, line in adjustments.items() if name not in there},
+        fees=match_fees(statement.adjustments, fees, source.upstream, source.zone, days),
         payers=await payers(tx, [*lines, *statement.adjustments]),
-        booked_nanos=await _total_about(tx, *days, source.other_upstreams),
+        booked_nanos=await _total_about(tx, *days, source.upstream),
         elsewhere_nanos=_elsewhere(statement, matching, source.zone, days),
         known_ids=frozenset(call.id for call in calls),
-        booked_in=await _first_open(tx, days[1]),
+        covered=sum(span.covers(call) and call.cost_nanos != 0 for call in calls),
+        booked_in=await first_open(tx, days[1]),
     )
 
 
-async def _without_booked(
-    tx: Transaction, statement: StatementTotals, upstream: str
-) -> StatementTotals:
-    """Count a credit that an earlier statement booked as an adjustment, not in its call again."""
-    of_calls = (line for billed in statement.calls for line in billed.parts)
-    named = adjustment_ids(of_calls, upstream)
-    there = await _booked_adjustments(tx, named)
-    return move_to_adjustments(statement, [named[name] for name in there]) if there else statement
+async def _booked(
+    tx: Transaction, statement: StatementTotals, source: Source, days: tuple[str, str]
+) -> list[LedgerCall]:
+    """The calls of these days or named by the statement, and the adjustments that its lines may be.
+
+    Those are of these days, of a day before or after in the ledger's time zone, or of the same id.
+    """
+    calls = await ledger_calls(tx, *days, statement.calls, source.upstream)
+    own = [
+        BilledCall(replace(line, request_id=line.request_id or line.line_id), 0)
+        for line in statement.adjustments
+    ]
+    in_parts = [billed for billed in statement.calls if billed.parts]
+    near = await calls_named(tx, [*own, *in_parts], source.upstream)
+    for day in days_around(days):
+        near += await ledger_calls(tx, day, day, (), source.upstream)
+    known = {each.id for each in calls}
+    fees = {each.id: each for each in near if each.kind == "adjustment" and each.id not in known}
+    return [*calls, *fees.values()]
 
 
-async def _first_open(tx: Transaction, last_day: str) -> str | None:
+async def first_open(tx: Transaction, last_day: str) -> str | None:
     day = open_day(last_day, await closed_through(tx))
     return None if day == last_day else day
 
@@ -167,32 +225,7 @@ def _elsewhere(
     return sum(nanos for nanos, day in found if not days[0] <= day <= days[1])
 
 
-def adjustment_ids(lines: Iterable[StatementLine], upstream: str) -> dict[str, StatementLine]:
-    """The lines by ids made from their content; equal lines are numbered."""
-    found: dict[str, StatementLine] = {}
-    seen: dict[str, int] = {}
-    for line in lines:
-        facts = (line.request_id, line.client_request_id, line.at_ms, line.cost_nanos)
-        said = json.dumps([upstream, *facts, line.model, line.route, line.credential])
-        seen[said] = seen.get(said, 0) + 1
-        found[id_of("adj", said, str(seen[said]))] = line
-    return found
-
-
-def id_of(kind: str, *said: str) -> str:
-    """An id made from these texts alone."""
-    return f"{kind}_{sha256(json.dumps(said).encode()).hexdigest()[:32]}"
-
-
-async def _booked_adjustments(tx: Transaction, ids: Iterable[str]) -> set[str]:
-    """Those of these adjustments that are in the ledger already."""
-    rows = await fetch_named(tx, "SELECT id FROM ledger WHERE id IN {names}", ids)
-    return {row["id"] for row in rows}
-
-
-async def _total_about(
-    tx: Transaction, first_day: str, last_day: str, other_upstreams: Collection[str]
-) -> int:
+async def _total_about(tx: Transaction, first_day: str, last_day: str, upstream: str) -> int:
     """The cost of everything that concerns these days, whenever it was booked."""
     rows = await tx.fetch(
         "SELECT upstream, CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger "
@@ -200,4 +233,4 @@ async def _total_about(
         "OR (late_for >= $1 AND late_for <= $2) GROUP BY upstream",
         *(first_day, last_day),
     )
-    return sum(row["nanos"] for row in rows if row["upstream"] not in other_upstreams)
+    return sum(row["nanos"] for row in rows if is_at(row, upstream))

@@ -13,27 +13,46 @@ from dataclasses import dataclass
 
 from gateway.database.database import Row, Transaction
 from gateway.ledger.rules.usage_grouping import QUARTER, QUARTER_MS
+from gateway.ledger.tables.ledger_rows import standing
 from gateway.ledger.tables.rollups import COLUMNS
 
 REQUESTS = ("calls", "errors", "saved_nanos")
 MONEY = tuple(name for name in COLUMNS if name not in REQUESTS)
+
+_STANDING = standing("x")
+_AGAIN = (
+    "(CASE WHEN m.day <> k.day AND m.standing_before + m.standing = 0 THEN 1 ELSE 0 END"
+    " - CASE WHEN m.day <> k.day AND m.standing_before = 0 THEN 1 ELSE 0 END)"
+)
+"""1 where late corrections made a call an estimate again, -1 where it was one until then."""
+
+
+def _of_kind(kind: str) -> str:
+    """The standing corrections of a call `k` that make its cost known in this way."""
+    return (
+        f"COALESCE((SELECT SUM({standing('s')}) FROM ledger s "
+        f"WHERE s.corrects = k.id AND s.cost_kind = '{kind}'), 0)"
+    )
+
 
 # Calls and adjustments, and after them the corrections, one row for a call and day. `c` is of the
 # corrections that may concern a call of these days, `m` of those booked in them.
 _CALLS = f"""
 SELECT l.day, l.team, l.key_id, l.model, l.owner, l.cost_centre, l.tags, l.upstream,
   l.at_ms / {QUARTER_MS} AS quarter,
-  CASE WHEN c.stated > 0 THEN 'stated' WHEN c.stated = 0 THEN 'computed' ELSE l.cost_kind END
-    AS cost_kind,
+  CASE WHEN c.stated > 0 THEN 'stated' WHEN c.summed > 0 THEN 'confirmed_by_sum'
+    WHEN c.standing > 0 THEN 'computed' ELSE l.cost_kind END AS cost_kind,
   l.cost_nanos AS spent_nanos, l.images,
   CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END
     AS paid_calls,
-  CASE WHEN c.rows_then > 0 THEN 0 ELSE l.estimated END AS estimated_calls,
-  CASE WHEN c.rows_then > 0 OR l.estimated = 0 THEN 0 ELSE l.cost_nanos END AS estimated_nanos,
+  CASE WHEN c.standing_then > 0 THEN 0 ELSE l.estimated END AS estimated_calls,
+  CASE WHEN c.standing_then > 0 OR l.estimated = 0 THEN 0 ELSE l.cost_nanos END AS estimated_nanos,
   0 AS corrections_nanos
 FROM ledger l LEFT JOIN (
-  SELECT x.corrects, SUM(CASE WHEN x.cost_kind = 'stated' THEN 1 ELSE 0 END) AS stated,
-    SUM(CASE WHEN x.day = k.day THEN 1 ELSE 0 END) AS rows_then,
+  SELECT x.corrects, SUM({_STANDING}) AS standing,
+    SUM(CASE WHEN x.cost_kind = 'stated' THEN {_STANDING} ELSE 0 END) AS stated,
+    SUM(CASE WHEN x.cost_kind = 'confirmed_by_sum' THEN {_STANDING} ELSE 0 END) AS summed,
+    SUM(CASE WHEN x.day = k.day THEN {_STANDING} ELSE 0 END) AS standing_then,
     SUM(CASE WHEN x.day = k.day THEN x.cost_nanos ELSE 0 END) AS nanos
   FROM ledger x JOIN ledger k ON k.id = x.corrects
   WHERE x.corrects IS NOT NULL AND x.day >= $1 GROUP BY x.corrects
@@ -42,22 +61,24 @@ WHERE l.day >= $1 AND l.day <= $2 AND l.corrects IS NULL AND (l.team = $3 OR $3 
 UNION ALL
 SELECT m.day, k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, k.upstream,
   k.at_ms / {QUARTER_MS},
-  CASE WHEN EXISTS (SELECT 1 FROM ledger s WHERE s.corrects = k.id AND s.cost_kind = 'stated')
-    THEN 'stated' ELSE 'computed' END,
+  CASE WHEN {_of_kind("stated")} > 0 THEN 'stated'
+    WHEN {_of_kind("confirmed_by_sum")} > 0 THEN 'confirmed_by_sum'
+    WHEN {_of_kind("computed")} > 0 THEN 'computed' ELSE k.cost_kind END,
   m.nanos, m.images,
-  CASE WHEN m.day = k.day THEN 0 ELSE
+  CASE WHEN m.day = k.day OR k.kind <> 'call' THEN 0 ELSE
     CASE WHEN k.cost_nanos + m.nanos_before + m.nanos > 0 THEN 1 ELSE 0 END
     - CASE WHEN k.cost_nanos + m.nanos_before > 0 THEN 1 ELSE 0 END END,
-  CASE WHEN m.day = k.day OR m.rows_before > 0 THEN 0 ELSE -k.estimated END,
-  CASE WHEN m.day = k.day OR m.rows_before > 0 OR k.estimated = 0 THEN 0 ELSE -k.cost_nanos END,
-  m.nanos
+  {_AGAIN} * k.estimated, {_AGAIN} * k.estimated * k.cost_nanos,
+  CASE WHEN k.kind = 'call' THEN m.nanos ELSE 0 END
 FROM (
   SELECT n.*, COALESCE((SELECT SUM(b.cost_nanos) FROM ledger b
       WHERE b.corrects = n.corrects AND b.day < n.day), 0) AS nanos_before,
-    (SELECT COUNT(*) FROM ledger b WHERE b.corrects = n.corrects AND b.day < n.day) AS rows_before
+    COALESCE((SELECT SUM({standing("b")}) FROM ledger b
+      WHERE b.corrects = n.corrects AND b.day < n.day), 0) AS standing_before
   FROM (
-    SELECT corrects, day, SUM(cost_nanos) AS nanos, SUM(images) AS images FROM ledger
-    WHERE corrects IS NOT NULL AND day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')
+    SELECT corrects, day, SUM(cost_nanos) AS nanos, SUM(images) AS images,
+      SUM({standing("ledger")}) AS standing
+    FROM ledger WHERE corrects IS NOT NULL AND day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')
     GROUP BY corrects, day
   ) n
 ) m JOIN ledger k ON k.id = m.corrects

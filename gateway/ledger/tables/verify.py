@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from gateway.database.database import Row, Transaction
 from gateway.ledger.tables.close_month import Closing, closings, contents_of
 from gateway.ledger.tables.closed_days import closed_through
-from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED
+from gateway.ledger.tables.ledger_rows import STILL_ESTIMATED, standing
 from gateway.ledger.tables.rollups import Dimensions
 from gateway.model.windows import TOTAL, days_before
 
@@ -40,6 +40,13 @@ def _differing(keys: str, sums: Sequence[str], booked: str, proven: str) -> str:
     )
 
 
+_ESTIMATE_AGAIN = (
+    "(CASE WHEN COALESCE(b.standing, 0) + c.standing = 0 THEN 1 ELSE 0 END"
+    " - CASE WHEN COALESCE(b.standing, 0) = 0 THEN 1 ELSE 0 END)"
+)
+"""Of a call with late corrections `c` on a day and `b` before: 1 if it became an estimate again on
+that day, -1 if it was one until then."""
+
 # A correction has the day of its call, or a later one if that was closed. There it changes the
 # counts. Money in a roll-up with an outcome is a difference.
 _ROLL_UPS_OF_MONEY = _differing(
@@ -51,30 +58,29 @@ _ROLL_UPS_OF_MONEY = _differing(
     l.cost_nanos AS spent_nanos,
     CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END
       AS paid_calls,
-    CASE WHEN c.corrects IS NULL THEN l.estimated ELSE 0 END AS estimated_calls,
-    CASE WHEN c.corrects IS NULL AND l.estimated = 1 THEN l.cost_nanos ELSE 0 END
+    CASE WHEN COALESCE(c.standing, 0) = 0 THEN l.estimated ELSE 0 END AS estimated_calls,
+    CASE WHEN COALESCE(c.standing, 0) = 0 AND l.estimated = 1 THEN l.cost_nanos ELSE 0 END
       AS estimated_nanos,
     CASE WHEN l.kind = 'correction' THEN l.cost_nanos ELSE 0 END AS corrections_nanos, l.images
   FROM ledger l LEFT JOIN (
-    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
+    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos, SUM({standing}) AS standing
     FROM ledger WHERE day = $1 AND corrects IS NOT NULL GROUP BY corrects
   ) c ON c.corrects = l.id WHERE l.day = $1
   UNION ALL
   SELECT k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, '', '', 0,
     CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) + c.nanos > 0 THEN 1 ELSE 0 END
       - CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) > 0 THEN 1 ELSE 0 END,
-    CASE WHEN b.corrects IS NULL THEN -k.estimated ELSE 0 END,
-    CASE WHEN b.corrects IS NULL AND k.estimated = 1 THEN -k.cost_nanos ELSE 0 END, 0, 0
+    k.estimated * {again}, k.estimated * k.cost_nanos * {again}, 0, 0
   FROM (
-    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos FROM ledger
-    WHERE day = $1 AND late_for IS NOT NULL AND corrects IS NOT NULL GROUP BY corrects
-  ) c JOIN ledger k ON k.id = c.corrects AND k.day < $1 LEFT JOIN (
-    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos
+    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos, SUM({standing}) AS standing
+    FROM ledger WHERE day = $1 AND late_for IS NOT NULL AND corrects IS NOT NULL GROUP BY corrects
+  ) c JOIN ledger k ON k.id = c.corrects AND k.day < $1 AND k.kind = 'call' LEFT JOIN (
+    SELECT corrects, CAST(SUM(cost_nanos) AS BIGINT) AS nanos, SUM({standing}) AS standing
     FROM ledger WHERE day < $1 AND corrects IN (
       SELECT corrects FROM ledger WHERE day = $1 AND late_for IS NOT NULL
     ) GROUP BY corrects
   ) b ON b.corrects = k.id
-) l""",
+) l""".replace("{standing}", standing("ledger")).replace("{again}", _ESTIMATE_AGAIN),
 )
 # Requests are in roll-ups with an outcome; requests in any other are a difference.
 _ROLL_UPS_OF_REQUESTS = _differing(
@@ -90,8 +96,9 @@ _ROLL_UPS_OF_REQUESTS = _differing(
 # The accounts that pay for a key's calls are those of `balances.accounts_of`.
 _BALANCES = """
 WITH moves AS MATERIALIZED (
-  SELECT day, team, key_id, SUM(cost_nanos) AS spent_nanos, 0 AS held_nanos,
-    SUM(images) AS images, 0 AS images_held FROM ledger GROUP BY day, team, key_id
+  SELECT COALESCE(budget_day, day) AS day, team, key_id, SUM(cost_nanos) AS spent_nanos,
+    0 AS held_nanos, SUM(images) AS images, 0 AS images_held
+  FROM ledger GROUP BY COALESCE(budget_day, day), team, key_id
   UNION ALL
   SELECT day, team, key_id, 0, SUM(ceiling_nanos), 0, SUM(images)
   FROM reservations GROUP BY day, team, key_id

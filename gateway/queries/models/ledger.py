@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import not_
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -70,6 +70,11 @@ class LedgerRowView(ReadModel):
     upstream: str
     asked_model: Annotated[str, Field(description="The alias that was asked for, if one was.")]
     upstream_model: Annotated[str, Field(description="The upstream's name of it, if another.")]
+    batch: Annotated[str, Field(description="The batch that booked it, if one did.")]
+    undoes: Annotated[str, Field(description="The row that it takes back, if it takes one back.")]
+    budget_day: Annotated[
+        Day | None, Field(description="The day in whose budgets it counts, if another.")
+    ]
 
 
 class ClosedMonthView(ReadModel):
@@ -88,6 +93,24 @@ class ClosedMonthView(ReadModel):
     saved_usd: Money | None = read("contents", "saved_nanos", default=None)
     estimated_calls: Count
     digest: str | None = read("contents", "digest", default=None)
+
+
+class BatchView(ReadModel):
+    """Ledger rows that were booked together, and can be taken back together."""
+
+    object: Literal["batch"] = "batch"
+    id: str
+    kind: Literal["reconcile", "reprice", "correct", "undo"]
+    at: Moment = read("at_ms")
+    by: str = read("actor")
+    reason: str
+    upstream: str
+    period: str
+    source: str
+    facts: dict[str, Any]
+    ledger_rows: Count
+    cost_usd: Money = read("cost_nanos")
+    undone_by: str | None
 
 
 class DifferenceView(ReadModel):
@@ -194,3 +217,8 @@ class CorrectionView(ReadModel):
     corrections: Count
     held_usd: Money = read("held_nanos")
     booked_in: Annotated[str | None, BeforeValidator(_text_or_none)]
+    batch: Annotated[
+        str | None,
+        BeforeValidator(_text_or_none),
+        Field(description="What `gateway ledger undo` takes back; null where nothing was booked."),
+    ]

@@ -10,11 +10,13 @@ import pytest
 
 from gateway.accounts.tables.audit import Author, list_audit
 from gateway.database.database import Database
+from gateway.ledger.rules.payer import UNATTRIBUTED
 from gateway.ledger.rules.statement_lines import StatementLine, StatementTotals, sum_up
 from gateway.ledger.rules.statement_matching import BilledPeriod
+from gateway.ledger.rules.statement_period import Coverage
 from gateway.ledger.tables import reconcile, statement_comparison
+from gateway.ledger.tables.batches import Batch, new_batch
 from gateway.ledger.tables.ledger_rows import LedgerRow
-from gateway.ledger.tables.payers import UNATTRIBUTED
 from gateway.ledger.tables.reports import ledger_rows, usage_by
 from gateway.ledger.tables.statement_comparison import Comparison, Source
 from gateway.ledger.tables.usage import record
@@ -53,21 +55,34 @@ async def compared(
 ) -> Comparison:
     statement: StatementTotals = sum_up(lines)
     return await till.database.read(
-        lambda tx: statement_comparison.compare(tx, statement, SOURCE, span, days)
+        lambda tx: statement_comparison.compare(tx, statement, SOURCE, Coverage(days, span, ""))
     )
 
 
-async def reconciled(
-    till: Till, *lines: StatementLine, by: Author = BY, span: BilledPeriod = WHOLE
-) -> Comparison:
-    """Book what differs, as the command does; gives how both stand then."""
-    plan = await compared(till, *lines, span=span)
+async def booked(till: Till, plan: Comparison, batch: Batch) -> list[int]:
+    """Book a comparison, as a confirmed preview does; gives the numbers of new rows."""
     write = till.database.write
-    await write(lambda tx: reconcile.correct_calls(tx, plan.to_correct, SOURCE, by))
-    await write(lambda tx: reconcile.add_missing(tx, plan.missing, plan.known_ids, SOURCE, by))
-    await write(lambda tx: reconcile.add_adjustments(tx, plan.adjustments, SOURCE, by))
+    return [
+        await write(lambda tx: reconcile.correct_calls(tx, plan.to_correct, SOURCE, batch)),
+        await write(
+            lambda tx: reconcile.add_missing(tx, plan.missing, plan.known_ids, SOURCE, batch)
+        ),
+        await write(lambda tx: reconcile.add_fees(tx, plan.fees.changes, SOURCE, batch)),
+    ]
+
+
+async def reconciled(
+    till: Till,
+    *lines: StatementLine,
+    by: Author = BY,
+    span: BilledPeriod = WHOLE,
+    days: tuple[str, str] = NOVEMBER,
+) -> Comparison:
+    """Book what differs; gives how both stand then."""
+    plan = await compared(till, *lines, span=span, days=days)
+    await booked(till, plan, new_batch("reconcile", by, SOURCE.digest))
     await till.proven()
-    return await compared(till, *lines, span=span)
+    return await compared(till, *lines, span=span, days=days)
 
 
 async def rows_of(
@@ -134,16 +149,9 @@ async def test_a_batch_that_is_booked_again_adds_nothing(till: Till) -> None:
     await till.settle("a", None)
     lines = (line("up-a", CENT), line("u2", CENT), line("", 5 * CENT))
     plan = await compared(till, *lines)
-    write = till.database.write
-    for again in (False, True):
-        added = [
-            await write(lambda tx: reconcile.correct_calls(tx, plan.to_correct, SOURCE, BY)),
-            await write(
-                lambda tx: reconcile.add_missing(tx, plan.missing, plan.known_ids, SOURCE, BY)
-            ),
-            await write(lambda tx: reconcile.add_adjustments(tx, plan.adjustments, SOURCE, BY)),
-        ]
-        assert added == ([0, 0, 0] if again else [1, 1, 1])
+    batch = new_batch("reconcile", BY, SOURCE.digest)
+    assert await booked(till, plan, batch) == [1, 1, 1]
+    assert await booked(till, plan, batch) == [0, 0, 0]
     assert (await compared(till, *lines)).off_nanos == 0
 
 
@@ -165,8 +173,8 @@ async def test_a_missing_call_is_booked_to_whoever_asked_for_it(till: Till) -> N
 
 async def test_what_nobody_asked_for_is_booked_to_nobody(till: Till) -> None:
     await reconciled(till, line("u1", CENT, "req-unknown"))
-    (booked,) = await rows_of(till)
-    assert (booked.team, booked.key_id, booked.estimated) == (UNATTRIBUTED, UNATTRIBUTED, 0)
+    (row,) = await rows_of(till)
+    assert (row.team, row.key_id, row.estimated) == (UNATTRIBUTED, UNATTRIBUTED, 0)
     (by_team,) = await till.database.read(lambda tx: usage_by(tx, "team", *NOVEMBER))
     assert (by_team.group, by_team.spent_nanos, by_team.paid_calls) == (UNATTRIBUTED, CENT, 1)
     assert (await till.stands())["organisation"].spent_nanos == CENT
@@ -248,7 +256,9 @@ async def test_a_call_that_is_settled_between_the_look_and_the_booking_is_not_bo
             await till.settle("a")
         assert (
             await till.database.write(
-                lambda tx: reconcile.add_missing(tx, plan.missing, plan.known_ids, SOURCE, BY)
+                lambda tx: reconcile.add_missing(
+                    tx, plan.missing, plan.known_ids, SOURCE, new_batch("reconcile", BY, "")
+                )
             )
             == 0
         )
@@ -314,6 +324,7 @@ async def test_a_closed_month_is_reconciled_in_the_one_after(till: Till) -> None
     }
     (december,) = await report(till, "2026-12-01", "2026-12-31")
     assert december.spent_nanos == 11 * CENT - 6 * CENT
+    assert {each.budget_day for each in late} == {TODAY}
     await close(till, "2026-12", Author("test", DECEMBER_MS + 40 * DAY_MS))
     assert (await reconciled(till, *lines, by=by)).off_nanos == 0
     await till.proven()

@@ -269,6 +269,9 @@ async def test_the_ledger_says_everything_about_a_call(till: Till) -> None:
         "cost_kind": "stated",
         "computed_nanos": None,
         "price_version": "",
+        "batch": "",
+        "undoes": "",
+        "budget_day": None,
         **dict.fromkeys(TOKEN_KINDS, 0),
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.statement_file import MOST_LINE, Unreadable, read
+from gateway.ledger.statements.file import MOST_LINE, Unreadable, read
 
 
 def refusal_of(folder: Path, text: str) -> str:
