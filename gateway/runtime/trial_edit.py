@@ -70,8 +70,8 @@ async def plan_trial(parts: Container, key_id: str, model: str | None) -> TrialE
     incoming, record = _incoming(trial), RequestRecord(trial.request_id, "edits")
     with Spool(pipeline.spool_memory, pipeline.spool_folder) as spool:
         admitted = Admitted(caller, NO_DIRECTIVES, _JSON)
-        edit, route = await pipeline.read(admitted, incoming, spool, record)
-        request = pipeline.fingerprint(edit, route, admitted, spool, record)
+        found = await pipeline.read(admitted, incoming, spool, record)
+        request = pipeline.fingerprint(found, admitted, spool, record)
         ceilings = {
             str(each.target): await pipeline.upstreams[each.target.upstream].budget.check(each)
             for each in request.at_targets
