@@ -6,19 +6,30 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gateway.accounts.rules.field_types import CONTROL
 
 
 class LazyCommands(click.Group):
-    """A group that imports a command on its first use. `modules` names the module of each."""
+    """A group that imports a command on its first use.
 
-    def __init__(self, *, modules: Mapping[str, str], **attributes: Any) -> None:
+    `modules` names the module of each. A command in `summaries` is listed without being imported.
+    """
+
+    def __init__(
+        self,
+        *,
+        modules: Mapping[str, str],
+        summaries: Mapping[str, str] = MappingProxyType({}),
+        **attributes: Any,
+    ) -> None:
         super().__init__(**attributes)
-        self._modules = modules
+        self._modules, self._summaries = modules, summaries
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self._modules, *self.commands})
@@ -30,6 +41,26 @@ class LazyCommands(click.Group):
             gc.enable()
             self.add_command(getattr(module, cmd_name))
         return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self._listing(ctx, "").format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in self._listing(ctx, incomplete).commands.items()
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _listing(self, ctx: click.Context, beginning: str) -> click.Group:
+        """The commands whose names begin so, each only with its summary."""
+        listing = click.Group()
+        for name in self.list_commands(ctx):
+            if name.startswith(beginning):
+                short = self._summaries.get(name)
+                command = click.Command(name, help=short) if short else self.get_command(ctx, name)
+                listing.add_command(command or click.Command(name), name)
+        return listing
 
 
 class _RootCommand(LazyCommands):
@@ -57,18 +88,35 @@ def _in_one_line() -> Iterator[None]:
         raise
 
 
-_MODULES = {
-    "serve": "serve", "demo": "demo", "emulate": "emulate", "check": "check",
-    "organisation": "accounts", "teams": "accounts", "keys": "accounts", "tokens": "accounts",
-    "pause": "accounts", "resume": "accounts", "audit": "accounts", "apply": "apply",
-    "usage": "usage", "ledger": "ledger", "cache": "cache", "state": "state", "init": "state",
-    "prices": "prices", "budgets": "budgets",
-}  # fmt: skip
+_COMMANDS = {
+    "serve": ("serve", "Serve the gateway."),
+    "demo": ("demo", "The gateway in front of the emulator, with a key and a state of its own."),
+    "emulate": ("emulate", "Serve the emulator alone: a stand-in for the upstream."),
+    "check": ("check", "Check settings, state, results and upstream."),
+    "init": ("state", "Create the state: the database of [state] url, with its tables."),
+    "organisation": ("accounts", "Limits of the organisation, for all traffic."),
+    "teams": ("accounts", "Teams and their limits."),
+    "keys": ("accounts", "API keys of teams."),
+    "tokens": ("accounts", "Admin tokens for /admin/v1, each with a role."),
+    "pause": ("accounts", "Stop paid calls within a second; cache hits are still served."),
+    "resume": ("accounts", "Allow paid calls again."),
+    "audit": ("accounts", "List changes: author, time, old and new values, reason."),
+    "apply": ("apply", "Make the organisation, its teams and their keys match a file."),
+    "usage": ("usage", "Report requests, spending and savings."),
+    "budgets": ("budgets", "Budgets of all accounts, and grants of money to one."),
+    "ledger": ("ledger", "The ledger: every upstream call and its cost."),
+    "prices": ("prices", "The prices of models."),
+    "cache": ("cache", "Stored results: statistics, deletion, verification."),
+    "state": ("state", "Backup, restore, and move the state to another database."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+"""The module of each command, and its line in the list of commands."""
 
 
 @click.group(
     cls=_RootCommand,
-    modules=_MODULES,
+    modules={name: module for name, (module, _) in _COMMANDS.items()},
+    summaries={name: summary for name, (_, summary) in _COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="image-edit-gateway", prog_name="gateway")

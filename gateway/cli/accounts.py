@@ -15,6 +15,7 @@ from gateway.accounts.tables import tokens as token_table
 from gateway.accounts.tables.accounts import AccountRecord, Edit
 from gateway.accounts.tables.audit import AuditRow, Author, list_audit
 from gateway.accounts.tables.keys import KeyRecord
+from gateway.cli import completion
 from gateway.cli.budgets import FIGURES, beside, with_budgets
 from gateway.cli.options import (
     ListedPart,
@@ -46,6 +47,10 @@ KEY_COLUMNS = (
     "id", "team", "name", "secret_hint", "budget_usd", "budget_period", "tags", "expires_at",
     "created_at", "revoked_at", *FIGURES,
 )  # fmt: skip
+
+TOKEN_COLUMNS = ("id", "name", "role", "secret_hint", "created_at", "revoked_at")
+AUDIT_COLUMNS = ("at", "actor", "action", "subject", "change", "reason")
+KEPT_OF_AUDIT = ("at", "action", "subject", "change")
 
 
 @click.group()
@@ -119,7 +124,7 @@ def create_team(settings: Settings, as_json: bool, name: str, by: Author, edit: 
 
 
 @teams.command("update")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.TEAMS)
 @setting_options("team")
 @change_options
 def update_team(settings: Settings, as_json: bool, name: str, by: Author, edit: Edit) -> None:
@@ -154,12 +159,13 @@ def list_teams(
         as_json=as_json,
         as_csv=as_csv,
         columns=TEAM_COLUMNS,
+        kept=("name", "budget_usd"),
         empty=part.empty("No team yet: gateway teams create NAME --budget-usd 50"),
     )
 
 
 @teams.command("archive")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.TEAMS)
 @reason_option
 @settings_option
 def archive_team(settings: Settings, name: str, by: Author) -> None:
@@ -174,7 +180,12 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--team", required=True, help="Team that pays; it can't be changed later.")
+@click.option(
+    "--team",
+    required=True,
+    shell_complete=completion.TEAMS,
+    help="Team that pays; it can't be changed later.",
+)
 @click.option("--name", required=True, help="Name of the key, such as its use.")
 @setting_options("key")
 @change_options
@@ -190,7 +201,7 @@ def create_key(
 
 
 @keys.command("update")
-@click.argument("key")
+@click.argument("key", shell_complete=completion.KEYS)
 @setting_options("key")
 @change_options
 def update_key(settings: Settings, as_json: bool, key: str, by: Author, edit: Edit) -> None:
@@ -237,12 +248,13 @@ def list_keys(
         as_json=as_json,
         as_csv=as_csv,
         columns=KEY_COLUMNS,
+        kept=("id", "team", "name"),
         empty=part.empty("No key yet: gateway keys create --team T --name N"),
     )
 
 
 @keys.command("revoke")
-@click.argument("key")
+@click.argument("key", shell_complete=completion.KEYS)
 @reason_option
 @settings_option
 def revoke_key(settings: Settings, key: str, by: Author) -> None:
@@ -252,7 +264,7 @@ def revoke_key(settings: Settings, key: str, by: Author) -> None:
 
 
 @keys.command("rotate")
-@click.argument("key")
+@click.argument("key", shell_complete=completion.KEYS)
 @click.option(
     "--grace",
     default="24h",
@@ -277,7 +289,12 @@ def tokens() -> None:
 
 @tokens.command("create")
 @click.argument("name")
-@click.option("--role", required=True, help="admin, finance (may read and correct), or team:NAME.")
+@click.option(
+    "--role",
+    required=True,
+    shell_complete=completion.ROLES,
+    help="admin, finance (may read and correct), or team:NAME.",
+)
 @change_options
 def create_token(settings: Settings, as_json: bool, name: str, role: str, by: Author) -> None:
     """Create an admin token. Its secret is shown only once."""
@@ -292,11 +309,11 @@ def list_tokens(settings: Settings, as_json: bool, as_csv: CsvStyle | None, revo
     """List all admin tokens."""
     found = read_state(settings, lambda tx: token_table.list_tokens(tx, revoked=revoked))
     rows = [TokenView.of(token).row() for token in found]
-    print_rows(rows, as_json=as_json, as_csv=as_csv, empty="No token yet.")
+    print_rows(rows, as_json=as_json, as_csv=as_csv, columns=TOKEN_COLUMNS, empty="No token yet.")
 
 
 @tokens.command("revoke")
-@click.argument("token")
+@click.argument("token", shell_complete=completion.TOKENS)
 @reason_option
 @settings_option
 def revoke_token(settings: Settings, token: str, by: Author) -> None:
@@ -307,7 +324,12 @@ def revoke_token(settings: Settings, token: str, by: Author) -> None:
 
 @click.command()
 @click.option("--since", default=None, help="First day or time, such as 2026-11-01.")
-@click.option("--subject", default=None, help="organisation, team:NAME, key:ID or token:ID.")
+@click.option(
+    "--subject",
+    default=None,
+    shell_complete=completion.SUBJECTS,
+    help="organisation, team:NAME, key:ID or token:ID.",
+)
 @listing_options
 def audit(
     settings: Settings,
@@ -324,7 +346,10 @@ def audit(
     list_page = functools.partial(list_audit, since_ms=since_ms, after=after, limit=part.fetch)
     found = part.shown(read_state(settings, lambda tx: list_page(tx, subject=subject)), _change_id)
     shown = [ChangeView.of(row).row() if as_json else _audit_line(row) for row in found]
-    print_rows(shown, as_json=as_json, as_csv=as_csv, empty=part.empty("No change yet."))
+    columns, empty = None if as_json else AUDIT_COLUMNS, part.empty("No change yet.")
+    print_rows(
+        shown, as_json=as_json, as_csv=as_csv, columns=columns, kept=KEPT_OF_AUDIT, empty=empty
+    )
 
 
 def _change_id(row: AuditRow) -> int:

@@ -11,7 +11,9 @@ import click
 from rich.filesize import decimal as size_text
 
 from gateway.accounts.tables.audit import Author
+from gateway.cache.result_store import StoreUnavailable
 from gateway.cache.rules.purge_selection import Selection
+from gateway.cli import completion
 from gateway.cli.options import change_options, milliseconds_of, read_options, yes_option
 from gateway.cli.output import print_json, print_rows, progress_bar, working
 from gateway.cli.state_access import with_database
@@ -40,7 +42,12 @@ def cache() -> None:
 
 
 @cache.command("stats")
-@click.option("--team", default=None, help="Only results that this team paid for, and their use.")
+@click.option(
+    "--team",
+    default=None,
+    shell_complete=completion.TEAMS,
+    help="Only results that this team paid for, and their use.",
+)
 @read_options
 def stats(settings: Settings, as_json: bool, team: str | None) -> None:
     """Show what is stored, how often it was used in 30 days, and the savings."""
@@ -78,9 +85,13 @@ def _print_reuse(title: str, reused: Sequence[ReuseView]) -> None:
 
 @cache.command("purge")
 @click.option("--fingerprint", help='One result: the key="…" in Cache-Status.')
-@click.option("--team", help="Results that this team paid for.")
-@click.option("--key", help="Results that this key bought: its id, or TEAM/NAME.")
-@click.option("--model", help="Results of this model.")
+@click.option("--team", shell_complete=completion.TEAMS, help="Results that this team paid for.")
+@click.option(
+    "--key",
+    shell_complete=completion.KEYS,
+    help="Results that this key bought: its id, or TEAM/NAME.",
+)
+@click.option("--model", shell_complete=completion.MODELS, help="Results of this model.")
 @click.option("--older-than", metavar="AGE", help="Results older than this, such as 30d.")
 @click.option(
     "--containing",
@@ -199,7 +210,7 @@ def verify(settings: Settings, as_json: bool) -> None:
 
 
 def _with_results(settings: Settings, work: Callable[[CacheAdmin], Awaitable[Result]]) -> Result:
-    """Run `work` on the state and the results, and close both."""
+    """Run `work` on the state and the results, and close both. Raises ClickException."""
 
     async def run(database: Database) -> Result:
         results = open_results(settings)
@@ -208,4 +219,7 @@ def _with_results(settings: Settings, work: Callable[[CacheAdmin], Awaitable[Res
         finally:
             await results.close()
 
-    return with_database(settings, run)
+    try:
+        return with_database(settings, run)
+    except StoreUnavailable as error:
+        raise click.ClickException(str(error)) from None

@@ -12,13 +12,16 @@ import click
 from gateway.accounts.tables.audit import Author
 from gateway.cli import LazyCommands
 from gateway.cli.options import (
+    EVERY,
     DateRange,
+    ListedPart,
     change_options,
     open_range_of,
     range_of,
     range_options,
     read_options,
     report_options,
+    say_more,
     team_option,
 )
 from gateway.cli.output import print_json, print_rows, working
@@ -41,9 +44,10 @@ LEDGER_COLUMNS = (
     "budget_day",
 )  # fmt: skip
 SHOWN_COLUMNS = (
-    "at", "kind", "request_id", "team", "key", "model", "upstream", "status", "images",
-    "cost_usd", "cost_kind", "cost_centre", "tags",
+    "at", "team", "key", "model", "cost_usd", "kind", "status", "images", "cost_kind", "upstream",
+    "request_id", "cost_centre", "tags",
 )  # fmt: skip
+SHOWN_ROWS = 1_000
 
 
 _MODULES = ("resolve", "reconcile", "reprice", "undo", "close", "export")
@@ -149,6 +153,13 @@ def _correction_text(corrected: Corrected) -> str:
 @range_options
 @team_option
 @click.option("--estimated", is_flag=True, help="Only calls whose cost is an estimate.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, EVERY),
+    help=f"Maximum number of rows (default: {SHOWN_ROWS}; all as JSON or CSV).",
+)
+@click.option("--after", default="", help="List the rows after this one.")
+@click.option("--all", "everything", is_flag=True, help="List all rows.")
 @report_options
 def list_ledger(
     settings: Settings,
@@ -156,6 +167,9 @@ def list_ledger(
     to: str | None,
     team: str | None,
     estimated: bool,
+    limit: int | None,
+    after: str,
+    everything: bool,
     as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
@@ -165,7 +179,10 @@ def list_ledger(
     --estimated lists all open estimates, of any day unless days are given.
     """
     days = open_range_of(since, to) if estimated else range_of(settings, since, to)
-    pages = _pages(settings, days, team, estimated)
+    if limit is None and not as_json and not as_csv:
+        limit = SHOWN_ROWS
+    part = ListedPart(None if everything else limit, after)
+    pages = _pages(settings, days, team, estimated, part)
     if as_json:
         _print_json_pages(pages)
     elif as_csv:
@@ -176,13 +193,14 @@ def list_ledger(
         with working("reading the ledger"):
             rows = [row for page in pages for row in page]
         empty = "No cost is an estimate." if estimated else "No call was booked in these days."
-        print_rows(rows, columns=SHOWN_COLUMNS, empty=empty)
+        kept = ("at", "team", "model", "cost_usd")
+        print_rows(rows, columns=SHOWN_COLUMNS, kept=kept, empty=part.empty(empty))
 
 
 def _pages(
-    settings: Settings, days: DateRange, team: str | None, estimated: bool
+    settings: Settings, days: DateRange, team: str | None, estimated: bool, part: ListedPart
 ) -> Iterator[list[dict[str, object]]]:
-    """The ledger, a page at a time."""
+    """This part of the ledger, a page at a time; says on stderr where more follows."""
     page = functools.partial(
         reports.ledger_rows,
         from_day=days.first_day,
@@ -190,13 +208,20 @@ def _pages(
         team=team,
         estimated=estimated,
     )
-    after = ""
+    after, left = part.after, part.limit or EVERY
     while True:
-        rows = read_state(settings, functools.partial(page, after=after, limit=PAGE_ROWS))
-        yield [LedgerRowView.of(row).row() for row in rows]
-        if len(rows) < PAGE_ROWS:
+        size = min(PAGE_ROWS, left)
+        try:
+            rows = read_state(settings, functools.partial(page, after=after, limit=size + 1))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--after") from None
+        yield [LedgerRowView.of(row).row() for row in rows[:size]]
+        if len(rows) <= size:
             return
-        after = reports.cursor(rows[-1])
+        after, left = reports.cursor(rows[size - 1]), left - size
+        if not left:
+            say_more(after)
+            return
 
 
 def _print_json_pages(pages: Iterator[list[dict[str, object]]]) -> None:

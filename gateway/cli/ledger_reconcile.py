@@ -10,6 +10,7 @@ from typing import cast
 import click
 
 from gateway.accounts.tables.audit import Author
+from gateway.cli import completion
 from gateway.cli.options import (
     id_of_kind,
     milliseconds_of,
@@ -46,7 +47,11 @@ from gateway.settings import Settings
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Statement of the upstream: CSV, JSON or JSON lines.",
 )
-@click.option("--upstream", help="Name of the upstream (default: the only one).")
+@click.option(
+    "--upstream",
+    shell_complete=completion.UPSTREAMS,
+    help="Name of the upstream (default: the only one).",
+)
 @click.option("--period", default=None, help="Month that the statement covers, such as 2026-11.")
 @statement_options
 @click.option(

@@ -16,8 +16,8 @@ from gateway.accounts.rules.account_settings import change_settings, fields_of
 from gateway.accounts.rules.field_types import FLAG, SWITCH, TAGS, AccountField
 from gateway.accounts.rules.organisation_file import NONE
 from gateway.accounts.tables.accounts import Edit
+from gateway.cli import completion
 from gateway.cli.state_access import author, clock_of, settings_of
-from gateway.ledger.tables.reports import days_of_report
 from gateway.model.caller import Level
 from gateway.model.units import seconds_of
 from gateway.model.windows import day_of, month_days
@@ -50,7 +50,9 @@ reason_option = click.option(
     help="Reason, kept in the audit.",
 )
 """`--reason`, as the author of the change."""
-team_option = click.option("--team", default=None, help="Only this team.")
+team_option = click.option(
+    "--team", default=None, shell_complete=completion.TEAMS, help="Only this team."
+)
 
 
 def id_of_kind(prefix: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
@@ -147,9 +149,13 @@ class ListedPart:
         """The rows to show; says on stderr where more follow."""
         if self.limit is None or len(found) <= self.limit:
             return found
-        last = cursor(found[self.limit - 1])
-        click.echo(f"More rows follow: --after {last} lists them, --all lists all.", err=True)
+        say_more(cursor(found[self.limit - 1]))
         return found[: self.limit]
+
+
+def say_more(last: object) -> None:
+    """Say that a listing is cut after the row of this cursor."""
+    click.echo(f"More rows follow: --after {last} lists them, --all lists all.", err=True)
 
 
 def listing_options(command: Command) -> Any:
@@ -200,6 +206,8 @@ def range_of(settings: Settings, since: str | None, to: str | None) -> DateRange
     """The days of `--from` and `--to`; today is the state's. Raises BadParameter."""
     first, last = day_given(since), day_given(to)
     if first is None or last is None:
+        from gateway.ledger.tables.reports import days_of_report
+
         today = day_of(clock_of(settings), settings.zone)
         first, last = days_of_report(today, settings.zone, first, last)
     return _in_order(first, last)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from itertools import compress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gateway.queries.csv_table import CsvStyle, cell_text
 
@@ -26,9 +23,15 @@ def print_rows(
     as_json: bool = False,
     as_csv: CsvStyle | None = None,
     columns: Iterable[str] | None = None,
+    kept: Collection[str] = (),
+    title: str = "",
     empty: str = "No rows.",
 ) -> None:
-    """Rows as JSON, as CSV, or as a table without empty columns."""
+    """Rows as JSON, as CSV, as a table on a terminal, else as lines of cells between tabs.
+
+    A terminal that is too narrow leaves out the last columns, those in `kept` last of all. Lines
+    in a pipe have every column in every row; title and `empty` go to stderr there.
+    """
     if as_json:
         print_json(list(rows))
         return
@@ -36,53 +39,26 @@ def print_rows(
     if as_csv:
         click.echo(as_csv.text(names, rows), nl=False)
         return
+    is_terminal = sys.stdout.isatty()
+    if title:
+        click.echo(title, err=not is_terminal)
+    if not is_terminal and names:
+        click.echo("\n".join(_with_tabs(line) for line in [names, *_cells(names, rows)]))
     if not rows:
-        click.echo(empty)
-        return
-    cells = [[cell_text(row.get(name)) for name in names] for row in rows]
-    filled = [any(column) for column in zip(*cells, strict=True)]
-    heads = [name.replace("_", " ") for name in compress(names, filled)]
-    lines = [list(compress(line, filled)) for line in cells]
-    # Lines in a pipe or a file are never folded.
-    console = Console(width=None if sys.stdout.isatty() else 1000)
-    console.print(laid_out(heads, lines, console.width))
+        click.echo(empty, err=not is_terminal)
+    elif is_terminal:
+        from gateway.cli.terminal_table import print_table
+
+        print_table(names, rows, kept)
 
 
-def laid_out(heads: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> Table:
-    """A table of so many columns of text, or a block for each row where it would break words."""
-    return _table(heads, lines) if _narrowest([heads, *lines]) <= width else _blocks(heads, lines)
+def _cells(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> Iterator[list[str]]:
+    return ([cell_text(row.get(name)) for name in names] for row in rows)
 
 
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for line in lines:
-        # As texts: what is in square brackets is somebody's name, not a style.
-        table.add_row(*map(Text, line))
-    return table
-
-
-def _narrowest(lines: Sequence[Sequence[str]]) -> int:
-    """The columns that a table needs if it is to break no word: an id or a time stays whole."""
-    longest = [
-        max(len(word) for cell in column for word in cell.split() or [""])
-        for column in zip(*lines, strict=True)
-    ]
-    return sum(longest) + 2 * (len(longest) - 1)
-
-
-def _blocks(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """Row below row, for a terminal that is too narrow for them side by side."""
-    blocks = Table(box=None, show_header=False, pad_edge=False)
-    blocks.add_column(style="bold")
-    blocks.add_column(overflow="fold")
-    for line in lines:
-        for head, cell in zip(heads, line, strict=True):
-            if cell:
-                blocks.add_row(head, Text(cell))
-        blocks.add_row("", "")
-    return blocks
+def _with_tabs(cells: Iterable[str]) -> str:
+    """One line of cells; a tab or a line break in one is a space."""
+    return "\t".join(re.sub(r"\s", " ", cell) for cell in cells)
 
 
 def change_text(old: Mapping[str, object], new: Mapping[str, object]) -> str:
@@ -110,7 +86,7 @@ def print_record(facts: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_rows([{"": name, "value": value} for name, value in facts.items()])
+        print_rows([{"field": name, "value": value} for name, value in facts.items()])
 
 
 def print_secret(facts: Mapping[str, object], secret: str, as_json: bool, owner: str) -> None:
@@ -131,25 +107,33 @@ def confirm(question: str, *, yes: bool, show_plan: Callable[[], None] | None = 
     click.confirm(question, abort=True, err=True)
 
 
-def working(activity: str) -> AbstractContextManager[object]:
+@contextmanager
+def working(activity: str) -> Iterator[None]:
     """A spinner on a terminal."""
-    return Console(stderr=True).status(f"{activity} …")
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{activity} …"):
+        yield
 
 
 @contextmanager
 def progress_bar(activity: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal; gives a function of what is done and the total."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
     from rich import progress
+    from rich.console import Console
 
-    console = Console(stderr=True)
     columns = (
         progress.TextColumn(activity),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(activity, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

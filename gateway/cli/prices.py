@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gateway.accounts.tables.audit import Author
-from gateway.cli import LazyCommands
+from gateway.cli import LazyCommands, completion
 from gateway.cli.options import change_options, upstream_of
 from gateway.cli.output import print_json
 from gateway.cli.state_access import by_clock, change_state
@@ -22,9 +22,14 @@ def prices() -> None:
 
 
 @prices.command("confirm")
-@click.argument("model")
+@click.argument("model", shell_complete=completion.MODELS)
 @click.option("--price-usd", default=None, help="Price of one picture (default: as last seen).")
-@click.option("--upstream", default=None, help="Name of the upstream (default: the only one).")
+@click.option(
+    "--upstream",
+    default=None,
+    shell_complete=completion.UPSTREAMS,
+    help="Name of the upstream (default: the only one).",
+)
 @change_options
 def confirm(
     settings: Settings,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import click
 
+from gateway.cli import completion
 from gateway.cli.options import read_options, upstream_of
 from gateway.cli.output import print_json, print_rows
 from gateway.cli.state_access import prices_of
@@ -41,7 +42,7 @@ def _word(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 
 @click.command("show")
-@click.argument("model")
+@click.argument("model", shell_complete=completion.MODELS)
 @click.option(
     "--quality", default="", callback=_word, help="low, medium, high … (default: not chosen)."
 )
@@ -60,7 +61,12 @@ def _word(_context: click.Context, _option: click.Parameter, text: str | None) -
     type=click.IntRange(0),
     help="Length of the prompt.",
 )
-@click.option("--upstream", callback=_word, help="Name of the upstream (default: the only one).")
+@click.option(
+    "--upstream",
+    callback=_word,
+    shell_complete=completion.UPSTREAMS,
+    help="Name of the upstream (default: the only one).",
+)
 @read_options
 def show(
     settings: Settings,

@@ -8,19 +8,20 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gateway.accounts.rules.errors import AccountError, BadValue
 from gateway.accounts.tables.audit import Author
-from gateway.cache.result_store import StoreUnavailable
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Operation, StateUnavailable
 from gateway.database.migrate import SchemaTooNew, migrate
-from gateway.pricing.rules.prices import PriceCeilings
 from gateway.runtime.backends import open_database, open_prices
 from gateway.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from gateway.pricing.rules.prices import PriceCeilings
 
 Result = TypeVar("Result")
 
@@ -99,7 +100,7 @@ def with_database(
         return asyncio.run(run())
     except BadValue as error:
         raise click.UsageError(str(error)) from None
-    except (AccountError, SchemaTooNew, SettingsError, StoreUnavailable) as error:
+    except (AccountError, SchemaTooNew, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     except StateUnavailable as error:
         raise click.ClickException(f"the state is not available: {error}") from None

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import click
 
+from gateway.cli import completion
 from gateway.cli.options import range_of, range_options, report_options, team_option
 from gateway.cli.output import print_json, print_rows
 from gateway.cli.state_access import read_state
-from gateway.ledger.rules.usage_grouping import KNOWN
+from gateway.ledger.rules.usage_grouping import COLUMNS, KNOWN, TAG
 from gateway.queries.csv_table import CsvStyle
 from gateway.queries.usage_report import SUM_COLUMNS, UsageAsked, table_of, usage_report
 from gateway.settings import Settings
 
-ALWAYS_SHOWN = frozenset(
-    ("calls", "hits", "coalesced", "misses", "images", "spent_usd", "saved_usd")
-)
+ALWAYS_SHOWN = frozenset({"calls", "hits", "misses", "spent_usd", "saved_usd"})
+"""Of the sums, those that stand in every table."""
 NO_BORROWING = "No team used results that another had paid for ([cache] scope decides who shares)."
 
 
@@ -24,6 +22,7 @@ NO_BORROWING = "No team used results that another had paid for ([cache] scope de
 @click.option(
     "--by",
     required=True,
+    shell_complete=completion.each_of((*COLUMNS, TAG, "paid_by")),
     metavar="DIMENSION[,DIMENSION…]",
     help=f"One or more of {', '.join(KNOWN)}, separated by commas; or paid_by.",
 )
@@ -63,17 +62,7 @@ def usage(
         columns, rows = table_of(report)
         print_rows(rows, as_csv=as_csv, columns=columns)
     else:
-        click.echo(f"{days.first_day} to {days.last_day} ({report.timezone}), by {by}")
+        title = f"{days.first_day} to {days.last_day} ({report.timezone}), by {by}"
         columns, rows = table_of(report, total=True)
-        print_rows(rows, columns=_filled(columns, rows))
-
-
-def _filled(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """The columns of the table: fixed ones, and those that are not all 0."""
-    return [
-        name
-        for name in columns
-        if name not in SUM_COLUMNS
-        or name in ALWAYS_SHOWN
-        or any(row.get(name) not in (0, "0", 0.0, "") for row in rows)
-    ]
+        kept = [name for name in columns if name in ALWAYS_SHOWN or name not in SUM_COLUMNS]
+        print_rows(rows, columns=columns, kept=kept, title=title)

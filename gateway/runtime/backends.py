@@ -9,17 +9,14 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from gateway.cache.result_store import ResultStore
 from gateway.database.database import Database
-from gateway.database.sqlite import SqliteDatabase
-from gateway.pricing.price_file import BadPriceFile, load_prices
-from gateway.pricing.rules.prices import PriceCeilings
-from gateway.pricing.rules.target_prices import BadTargetPrice, price_targets
 from gateway.settings import Settings, SettingsError, StateSettings
-from gateway.telemetry.spans import NO_SPANS, Spans
 from gateway.upstream.rules.routing import ModelRoute, Routing, Target
 
 if TYPE_CHECKING:
+    from gateway.cache.result_store import ResultStore
+    from gateway.pricing.rules.prices import PriceCeilings
+    from gateway.telemetry.spans import Spans
     from gateway.upstream.client import UpstreamClient
 
 VERSION = version("image-edit-gateway")
@@ -28,6 +25,8 @@ VERSION = version("image-edit-gateway")
 def open_database(state: StateSettings) -> Database:
     """The database of the state; it connects on first use. Raises SettingsError."""
     if state.sqlite_file:
+        from gateway.database.sqlite import SqliteDatabase
+
         return SqliteDatabase(state.sqlite_file)
     try:
         from gateway.database.postgres import PostgresDatabase
@@ -64,6 +63,8 @@ def open_results(settings: Settings) -> ResultStore:
 
 def open_spans(settings: Settings) -> Spans:
     """Tracing; without an endpoint it does nothing. Raises SettingsError."""
+    from gateway.telemetry.spans import NO_SPANS
+
     tracing = settings.tracing
     if not tracing.endpoint:
         return NO_SPANS
@@ -94,6 +95,10 @@ def routing_of(settings: Settings) -> Routing:
 
 def open_prices(settings: Settings) -> PriceCeilings:
     """What pictures may cost: by the settings, and by the price table. Raises SettingsError."""
+    from gateway.pricing.price_file import BadPriceFile, load_prices
+    from gateway.pricing.rules.prices import PriceCeilings
+    from gateway.pricing.rules.target_prices import BadTargetPrice, price_targets
+
     ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}
     targets = [
         (target.upstream, target.name, target.model)

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.cli import main
-from gateway.cli.ledger import LEDGER_COLUMNS
+from gateway.cli.ledger import LEDGER_COLUMNS, SHOWN_COLUMNS
 from gateway.database.clock import now_ms
 from gateway.database.migrate import migrate
 from gateway.database.postgres import PostgresDatabase
@@ -244,10 +244,11 @@ def test_usage_in_csv_adds_up_in_a_sheet_to_the_total_of_the_report(run: Run, fi
 
 def test_the_table_ends_with_a_total(run: Run, fill: Fill) -> None:
     fill(a_busy_month)
-    lines = run("usage", "--by", "team", *DAYS).stdout.splitlines()
-    assert lines[0] == "2026-11-01 to 2026-11-30 (UTC), by team"
-    assert lines[-1].split()[:2] == ["(total)", "5"]
-    assert "0.060000001" in lines[-1]
+    listed = run("usage", "--by", "team", *DAYS)
+    total = listed.stdout.splitlines()[-1].split("\t")
+    assert listed.stderr.endswith("2026-11-01 to 2026-11-30 (UTC), by team\n")
+    assert total[:2] == ["(total)", "5"]
+    assert "0.060000001" in total
 
 
 @settings(max_examples=8, deadline=None)
@@ -624,7 +625,22 @@ def test_a_ledger_of_many_pages_is_listed_whole_and_once(
 def test_an_empty_ledger_lists_as_nothing_in_every_form(run: Run) -> None:
     assert loaded(run("ledger", "list", "--json")) == []
     assert sheet(run("ledger", "list", "--csv")) == []
-    assert run("ledger", "list").stdout == "No call was booked in these days.\n"
+    listed = run("ledger", "list")
+    assert listed.stdout.splitlines() == ["\t".join(SHOWN_COLUMNS)]
+    assert listed.stderr.endswith("No call was booked in these days.\n")
+
+
+def test_a_ledger_that_is_cut_says_so_and_where_it_goes_on(run: Run, fill: Fill) -> None:
+    fill(a_busy_month)
+    whole = loaded(run("ledger", "list", *DAYS, "--json"))
+    first = run("ledger", "list", *DAYS, "--json", "--limit", "2")
+    after = first.stderr.partition("--after ")[2].split()[0]
+    rest = run("ledger", "list", *DAYS, "--json", "--after", after)
+
+    assert loaded(first) + loaded(rest) == whole
+    assert "More rows" not in rest.stderr
+    assert len(run("ledger", "list", *DAYS, "--limit", "3").stdout.splitlines()) == 1 + 3
+    assert run("ledger", "list", "--after", "yesterday").exit_code == 2
 
 
 def test_a_day_is_that_of_the_settings_time_zone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

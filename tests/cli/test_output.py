@@ -1,36 +1,27 @@
-"""Rows on a terminal: nothing that is copied from it, an id or a time, is broken."""
+"""Rows in a pipe: the same columns in every row, whatever is in them."""
 
 from __future__ import annotations
 
-import io
+import pytest
 
-from rich.console import Console
-
-from gateway.cli.output import laid_out
-
-HEADS = ["at", "subject", "change"]
-AT, SUBJECT = "2026-11-26T01:22:45.070Z", "key:key_6zc2rnkk3bk7"
-LINES = [[AT, SUBJECT, "max_reference_images none → 5"], [AT, "organisation", ""]]
+from gateway.cli.output import print_rows
 
 
-def shown(width: int) -> list[str]:
-    out = io.StringIO()
-    Console(file=out, width=width).print(laid_out(HEADS, LINES, width))
-    return [line.rstrip() for line in out.getvalue().splitlines()]
+def test_rows_in_a_pipe_are_lines_of_cells_between_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"team": "red", "owner": None, "budget_usd": "0.0125", "models": ["a", "b"]},
+        {"team": "blue", "owner": "J.\tDoe\nsenior", "budget_usd": "5.00", "models": []},
+    ]
+
+    print_rows(rows, columns=("team", "owner", "budget_usd", "models"), title="All teams")
+
+    assert capsys.readouterr() == (
+        "team\towner\tbudget_usd\tmodels\nred\t\t0.0125\ta, b\nblue\tJ. Doe senior\t5.00\t\n",
+        "All teams\n",
+    )
 
 
-def test_rows_that_fit_stand_side_by_side() -> None:
-    head, first, second = shown(100)
+def test_an_empty_listing_in_a_pipe_is_its_head_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([], columns=("team", "owner"), empty="No team yet.")
 
-    assert head.split() == HEADS
-    assert first.split(maxsplit=2) == LINES[0]
-    assert second.split() == [AT, "organisation"]
-
-
-def test_where_a_word_would_be_broken_each_row_is_a_block_of_what_it_says() -> None:
-    lines = shown(50)
-
-    assert [line.split(maxsplit=1) for line in lines if line] == [
-        *([head, cell] for head, cell in zip(HEADS, LINES[0], strict=True)),
-        ["at", AT], ["subject", "organisation"],
-    ]  # fmt: skip
+    assert capsys.readouterr() == ("team\towner\n", "No team yet.\n")
