@@ -44,7 +44,7 @@ from gateway.ledger.rules.statement_formats import Dates, Encoding, Granularity,
 from gateway.ledger.rules.statement_lines import Columns, StatementOptions
 from gateway.model.caller import Limits
 from gateway.model.money import nanos_of
-from gateway.model.suggestions import did_you_mean
+from gateway.model.suggestions import did_you_mean, similar
 from gateway.model.units import bytes_of, seconds_of
 from gateway.pricing.rules.price_table import RATE_NAMES, PicturePrice
 from gateway.pricing.rules.target_prices import TargetPrice
@@ -62,8 +62,13 @@ _OWN_HEADERS = (
     "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-client-request-id",
 )  # fmt: skip
 """Headers of an upstream call that can't carry its key."""
+_OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_|$)")
+"""Variables that Kubernetes makes of a Service with such a name."""
 _OPENAI = "openai"
 _UPSTREAM_NAME = "[A-Za-z0-9._-]{1,64}"
+_LIKE_A_VARIABLE = re.compile(
+    r"\$(?:\{(\w+)\}|([A-Z][A-Z0-9_]+))|(?!env:\w)(?:env|ENV|Env)\s*[:.=/]\s*(\w+)", re.ASCII
+)
 _TABLES_BY_NAME = frozenset({"models", "upstreams"})
 """Sections that hold a table for each name."""
 DEFAULT_FILE = Path("config/gateway.toml")
@@ -105,6 +110,8 @@ def _secret(value: object) -> object:
 def _resolved(value: object) -> object:
     if not isinstance(value, str):
         return value
+    if meant := _LIKE_A_VARIABLE.fullmatch(value.strip()):
+        raise ValueError(f'write "env:{meant[1] or meant[2] or meant[3]}" to read that variable')
     if value.startswith("env:"):
         return os.environ.get(value[4:], "")
     if value.startswith("file:"):
@@ -751,6 +758,10 @@ class Settings(SettingsSection):
             raise SettingsError(f"name the upstream, one of {', '.join(self.every_upstream)}")
         return given or next(iter(self.every_upstream))
 
+    def upstream_section(self, name: str) -> str:
+        """The section of an upstream's settings."""
+        return f"upstreams.{name}" if self.upstreams else "upstream"
+
     @property
     def longest_flight_ms(self) -> int:
         """The longest possible call of any upstream."""
@@ -774,7 +785,7 @@ def load(
     environ = os.environ if environment is None else environment
     path = used_file(file, environ)
     tables: dict[str, Any] = read_toml(path) if path else {}
-    _merge(tables, _from_environment(environ, tables.get("upstreams", ())))
+    _merge(tables, _from_environment(environ, _upstreams_of(tables)))
     _point_out_single_underscores(environ, tables)
     _merge(tables, overrides or {})
     try:
@@ -820,6 +831,8 @@ def _from_environment(environ: Mapping[str, str], upstreams: Iterable[str]) -> d
         if section == "models" or not fields:
             known = list(Settings.model_fields)
             raise SettingsError(f"{variable}: {_unknown(section, known, 'section')}")
+        if section == "upstreams" and not name and (meant := _upstream_setting(path[1], fields)):
+            raise SettingsError(f"{variable}: write {PREFIX}UPSTREAMS__{meant}")
         if name not in fields:
             raise SettingsError(f"{variable}: [{'.'.join(path)}] {_unknown(name, fields)}")
         table = tables
@@ -827,6 +840,13 @@ def _from_environment(environ: Mapping[str, str], upstreams: Iterable[str]) -> d
             table = table.setdefault(each, {})
         table[name] = value
     return tables
+
+
+def _upstream_setting(text: str, fields: Iterable[str]) -> str:
+    """`OPENAI__API_KEY` for the text `openai_api_key`."""
+    found = [field for field in fields if text.endswith(f"_{field}")]
+    longest = max(found, key=len, default="")
+    return f"{text.removesuffix(f'_{longest}')}__{longest}".upper() if longest else ""
 
 
 def _upstream_meant(variable: str, text: str, upstreams: Iterable[str]) -> str:
@@ -847,12 +867,55 @@ def _point_out_single_underscores(environ: Mapping[str, str], given: Mapping[str
     A Service of Kubernetes injects `tcp://…` by such a name.
     """
     read = repr((given, AdminSettings.model_fields))
-    for section in Settings.model_fields.keys() - _TABLES_BY_NAME:
-        for name in setting_names(section):
-            variable, meant = (f"{PREFIX}{section}{gap}{name}".upper() for gap in ("_", "__"))
-            value = environ.get(variable, "")
-            if value and not value.startswith("tcp://") and f"env:{variable}" not in read:
-                raise SettingsError(f"{variable}: write {meant}, with two underscores")
+    for meant in _variables(given):
+        variable = meant.replace("__", "_")
+        value = environ.get(variable, "")
+        if value and not value.startswith("tcp://") and f"env:{variable}" not in read:
+            raise SettingsError(f"{variable}: write {meant}, with two underscores")
+
+
+def _upstreams_of(given: Mapping[str, Any]) -> Iterable[str]:
+    """The names of [upstreams.NAME] in tables that are not validated yet."""
+    upstreams = given.get("upstreams")
+    return upstreams if isinstance(upstreams, Mapping) else ()
+
+
+def _variables(given: Mapping[str, Any]) -> list[str]:
+    """The variable of each setting, of the upstreams that are given too."""
+    tables = {section: section for section in Settings.model_fields.keys() - _TABLES_BY_NAME}
+    for upstream in _upstreams_of(given):
+        tables[f"upstreams__{_in_variable(upstream)}"] = "upstreams"
+    return [
+        f"{PREFIX}{table}__{name}".upper()
+        for table, section in sorted(tables.items())
+        for name in setting_names(section)
+    ]
+
+
+def suspects(file: Path | None = None, environment: Mapping[str, str] | None = None) -> list[str]:
+    """What is likely misspelt though it is no error, a line each.
+
+    That is a variable that nothing reads and that reads like a setting's, and `env:NAME` of a
+    variable that is not set while a similar one is.
+    """
+    environ = os.environ if environment is None else environment
+    path = used_file(file, environ)
+    tables = read_toml(path) if path else {}
+    defaults = (AdminSettings.model_fields, WarningSettings.model_fields)
+    read = set(re.findall(r"\benv:(\w+)", repr((tables, defaults, dict(environ)))))
+    found = [
+        f"env:{name}: {name} is not set, but {other} is"
+        for name in sorted(read - environ.keys())
+        if (other := similar(name, environ))
+    ]
+    known = [*_variables(tables), f"{PREFIX}CONFIG"]
+    unread = environ.keys() - {*known, *read}
+    return found + [
+        f"{variable}: nothing reads it; did you mean {meant}?"
+        for variable in sorted(unread)
+        if not (variable.startswith(PREFIX) and _OF_KUBERNETES.search(variable))
+        if (meant := similar(variable, known)) and meant not in environ
+    ]
 
 
 def _merge(tables: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -875,6 +938,25 @@ def setting_names(section: str) -> list[str]:
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 
+def _misplaced(tables: list[str], name: str, value: object) -> str:
+    """What an unknown name in a table, or an unknown section, is likely meant to be."""
+    if tables == ["upstream"] and isinstance(value, Mapping):
+        return f"an upstream of a name of its own is [upstreams.{name}]"
+    if tables[:1] == ["models"] and len(tables) == 2 and isinstance(value, Mapping):
+        return f'a name with a dot is in quotes: [models."{tables[1]}.{name}"]'
+    section = "statement" if tables[-1:] == ["statement"] else "".join(tables[:1])
+    known = setting_names(section) if tables else list(Settings.model_fields)
+    plain = name.lower().replace("-", "_")
+    sections = [
+        each
+        for each in sorted(Settings.model_fields.keys() - _TABLES_BY_NAME)
+        if plain in setting_names(each)
+    ]
+    if sections and plain not in known and not isinstance(value, Mapping):
+        return f"{name!r} is a setting of {' or '.join(f'[{each}]' for each in sections)}"
+    return _unknown(name, known, "setting" if tables else "section")
+
+
 def _unknown(name: str, known: list[str], kind: str = "setting") -> str:
     return f"no {kind} {name!r}. {did_you_mean(name, known)}"
 
@@ -889,8 +971,7 @@ def _explain(fault: Mapping[str, Any], path: Path | None) -> str:
         if tables[:2] == ["prices", "targets"]:
             kind = TargetPriceSettings if len(tables) == 3 else PicturePriceSettings
             return where + _unknown(name, list(kind.model_fields))
-        if tables:
-            section = "statement" if tables[-1] == "statement" else tables[0]
-            return where + _unknown(name, setting_names(section))
-        return where + _unknown(name, list(Settings.model_fields), "section")
+        return where + _misplaced(tables, name, fault["input"])
+    if fault["type"] in ("model_type", "dict_type"):
+        message = "give a table, with a line for each setting"
     return where + (f"{name}: {message}" if tables else f"[{name}] {message}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,22 +29,31 @@ from gateway.runtime.backends import (
     open_upstream,
     routing_of,
 )
-from gateway.settings import Settings, SettingsError, used_file
+from gateway.settings import Settings, SettingsError, suspects, used_file
 from gateway.upstream.client import CatalogueUnavailable
 from gateway.upstream.rules.catalogue_parser import Listing, parse
+from gateway.upstream.rules.likely_setting import likely_setting
 
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """One line; `good` is None for a note."""
+    """What was found of a part, and what to do about it; nothing where it is as it should be."""
 
     part: str
-    good: bool | None
     text: str
+    remedy: str = ""
+    is_fault: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        return not (self.is_fault or self.remedy)
+
+    @property
+    def mark(self) -> str:
+        return "FAULT: " if self.is_fault else "note: " if self.remedy else ""
 
 
 _SHOWN_MODELS = 10
-_MARKS: Mapping[bool | None, str] = {True: "", None: "note: ", False: "FAULT: "}
 
 
 @click.command()
@@ -58,19 +68,17 @@ def check(
     """Check settings, state, results and upstream. Changes nothing.
 
     With --try-edit it also buys one smallest edit: as a key of the gateway, within the budgets of
-    the key, and booked in the ledger like any other.
+    the key, and booked in the ledger like any other. Exits with status 1 if there is a fault.
     """
     if not try_edit and (key or model or yes):
         raise click.UsageError("--key, --model and --yes belong to --try-edit")
     settings = settings_of(config)
-    found = asyncio.run(findings(settings))
+    file = str(used_file(config) or "defaults and the environment")
+    found = [CheckFinding("settings", f"{file}: valid"), *_spelling(config)]
+    found += asyncio.run(findings(settings))
     width = max(9, *(len(finding.part) for finding in found))
-    click.echo(
-        f"{'settings':<{width}} {used_file(config) or 'defaults and the environment'}: valid"
-    )
-    for finding in found:
-        click.echo(f"{finding.part:<{width}} {_MARKS[finding.good]}{finding.text}")
-    good = not any(finding.good is False for finding in found)
+    (_print_styled if sys.stdout.isatty() else _print)(found, width)
+    good = not any(finding.is_fault for finding in found)
     if try_edit:
         say = functools.partial(_say_of_edit, width)
         good &= _try_edit(settings, found, key, model, say, yes=yes)
@@ -91,19 +99,51 @@ def _try_edit(
     from gateway.cli import check_edit
 
     try:
-        if any(finding.good is False for finding in found):
+        if any(finding.is_fault for finding in found):
             raise check_edit.NotMade("not made, because of the faults above")
-        if not any(finding.part == "state" and finding.good for finding in found):
+        if not any(finding.part == "state" and finding.is_good for finding in found):
             raise check_edit.NotMade("not made: no state to book it in; gateway init creates it")
         check_edit.try_edit(settings, key, model, say, yes=yes)
     except check_edit.NotMade as error:
-        say(f"{_MARKS[False]}{error}")
+        say(f"FAULT: {error}")
         return False
     return True
 
 
 def _say_of_edit(width: int, text: str) -> None:
     click.echo(f"{'try edit':<{width}} {text}")
+
+
+def _print(found: Sequence[CheckFinding], width: int) -> None:
+    for finding in found:
+        click.echo(f"{finding.part:<{width}} {finding.mark}{finding.text}")
+        if finding.remedy:
+            click.echo(f"{'':<{width}} → {finding.remedy}")
+
+
+def _print_styled(found: Sequence[CheckFinding], width: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(min_width=width)
+    lines.add_column()
+    for finding in found:
+        style = "red" if finding.is_fault else "yellow" if finding.remedy else ""
+        lines.add_row(Text(finding.part, "bold"), Text(f"{finding.mark}{finding.text}", style))
+        if finding.remedy:
+            lines.add_row("", Text(f"→ {finding.remedy}"))
+    Console().print(lines)
+
+
+def fault(part: str, text: object, remedy: str) -> CheckFinding:
+    return CheckFinding(part, str(text), remedy, is_fault=True)
+
+
+def _spelling(config: Path | None) -> list[CheckFinding]:
+    remedy = "correct the name, or unset the variable"
+    return [CheckFinding("settings", text, remedy) for text in suspects(config)]
 
 
 async def findings(settings: Settings) -> list[CheckFinding]:
@@ -122,43 +162,50 @@ async def findings(settings: Settings) -> list[CheckFinding]:
 
 async def _state(settings: Settings) -> list[CheckFinding]:
     name, file = state_name(settings), settings.state.sqlite_file
-    if file and not (folder := _folder("state", file.parent)).good:
+    if file and (folder := _folder("state", file.parent, "[state] url")).is_fault:
         return [folder]
     try:
         database = open_database(settings.state)
         try:
             if not await state_exists(settings, database):
-                text = f"there is none at {name} yet: gateway init, or gateway serve, creates it"
-                return [CheckFinding("state", None, text)]
+                remedy = "gateway init, or gateway serve, creates it"
+                return [CheckFinding("state", f"there is none at {name} yet", remedy)]
             version, newest = await database.read(schema_version), known_migrations()[-1].number
             if version > newest:
                 raise SchemaTooNew(version, newest)
             if version < newest:
-                text = f"{name} has schema {version}: gateway serve, or gateway init, brings it to"
-                return [CheckFinding("state", None, f"{text} {newest}")]
+                remedy = f"gateway serve, or gateway init, brings it to {newest}"
+                return [CheckFinding("state", f"{name} has schema {version}", remedy)]
             unlimited = await database.read(teams.unlimited_teams)
             paused = await database.read(organisation.paused_accounts)
             found_teams = await database.read(lambda tx: teams.list_teams(tx, limit=EVERY))
             key_count = len(await database.read(lambda tx: keys.list_keys(tx, limit=EVERY)))
         finally:
             await database.close()
-    except (SettingsError, StateUnavailable, SchemaTooNew) as error:
-        return [CheckFinding("state", False, str(error))]
+    except SchemaTooNew as error:
+        return [fault("state", error, "install that version, or correct [state] url")]
+    except (SettingsError, StateUnavailable) as error:
+        remedy = "correct [state] url, or start the database that it names"
+        return [fault("state", error, remedy)]
     counts = f"{name}: schema {version}, teams: {len(found_teams)}, keys: {key_count}"
-    found = [CheckFinding("state", True, counts)]
-    found += [CheckFinding("spending", None, f"paused for {each}") for each in paused]
+    found = [CheckFinding("state", counts)]
+    remedy = "gateway resume, or gateway resume --team NAME, allows paid calls again"
+    found += [CheckFinding("spending", f"paused for {each}", remedy) for each in paused]
     if not key_count:
-        text = "no key yet: gateway teams create, then gateway keys create"
-        found.append(CheckFinding("state", None, text))
+        remedy = "gateway teams create NAME --budget-usd 50, then gateway keys create --team NAME"
+        found.append(CheckFinding("state", "no key yet, so nobody can ask", remedy))
     if unlimited:
         text = f"teams without a budget of their own: {', '.join(unlimited)}"
-        found.append(CheckFinding("budgets", None, text))
+        remedy = "gateway teams update NAME --budget-usd 50, unless it is meant"
+        found.append(CheckFinding("budgets", text, remedy))
     return found
 
 
 async def _results(settings: Settings) -> list[CheckFinding]:
-    local = _folder("results", settings.cache.folder)
-    if local.good and settings.cache.bucket_url:
+    cache = settings.cache
+    setting = "[cache] local_folder" if cache.bucket_url else "[cache] url"
+    local = _folder("results", cache.folder, setting)
+    if not local.is_fault and cache.bucket_url:
         return [local, await _bucket(settings)]
     return [local]
 
@@ -169,26 +216,30 @@ async def _bucket(settings: Settings) -> CheckFinding:
     try:
         await anext(open_results(settings).entries(), None)
     except SettingsError as error:
-        return CheckFinding("results", False, str(error))
+        return fault("results", error, "correct [cache] url, or install the extra that it needs")
     except StoreUnavailable as error:
-        return CheckFinding("results", False, f"{url} can't be read: {error}")
-    return CheckFinding("results", True, f"{url} can be read")
+        remedy = "correct [cache] url, or the bucket's credentials and permissions"
+        return fault("results", f"{url} can't be read: {error}", remedy)
+    return CheckFinding("results", f"{url} can be read")
 
 
 def _spool(settings: Settings) -> list[CheckFinding]:
     folder = settings.server.spool_folder
-    return [_folder("spool", Path(folder))] if folder else []
+    return [_folder("spool", Path(folder), "[server] spool_folder")] if folder else []
 
 
-def _folder(part: str, folder: Path) -> CheckFinding:
+def _folder(part: str, folder: Path, setting: str) -> CheckFinding:
+    """Can the folder of this setting be written?"""
     nearest = folder
     while not nearest.exists():
         nearest = nearest.parent
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return CheckFinding(part, False, f"{folder} can't be written: {nearest} is in the way")
+        text = f"{folder} can't be written: {nearest} is in the way"
+        remedy = f"give this user (uid {os.getuid()}) the right to write there, or set {setting}"
+        return fault(part, text, remedy)
     space = os.statvfs(nearest)
     free_gb = space.f_bavail * space.f_frsize / 10**9
-    return CheckFinding(part, True, f"{folder} can be written, {free_gb:.1f} GB free")
+    return CheckFinding(part, f"{folder} can be written, {free_gb:.1f} GB free")
 
 
 async def _upstreams(settings: Settings) -> list[CheckFinding]:
@@ -199,26 +250,32 @@ async def _upstreams(settings: Settings) -> list[CheckFinding]:
         found += findings
         listings[name] = listing.items if listing else None
     conflicts = routing_of(settings).conflicts(listings)
-    return found + [CheckFinding("models", None, text) for text in conflicts]
+    remedy = 'correct targets and aliases in [models."NAME"], or models of the upstream'
+    return found + [CheckFinding("models", text, remedy) for text in conflicts]
 
 
 async def _upstream(settings: Settings, name: str) -> tuple[Sequence[CheckFinding], Listing | None]:
     found = []
     part = f"upstream {name}" if settings.upstreams else "upstream"
-    base_url = settings.every_upstream[name].base_url
+    base_url, section = settings.every_upstream[name].base_url, settings.upstream_section(name)
     try:
         upstream = open_upstream(settings, name)
     except SettingsError as error:
-        return [CheckFinding(part, False, str(error))], None
+        what, _, remedy = str(error).partition(": ")
+        return [fault(part, what, remedy)], None
     try:
         listing = parse(await upstream.models())
         editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
         text = f"{base_url}: {len(listing.facts)} models, {editing} can edit"
-        found.append(CheckFinding(part, True, text))
+        found.append(CheckFinding(part, text))
         found += _unpriced(settings, name, listing)
-        found += [CheckFinding(part, False, text) for text in await upstream.unusable_keys()]
+        remedy = f"replace or remove this key of [{section}] api_key"
+        found += [fault(part, text, remedy) for text in await upstream.unusable_keys()]
     except (CatalogueUnavailable, ValueError) as error:
-        return [CheckFinding(part, False, f"{base_url}: {error}")], None
+        status = error.status if isinstance(error, CatalogueUnavailable) else 200
+        likely = likely_setting(section, status=status, error=str(error))
+        remedy = f"look at {likely}" if likely else "try again later: the upstream itself fails"
+        return [fault(part, f"{base_url}: {error}", remedy)], None
     finally:
         await upstream.close()
     return found, listing
@@ -228,11 +285,9 @@ def _price_table(settings: Settings) -> CheckFinding:
     try:
         table = open_prices(settings).table
     except SettingsError as error:
-        return CheckFinding("prices", False, str(error))
+        return fault("prices", error, "correct the file, or unset [prices] file")
     name = settings.prices.file or "the price table that ships"
-    return CheckFinding(
-        "prices", True, f"{name}: version {table.version}, {len(table.prices)} models"
-    )
+    return CheckFinding("prices", f"{name}: version {table.version}, {len(table.prices)} models")
 
 
 def _unpriced(settings: Settings, name: str, listing: Listing) -> list[CheckFinding]:
@@ -253,18 +308,16 @@ def _unpriced(settings: Settings, name: str, listing: Listing) -> list[CheckFind
     shown = ", ".join(unpriced[:_SHOWN_MODELS])
     more = f" and {len(unpriced) - _SHOWN_MODELS} more" if len(unpriced) > _SHOWN_MODELS else ""
     reserved = usd(prices.default_of(name))
-    text = (
-        f"no price of {shown}{more}: each picture is reserved at ${reserved}; set "
-        'price_ceiling_usd in [models."NAME"], or give the price in [prices] file'
-    )
-    return [CheckFinding("prices", None, text)]
+    text = f"no price of {shown}{more}: each picture is reserved at ${reserved}"
+    remedy = 'set price_ceiling_usd in [models."NAME"], or give the price in [prices] file'
+    return [CheckFinding("prices", text, remedy)]
 
 
 def _tracing(settings: Settings) -> list[CheckFinding]:
     try:
         open_spans(settings).close()
     except SettingsError as error:
-        return [CheckFinding("tracing", False, str(error))]
+        return [fault("tracing", error, "install the extra, or unset [tracing] endpoint")]
     return []
 
 
@@ -281,8 +334,9 @@ def _links(settings: Settings) -> CheckFinding:
 def _access(settings: Settings) -> list[CheckFinding]:
     found = []
     if settings.server.host not in ("127.0.0.1", "::1", "localhost"):
-        text = f"{settings.server.host} is reachable from elsewhere; put TLS in front of it"
-        found.append(CheckFinding("listening", None, text))
+        text = f"{settings.server.host} is reachable from elsewhere"
+        found.append(CheckFinding("listening", text, "put a proxy with TLS in front of it"))
     if not settings.admin.token.get_secret_value():
-        found.append(CheckFinding("admin", None, "/admin is off: GATEWAY_ADMIN_TOKEN is not set"))
+        remedy = "set GATEWAY_ADMIN_TOKEN, or make tokens with gateway tokens create, to use it"
+        found.append(CheckFinding("admin", "/admin takes no master token: none is set", remedy))
     return found

@@ -38,6 +38,8 @@ class CallFailed:
     refusal: Refusal
     settlement: Settlement | None
     verdict: CallVerdict = NOT_ATTEMPTED
+    error: str = ""
+    """Why there was no connection, for the operator."""
 
 
 BOUGHT_NOTHING = frozenset(

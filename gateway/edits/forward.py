@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -32,10 +32,13 @@ from gateway.upstream.payload import payload_of
 from gateway.upstream.rules import call_verdict, refusals, retry_policy
 from gateway.upstream.rules.call_verdict import RetryReason
 from gateway.upstream.rules.genai_attributes import OPERATION, facts_of_call, facts_of_settlement
+from gateway.upstream.rules.likely_setting import likely_setting
 from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
 from gateway.wire.request_fields import is_streaming
 
+_SOUND = (call_verdict.NOT_ATTEMPTED, call_verdict.REFUSED, call_verdict.INTERNAL_ERROR)
+"""Verdicts of calls that say nothing of the settings."""
 _READ_AT_ONCE_BYTES = 4 << 20
 """A larger answer is read in a thread; reading this much takes 0.2 ms, as long as a thread does."""
 
@@ -57,6 +60,9 @@ class Forwarder:
     adapter: Adapter
     paths: Mapping[Route, str]
     """Of each route; `{model}` in it is the model's name."""
+    section: str = "upstream"
+    """The section of this upstream's settings."""
+    has_answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         # Exported as 0, or the first event of a series would be in no increase.
@@ -69,11 +75,25 @@ class Forwarder:
         """Call the upstream, again where that can't buy twice. Never raises."""
         facts = facts_of_call(request.edit, self.upstream_name, self.upstream.base_url)
         with self.spans.call(f"{OPERATION} {request.target.model}", facts) as span:
-            call = await self._try(request, permit)
+            call = self._with_likely_setting(await self._try(request, permit))
             span.set_attributes(facts_of_settlement(call.settlement))
             if isinstance(call, CallFailed):
                 span.fail(call.refusal.code)
         return call
+
+    def _with_likely_setting(self, call: CallResult) -> CallResult:
+        """The failure, with the setting that is likely wrong while no call has succeeded."""
+        if isinstance(call, Answered):
+            self.has_answered.set()
+            return call
+        if self.has_answered.is_set() or call.verdict in _SOUND:
+            return call
+        status = call.settlement.status if call.settlement else None
+        likely = likely_setting(self.section, status=status, error=call.error)
+        if not likely:
+            return call
+        self.log.warning("no call has succeeded yet", upstream=self.upstream_name, likely=likely)
+        return replace(call, refusal=refusals.with_likely_setting(call.refusal, likely))
 
     async def _try(self, request: EditRequest, permit: Permit) -> CallResult:
         deadline = time.perf_counter() + self.timeout_seconds
@@ -127,9 +147,10 @@ class Forwarder:
             )
             result = "failed" if answer.went_wrong else f"{answer.status // 100}xx"
             return await self._read(request, answer)
-        except Unsent:
+        except Unsent as unsent:
             result = "unsent"
-            return CallFailed(refusals.refusal_of_unsent(), None, call_verdict.UNSENT)
+            refusal = refusals.refusal_of_unsent()
+            return CallFailed(refusal, None, call_verdict.UNSENT, error=str(unsent))
         except Broken as broken:
             result = broken.why
             settlement = Settlement(

@@ -130,7 +130,7 @@ def check_upstream_key(settings: Settings, name: str) -> None:
     """Raises SettingsError if the upstream's key is missing."""
     upstream = settings.every_upstream[name]
     if not upstream.api_key and upstream.auth != "none":
-        section = f"upstreams.{name}" if settings.upstreams else "upstream"
+        section = settings.upstream_section(name)
         raise SettingsError(
             f"[{section}] api_key is empty: set {settings.key_variable(name)}, or "
             'auth = "none" if the upstream needs no key'

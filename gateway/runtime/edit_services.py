@@ -152,6 +152,7 @@ def _upstream(
             spans=context.spans,
             adapter=settings.adapter,
             paths={"edits": settings.edits_path, "generations": settings.generations_path},
+            section=context.settings.upstream_section(settings.name),
         ),
         pictures=PictureFetcher(
             hosts=settings.hosts,

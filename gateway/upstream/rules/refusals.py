@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from gateway.model.errors import Refusal
 from gateway.wire.answer import upstream_error
@@ -182,6 +183,16 @@ def refusal_of_long_wait() -> Refusal:
         "shortly.",
         retry_after_seconds=_BUSY_SECONDS,
     )
+
+
+def with_likely_setting(refusal: Refusal, likely: str) -> Refusal:
+    """The refusal, its message with the setting that the operator should look at."""
+    text = f"No edit has succeeded at this upstream yet; likely wrong is {likely}."
+    if refusal.body is None:
+        return replace(refusal, message=f"{refusal.message} {text}")
+    document = json.loads(refusal.body)
+    document["error"]["message"] = f"{document['error'].get('message') or ''} {text}".strip()
+    return replace(refusal, body=json.dumps(document).encode())
 
 
 def _is_envelope(body: bytes) -> bool:
