@@ -795,6 +795,14 @@ def load(
         raise SettingsError("\n".join(dict.fromkeys(lines))) from None
 
 
+def is_configured(environment: Mapping[str, str] | None = None) -> bool:
+    """Does the environment configure the gateway, by a settings file or by single settings?"""
+    environ = os.environ if environment is None else environment
+    return any(
+        name.startswith(PREFIX) and (name == f"{PREFIX}CONFIG" or "__" in name) for name in environ
+    )
+
+
 def used_file(
     file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Path | None:

@@ -93,7 +93,7 @@ _COMMANDS = {
     "demo": ("demo", "The gateway in front of the emulator, with a key and a state of its own."),
     "emulate": ("emulate", "Serve the emulator alone: a stand-in for the upstream."),
     "check": ("check", "Check settings, state, results and upstream."),
-    "init": ("state", "Create the state: the database of [state] url, with its tables."),
+    "init": ("init", "Create the state, and on request a settings file, a team and a key."),
     "organisation": ("accounts", "Limits of the organisation, for all traffic."),
     "teams": ("accounts", "Teams and their limits."),
     "keys": ("accounts", "API keys of teams."),

@@ -337,6 +337,6 @@ def _access(settings: Settings) -> list[CheckFinding]:
         text = f"{settings.server.host} is reachable from elsewhere"
         found.append(CheckFinding("listening", text, "put a proxy with TLS in front of it"))
     if not settings.admin.token.get_secret_value():
-        remedy = "set GATEWAY_ADMIN_TOKEN, or make tokens with gateway tokens create, to use it"
-        found.append(CheckFinding("admin", "/admin takes no master token: none is set", remedy))
+        remedy = "set GATEWAY_ADMIN_TOKEN to switch it on, where it is wanted"
+        found.append(CheckFinding("admin", "/admin is off: no root token is set", remedy))
     return found

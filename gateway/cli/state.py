@@ -9,23 +9,14 @@ import click
 
 from gateway.cli.options import settings_option
 from gateway.cli.output import working
-from gateway.cli.state_access import read_state, state_name, with_database
+from gateway.cli.state_access import read_state, with_database
 from gateway.database import copying
 from gateway.database.backup import BackupWriter, open_backup
 from gateway.database.database import Database
-from gateway.database.migrate import migrate
 from gateway.ledger.tables import verify
 from gateway.settings import Settings
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-@click.command()
-@settings_option
-def init(settings: Settings) -> None:
-    """Create the state: the database of [state] url, with its tables. Safe to run again."""
-    version = with_database(settings, migrate, migrated=False, create=True)
-    click.echo(f"{state_name(settings)} is ready (schema {version}).")
 
 
 @click.group()

@@ -16,7 +16,7 @@ from gateway.queries.csv_table import cell_text
 Row = Mapping[str, object]
 
 _GAP = 2
-_NOTHING = (None, "", 0, "0", "0.00", (), [])
+_NOTHING: tuple[object, ...] = (None, "", 0, "0", "0.00", (), [])
 _ENDED = ("archived_at", "revoked_at")
 _RED, _YELLOW, _DIM = "red", "yellow", "dim"
 
@@ -144,8 +144,8 @@ def rendered(layout: Layout, columns: Sequence[Column], rows: Sequence[Row]) -> 
 def _table(layout: Layout, rows: Sequence[Row]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _GAP, 0, 0))
     for column, width in layout.widths:
-        justify = "right" if column.is_number else "left"
-        table.add_column(Text(column.head), width=width, justify=justify)
+        head = Text(column.head)
+        table.add_column(head, width=width, justify="right" if column.is_number else "left")
     for number, row in enumerate(rows):
         # As texts: what is in square brackets is somebody's name, not a style.
         cells = [

@@ -33,10 +33,8 @@ teams archive trial
 
 
 def run(arguments: str, folder: Path) -> str:
-    command = [GATEWAY, *arguments.split()]
-    return subprocess.run(
-        command, cwd=folder, env=_environment(folder), check=True, capture_output=True, text=True
-    ).stdout
+    command = [str(GATEWAY), *arguments.split()]
+    return subprocess.check_output(command, cwd=folder, env=_environment(folder), text=True)
 
 
 def on_a_terminal(arguments: str, folder: Path, width: int = WIDTH) -> str:

@@ -8,7 +8,7 @@ from gateway.cli.output import print_rows
 
 
 def test_rows_in_a_pipe_are_lines_of_cells_between_tabs(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"team": "red", "owner": None, "budget_usd": "0.0125", "models": ["a", "b"]},
         {"team": "blue", "owner": "J.\tDoe\nsenior", "budget_usd": "5.00", "models": []},
     ]
