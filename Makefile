@@ -51,9 +51,10 @@ $(VENV)/.python:
 	  rm -rf $(VENV); exit 1; }
 	@touch $@
 
+# Compiled are only the modules that are used, on their first use.
 $(VENV)/.run: $(VENV)/.python pyproject.toml
 	@echo "Installing (once, about half a minute) …"
-	@$(PIP) install --editable .
+	@$(BIN)/python -m pip --disable-pip-version-check install --no-compile --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml

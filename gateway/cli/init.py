@@ -90,6 +90,8 @@ def init(
     version's schema.
     """
     file = None
+    if config and not config.exists() and not upstreams:
+        raise click.UsageError(f"there is no {config}: --upstream writes one")
     _check_budget(budget_usd)
     if upstreams:
         chosen = _given_upstreams(upstreams, _pairs(base_urls, "--base-url"))

@@ -22,7 +22,7 @@ from gateway.runtime.backends import check_upstream_keys, open_results, open_spa
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
 from gateway.server.allocator import keep_large_blocks
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings, SettingsError, suspects
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import shared_folder
 
@@ -38,6 +38,8 @@ def serve(config: Path | None, **listening: Any) -> None:
     given = {name: value for name, value in listening.items() if value is not None}
     settings = settings_of(config, {"server": given} if given else None)
     _check_parts(settings)
+    for suspect in suspects(config):
+        _warn(settings, f"Warning: {suspect}")
     _warn_without_keys(settings, config)
     run_server(settings, lambda url: _announce(settings, url))
 

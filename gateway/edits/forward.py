@@ -37,8 +37,6 @@ from gateway.wire.answer import ParsedAnswer, read_answer
 from gateway.wire.events import plain_body
 from gateway.wire.request_fields import is_streaming
 
-_SOUND = (call_verdict.NOT_ATTEMPTED, call_verdict.REFUSED, call_verdict.INTERNAL_ERROR)
-"""Verdicts of calls that say nothing of the settings."""
 _READ_AT_ONCE_BYTES = 4 << 20
 """A larger answer is read in a thread; reading this much takes 0.2 ms, as long as a thread does."""
 
@@ -86,9 +84,10 @@ class Forwarder:
         if isinstance(call, Answered):
             self.has_answered.set()
             return call
-        if self.has_answered.is_set() or call.verdict in _SOUND:
-            return call
         status = call.settlement.status if call.settlement else None
+        is_sound = call.verdict is call_verdict.REFUSED  # it answers, and says why it won't
+        if self.has_answered.is_set() or is_sound or not (status or call.error):
+            return call
         likely = likely_setting(self.section, status=status, error=call.error)
         if not likely:
             return call

@@ -75,7 +75,10 @@ def test_the_key_that_it_prints_buys_an_edit_at_the_upstream_that_it_wrote(
     done = run("--upstream", "deepshi", "--base-url", f"deepshi={emulator.base_url}", "--team", "a")
     secret = re.search(r"^    (sk-\S+)$", done.output, re.MULTILINE)
     assert secret, done.output
-    ours = {"server": {"port": 0}, "upstream": {"api_key": emulator.api_key}}
+    ours: dict[str, dict[str, object]] = {
+        "server": {"port": 0},
+        "upstream": {"api_key": emulator.api_key},
+    }
     with serving(load(FILE, environment={}, overrides=ours)) as gateway:
         answer = gateway.edit(key=secret[1])
 

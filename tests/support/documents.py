@@ -92,7 +92,13 @@ Made from `config/gateway.toml` by `make docs`; a test compares that file with t
 The gateway reads one TOML file: `--config FILE`, else the file named by `GATEWAY_CONFIG`, else
 `config/gateway.toml` if it exists. A setting that is missing keeps its default. The environment
 overrides the file as `GATEWAY_<SECTION>__<NAME>`, for example `GATEWAY_SERVER__PORT=9000`; separate
-the items of a list with commas. An unknown setting is an error.
+the items of a list with commas. One of `[upstreams.NAME]` is
+`GATEWAY_UPSTREAMS__<NAME>__<SETTING>`, with every character of the name that is no letter or digit as
+an underscore: the key of `[upstreams.open-ai]` is `GATEWAY_UPSTREAMS__OPEN_AI__API_KEY`.
+
+An unknown setting is an error that names the one that is likely meant; a variable that nothing reads,
+but that reads like one of a setting, is a note of `gateway check` and a warning of `gateway serve`.
+`gateway init` writes a settings file for one or several upstreams.
 
 Secrets are written as `env:NAME` or `file:PATH`. Sizes are bytes, `"300MB"` or `"2GiB"`; times are
 seconds, `"90s"`, `"12h"` or `"30d"`. `gateway check` verifies settings, state, results and
