@@ -32,7 +32,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: EmulatorSer
 
 FOUND: dict[str, tuple[dict[str, str], str]] = {
     "there is none at": ({}, "gateway init, or gateway serve, creates it"),
-    "PostgreSQL cannot be used": ({"GATEWAY_STATE__URL": "postgresql://u@127.0.0.1:9/x"}, "[state] url"),
+    "PostgreSQL cannot": ({"GATEWAY_STATE__URL": "postgresql://u@127.0.0.1:9/x"}, "[state] url"),
     "file/x can't be written": ({"GATEWAY_CACHE__URL": "disk:file/x"}, "or set [cache] url"),
     "file/y can't be written": (
         {"GATEWAY_SERVER__SPOOL_FOLDER": "file/y"}, "or set [server] spool_folder"

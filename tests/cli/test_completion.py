@@ -42,7 +42,7 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
         ("teams update d", ["design", "docs"]),
         ("keys list --team de", ["design"]),
         ("keys revoke design/", ["design/figma"]),
-        ("usage --by cost", ["cost_centre", "cost_kind"]),
+        ("usage --by team,cost", ["team,cost_centre", "team,cost_kind"]),
         ("cache purge --model gpt-image-1-", ["gpt-image-1-mini"]),
         ("tokens create ci --role team:", ["team:design", "team:docs"]),
         ("prices show --upstream ", ["deepshi"]),

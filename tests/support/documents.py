@@ -93,11 +93,11 @@ The gateway reads one TOML file: `--config FILE`, else the file named by `GATEWA
 `config/gateway.toml` if it exists. A setting that is missing keeps its default. The environment
 overrides the file as `GATEWAY_<SECTION>__<NAME>`, for example `GATEWAY_SERVER__PORT=9000`; separate
 the items of a list with commas. One of `[upstreams.NAME]` is
-`GATEWAY_UPSTREAMS__<NAME>__<SETTING>`, with every character of the name that is no letter or digit as
-an underscore: the key of `[upstreams.open-ai]` is `GATEWAY_UPSTREAMS__OPEN_AI__API_KEY`.
+`GATEWAY_UPSTREAMS__<NAME>__<SETTING>`, with an underscore for each character of the name that is no
+letter or digit: the key of `[upstreams.open-ai]` is `GATEWAY_UPSTREAMS__OPEN_AI__API_KEY`.
 
-An unknown setting is an error that names the one that is likely meant; a variable that nothing reads,
-but that reads like one of a setting, is a note of `gateway check` and a warning of `gateway serve`.
+An unknown setting is an error that names the one that is likely meant; a variable that nothing
+reads, but that reads like a setting's, is a note of `gateway check` and a warning of `gateway serve`.
 `gateway init` writes a settings file for one or several upstreams.
 
 Secrets are written as `env:NAME` or `file:PATH`. Sizes are bytes, `"300MB"` or `"2GiB"`; times are
