@@ -97,7 +97,7 @@ the items of a list with commas. One of `[upstreams.NAME]` is
 letter or digit: the key of `[upstreams.open-ai]` is `GATEWAY_UPSTREAMS__OPEN_AI__API_KEY`.
 
 An unknown setting is an error that names the one that is likely meant; a variable that nothing
-reads, but that reads like a setting's, is a note of `gateway check` and a warning of `gateway serve`.
+reads, but that reads like a setting's, is a note of `gateway check` and a warning of `serve`.
 `gateway init` writes a settings file for one or several upstreams.
 
 Secrets are written as `env:NAME` or `file:PATH`. Sizes are bytes, `"300MB"` or `"2GiB"`; times are
