@@ -13,6 +13,7 @@ from gateway.accounts.tables import accounts, grants
 from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.grants import GrantRecord
+from gateway.cli import completion
 from gateway.cli.options import (
     ListedPart,
     change_options,
@@ -68,17 +69,21 @@ def list_budgets(
         found = read_state(settings, lambda tx: list_page(tx, ended=ended))
         rows = [GrantView.of(each).row() for each in part.shown(found, lambda each: each.id)]
         columns, empty = _GRANT_COLUMNS, "No grant and no request."
+        kept: tuple[str, ...] = ("id", "budget", "status", "usd")
     else:
         find = functools.partial(accounts.list_budgets, team=team, after=after, limit=limit)
         records, views = with_budgets(settings, find, lambda each: each)
         shown = part.shown(records, lambda each: each.id)
         rows = [views[each.id].row() for each in shown]
         columns, empty = ("name", "period", "limit_usd", *FIGURES), "No budget yet."
-    print_rows(rows, as_json=as_json, as_csv=as_csv, columns=columns, empty=part.empty(empty))
+        kept = ("name", "limit_usd", "spent_usd", "left_usd")
+    print_rows(
+        rows, as_json=as_json, as_csv=as_csv, columns=columns, kept=kept, empty=part.empty(empty)
+    )
 
 
 @budgets.command("grant")
-@click.argument("budget", required=False)
+@click.argument("budget", required=False, shell_complete=completion.ACCOUNTS)
 @click.option("--request", "request_id", default=None, help="Id of a request, instead of BUDGET.")
 @click.option("--usd", "amount", default=None, help="Dollars (default: as asked for).")
 @click.option(

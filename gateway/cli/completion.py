@@ -106,6 +106,13 @@ TEAMS, KEYS, TOKENS = of_settings(_teams), of_settings(_keys), of_settings(_toke
 MODELS = of_settings(_models)
 UPSTREAMS = of_settings(lambda settings: settings.every_upstream)
 ROLES = of_settings(lambda settings: ["admin", "finance", *(f"team:{t}" for t in _teams(settings))])
+ACCOUNTS = of_settings(
+    lambda settings: [
+        "organisation",
+        *_teams(settings),
+        *(name for name in _keys(settings) if "/" in name),
+    ]
+)
 SUBJECTS = of_settings(
     lambda settings: [
         "organisation",

@@ -17,6 +17,7 @@ Row = Mapping[str, object]
 
 _GAP = 2
 _NOTHING: tuple[object, ...] = (None, "", 0, "0", "0.00", (), [])
+_STOPPED_OR_UNSURE = ("refused", "refused_today", "paused", "unlimited", "estimated_usd")
 _ENDED = ("archived_at", "revoked_at")
 _RED, _YELLOW, _DIM = "red", "yellow", "dim"
 
@@ -111,8 +112,8 @@ def _column(name: str, rows: Sequence[Row]) -> Column:
     values = [row.get(name) for row in rows]
     texts = [cell_text(value) for value in values]
     head = name.replace("_", " ")
-    if name.endswith("_usd"):
-        return Column(name, f"{head[:-4]} $", _same_decimals(texts), is_number=True)
+    if name == "usd" or name.endswith("_usd"):
+        return Column(name, f"{head[:-3]}$", _same_decimals(texts), is_number=True)
     if name.endswith("_share"):
         return Column(name, head, [f"{value:.1%}" for value in values], is_number=True)
     if name == "at" or name.endswith("_at"):
@@ -171,13 +172,12 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
 def _style(name: str, row: Row) -> str:
     """Red: it failed. Yellow: it is stopped, unlimited, refused or not known for certain."""
     value = row.get(name)
-    match name:
-        case "status" if isinstance(value, int) and value >= 400:
-            return _RED if value >= 500 else _YELLOW
-        case "failed" if value:
-            return _RED
-        case "refused" | "paused" | "unlimited" | "estimated_usd" if value not in _NOTHING:
-            return _YELLOW
-        case "cost_usd" | "cost_kind" if row.get("cost_kind") == "estimated":
-            return _YELLOW
+    if name == "status" and isinstance(value, int) and value >= 400:
+        return _RED if value >= 500 else _YELLOW
+    if name == "failed" and value:
+        return _RED
+    if name in _STOPPED_OR_UNSURE and value not in _NOTHING:
+        return _YELLOW
+    if name in ("cost_usd", "cost_kind") and row.get("cost_kind") == "estimated":
+        return _YELLOW
     return ""
