@@ -323,12 +323,9 @@ def _tracing(settings: Settings) -> list[CheckFinding]:
 
 def _links(settings: Settings) -> CheckFinding:
     if settings.server.public_url:
-        return CheckFinding("links", True, f"links to pictures begin {settings.server.public_url}")
-    text = (
-        "[server] public_url is not set: answers to response_format=url are the upstream's own "
-        "URLs, unstored"
-    )
-    return CheckFinding("links", None, text)
+        return CheckFinding("links", f"links to pictures begin {settings.server.public_url}")
+    text = "answers to response_format=url are the upstream's own URLs, unstored"
+    return CheckFinding("links", text, "set [server] public_url to store them and sign links")
 
 
 def _access(settings: Settings) -> list[CheckFinding]:

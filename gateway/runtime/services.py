@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from gateway.alerts import BudgetMonitor, OutageMonitor, WebhookDelivery
+from gateway.alerts.budget_monitor import BudgetMonitor
+from gateway.alerts.outage_monitor import OutageMonitor
 from gateway.alerts.webhook_client import WebhookClient
+from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.picture_links import PictureLinks
 from gateway.coalescing.lease_transaction import Leases

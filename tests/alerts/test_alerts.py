@@ -25,8 +25,9 @@ import pytest
 from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables import teams
 from gateway.accounts.tables.audit import Author
-from gateway.alerts import BudgetMonitor, WebhookDelivery
+from gateway.alerts.budget_monitor import BudgetMonitor
 from gateway.alerts.webhook_client import WebhookClient
+from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
