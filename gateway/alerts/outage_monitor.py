@@ -28,8 +28,8 @@ from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import Database, Transaction
 from gateway.database.ids import new_id
 from gateway.model.windows import day_of
+from gateway.pricing.rules.ceilings import PriceCeilings
 from gateway.pricing.rules.image_tokens import USUAL
-from gateway.pricing.rules.prices import PriceCeilings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 from gateway.upstream.limiter import Health, UpstreamLimiter

@@ -37,8 +37,7 @@ from gateway.edits.purchase import INTERNAL
 from gateway.runtime.container import Container
 from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
-from gateway.server.disconnect import ClientDisconnected
-from gateway.server.exchange import Exchange
+from gateway.server.exchange import ClientDisconnected, Exchange
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog, silence_library_logs
 from gateway.telemetry.metrics import take_worker_slot

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from gateway.api.responses import SHUTTING_DOWN, rate_headers, refuse
+from gateway.api.reply_headers import record_headers, reply_headers, stream_headers
+from gateway.api.responses import SHUTTING_DOWN, refuse
 from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.purchase import INTERNAL
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
-from gateway.model.money import usd
 from gateway.runtime.edit_services import EditServices
 from gateway.runtime.process_context import ProcessContext
-from gateway.server.disconnect import ClientDisconnected
-from gateway.server.exchange import Exchange
+from gateway.server.exchange import ClientDisconnected, Exchange
 from gateway.server.graceful_shutdown import GracefulShutdown
 from gateway.telemetry.request_record import RequestRecord
-from gateway.wire.cache_status import CACHE_WORDS
 
 CUT_SHORT = Refusal(
     "upstream_timeout",
@@ -122,52 +120,8 @@ class ImageEndpoints:
 
 async def _refuse(exchange: Exchange, refusal: Refusal, record: RequestRecord) -> None:
     record.refuse(refusal)
-    headers = _record_headers(record)
+    headers = record_headers(record)
     if record.cache:
         headers["cache-status"] = record.cache.header(record.cache_control_ignored)
         headers["age"] = str(record.age_seconds or 0)
     await refuse(exchange, refusal, headers)
-
-
-def reply_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
-    """The headers of a picture."""
-    headers = {"content-type": reply.content_type, **_record_headers(record)}
-    if reply.cache:
-        headers["x-gateway-cache"] = CACHE_WORDS[reply.cache.outcome]
-        headers["cache-status"] = reply.cache.header(record.cache_control_ignored)
-    if reply.age_seconds is not None:
-        headers["age"] = str(reply.age_seconds)
-    if record.references:
-        cap = "" if record.reference_cap is None else f"/{record.reference_cap}"
-        headers["x-gateway-reference-images"] = f"{record.references}{cap}"
-    return headers
-
-
-def stream_headers(reply: Reply, record: RequestRecord) -> dict[str, str]:
-    """The headers of a stream that begins; what it costs comes with the last event.
-
-    Some proxies gather an answer before they pass it on, unless told not to.
-    """
-    return {**reply_headers(reply, record), "cache-control": "no-cache", "x-accel-buffering": "no"}
-
-
-def _record_headers(record: RequestRecord) -> dict[str, str]:
-    stages = record.stages.items()
-    timing = ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in stages)
-    headers = {"server-timing": timing}
-    if record.cost_nanos is not None:
-        headers["x-gateway-cost-usd"] = usd(record.cost_nanos)
-        headers["x-gateway-saved-usd"] = usd(record.saved_nanos)
-    if record.remaining_nanos is not None:
-        headers["x-gateway-budget-remaining-usd"] = usd(max(0, record.remaining_nanos))
-    if record.cost_kind:
-        headers["x-gateway-cost-kind"] = record.cost_kind
-    if record.cost_kind == "estimated":
-        headers["x-gateway-cost-estimated"] = "true"
-    if record.upstream:
-        headers["x-gateway-upstream"] = record.upstream
-    if record.upstream_request_id:
-        headers["x-gateway-upstream-request-id"] = record.upstream_request_id
-    if record.rate_status:
-        headers.update(rate_headers(record.rate_status))
-    return headers

@@ -16,9 +16,9 @@ from gateway.cli.state_access import prices_of
 from gateway.database.clock import now_ms
 from gateway.model.money import usd
 from gateway.model.windows import day_of
+from gateway.pricing.rules.ceilings import PriceCeilings, price_fields
 from gateway.pricing.rules.image_tokens import USUAL, Asked
 from gateway.pricing.rules.price_table import Price
-from gateway.pricing.rules.prices import PriceCeilings, price_fields
 from gateway.queries.models.pricing import usd_per_million_tokens
 from gateway.queries.models.read_model import Json
 from gateway.runtime.backends import routing_of

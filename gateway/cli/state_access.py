@@ -21,7 +21,7 @@ from gateway.runtime.backends import open_database, open_prices
 from gateway.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
-    from gateway.pricing.rules.prices import PriceCeilings
+    from gateway.pricing.rules.ceilings import PriceCeilings
 
 Result = TypeVar("Result")
 

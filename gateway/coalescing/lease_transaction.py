@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
-from gateway.coalescing.rules.sharing import (
+from gateway.coalescing.rules.joinable import (
     CoalescingKey,
     blocking_elsewhere,
     blocking_lease,
     is_replaced,
 )
+from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.database.ids import new_id

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.coalescing.broadcast import Broadcast
-from gateway.coalescing.single_flight import Flight
-from gateway.server.disconnect import ClientDisconnected
+from gateway.coalescing.flights import Flight
+from gateway.server.exchange import ClientDisconnected
 from gateway.wire.events import HEARTBEAT
 
 Result = TypeVar("Result")

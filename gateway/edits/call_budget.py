@@ -11,7 +11,7 @@ from gateway.ledger.tables.booking import paid_images
 from gateway.model.edit import AdapterFacts
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Reservation, Settled, Settlement
-from gateway.pricing.rules.prices import (
+from gateway.pricing.rules.ceilings import (
     PriceCeilings,
     Quote,
     asked_of,

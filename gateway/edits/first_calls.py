@@ -23,7 +23,7 @@ from gateway.ledger.rules import budget_refusals
 from gateway.ledger.tables import price_status
 from gateway.ledger.tables.picture_costs import seen_since
 from gateway.model.windows import day_of
-from gateway.pricing.rules.prices import PriceCeilings
+from gateway.pricing.rules.ceilings import PriceCeilings
 from gateway.upstream.rules import refusals
 
 Result = TypeVar("Result")

@@ -15,8 +15,8 @@ from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.lease_transaction import Blocked, LeaseTransaction
 from gateway.coalescing.lease_watcher import LeaseEnd, LeaseWatcher
 from gateway.coalescing.rules.failure_memory import refusal_of, remembered_of
+from gateway.coalescing.rules.joinable import result_key
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
-from gateway.coalescing.rules.sharing import result_key
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Failed, FailureScope, Followed
 from gateway.telemetry.log import EventLog

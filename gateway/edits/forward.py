@@ -20,7 +20,7 @@ from gateway.edits.flight_result import Answered, CallFailed, CallResult
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Settlement
-from gateway.pricing.rules.prices import plausible
+from gateway.pricing.rules.ceilings import plausible
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 from gateway.telemetry.spans import Spans

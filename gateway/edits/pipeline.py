@@ -1,8 +1,8 @@
 """The life of a request, one function per stage, in the order in which they run.
 
 Read `Pipeline.serve` from top to bottom. Each stage takes the result of the one before it, so
-that none can be left out. `purchase` buys a picture and outlives the request; `join` decides
-which requests share one purchase. The last stage, `record`, is the caller's.
+that none can be left out. `purchase` buys a picture and outlives the request; `lead_or_follow`
+joins the requests that share one purchase. The last stage, `record`, is the caller's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.early_checks import EarlyChecks
 from gateway.edits.edit_request import Admitted, EditRequest, Incoming, Reply
 from gateway.edits.flight_result import Found, stored_entry
-from gateway.edits.join import Coalescer, JoinResult
+from gateway.edits.lead_or_follow import Coalescer, JoinResult
 from gateway.edits.presentation import Presentation, as_bought, linked, presentation_of
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache

@@ -18,7 +18,7 @@ from gateway.edits.flight_result import (
     upstream_of,
     upstream_request_id,
 )
-from gateway.edits.join import JoinResult
+from gateway.edits.lead_or_follow import JoinResult
 from gateway.model.outcome import Outcome
 from gateway.telemetry.request_record import RequestRecord
 from gateway.wire.cache_status import CacheStatus

@@ -30,7 +30,7 @@ from gateway.ledger.tables.picture_costs import highest_cost, highest_overrun, s
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of
-from gateway.pricing.rules.prices import Quote, odd_price
+from gateway.pricing.rules.ceilings import Quote, odd_price
 
 Result = TypeVar("Result")
 HELD_WAIT_SECONDS = 5.0

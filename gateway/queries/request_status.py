@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import Entry, may_serve
-from gateway.coalescing.rules.sharing import CoalescingKey
+from gateway.coalescing.rules.joinable import CoalescingKey
 from gateway.database.database import Database
-from gateway.edits.join import Coalescer, Joinable
+from gateway.edits.lead_or_follow import Coalescer, Joinable
 from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.queries.models.request_status import RequestView

@@ -15,7 +15,7 @@ from gateway.upstream.rules.routing import ModelRoute, Routing, Target
 
 if TYPE_CHECKING:
     from gateway.cache.result_store import ResultStore
-    from gateway.pricing.rules.prices import PriceCeilings
+    from gateway.pricing.rules.ceilings import PriceCeilings
     from gateway.telemetry.spans import Spans
     from gateway.upstream.client import UpstreamClient
 
@@ -96,7 +96,7 @@ def routing_of(settings: Settings) -> Routing:
 def open_prices(settings: Settings) -> PriceCeilings:
     """What pictures may cost: by the settings, and by the price table. Raises SettingsError."""
     from gateway.pricing.price_file import BadPriceFile, load_prices
-    from gateway.pricing.rules.prices import PriceCeilings
+    from gateway.pricing.rules.ceilings import PriceCeilings
     from gateway.pricing.rules.target_prices import BadTargetPrice, price_targets
 
     ceilings = {name: model.price_ceiling_usd for name, model in settings.models.items()}

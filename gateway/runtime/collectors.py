@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cache.result_store import ResultStore
-from gateway.coalescing.single_flight import SingleFlight
+from gateway.coalescing.flights import SingleFlight
 from gateway.database.database import Transaction
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.rules.abandonment import Abandonment

@@ -12,7 +12,7 @@ from gateway.edits.first_calls import FirstCalls
 from gateway.edits.flight_result import log_facts
 from gateway.edits.follow_other_process import Follower
 from gateway.edits.forward import Forwarder
-from gateway.edits.join import Coalescer
+from gateway.edits.lead_or_follow import Coalescer
 from gateway.edits.pipeline import FingerprintScope, Pipeline
 from gateway.edits.purchase import Buyer
 from gateway.edits.result_cache import ResultCache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.database.clock import Clock
 from gateway.database.monitored import MonitoredDatabase
 from gateway.ledger.tables.unresolved_reservations import Owner
-from gateway.pricing.rules.prices import PriceCeilings
+from gateway.pricing.rules.ceilings import PriceCeilings
 from gateway.settings import Settings
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families

@@ -14,9 +14,9 @@ from gateway.alerts.webhook_client import WebhookClient
 from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.picture_links import PictureLinks
+from gateway.coalescing.flights import SingleFlight
 from gateway.coalescing.lease_transaction import Leases
 from gateway.coalescing.lease_watcher import LeaseWatcher
-from gateway.coalescing.single_flight import SingleFlight
 from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.budget_service import BudgetService

@@ -20,13 +20,16 @@ from http import HTTPStatus
 from starlette.types import Receive, Scope, Send
 
 from gateway.model.errors import Refusal
-from gateway.server.disconnect import ClientDisconnected
 
 PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 DRAIN_SECONDS = 15.0
 SHORT_DRAIN_SECONDS = 1.0
 TAKE_SECONDS = 120.0
 """How long a client may accept nothing of an answer in pieces."""
+
+
+class ClientDisconnected(Exception):
+    """The client has left, or accepts no more of its answer. Work for it goes on elsewhere."""
 
 
 class Exchange:

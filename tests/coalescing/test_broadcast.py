@@ -8,9 +8,9 @@ import json
 import pytest
 
 from gateway.coalescing.broadcast import MOST_BYTES, MOST_EVENTS, Broadcast
-from gateway.coalescing.single_flight import Flight, SingleFlight
+from gateway.coalescing.flights import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
-from gateway.server.disconnect import ClientDisconnected
+from gateway.server.exchange import ClientDisconnected
 from gateway.wire.events import HEARTBEAT, Event
 
 

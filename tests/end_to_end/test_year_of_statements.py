@@ -32,7 +32,7 @@ from gateway.ledger.tables.verify import verify
 from gateway.model.money import usd
 from gateway.model.reservation import CallFacts, Settlement
 from gateway.model.windows import month_days, start_ms
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 from tests.ledger.tables.test_close_month import close
 from tests.support.funds import CENT, DAY_MS, Till, caller
 from tests.support.statements import book_statement, money_in, undo_batch

@@ -21,7 +21,7 @@ from gateway.ledger.tables.balances import accounts_of
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 from gateway.settings import Settings
 from tests.api.admin.api_client import in_force
 from tests.support.databases import database_url

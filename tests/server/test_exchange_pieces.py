@@ -18,8 +18,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gateway.server import ConnectionLimits, UnfinishedAnswerFilter, listen, server_config
-from gateway.server.disconnect import ClientDisconnected
-from gateway.server.exchange import Exchange
+from gateway.server.exchange import ClientDisconnected, Exchange
 from gateway.wire.events import CONTENT_TYPE
 from tests.support.serving import PHOTOGRAPH
 

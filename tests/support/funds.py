@@ -17,7 +17,7 @@ from gateway.ledger.tables.reserve_settle import Granted
 from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, CallFacts, CostKind, Settled, Settlement
 from gateway.model.windows import day_of
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 
 NOW_MS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * 1000
 TODAY = "2026-11-25"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from gateway.coalescing.rules.joinable import is_refusal
 from gateway.coalescing.rules.lease import FlightFailure, Lease
-from gateway.coalescing.rules.sharing import is_refusal
 from gateway.model.errors import KINDS, Refusal
 from gateway.wire.answer import upstream_error
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gateway.coalescing.rules.joinable import FRESH
 from gateway.coalescing.rules.lease import FlightFailure, Lease
-from gateway.coalescing.rules.sharing import FRESH
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders
 

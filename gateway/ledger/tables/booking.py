@@ -24,7 +24,7 @@ from gateway.ledger.tables.ledger_rows import (
 )
 from gateway.ledger.tables.picture_costs import highest_cost, raise_cost, recount_cost, seen_since
 from gateway.model.reservation import PriceKey, Settlement
-from gateway.pricing.rules.prices import per_image
+from gateway.pricing.rules.ceilings import per_image
 
 
 def known_cost(settlement: Settlement) -> int | None:

@@ -21,7 +21,7 @@ from gateway.ledger.tables.rollups import tags_text
 from gateway.model.caller import Caller
 from gateway.model.reservation import Balance, Reservation, Settled, Settlement
 from gateway.model.windows import day_of, window
-from gateway.pricing.rules.prices import Quote, per_image
+from gateway.pricing.rules.ceilings import Quote, per_image
 
 MOST_IMAGES = 1_000
 

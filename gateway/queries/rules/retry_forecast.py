@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.cache.rules.entry import Entry, may_serve
+from gateway.coalescing.rules.joinable import CoalescingKey, blocking_lease
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
-from gateway.coalescing.rules.sharing import CoalescingKey, blocking_lease
 from gateway.model import errors
 from gateway.model.edit import Fingerprint
 from gateway.model.errors import KINDS, Retry

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.coalescing.rules.joinable import FRESH
 from gateway.coalescing.rules.lease import Lease
-from gateway.coalescing.rules.sharing import FRESH
 from gateway.coalescing.tables import leases
 from gateway.database.database import Transaction
 from gateway.ledger.tables.corrections import BookedCall, booked_of_request

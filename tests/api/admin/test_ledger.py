@@ -22,7 +22,7 @@ from gateway.ledger.tables.balances import accounts_of
 from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts
 from gateway.model.windows import days_before
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 from gateway.settings import Settings
 from tests.api.admin.api_client import Api, admin_settings, in_force
 from tests.end_to_end.test_closing_the_books import aged, two_months_ago

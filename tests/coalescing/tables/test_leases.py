@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
+from gateway.coalescing.rules.joinable import CoalescingKey
 from gateway.coalescing.rules.lease import FlightFailure, LeaseStatus
-from gateway.coalescing.rules.sharing import CoalescingKey
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database
 from gateway.ledger.budget_service import BudgetService
 from gateway.ledger.tables import unresolved_reservations
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.reservation import CallFacts, Reservation, Settlement
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 from tests.support.databases import open_engine
 from tests.support.funds import CALLER, CENT, NOW_MS, Till
 

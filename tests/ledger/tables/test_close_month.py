@@ -19,7 +19,7 @@ from gateway.ledger.tables.usage import record
 from gateway.ledger.tables.verify import verify
 from gateway.model.outcome import Outcome
 from gateway.model.reservation import CallFacts
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 from tests.ledger.tables.test_usage import row
 from tests.support.funds import CENT, DAY_MS, NOW_MS, TODAY, Till
 

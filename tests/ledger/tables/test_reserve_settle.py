@@ -20,7 +20,7 @@ from gateway.model.caller import Caller
 from gateway.model.reservation import CallFacts, PriceKey, Settlement
 from gateway.model.token_usage import TOKEN_KINDS
 from gateway.model.windows import day_of
-from gateway.pricing.rules.prices import Quote
+from gateway.pricing.rules.ceilings import Quote
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller, ledger_of
 
 LEVELS = {"organisation": "organisation", "team": "team:design", "key": "key:k1"}

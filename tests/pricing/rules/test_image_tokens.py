@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from gateway.pricing.price_file import load_prices
+from gateway.pricing.rules.ceilings import PriceCeilings
 from gateway.pricing.rules.image_tokens import Asked, ImageTokens
-from gateway.pricing.rules.prices import PriceCeilings
 
 DAY = "2026-11-29"
 CEILINGS = PriceCeilings(250_000_000, {"mine": 7}, load_prices())

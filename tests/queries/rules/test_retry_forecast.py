@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cache.rules.entry import Entry
+from gateway.coalescing.rules.joinable import FRESH
 from gateway.coalescing.rules.lease import FlightFailure, Lease
-from gateway.coalescing.rules.sharing import FRESH
 from gateway.model.edit import Fingerprint
 from gateway.model.errors import KINDS, Retry
 from gateway.queries.rules.retry_forecast import (

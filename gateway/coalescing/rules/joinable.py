@@ -1,7 +1,7 @@
-"""Sharing: which flight, lease or remembered failure a request shares instead of buying.
+"""What a request may join instead of buying: a flight, a lease, a remembered failure.
 
-Everything that decides it is here. `edits.join` applies it to the flights of this process,
-`lease_transaction` to the leases of all processes.
+Everything that decides it is here. `edits.lead_or_follow` applies it to the flights of this
+process, `lease_transaction` to the leases of all processes.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
-from gateway.coalescing.rules.sharing import (
+from gateway.coalescing.rules.joinable import (
     CoalescingKey,
     blocking_elsewhere,
     blocking_lease,
 )
+from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
 
 NOW = 1_800_000_000_000
 EDIT = CoalescingKey("k")

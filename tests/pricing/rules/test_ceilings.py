@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model.edit import AdapterFacts, Edit
-from gateway.pricing.rules.image_tokens import Asked
-from gateway.pricing.rules.prices import (
+from gateway.pricing.rules.ceilings import (
     MOST_TIMES_THE_PRICE,
     asked_of,
     ceiling,
@@ -17,6 +16,7 @@ from gateway.pricing.rules.prices import (
     plausible,
     price_fields,
 )
+from gateway.pricing.rules.image_tokens import Asked
 
 NANOS = st.integers(0, 10**15)
 

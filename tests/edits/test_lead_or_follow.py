@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.coalescing.flights import SingleFlight
 from gateway.coalescing.rules.failure_memory import Remembered
 from gateway.coalescing.rules.retry_results import RetryResults
-from gateway.coalescing.single_flight import SingleFlight
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Failed, FlightResult
-from gateway.edits.join import Coalescer
+from gateway.edits.lead_or_follow import Coalescer
 from gateway.model.caller import Account, Caller
 from gateway.model.edit import Edit, Fingerprint
 from gateway.model.errors import Refusal

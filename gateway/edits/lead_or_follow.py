@@ -1,6 +1,7 @@
 """`join`: lead a flight, follow one of this process, or get what is remembered of one.
 
-What may be joined is decided by `coalescing.rules.sharing`; `purchase` is the flight itself.
+A client that disconnects leaves its flight running. What may be joined is decided by
+`coalescing.rules.joinable`; `purchase` is the flight itself.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from gateway.coalescing.flights import Flight, SingleFlight
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
+from gateway.coalescing.rules.joinable import CoalescingKey
 from gateway.coalescing.rules.retry_results import Name, RetryResults
-from gateway.coalescing.rules.sharing import CoalescingKey
-from gateway.coalescing.single_flight import Flight, SingleFlight
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import (
@@ -26,7 +27,7 @@ from gateway.edits.flight_result import (
     span_facts,
 )
 from gateway.model.errors import Refusal
-from gateway.server.disconnect import ClientDisconnected
+from gateway.server.exchange import ClientDisconnected
 from gateway.telemetry.spans import NO_SPANS, Span, Spans
 
 Buy = Callable[[EditRequest], Awaitable[FlightResult]]
