@@ -360,8 +360,8 @@ RECOVERED_FAILURES = _counter(
     _S, "gateway_trouble", "part", "Failures that the gateway recovered from, by part."
 )
 FAILURE_PARTS = (
-    *("announcements", "heartbeat", "housekeeping", "keyring", "lease", "reserve", "resolving"),
-    *("settle", "usage", "usage_lost", "void", "warnings", "webhook", "write again"),
+    *("announcements", "heartbeat", "housekeeping", "keyring", "lease", "links", "reserve"),
+    *("resolving", "settle", "usage", "usage_lost", "void", "warnings", "webhook", "write again"),
 )
 """Values of `part`, besides one for each collector and each background task."""
 BUILD = _gauge(_S, "gateway_build_info", "livemax", "1, by version.", "version")
