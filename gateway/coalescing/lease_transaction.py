@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from gateway.coalescing.rules.joinable import (
-    CoalescingKey,
+from gateway.coalescing.rules.blocking_leases import (
     blocking_elsewhere,
     blocking_lease,
     is_replaced,
 )
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, StateUnavailable, Transaction

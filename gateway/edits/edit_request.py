@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field, replace
 
 from gateway.coalescing.broadcast import Broadcast
-from gateway.coalescing.rules.joinable import CoalescingKey
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.edits.presentation import Presentation
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route

@@ -14,8 +14,8 @@ from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import may_serve
 from gateway.coalescing.lease_transaction import Blocked, LeaseTransaction
 from gateway.coalescing.lease_watcher import LeaseEnd, LeaseWatcher
+from gateway.coalescing.rules.blocking_leases import result_key
 from gateway.coalescing.rules.failure_memory import refusal_of, remembered_of
-from gateway.coalescing.rules.joinable import result_key
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Failed, FailureScope, Followed

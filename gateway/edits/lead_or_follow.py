@@ -1,7 +1,7 @@
 """`join`: lead a flight, follow one of this process, or get what is remembered of one.
 
 A client that disconnects leaves its flight running. What may be joined is decided by
-`coalescing.rules.joinable`; `purchase` is the flight itself.
+`coalescing.rules.coalescing_key`; `purchase` is the flight itself.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.coalescing.flights import Flight, SingleFlight
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.coalescing.rules.failure_memory import FailureMemory, size_of
-from gateway.coalescing.rules.joinable import CoalescingKey
 from gateway.coalescing.rules.retry_results import Name, RetryResults
 from gateway.coalescing.stream_subscriber import StreamSubscriber
 from gateway.edits.edit_request import EditRequest

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from gateway.cache.result_store import ResultStore
 from gateway.cache.rules.entry import Entry, may_serve
-from gateway.coalescing.rules.joinable import CoalescingKey
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.database.database import Database
 from gateway.edits.lead_or_follow import Coalescer, Joinable
 from gateway.model.caller import Caller

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from gateway.coalescing.rules.joinable import is_refusal
+from gateway.coalescing.rules.coalescing_key import is_refusal
 from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.model.errors import KINDS, Refusal
 from gateway.wire.answer import upstream_error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.coalescing.rules.joinable import FRESH
+from gateway.coalescing.rules.coalescing_key import FRESH
 from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.database.database import Row, Transaction
 from gateway.database.multirow import placeholders

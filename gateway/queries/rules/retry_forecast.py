@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.cache.rules.entry import Entry, may_serve
-from gateway.coalescing.rules.joinable import CoalescingKey, blocking_lease
+from gateway.coalescing.rules.blocking_leases import blocking_lease
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.coalescing.rules.lease import Lease, LeaseStatus
 from gateway.model import errors
 from gateway.model.edit import Fingerprint

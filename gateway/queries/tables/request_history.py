@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gateway.coalescing.rules.joinable import FRESH
+from gateway.coalescing.rules.coalescing_key import FRESH
 from gateway.coalescing.rules.lease import Lease
 from gateway.coalescing.tables import leases
 from gateway.database.database import Transaction

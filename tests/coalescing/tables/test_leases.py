@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.coalescing.lease_transaction import Blocked, Leases, LeaseTransaction
-from gateway.coalescing.rules.joinable import CoalescingKey
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.coalescing.rules.lease import FlightFailure, LeaseStatus
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database

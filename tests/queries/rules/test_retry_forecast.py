@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cache.rules.entry import Entry
-from gateway.coalescing.rules.joinable import FRESH
+from gateway.coalescing.rules.coalescing_key import FRESH
 from gateway.coalescing.rules.lease import FlightFailure, Lease
 from gateway.model.edit import Fingerprint
 from gateway.model.errors import KINDS, Retry

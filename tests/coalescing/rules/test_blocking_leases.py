@@ -1,4 +1,4 @@
-"""Joining: which lease blocks the purchase of an edit, and which flights may be joined."""
+"""Which lease blocks the purchase of an edit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.coalescing.rules.joinable import (
-    CoalescingKey,
-    blocking_elsewhere,
-    blocking_lease,
-)
+from gateway.coalescing.rules.blocking_leases import blocking_elsewhere, blocking_lease
+from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.coalescing.rules.lease import FlightFailure, Lease, LeaseStatus, status_of
 
 NOW = 1_800_000_000_000
@@ -105,30 +102,6 @@ def test_a_process_is_not_stopped_by_leftovers_of_its_own_but_by_what_it_remembe
     assert in_way(EDIT, BROKE, owner="p1") is LeaseStatus.FAILED
 
 
-def test_an_edit_that_nobody_shares_watches_for_failures_alone() -> None:
-    assert EDIT.watched_keys == ("k", "fresh:k")
-    assert FRESH.watched_keys == ("fresh:k",)
-    assert PLAIN_FRESH.watched_keys == ("fresh:k", "k")
-    assert replace(EDIT, shared=False).watched_keys == ("k",)
-
-
-@pytest.mark.parametrize(
-    ("coalescing_key", "names", "names_of_a_retry"),
-    [
-        (EDIT, ["k", "fresh:k"], ["k", "fresh:k"]),
-        (FRESH, ["fresh:k"], ["fresh:k"]),
-        (replace(EDIT, shared=False), [], ["alone:key_1:k"]),
-    ],
-)
-def test_an_unshared_flight_is_joined_by_a_retry_alone(
-    coalescing_key: CoalescingKey, names: list[str], names_of_a_retry: list[str]
-) -> None:
-    assert coalescing_key.joinable_flights("key_1", retry=False) == names
-    assert coalescing_key.joinable_flights("key_1", retry=True) == names_of_a_retry
-
-
-# --- other targets --------------------------------------------------------------------
-
 ELSEWHERE = replace(EDIT, key="here", other_keys=("k",))
 EQUIVALENT = replace(ELSEWHERE, equivalent=True)
 FRESH_THERE = replace(EQUIVALENT, fresh=True, past_failures=True)
@@ -164,19 +137,3 @@ def test_what_a_lease_at_another_target_means(
         coalescing_key, [lease], owner_id="p2", ignored_ids=("r1",), now_ms=NOW
     )
     assert ignored is None
-
-
-@pytest.mark.parametrize(
-    ("coalescing_key", "keys"),
-    [
-        (EDIT, ()),
-        (ELSEWHERE, ("k",)),
-        (EQUIVALENT, ("k", "fresh:k")),
-        (FRESH_THERE, ("fresh:k",)),
-        (replace(FRESH_THERE, retry=True), ("k", "fresh:k")),
-    ],
-)
-def test_which_leases_at_other_targets_are_read(
-    coalescing_key: CoalescingKey, keys: tuple[str, ...]
-) -> None:
-    assert coalescing_key.keys_elsewhere == keys
