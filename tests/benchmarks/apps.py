@@ -26,6 +26,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.support.bodies import png
+
 MODEL = "deepshi-image-1"
 KEPT_ANSWERS = 350
 """By a peer that keeps them: as many as fit the gateway's cache."""
@@ -35,7 +37,7 @@ PICTURE_BYTES = 1_050_000
 
 def answer() -> bytes:
     """What every peer answers: one picture, 1.4 MB of JSON."""
-    picture = base64.b64encode(random.Random(1).randbytes(PICTURE_BYTES)).decode()
+    picture = base64.b64encode(png(random.Random(1).randbytes(PICTURE_BYTES))).decode()
     usage = {
         "input_tokens": 1,
         "output_tokens": 1,

@@ -43,6 +43,8 @@ def measure(url: str, work: Work, *, unique: bool) -> Stages:
             answer = client.post(PATH, content=sent)
             whole = (time.perf_counter() - began) * 1e6
             answer.raise_for_status()
+            if unique or number >= WARM_UP:
+                assert answer.headers["x-gateway-cache"] == ("MISS" if unique else "HIT")
             found = STAGE.findall(answer.headers["server-timing"])
             stages = {name: float(ms) * 1e3 for name, ms in found}
             if number >= WARM_UP:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from gateway.uploads.rules.picture_sniffer import is_picture
+from tests.benchmarks.apps import answer
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.measuring import DIRECT, FLOOR, GATEWAY, SCENES, Figures, Measured
 from tests.benchmarks.plot import plot
@@ -87,3 +90,8 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> Non
     page.write_text("no markers")
     with pytest.raises(ValueError, match="no markers"):
         put_between_markers(page, "new")
+
+
+def test_what_every_peer_answers_is_a_picture_or_no_hit_would_be_one() -> None:
+    picture = base64.b64decode(json.loads(answer())["data"][0]["b64_json"])
+    assert is_picture(picture[:64])
