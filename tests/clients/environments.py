@@ -53,8 +53,15 @@ def _python(name: str, interpreter: str, *wanted: str) -> Path:
         if not _is_ready(folder, " ".join(wanted)):
             shutil.rmtree(folder, ignore_errors=True)
             uv = [sys.executable, "-m", "uv", "--quiet"]
-            _install([*uv, "venv", "--python", interpreter, str(folder)], name)
-            _install([*uv, "pip", "install", "--python", str(python), *wanted], name)
+            try:
+                _install([*uv, "venv", "--python", interpreter, str(folder)], name)
+                _install([*uv, "pip", "install", "--python", str(python), *wanted], name)
+            except pytest.skip.Exception:
+                if not shutil.which(interpreter):
+                    raise
+                # uv reads no settings of pip, such as its registry.
+                _install([interpreter, "-m", "venv", "--clear", str(folder)], name)
+                _install([str(python), "-m", "pip", "install", "--quiet", *wanted], name)
             (folder / _READY).write_text(" ".join(wanted))
     return python
 
