@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -81,11 +84,25 @@ class _RootCommand(LazyCommands):
 def _in_one_line() -> Iterator[None]:
     try:
         yield
-    except click.UsageError as error:
-        if not isinstance(error, click.exceptions.NoArgsIsHelpError):
-            text = " ".join(error.format_message().split())
-            raise click.UsageError(text) from None  # without a context, no usage is printed
+    except click.exceptions.NoArgsIsHelpError:
         raise
+    except click.UsageError as error:
+        text = " ".join(error.format_message().split())
+        raise click.UsageError(_fitted(text)) from None  # without a context, no usage is printed
+    except click.ClickException as error:
+        raise click.ClickException(_fitted(error.format_message())) from None
+
+
+def _fitted(text: str) -> str:
+    """The text of an error in lines that fit the terminal, if it goes to one."""
+    if not sys.stderr.isatty():
+        return text
+    fitting = textwrap.TextWrapper(
+        shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
+    )
+    beginning = "Error: "
+    lines = [fitting.fill(line) for line in f"{beginning}{text}".splitlines()]
+    return "\n".join(lines).removeprefix(beginning)
 
 
 _COMMANDS = {
@@ -107,7 +124,7 @@ _COMMANDS = {
     "ledger": ("ledger", "The ledger: every upstream call and its cost."),
     "prices": ("prices", "The prices of models."),
     "cache": ("cache", "Stored results: statistics, deletion, verification."),
-    "state": ("state", "Backup, restore, and move the state to another database."),
+    "state": ("state", "Backup, restore, migrate, and move the state to another database."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 """The module of each command, and its line in the list of commands."""

@@ -25,7 +25,6 @@ from gateway.cli.options import (
     moment_of,
     read_options,
     reason_option,
-    report_options,
     setting_options,
     settings_option,
     team_option,
@@ -304,12 +303,20 @@ def create_token(settings: Settings, as_json: bool, name: str, role: str, by: Au
 
 @tokens.command("list")
 @click.option("--revoked", is_flag=True, help="Include revoked tokens.")
-@report_options
-def list_tokens(settings: Settings, as_json: bool, as_csv: CsvStyle | None, revoked: bool) -> None:
-    """List all admin tokens."""
+@listing_options
+def list_tokens(
+    settings: Settings, as_json: bool, as_csv: CsvStyle | None, part: ListedPart, revoked: bool
+) -> None:
+    """List admin tokens by name, without their secrets."""
     found = read_state(settings, lambda tx: token_table.list_tokens(tx, revoked=revoked))
-    rows = [TokenView.of(token).row() for token in found]
-    print_rows(rows, as_json=as_json, as_csv=as_csv, columns=TOKEN_COLUMNS, empty="No token yet.")
+    shown = part.cut(found, lambda token: token.id)
+    print_rows(
+        [TokenView.of(token).row() for token in shown],
+        as_json=as_json,
+        as_csv=as_csv,
+        columns=TOKEN_COLUMNS,
+        empty=part.empty("No token yet."),
+    )
 
 
 @tokens.command("revoke")

@@ -174,7 +174,7 @@ async def _state(settings: Settings) -> list[CheckFinding]:
             if version > newest:
                 raise SchemaTooNew(version, newest)
             if version < newest:
-                remedy = f"gateway serve, or gateway init, brings it to {newest}"
+                remedy = f"gateway state migrate, or gateway serve, brings it to {newest}"
                 return [CheckFinding("state", f"{name} has schema {version}", remedy)]
             unlimited = await database.read(teams.unlimited_teams)
             paused = await database.read(organisation.paused_accounts)

@@ -70,7 +70,7 @@ def _read(settings: Settings, operation: Operation[Any]) -> Any:
 
     with click.Context(click.Command("completion")) as context:
         context.meta["state was named"] = True
-        return with_database(settings, lambda database: database.read(operation), migrated=False)
+        return with_database(settings, lambda database: database.read(operation), any_schema=True)
 
 
 def _teams(settings: Settings) -> Iterable[str]:

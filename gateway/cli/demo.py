@@ -16,7 +16,7 @@ from gateway.accounts.rules.account_settings import AccountSettings, change_sett
 from gateway.accounts.tables import keys, teams
 from gateway.cli.options import config_option
 from gateway.cli.serve import command_here, reason_of, run_server
-from gateway.cli.state_access import author, change_state, settings_of
+from gateway.cli.state_access import author, change_state, create_state, settings_of
 from gateway.database.database import Transaction
 from gateway.server import PortTaken, listen
 from gateway.server.allocator import keep_large_blocks
@@ -60,7 +60,8 @@ def demo(config: Path | None, emulator_port: int, latency_seconds: float) -> Non
     try:
         shutil.rmtree(DEMO_FOLDER, ignore_errors=True)
         DEMO_FOLDER.mkdir(parents=True, mode=0o700)
-        change_state(settings, _make_demo_key, create=True)
+        create_state(settings)
+        change_state(settings, _make_demo_key)
         run_server(settings, lambda url: announce_demo(url, upstream.origin))
     finally:
         upstream.stop()

@@ -22,13 +22,13 @@ from gateway.cli.settings_file import (
 from gateway.cli.state_access import (
     author,
     change_state,
+    create_state,
     settings_of,
     state_exists,
     state_name,
     with_database,
 )
 from gateway.database.database import Database, Transaction
-from gateway.database.migrate import migrate
 from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
 from gateway.settings import DEFAULT_FILE, Settings, SettingsError, is_configured, load
@@ -107,7 +107,7 @@ def init(
         _check_budget(budget_usd)
         file = _write(_target(config), chosen, bought)
     settings = settings_of(file or config)
-    version = with_database(settings, migrate, migrated=False, create=True)
+    version = create_state(settings)
     click.echo(f"{state_name(settings)} is ready (schema {version}).")
     secret = _make_team(settings, team, budget_usd, key) if team else None
     if file:
@@ -191,7 +191,7 @@ def _may_ask(config: Path | None) -> bool:
     async def exists(database: Database) -> bool:
         return await state_exists(settings, database)
 
-    if with_database(settings, exists, migrated=False, create=True):
+    if with_database(settings, exists, create=True):
         return False
     return click.confirm("Write a settings file for your upstreams?", default=True)
 

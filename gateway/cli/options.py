@@ -152,6 +152,16 @@ class ListedPart:
         say_more(cursor(found[self.limit - 1]))
         return found[: self.limit]
 
+    def cut(self, found: Sequence[Item], cursor: Callable[[Item], object]) -> Sequence[Item]:
+        """The rows to show of a listing that was read whole. Raises BadParameter."""
+        begin = 0
+        if self.after:
+            cursors = [str(cursor(item)) for item in found]
+            if self.after not in cursors:
+                raise click.BadParameter("no such row is listed", param_hint="--after")
+            begin = cursors.index(self.after) + 1
+        return self.shown(found[begin:][: self.fetch], cursor)
+
 
 def say_more(last: object) -> None:
     """Say that a listing is cut after the row of this cursor."""

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from typing import Any
 import click
 
 from gateway.accounts.tables import keys
+from gateway.accounts.tables.keys import KeyRecord
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
-from gateway.cli.state_access import change_state, prices_of, settings_of
+from gateway.cli.state_access import prices_of, settings_of, with_database
+from gateway.database.database import Database
+from gateway.database.migrate import migrate
 from gateway.runtime.backends import check_upstream_keys, open_results, open_spans
 from gateway.server import ConnectionLimits, PortTaken, listen
 from gateway.server import serve as serve_app
@@ -87,7 +90,7 @@ def _check_parts(settings: Settings) -> None:
 
 def _warn_without_keys(settings: Settings, config: Path | None) -> None:
     """Warn where no edit can be requested, because nobody has a key."""
-    if not change_state(settings, lambda tx: keys.list_keys(tx, limit=1), create=True):
+    if not with_database(settings, _migrated_keys, create=True):
         option = f" --config {shlex.quote(str(config.resolve()))}" if config else ""
         _warn(
             settings,
@@ -96,6 +99,12 @@ def _warn_without_keys(settings: Settings, config: Path | None) -> None:
             f"    {command_here()} keys create --team design --name first{option}\n\n"
             "They are in force within a second; the gateway need not be restarted.",
         )
+
+
+async def _migrated_keys(database: Database) -> Sequence[KeyRecord]:
+    """The first key, once the state has this version's schema."""
+    await migrate(database)
+    return await database.read(lambda tx: keys.list_keys(tx, limit=1))
 
 
 def _warn(settings: Settings, text: str) -> None:

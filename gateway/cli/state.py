@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from gateway.cli.options import settings_option
 from gateway.cli.output import working
-from gateway.cli.state_access import read_state, with_database
+from gateway.cli.state_access import read_state, state_exists, state_name, with_database
 from gateway.database import copying
 from gateway.database.backup import BackupWriter, open_backup
 from gateway.database.database import Database
+from gateway.database.migrate import Migration, known_migrations, migrate, missing_migrations
 from gateway.ledger.tables import verify
 from gateway.settings import Settings
 
@@ -21,7 +23,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.group()
 def state() -> None:
-    """Backup, restore, and move the state to another database."""
+    """Backup, restore, migrate, and move the state to another database."""
 
 
 @state.command()
@@ -36,7 +38,7 @@ def backup(settings: Settings, file: Path) -> None:
     writer = BackupWriter(file)
     try:
         with working("writing the backup"):
-            rows = with_database(settings, lambda it: _read_out(it, writer), migrated=False)
+            rows = with_database(settings, lambda it: _read_out(it, writer), any_schema=True)
         writer.finish(rows)
     except OSError as error:
         raise click.UsageError(f"{file} can't be written: {error.strerror}") from None
@@ -61,9 +63,7 @@ def restore(settings: Settings, file: Path) -> None:
     """
     try:
         with working("restoring"):
-            rows = with_database(
-                settings, lambda it: _write_in(it, file), migrated=False, create=True
-            )
+            rows = with_database(settings, lambda it: _write_in(it, file), create=True)
     except (copying.NotEmpty, copying.IncompleteBackup) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -83,6 +83,36 @@ def _verify(settings: Settings) -> None:
     if found.differences:
         raise click.ClickException("the ledger does not add up; gateway ledger verify says where")
     click.echo("Every balance is what the ledger and the open reservations add up to.")
+
+
+@state.command("migrate")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--create", is_flag=True, help="Create the state if there is none.")
+@settings_option
+def migrate_state(settings: Settings, dry_run: bool, create: bool) -> None:
+    """Migrate the state to the schema of this version of the gateway.
+
+    `gateway serve` does the same when it starts; other commands never do. Make a backup first:
+    an older gateway can't use a migrated state. All missing migrations are applied in one
+    transaction, or none.
+    """
+
+    async def missing(database: Database) -> Sequence[Migration]:
+        if create and not await state_exists(settings, database):
+            return known_migrations()
+        return await database.read(missing_migrations)
+
+    with working("migrating"):
+        steps = with_database(settings, missing, any_schema=True, create=create)
+        if steps and not dry_run:
+            with_database(settings, migrate, any_schema=True, create=create)
+    name, newest = state_name(settings), known_migrations()[-1].number
+    if not steps:
+        click.echo(f"{name} has schema {newest}; there is nothing to do.")
+        return
+    names = ", ".join(f"{step.number:04}_{step.name}" for step in steps)
+    verb = "would be" if dry_run else "is"
+    click.echo(f"{name} {verb} migrated from schema {steps[0].number - 1} to {newest}: {names}.")
 
 
 def _counted(rows: dict[str, int]) -> str:

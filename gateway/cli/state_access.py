@@ -16,7 +16,7 @@ from gateway.accounts.rules.errors import AccountError, BadValue
 from gateway.accounts.tables.audit import Author
 from gateway.database.clock import now_ms
 from gateway.database.database import Database, Operation, StateUnavailable
-from gateway.database.migrate import SchemaTooNew, migrate
+from gateway.database.migrate import SchemaTooNew, SchemaTooOld, check_schema, migrate
 from gateway.runtime.backends import open_database, open_prices
 from gateway.settings import Settings, SettingsError, load
 
@@ -57,15 +57,13 @@ def by_clock(settings: Settings, by: Author) -> Author:
 
 
 def read_state(settings: Settings, operation: Operation[Result]) -> Result:
-    """Run one operation in a read transaction of the state, after migrations."""
+    """Run one operation in a read transaction of the state."""
     return with_database(settings, lambda database: database.read(operation))
 
 
-def change_state(
-    settings: Settings, operation: Operation[Result], *, create: bool = False
-) -> Result:
-    """Run one operation in a write transaction of the state, after migrations."""
-    return with_database(settings, lambda database: database.write(operation), create=create)
+def change_state(settings: Settings, operation: Operation[Result]) -> Result:
+    """Run one operation in a write transaction of the state."""
+    return with_database(settings, lambda database: database.write(operation))
 
 
 def clock_of(settings: Settings) -> int:
@@ -77,12 +75,13 @@ def with_database(
     settings: Settings,
     work: Callable[[Database], Awaitable[Result]],
     *,
-    migrated: bool = True,
+    any_schema: bool = False,
     create: bool = False,
 ) -> Result:
     """Run `work` on the state's database. Raises ClickException, whose message is one line.
 
-    Says on stderr which state it is. Only with `create` may it be one that does not exist yet.
+    Says on stderr which state it is. Only with `create` may it be one that does not exist yet, and
+    only with either option may it have another schema than this version's.
     """
 
     async def run() -> Result:
@@ -90,8 +89,8 @@ def with_database(
         try:
             if not create:
                 await _check_exists(settings, database)
-            if migrated:
-                await migrate(database)
+            if not (create or any_schema):
+                await database.read(check_schema)
             return await work(database)
         finally:
             await database.close()
@@ -100,10 +99,21 @@ def with_database(
         return asyncio.run(run())
     except BadValue as error:
         raise click.UsageError(str(error)) from None
-    except (AccountError, SchemaTooNew, SettingsError) as error:
+    except (AccountError, SchemaTooNew, SchemaTooOld, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     except StateUnavailable as error:
         raise click.ClickException(f"the state is not available: {error}") from None
+
+
+def create_state(settings: Settings) -> int:
+    """Create the state unless it exists. Returns its schema. Raises ClickException."""
+
+    async def create(database: Database) -> int:
+        if await state_exists(settings, database):
+            await database.read(check_schema)
+        return await migrate(database)
+
+    return with_database(settings, create, create=True)
 
 
 def state_name(settings: Settings) -> str:

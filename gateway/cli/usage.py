@@ -5,16 +5,18 @@ from __future__ import annotations
 import click
 
 from gateway.cli import completion
-from gateway.cli.options import range_of, range_options, report_options, team_option
+from gateway.cli.options import EVERY, range_of, range_options, report_options, team_option
 from gateway.cli.output import print_json, print_rows
 from gateway.cli.state_access import read_state
 from gateway.ledger.rules.usage_grouping import COLUMNS, KNOWN, TAG
 from gateway.queries.csv_table import CsvStyle
+from gateway.queries.models.usage import UsageView
 from gateway.queries.usage_report import SUM_COLUMNS, UsageAsked, table_of, usage_report
 from gateway.settings import Settings
 
 ALWAYS_SHOWN = frozenset({"calls", "hits", "misses", "spent_usd", "saved_usd"})
 """Of the sums, those that stand in every table."""
+SHOWN_LINES = 1_000
 NO_BORROWING = "No team used results that another had paid for ([cache] scope decides who shares)."
 
 
@@ -28,6 +30,11 @@ NO_BORROWING = "No team used results that another had paid for ([cache] scope de
 )
 @range_options
 @team_option
+@click.option(
+    "--limit",
+    type=click.IntRange(1, EVERY),
+    help=f"Maximum number of lines (default: {SHOWN_LINES:,}; as JSON or CSV all).",
+)
 @report_options
 def usage(
     settings: Settings,
@@ -35,6 +42,7 @@ def usage(
     since: str | None,
     to: str | None,
     team: str | None,
+    limit: int | None,
     as_csv: CsvStyle | None,
     as_json: bool,
 ) -> None:
@@ -53,6 +61,7 @@ def usage(
         raise click.BadParameter(str(error), param_hint="--by") from None
     for note in report.notes:
         click.echo(note, err=True)
+    _cut(report, limit or (EVERY if as_json or as_csv else SHOWN_LINES))
     if report.total is None:
         columns, rows = table_of(report)
         print_rows(rows, as_csv=as_csv, as_json=as_json, columns=columns, empty=NO_BORROWING)
@@ -66,3 +75,11 @@ def usage(
         columns, rows = table_of(report, total=True)
         kept = [name for name in columns if name in ALWAYS_SHOWN or name not in SUM_COLUMNS]
         print_rows(rows, columns=columns, kept=kept, title=title)
+
+
+def _cut(report: UsageView, limit: int) -> None:
+    """Leave out the lines after the first `limit`, and say so; the total is of all lines."""
+    if len(report.data) > limit:
+        every = len(report.data)
+        click.echo(f"{limit} of {every} lines are shown: --limit {every} shows all.", err=True)
+        del report.data[limit:]

@@ -152,7 +152,7 @@ async def write_state(tx: Transaction, backup: Backup) -> dict[str, int]:
 
 
 async def _make_empty(tx: Transaction, known: Sequence[Migration]) -> None:
-    """Drop a state that was never used, such as `gateway check` creates."""
+    """Drop a state that was never used, such as `gateway init` creates."""
     version = await begun_version(tx)
     if version > len(known):
         raise NotEmpty(version)

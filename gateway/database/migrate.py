@@ -29,6 +29,16 @@ class SchemaTooNew(Exception):
         )
 
 
+class SchemaTooOld(Exception):
+    """The state has yet to be migrated to this version's schema."""
+
+    def __init__(self, found: int, needed: int) -> None:
+        super().__init__(
+            f"The state's schema is at version {found}, and this version of the gateway needs "
+            f"{needed}. Make a backup (gateway state backup FILE), then run: gateway state migrate"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One numbered step of the schema and its statements, in order."""
@@ -65,6 +75,20 @@ async def migrate(database: Database, migrations: Sequence[Migration] | None = N
         return await apply_missing(tx, steps)
 
     return await database.exclusive(apply)
+
+
+async def missing_migrations(tx: Transaction) -> Sequence[Migration]:
+    """The migrations that the state has yet to get. Raises SchemaTooNew."""
+    found, steps = await schema_version(tx), known_migrations()
+    if found > steps[-1].number:
+        raise SchemaTooNew(found, steps[-1].number)
+    return steps[found:]
+
+
+async def check_schema(tx: Transaction) -> None:
+    """Raises SchemaTooOld or SchemaTooNew unless the state has this version's schema."""
+    if missing := await missing_migrations(tx):
+        raise SchemaTooOld(missing[0].number - 1, missing[-1].number)
 
 
 async def schema_version(tx: Transaction) -> int:

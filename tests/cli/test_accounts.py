@@ -179,7 +179,8 @@ def test_a_listing_that_is_cut_says_so_and_where_it_goes_on(run: Run) -> None:
     for name in ("a", "b", "c"):
         run("teams", "create", name, "--unlimited")
         run("keys", "create", "--team", "a", "--name", name)
-    for listing, key in (("teams", "name"), ("keys", "id")):
+        run("tokens", "create", name, "--role", "admin")
+    for listing, key in (("teams", "name"), ("keys", "id"), ("tokens", "id")):
         whole = loaded(run(listing, "list", "--json", "--all"))
         first = run(listing, "list", "--json", "--limit", "2")
         assert loaded(first) == whole[:2]
@@ -189,6 +190,8 @@ def test_a_listing_that_is_cut_says_so_and_where_it_goes_on(run: Run) -> None:
         assert "More rows" not in rest.stderr
         after_all = run(listing, "list", "--after", whole[2][key])
         assert after_all.stderr.splitlines()[-1] == f"Nothing follows {whole[2][key]}."
+    unknown = run("tokens", "list", "--after", "tok_none")
+    assert (unknown.exit_code, "no such row is listed" in unknown.stderr) == (2, True)
     changes = loaded(run("audit", "--json", "--all"))
     first = run("audit", "--json", "--limit", "4")
     after = first.stderr.partition("--after ")[2].split()[0]

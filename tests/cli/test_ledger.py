@@ -251,6 +251,14 @@ def test_the_table_ends_with_a_total(run: Run, fill: Fill) -> None:
     assert "0.060000001" in total
 
 
+def test_a_report_that_is_cut_says_so_and_its_total_is_of_all_lines(run: Run, fill: Fill) -> None:
+    fill(a_busy_month)
+    whole = run("usage", "--by", "day", *DAYS).stdout.splitlines()
+    cut = run("usage", "--by", "day", *DAYS, "--limit", "1")
+    assert cut.stdout.splitlines() == [*whole[:2], whole[-1]]
+    assert "1 of 2 lines are shown: --limit 2 shows all.\n" in cut.stderr
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     spending=st.lists(

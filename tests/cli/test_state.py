@@ -249,6 +249,18 @@ def test_a_backup_changes_nothing_of_an_older_state(run: Run, url: Url, tmp_path
     assert _schema(path) == before == last.number - 1
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "PostgreSQL"])
+def test_a_migration_creates_a_state_only_on_request(run: Run, url: Url, engine: str) -> None:
+    place = url(engine)
+    assert "there is no state at" in run(place, "state", "migrate").stderr
+    planned = run(place, "state", "migrate", "--create", "--dry-run")
+    assert "would be migrated from schema 0 to" in planned.stdout
+    assert "there is no state at" in run(place, "teams", "list").stderr
+    assert "is migrated from schema 0 to" in run(place, "state", "migrate", "--create").stdout
+    assert run(place, "teams", "list").exit_code == 0
+    assert "nothing to do" in run(place, "state", "migrate", "--create").stdout
+
+
 async def _make_state(url: str, migrations: Sequence[Migration]) -> None:
     database = open_engine(url)
     await migrate(database, migrations)
