@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from gateway.settings.sections import (
     UpstreamSettings,
     WarningSettings,
 )
-from gateway.settings.values import PREFIX, name_in_variable, unknown_name
+from gateway.settings.values import PLACEHOLDER, PREFIX, name_in_variable, unknown_name
 
 _OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_|$)")
 """Variables that Kubernetes makes of a Service with such a name."""
@@ -56,11 +56,22 @@ def load(
     _merge(tables, _from_environment(environ, _upstreams_of(tables)))
     _point_out_single_underscores(environ, tables)
     _merge(tables, overrides or {})
+    if left := [f"{path or 'settings'}: {text}" for text in _placeholders(tables)]:
+        raise SettingsError("\n".join(left))
     try:
         return Settings.model_validate(tables)
     except ValidationError as error:
         lines = [_explain(fault, path) for fault in error.errors()]
         raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _placeholders(tables: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    """Settings that nobody has replaced since they were copied from an example."""
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _placeholders(value, f"{section}.{name}" if section else name)
+        elif PLACEHOLDER in str(value):
+            yield f"[{section}] {name}: is still {PLACEHOLDER}: set your own"
 
 
 def is_configured(environment: Mapping[str, str] | None = None) -> bool:

@@ -30,7 +30,8 @@ from gateway.upstream.adapters import ADAPTERS
 from gateway.upstream.rules.picture_hosts import parse_hosts
 
 PREFIX = "GATEWAY_"
-_PLACEHOLDER = "CHANGE-ME"
+PLACEHOLDER = "CHANGE-ME"
+"""What examples say where everybody has another value."""
 _OWN_HEADERS = (
     "accept", "accept-encoding", "connection", "content-length", "content-type", "expect", "host",
     "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-client-request-id",
@@ -64,8 +65,8 @@ def _secret(value: object) -> object:
     """`env:NAME`, `file:PATH`, or the secret itself, stripped; an unset variable is empty."""
     found = _resolved(value)
     found = found.strip() if isinstance(found, str) else found
-    if isinstance(found, str) and _PLACEHOLDER in found:
-        raise ValueError(f"is still {_PLACEHOLDER}: set your own secret")
+    if isinstance(found, str) and PLACEHOLDER in found:
+        raise ValueError(f"is still {PLACEHOLDER}: set your own secret")
     return found
 
 
