@@ -81,8 +81,11 @@ class BudgetMonitor:
     """The ids of those that are in the state."""
 
     def refused(self, over: OverBudget) -> None:
-        """Report that an edit was refused because this budget does not cover it. Never waits."""
-        if over.kind == "budget":
+        """Report that an edit was refused because this budget does not cover it. Never waits.
+
+        An end user's budget is not monitored: there may be thousands.
+        """
+        if over.kind == "budget" and over.level != "user":
             self._refused[over.account.id] = over.limit
             self._refused_edits[over.account.id, day_of(self.now_ms(), self.zone)] += 1
 

@@ -115,7 +115,7 @@ class ImageEndpoints:
     def _add_remaining_budget(self, record: RequestRecord) -> None:
         """What the key can spend, as last read: a hit does not wait for the state."""
         if record.caller and record.remaining_nanos is None:
-            record.remaining_nanos = self._budgets.remaining(record.caller.key_id)
+            record.remaining_nanos = self._budgets.remaining(record.caller)
 
 
 async def _refuse(exchange: Exchange, refusal: Refusal, record: RequestRecord) -> None:

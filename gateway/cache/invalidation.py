@@ -36,6 +36,8 @@ class Invalidation:
         self._now_ms = now_ms
         self._interval_seconds = interval_seconds
         self._on_failure = on_failure
+        self.on_heard: Callable[[str, int], None] = lambda *_: None
+        """Told of every result that was replaced: its key, and before when it was made."""
         self._waiting: dict[str, Replaced] = {}
         self._heard = 0
 
@@ -79,6 +81,7 @@ class Invalidation:
         news = await self._database.read(ask)
         for each in news.replaced:
             await self._results.drop_local_copy(each.key, each.at_ms)
+            self.on_heard(each.key, each.at_ms)
         self._heard = news.number
         return len(news.replaced)
 

@@ -122,6 +122,7 @@ _COMMANDS = {
     "usage": ("usage", "Report requests, spending and savings."),
     "budgets": ("budgets", "Budgets of all accounts, and grants of money to one."),
     "ledger": ("ledger", "The ledger: every upstream call and its cost."),
+    "users": ("users", "End users: what is kept of a person, and forgetting one."),
     "prices": ("prices", "The prices of models."),
     "cache": ("cache", "Stored results: statistics, deletion, verification."),
     "state": ("state", "Backup, restore, migrate, and move the state to another database."),

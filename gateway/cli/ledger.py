@@ -41,7 +41,7 @@ LEDGER_COLUMNS = (
     "tags", "late_for", "cost_kind", "computed_usd", "price_version", "text_in_tokens",
     "image_in_tokens", "cached_text_in_tokens", "cached_image_in_tokens", "text_out_tokens",
     "image_out_tokens", "upstream", "asked_model", "upstream_model", "batch", "undoes",
-    "budget_day",
+    "budget_day", "end_user",
 )  # fmt: skip
 SHOWN_COLUMNS = (
     "at", "team", "key", "model", "cost_usd", "kind", "status", "images", "cost_kind", "upstream",

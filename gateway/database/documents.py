@@ -24,6 +24,15 @@ async def save_document(tx: Transaction, name: str, body: str, now_ms: int) -> N
     )
 
 
+async def first_document(tx: Transaction, name: str, body: str, now_ms: int) -> Document:
+    """The document of that name, which is this one if there is none yet."""
+    await tx.fetch(
+        "INSERT INTO notes (name, body, at_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
+        *(name, body, now_ms),
+    )
+    return await read_document(tx, name) or Document(body, now_ms)
+
+
 async def read_document(tx: Transaction, name: str) -> Document | None:
     """The document of that name, or None."""
     rows = await tx.fetch("SELECT body, at_ms FROM notes WHERE name = $1", name)

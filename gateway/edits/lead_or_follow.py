@@ -105,6 +105,17 @@ class Coalescer:
             if led or not _is_leaders_alone(result, request):
                 return JoinResult(result, led)
 
+    def drop_result(self, fingerprint: str, made_before_ms: int) -> None:
+        """Drop what is kept for retries of a result that was purged or replaced."""
+
+        def is_older(result: FlightResult) -> bool:
+            if isinstance(result, Failed):
+                return False
+            entry = (result.shared if isinstance(result, Bought) else result.stored).entry
+            return entry.key == fingerprint and entry.created_ms < made_before_ms
+
+        self.retries.drop(is_older)
+
     def _unattended(self, request: EditRequest, task: asyncio.Task[FlightResult]) -> None:
         if not task.cancelled():
             self.on_unattended(request, task.result())

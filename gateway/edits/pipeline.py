@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
+from gateway.accounts.rules.end_users import Pseudonyms, check_named, sent_name
 from gateway.accounts.rules.guess_throttle import GuessThrottle
 from gateway.cache.picture_links import PictureLinks
 from gateway.cache.result_store import Stored
@@ -80,6 +81,7 @@ class Pipeline:
 
     authenticator: Authenticator
     rates: RateLimiter
+    pseudonyms: Pseudonyms
     catalogues: Catalogues
     upstreams: Mapping[str, Upstream]
     cache: ResultCache
@@ -107,6 +109,7 @@ class Pipeline:
         with self.rates.waiting(caller):
             with Spool(self.spool_memory, self.spool_folder) as spool:
                 found = await self.read(admitted, incoming, spool, record)
+                admitted = self.identify(admitted, found.edit, incoming, record)
                 request = self.fingerprint(found, admitted, spool, record)
                 hit = await self.look_up(request, record)
                 joined = hit or await self.join(request, incoming, record)
@@ -197,6 +200,16 @@ class Pipeline:
         """Will its result be stored, and can links to it be made?"""
         is_cached = edit.route == "edits" or self.scope.generations
         return self.links.enabled and is_cached and admitted.directives.stores
+
+    def identify(
+        self, admitted: Admitted, edit: Edit, incoming: Incoming, record: RequestRecord
+    ) -> Admitted:
+        """The request of the end user whom it names. Raises `missing_field` where it must."""
+        name = self.pseudonyms.of(sent_name(incoming.headers, edit.fields))
+        caller = replace(admitted.caller, end_user=name) if name else admitted.caller
+        check_named(caller)
+        record.caller = caller
+        return replace(admitted, caller=caller)
 
     def _check(self, edit: Edit, caller: Caller, target: Target) -> None:
         """Raises Refusal where the target can't make this edit."""

@@ -41,8 +41,11 @@ from gateway.telemetry.spans import Spans
 from gateway.upstream.picture_fetcher import PictureNotFetched
 
 LEADER_ONLY = frozenset(
-    {"insufficient_quota", "budget_held", "spending_paused", "rate_limit_exceeded"}
-)
+    {
+        "insufficient_quota", "end_user_budget", "budget_held", "spending_paused",
+        "rate_limit_exceeded", "missing_field",
+    }
+)  # fmt: skip
 INTERNAL = Refusal(
     "internal_error",
     "The gateway failed. Its log has the error under this request's id, and GET /v1/requests/ID "

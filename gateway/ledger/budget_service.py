@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
 
+from gateway.accounts.rules.end_users import OTHERS, unnamed
 from gateway.database.database import (
     CommitUnknown,
     Database,
@@ -23,10 +24,20 @@ from gateway.database.database import (
 )
 from gateway.database.ids import new_id
 from gateway.ledger.rules import budget_refusals
-from gateway.ledger.rules.budget import OverBudget, SpendingPaused, TooManyInFlight
-from gateway.ledger.tables import price_status, reserve_settle
+from gateway.ledger.rules.budget import (
+    EndUserMissing,
+    OverBudget,
+    SpendingPaused,
+    TooManyInFlight,
+)
+from gateway.ledger.tables import end_users, price_status, reserve_settle
 from gateway.ledger.tables.corrections import UnknownReservation
-from gateway.ledger.tables.picture_costs import highest_cost, highest_overrun, seen_since
+from gateway.ledger.tables.picture_costs import (
+    highest_cost,
+    highest_overrun,
+    seen_since,
+)
+from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.model.reservation import Reservation, Settled, Settlement
 from gateway.model.windows import day_of
@@ -36,6 +47,7 @@ Result = TypeVar("Result")
 HELD_WAIT_SECONDS = 5.0
 REMAINING_MS = 5_000
 VERDICT_MS = 250
+_MOST_REMAINING = 10_000
 _POLL_SECONDS = 0.05
 _WRITE_RETRY_SECONDS = 1.0
 
@@ -70,29 +82,33 @@ class BudgetService:
     """Where budgets are seen and asked for; "" where there is no such page."""
     write_failure: Callable[[], StateUnavailable | None] = lambda: None
     """Why the state can't be written at present, if it is known already."""
-    _queues: defaultdict[str, asyncio.Lock] = field(
-        init=False, default_factory=lambda: defaultdict(asyncio.Lock)
+    most_end_users: int = 10_000
+    """The number of end users of a team that are told apart."""
+    _queues: MutableMapping[str, asyncio.Lock] = field(
+        init=False, default_factory=WeakValueDictionary
     )
     _verdicts: dict[str, tuple[OverBudget, int]] = field(init=False, default_factory=dict)
     _late: set[asyncio.Task[None]] = field(init=False, default_factory=set)
-    _remaining: dict[str, tuple[int, int]] = field(init=False, default_factory=dict)
-    """By key: the spendable amount as last read, and when."""
+    _remaining: dict[tuple[str, str], tuple[int, int]] = field(init=False, default_factory=dict)
+    """By key and end user: the spendable amount as last read, and when."""
 
     @property
     def today(self) -> str:
         """The day in which a reservation made now is booked."""
         return day_of(self.now_ms(), self.zone)
 
-    def remaining(self, key_id: str) -> int | None:
-        """The key's spendable amount, if it was read lately."""
-        nanos, read_ms = self._remaining.get(key_id, (0, 0))
+    def remaining(self, caller: Caller) -> int | None:
+        """The caller's spendable amount, if it was read lately."""
+        nanos, read_ms = self._remaining.get((caller.key_id, caller.end_user), (0, 0))
         return nanos if self.now_ms() - read_ms <= REMAINING_MS else None
 
-    def _keep_remaining(self, key_id: str, remaining_nanos: int | None) -> None:
-        if remaining_nanos is None:
-            self._remaining.pop(key_id, None)
-        else:
-            self._remaining[key_id] = (remaining_nanos, self.now_ms())
+    def _keep_remaining(self, caller: Caller, remaining_nanos: int | None) -> None:
+        name = (caller.key_id, caller.end_user)
+        self._remaining.pop(name, None)
+        if remaining_nanos is not None:
+            self._remaining[name] = (remaining_nanos, self.now_ms())
+        if len(self._remaining) > _MOST_REMAINING:
+            del self._remaining[next(iter(self._remaining))]
 
     # --- check ------------------------------------------------------------------------
 
@@ -105,7 +121,8 @@ class BudgetService:
         now_ms = self.now_ms()
 
         async def check(tx: Transaction) -> int:
-            priced, ceiling_nanos = await self._priced(tx, quote, now_ms)
+            named = await self._as_counted(tx, quote)
+            priced, ceiling_nanos = await self._priced(tx, named, now_ms)
             try:
                 await reserve_settle.check(
                     tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
@@ -122,6 +139,24 @@ class BudgetService:
                 return await self.database.read(check)
             except OverBudget as over:
                 raise self._used_up(over, quote) from None
+
+    async def _as_counted(self, tx: Transaction, quote: Quote) -> Quote:
+        """The quote for the end user in whose name it would be booked now."""
+        caller = quote.caller
+        if not caller.end_user:
+            return quote
+        name = await end_users.counted_as(tx, caller.team, caller.end_user, self.most_end_users)
+        return replace(quote, caller=replace(caller, end_user=name))
+
+    async def _enrolled(self, tx: Transaction, quote: Quote, now_ms: int) -> Quote:
+        """The quote for the end user in whose name it is booked, who is told apart from now on."""
+        caller, name = quote.caller, quote.caller.end_user
+        if not name:
+            return quote
+        known = await end_users.enrol(tx, caller.team, [name], self.most_end_users, now_ms)
+        if name in known:
+            return quote
+        return replace(quote, caller=replace(caller, end_user=OTHERS))
 
     async def _priced(self, tx: Transaction, quote: Quote, now_ms: int) -> tuple[Quote, int]:
         """The quote at a confirmed price, and the amount to hold. Raises `price_unconfirmed`."""
@@ -153,7 +188,7 @@ class BudgetService:
             account_id = over.account.id
         deadline = asyncio.get_running_loop().time() + HELD_WAIT_SECONDS
         on_wait()
-        queue = self._queues[account_id]
+        queue = self._queues.setdefault(account_id, asyncio.Lock())
         try:
             async with asyncio.timeout_at(deadline):
                 await queue.acquire()
@@ -180,11 +215,18 @@ class BudgetService:
                 return await self._hold(quote, participant)
             except OverBudget as over:
                 if not over.held_only:
-                    self._verdicts[over.account.id] = (over, self.now_ms())
+                    self._keep_verdict(over)
                     raise self._used_up(over, quote) from None
                 last = over
             await asyncio.sleep(_POLL_SECONDS)
         raise budget_refusals.held(account_id, last)
+
+    def _keep_verdict(self, over: OverBudget) -> None:
+        now_ms = self.now_ms()
+        kept = self._verdicts.items()
+        for name in [name for name, (_, at_ms) in kept if now_ms - at_ms > VERDICT_MS]:
+            del self._verdicts[name]
+        self._verdicts[over.account.id] = (over, now_ms)
 
     def _recent_verdict(self, account_id: str, quote: Quote) -> OverBudget | None:
         """The verdict the previous waiter received, if it holds for this request too.
@@ -203,7 +245,8 @@ class BudgetService:
         async def hold(tx: Transaction) -> reserve_settle.Granted:
             if participant:
                 await participant.hold(tx, reservation_id)
-            priced, ceiling_nanos = await self._priced(tx, quote, now_ms)
+            named = await self._enrolled(tx, quote, now_ms)
+            priced, ceiling_nanos = await self._priced(tx, named, now_ms)
             granted = await reserve_settle.hold(
                 tx,
                 priced,
@@ -224,7 +267,7 @@ class BudgetService:
                 # The hold may have been written, and must not stay.
                 self._in_background(self.void(reservation_id, participant))
                 raise
-        self._keep_remaining(quote.caller.key_id, granted.remaining_nanos)
+        self._keep_remaining(quote.caller, granted.remaining_nanos)
         return granted.reservation
 
     @contextlib.contextmanager
@@ -234,6 +277,8 @@ class BudgetService:
             yield
         except SpendingPaused as pause:
             raise budget_refusals.paused(pause) from None
+        except EndUserMissing:
+            raise unnamed() from None
         except TooManyInFlight as full:
             raise budget_refusals.in_flight(full.account) from None
         except StateUnavailable as error:
@@ -242,6 +287,8 @@ class BudgetService:
 
     def _used_up(self, over: OverBudget, quote: Quote) -> Refusal:
         self.on_used_up(over)
+        if over.level == "user":
+            return budget_refusals.used_up_by_user(over)
         budget = quote.caller.budget_name(over.level)
         return budget_refusals.used_up(over, budget, self.console_url)
 
@@ -273,12 +320,13 @@ class BudgetService:
             try:
                 settled = await book(tx)
             except UnknownReservation:
-                await reserve_settle.insert(tx, quote, reservation, self.owner_id)
+                named = await self._enrolled(tx, quote, now_ms)
+                await reserve_settle.insert(tx, named, reservation, self.owner_id)
                 settled = await book(tx)
             return await _judge_price(tx, reservation, settlement, settled, now_ms)
 
         if settled := await self._write("settle", resolve):
-            self._keep_remaining(quote.caller.key_id, settled.remaining_nanos)
+            self._keep_remaining(quote.caller, settled.remaining_nanos)
             return settled
         cost = settlement.cost_nanos
         return Settled(

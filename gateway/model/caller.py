@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Level = Literal["organisation", "team", "key"]
+PayingLevel = Literal["organisation", "team", "key", "user"]
+"""A level, or one end user of a team or a key."""
 Period = Literal["day", "week", "month", "total"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "total")
 LEVELS: tuple[Level, ...] = ("organisation", "team", "key")
@@ -30,17 +32,30 @@ class Limits:
     max_images_per_request: int | None = None
     models: frozenset[str] | None = None
     may_bypass_cache: bool | None = None
+    end_user_budget_nanos: int | None = None
+    end_user_images_per_day: int | None = None
+
+    @property
+    def have_budget(self) -> bool:
+        """Is there a budget, of the account or of each end user, that has a period?"""
+        return not (self.budget_nanos is None and self.end_user_budget_nanos is None)
+
+    @property
+    def limit_end_users(self) -> bool:
+        """Does each end user have limits of their own here?"""
+        return not (self.end_user_budget_nanos is None and self.end_user_images_per_day is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One level with limits: the organisation, a team, or a key.
+    """One level with limits: the organisation, a team, a key, or an end user of one of these.
 
-    `id` is "organisation", "team:NAME" or "key:ID"; balances are booked under it.
+    `id` is "organisation", "team:NAME", "key:ID" or "user:ACCOUNT/NAME"; balances are booked
+    under it.
     """
 
     id: str
-    level: Level
+    level: PayingLevel
     name: str
     limits: Limits = Limits()
     paused: bool = False
@@ -68,13 +83,15 @@ class Caller:
     owner: str = ""
     cost_centre: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
+    end_user: str = ""
+    """The person for whom the request is made, as kept; empty where none is named."""
 
     @property
     def accounts(self) -> tuple[Account, Account, Account]:
         """Every paying account, in the order of locking."""
         return (self.organisation_account, self.team_account, self.key_account)
 
-    def budget_name(self, level: Level) -> str:
+    def budget_name(self, level: PayingLevel) -> str:
         """The name of a level's budget in listings and commands."""
         names = {"team": self.team, "key": f"{self.team}/{self.key_name}"}
         return names.get(level, ORGANISATION)

@@ -68,6 +68,7 @@ KINDS: Mapping[str, Kind] = {
     "upload_timeout": Kind(408, INVALID),
     "headers_too_large": Kind(431, INVALID),
     "insufficient_quota": Kind(429, QUOTA),
+    "end_user_budget": Kind(429, QUOTA),
     "budget_held": Kind(429, RATE, Retry.YES),
     "rate_limit_exceeded": Kind(429, RATE, Retry.YES),
     "spending_paused": Kind(429, QUOTA),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gateway.accounts.authenticator import Authenticator
 from gateway.accounts.rate_limiter import RateLimiter
+from gateway.accounts.rules.end_users import Pseudonyms
 from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.edits.call_budget import CallBudget
 from gateway.edits.first_calls import FirstCalls
@@ -57,6 +58,7 @@ class EditServices:
         }
         buyer = _buyer(context, of_edits, cache, result_cache, coalescing)
         coalescer = _coalescer(context, coalescing, buyer)
+        cache.invalidation.on_heard = coalescer.drop_result
         self.pipeline = _pipeline(
             context, authenticator, catalogues, of_edits, cache, result_cache, coalescer
         )
@@ -66,6 +68,7 @@ class EditServices:
             log=context.log,
             zone=settings.zone,
             now_ms=context.clock,
+            most_end_users=settings.accounts.max_end_users,
         )
         self.request_status = RequestStatus(
             database=context.database,
@@ -187,6 +190,7 @@ def _pipeline(
 ) -> Pipeline:
     settings, limits, server = context.settings, context.settings.limits, context.settings.server
     return Pipeline(
+        pseudonyms=Pseudonyms(settings.accounts.end_users),
         authenticator=authenticator,
         rates=RateLimiter(context.database),
         catalogues=catalogues,

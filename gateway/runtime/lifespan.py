@@ -14,6 +14,7 @@ from gateway.cache.tables.fingerprint_upgrade import upgraded_ms
 from gateway.database.database import Database, StateUnavailable
 from gateway.database.migrate import migrate
 from gateway.edits.result_cache import ResultCache
+from gateway.ledger.tables.end_users import pseudonym_secret
 from gateway.runtime.backends import VERSION
 from gateway.runtime.container import Container
 from gateway.runtime.job_table import job_table
@@ -42,6 +43,8 @@ async def _prepare(parts: Container) -> None:
     await migrate(database)
     await clock.measure(database)
     await _note_upgrade(parts.edits.pipeline.cache, database, clock())
+    secret = partial(pseudonym_secret, now_ms=clock())
+    parts.edits.pipeline.pseudonyms.secret = await database.write(secret)
     await refresh(parts.authenticator, database, clock)
     await asyncio.gather(*map(_load_catalogue, parts.upstreams.values()))
     await parts.cache.links.refresh()

@@ -181,4 +181,5 @@ class BudgetServices:
             on_used_up=self.monitor.refused,
             console_url=context.settings.server.console_url,
             write_failure=lambda: context.database.write_failure,
+            most_end_users=context.settings.accounts.max_end_users,
         )

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.accounts.rules.end_users import Keeping
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import FLAG, MONEY, NAMES, FieldType
 from gateway.accounts.rules.limits import LIMITS_BY_NAME
@@ -322,6 +323,13 @@ class RequestLimitSettings(SettingsSection):
     max_image_pixels: NaturalCount = 200_000_000
 
 
+class EndUserSettings(SettingsSection):
+    """[accounts]: how end users are kept."""
+
+    end_users: Keeping = "hashed"
+    max_end_users: NaturalCount = 10_000
+
+
 class AdminSettings(SettingsSection):
     token: Secret = Field(default="env:GATEWAY_ADMIN_TOKEN")  # type: ignore[assignment]
 
@@ -493,6 +501,7 @@ class Settings(SettingsSection):
     cache: CacheSettings = _EMPTY_TABLE
     state: StateSettings = _EMPTY_TABLE
     limits: RequestLimitSettings = _EMPTY_TABLE
+    accounts: EndUserSettings = _EMPTY_TABLE
     admin: AdminSettings = _EMPTY_TABLE
     metrics: MetricsSettings = _EMPTY_TABLE
     tracing: TracingSettings = _EMPTY_TABLE

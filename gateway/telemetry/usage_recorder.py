@@ -46,12 +46,14 @@ class UsageRecorder:
         log: EventLog,
         zone: ZoneInfo,
         now_ms: Callable[[], int],
+        most_end_users: int = 10_000,
     ) -> None:
         self._database = database
         self._metrics = metrics
         self._log = log
         self._zone = zone
         self._now_ms = now_ms
+        self._most_end_users = most_end_users
         self._running: dict[str, RequestRecord] = {}
         self._waiting: dict[str, usage.UsageRow] = {}
         """By request id; a row stays until its write has succeeded."""
@@ -140,7 +142,8 @@ class UsageRecorder:
         """Write a batch. A row that the state rejects is dropped and does not block the others."""
 
         async def write(tx: Transaction) -> int:
-            return await usage.record(tx, rows, day_of(self._now_ms(), self._zone))
+            today = day_of(self._now_ms(), self._zone)
+            return await usage.record(tx, rows, today, most_end_users=self._most_end_users)
 
         try:
             await self._database.write(write, urgent=False)
@@ -202,6 +205,7 @@ def _row(record: RequestRecord, caller: Caller, now_ms: int, zone: ZoneInfo) -> 
         paid_by_team=record.paid_by if record.paid_by != caller.team else "",
         owner=caller.owner,
         cost_centre=caller.cost_centre,
+        end_user=caller.end_user,
         tags=caller.tags,
         fingerprint=record.fingerprint,
         aside=record.extra_digest,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, timedelta
 from itertools import count
 from pathlib import Path
@@ -26,12 +26,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.accounts.rules.end_users import FORGOTTEN
 from gateway.accounts.tables import grants
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.grants import FOREVER
 from gateway.database.migrate import migrate
 from gateway.ledger.rules.abandonment import Abandonment
-from gateway.ledger.rules.budget import OverBudget
+from gateway.ledger.rules.budget import EndUserMissing, OverBudget
+from gateway.ledger.rules.usage_grouping import UNTAGGED
 from gateway.ledger.tables import corrections, reports, unresolved_reservations
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.unresolved_reservations import Owner
@@ -40,13 +42,21 @@ from gateway.model.reservation import COST_KINDS, CostKind
 from gateway.model.windows import TOTAL, Window, budget_window, day_of
 from tests.support.databases import open_engine
 from tests.support.engines import fresh_schema
-from tests.support.funds import DAY_MS, NOW_MS, Till, caller
+from tests.support.funds import DAY_MS, NOW_MS, Till, caller, forget
 
 Result = TypeVar("Result")
 
-CALLERS = (caller("design", "k1"), caller("design", "k2"), caller("press", "k3"))
+CALLERS = (
+    caller("design", "k1"),
+    caller("design", "k1", end_user="ada"),
+    caller("design", "k1", end_user="bob"),
+    caller("design", "k2", end_user="ada"),
+    caller("press", "k3"),
+)
 BUDGETS = {a.id: each.budget_name(a.level) for each in CALLERS for a in each.accounts}
 ACCOUNTS = sorted(BUDGETS)
+OF_USERS = ["team:design", "key:k1", "key:k2"]
+"""The accounts whose end users may have limits."""
 FLIGHT_MS, EXPIRY_MS = 600_000, 30_000
 SMALL = st.integers(0, 40)
 PICK = st.integers(0, 10**6)
@@ -99,6 +109,7 @@ class Money(RuleBasedStateMachine):
         self.now_ms = NOW_MS
         self.calls: list[Call] = []
         self.limits: dict[str, Limits] = {}
+        self.user_limits: dict[str, tuple[int | None, int | None]] = {}
         self.grants: list[Grant] = []
         self.run(self._open())
         self.run(migrate(self.till.database))
@@ -116,14 +127,15 @@ class Money(RuleBasedStateMachine):
 
     # --- the model --------------------------------------------------------------------
 
-    def paid_by(self, account: str) -> list[Call]:
-        return [c for c in self.calls if account in {a.id for a in c.by.accounts}]
+    def paid_by(self, account: str, user: str = "") -> list[Call]:
+        calls = [c for c in self.calls if account in {a.id for a in c.by.accounts}]
+        return [c for c in calls if user in ("", c.by.end_user)]
 
-    def in_window(self, account: str) -> list[Call]:
+    def in_window(self, account: str, user: str = "") -> list[Call]:
         days = self.window_of(account)
         return [
             c
-            for c in self.paid_by(account)
+            for c in self.paid_by(account, user)
             if days.first_day == TOTAL or days.first_day <= c.day <= days.last_day
         ]
 
@@ -140,13 +152,18 @@ class Money(RuleBasedStateMachine):
             if (grant.account, grant.window) == (account, current) and today <= grant.last_day
         )
 
-    def may_buy(self, account: str, ceiling: int, images: int) -> bool:
+    def may_buy(self, account: str, ceiling: int, images: int, user: str = "") -> bool:
+        """May this account buy, or one end user of it?"""
         limits = self.limits.get(account, Limits())
         budget, most_images = limits.budget_nanos, limits.paid_images_per_day
-        taken = sum(c.booked + c.held for c in self.in_window(account))
-        today = [c for c in self.paid_by(account) if c.day == day_of(self.now_ms, UTC)]
+        granted = self.granted(account)
+        if user:
+            budget, most_images = self.user_limits.get(account, (None, None))
+            granted = 0
+        taken = sum(c.booked + c.held for c in self.in_window(account, user))
+        today = [c for c in self.paid_by(account, user) if c.day == day_of(self.now_ms, UTC)]
         pictures = sum(c.images if c.state == "open" else c.pictures for c in today)
-        return (budget is None or taken + ceiling <= budget + self.granted(account)) and (
+        return (budget is None or taken + ceiling <= budget + granted) and (
             most_images is None or pictures + images <= most_images
         )
 
@@ -184,7 +201,14 @@ class Money(RuleBasedStateMachine):
     @rule(pick=PICK, ceiling=SMALL, images=st.integers(1, 3), bill=SMALL, alive=st.booleans())
     def reserve(self, pick: int, ceiling: int, images: int, bill: int, alive: bool) -> None:
         by = CALLERS[pick % len(CALLERS)]
-        expected = all(self.may_buy(a.id, ceiling, images) for a in by.accounts)
+        expected = all(
+            self.may_buy(a.id, ceiling, images, user)
+            for a in by.accounts
+            for user in {"", by.end_user}
+        )
+        limits_users = any(
+            limit is not None for a in by.accounts for limit in self.user_limits.get(a.id, ())
+        )
         name, owner_id = f"r{next(self.numbers)}", "alive" if alive else "dead"
         try:
             self.run(
@@ -192,10 +216,15 @@ class Money(RuleBasedStateMachine):
                     name, ceiling, images=images, by=by, at=self.now_ms, owner_id=owner_id
                 )
             )
+        except EndUserMissing:
+            assert limits_users
+            assert not by.end_user
+            return
         except OverBudget:
             assert not expected
             return
         assert expected
+        assert by.end_user or not limits_users
         day = day_of(self.now_ms, UTC)
         billed = min(bill, ceiling)
         self.calls.append(Call(name, by, day, self.now_ms, ceiling, images, owner_id, billed))
@@ -349,6 +378,28 @@ class Money(RuleBasedStateMachine):
         by = Author("root", self.now_ms)
         self.run(self.till.database.write(lambda tx: grants.revoke_grant(tx, ended.id, by)))
 
+    @rule(
+        account=st.sampled_from(OF_USERS),
+        budget=st.none() | st.integers(0, 80),
+        images=st.none() | st.integers(0, 5),
+    )
+    def limit_end_users(self, account: str, budget: int | None, images: int | None) -> None:
+        self.user_limits[account] = (budget, images)
+        self.run(
+            self.till.limit(account, end_user_budget_nanos=budget, end_user_images_per_day=images)
+        )
+
+    @rule(user=st.sampled_from(["ada", "bob"]), team=st.sampled_from([None, "design", "press"]))
+    def forget(self, user: str, team: str | None) -> None:
+        self.run(forget(self.till, user, team))
+        for call in self.calls:
+            if (
+                call.by.end_user == user
+                and team != "press"
+                and call.state not in ("open", "voided")
+            ):
+                call.by = replace(call.by, end_user=FORGOTTEN)
+
     @rule(later_ms=st.sampled_from([1, FLIGHT_MS + 1, DAY_MS, 6 * DAY_MS, 20 * DAY_MS]))
     def time_passes(self, later_ms: int) -> None:
         self.now_ms += later_ms
@@ -368,6 +419,17 @@ class Money(RuleBasedStateMachine):
                 assert balance.spent_nanos == sum(c.booked for c in calls)
                 assert balance.held_nanos == sum(c.held for c in calls) >= 0
                 assert balance.granted_nanos == self.granted(balance.account.id)
+
+    @invariant()
+    def every_end_user_has_spent_what_was_bought_for_them(self) -> None:
+        first, last = day_of(NOW_MS, UTC), day_of(self.now_ms, UTC)
+        lines = self.run(
+            self.till.database.read(lambda tx: reports.usage_by(tx, "user", first, last))
+        )
+        spent = Counter[str]()
+        for call in self.of_state("known", "estimated", "corrected"):
+            spent[call.by.end_user or UNTAGGED] += call.booked
+        assert {line.group: line.spent_nanos for line in lines if line.spent_nanos} == +spent
 
     @invariant()
     def the_highest_cost_is_that_of_a_call_whose_cost_is_known(self) -> None:

@@ -10,7 +10,7 @@ from gateway.accounts.tables import grants
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.grants import GrantRecord
 from gateway.database.database import Database, Transaction, Value
-from gateway.ledger.tables import balances, reserve_settle, verify
+from gateway.ledger.tables import balances, forget_user, reserve_settle, verify
 from gateway.ledger.tables.balances import accounts_of
 from gateway.ledger.tables.ledger_rows import LedgerRow, select_ledger_rows
 from gateway.ledger.tables.reserve_settle import Granted
@@ -134,6 +134,14 @@ class Till:
         )
         return {balance.account.level: balance for balance in found}
 
+    async def stands_of_user(self, by: Caller, *, at: int = NOW_MS) -> Mapping[str, Balance]:
+        """The balances of the end user, by account; only where end users have limits."""
+        day = day_of(at, self.zone)
+        found = await self.database.read(
+            lambda tx: balances.balances_of(tx, by.accounts, day, self.zone, end_user=by.end_user)
+        )
+        return {b.account.id: b for b in found if b.account.level == "user"}
+
     async def proven(self) -> verify.Verification:
         """The books, which must agree."""
         found = await self.database.read(verify.verify)
@@ -145,3 +153,12 @@ async def ledger_of(tx: Transaction, request_id: str) -> list[LedgerRow]:
     """The ledger's rows of one request, corrections too, in the order of booking."""
     where = "WHERE l.request_id = $1 ORDER BY l.at_ms, l.id"
     return await select_ledger_rows(tx, where, request_id)
+
+
+async def forget(till: Till, user: str, team: str | None = None) -> None:
+    """Forget an end user in the books, one transaction for each day."""
+    names = [user]
+    for day in await till.database.read(lambda tx: forget_user.days_of(tx, names, team)):
+        await till.database.write(
+            lambda tx, day=day: forget_user.forget_day(tx, names, team, day)  # type: ignore[misc]
+        )

@@ -109,7 +109,7 @@ def change_settings(
     elif parsed.get("unlimited"):
         parsed["budget_nanos"] = None
     new = settings_from({each.column: value_in(settings, each) for each in FIELDS} | parsed)
-    if parsed.get("budget_period") and new.limits.budget_nanos is None:
+    if parsed.get("budget_period") and not new.limits.have_budget:
         raise BadValue("budget_period needs a budget: give budget_usd as well.", "budget_period")
     return complete_settings(new, level)
 
@@ -117,7 +117,7 @@ def change_settings(
 def complete_settings(settings: AccountSettings, level: Level) -> AccountSettings:
     """`settings` with the default period, checked. Raises BadValue."""
     limits = settings.limits
-    period = None if limits.budget_nanos is None else (limits.budget_period or "month")
+    period = (limits.budget_period or "month") if limits.have_budget else None
     new = replace(settings, limits=replace(limits, budget_period=period))
     if new.unlimited and limits.budget_nanos is not None:
         raise BadValue("A team has a budget or is unlimited, not both.", "unlimited")

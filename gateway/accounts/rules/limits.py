@@ -46,12 +46,11 @@ class Limit(AccountField):
     key_may_exceed: bool = False
 
 
-BUDGET = Limit(
-    "budget_usd", "budget_nanos", MONEY, unit="US dollars",
-    help="Maximum spending in one period, in dollars, such as 0.37.",
-)  # fmt: skip
 LIMITS = (
-    BUDGET,
+    Limit(
+        "budget_usd", "budget_nanos", MONEY, unit="US dollars",
+        help="Maximum spending in one period, in dollars, such as 0.37.",
+    ),
     Limit(
         "budget_period", "budget_period", PERIOD, key_may_exceed=True,
         help=f"Period of the budget: {', '.join(PERIODS)} (default month).",
@@ -93,6 +92,18 @@ LIMITS = (
         "may_bypass_cache", "may_bypass_cache", FLAG, combine=Combine.ALL,
         help="Allow X-Gateway-Cache-Control: no-cache and no-store: true or false.",
     ),
+    Limit(
+        "end_user_budget_usd", "end_user_budget_nanos", MONEY, unit="US dollars",
+        levels=("team", "key"),
+        help="Maximum spending of each end user in one period, in dollars. A request must then "
+        "name its user.",
+    ),
+    Limit(
+        "end_user_images_per_day", "end_user_images_per_day", COUNT, unit="images per day",
+        levels=("team", "key"),
+        help="Maximum number of images bought for each end user per day. A request must then name "
+        "its user.",
+    ),
 )  # fmt: skip
 LIMITS_BY_NAME = MappingProxyType({limit.name: limit for limit in LIMITS})
 
@@ -120,7 +131,7 @@ def limit_above_team(key: Limits, team: Limits, before: Limits) -> str | None:
 
 
 def _differs(limit: Limit, one: Limits, other: Limits) -> bool:
-    if limit is BUDGET and one.budget_period != other.budget_period:
+    if limit.type is MONEY and one.budget_period != other.budget_period:
         return True
     return bool(getattr(one, limit.column) != getattr(other, limit.column))
 
@@ -130,7 +141,7 @@ def _above(limit: Limit, key: Limits, team: Limits) -> bool:
     own, highest = getattr(key, limit.column), getattr(team, limit.column)
     if own is None or highest is None:
         return False
-    if limit is BUDGET and _period_index(key) > _period_index(team):
+    if limit.type is MONEY and _period_index(key) > _period_index(team):
         return False
     return not own <= highest  # also for sets: some name that the team's lacks
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from gateway.model.caller import Level, Period
+from gateway.model.caller import PayingLevel, Period
 from gateway.model.money import usd
 
 FULL = 100
@@ -27,7 +27,7 @@ class PassedThreshold:
     """
 
     account: str
-    level: Level
+    level: PayingLevel
     name: str
     team: str
     percent: int
@@ -97,7 +97,7 @@ def plain(text: str) -> str:
     return _UNSAFE.sub("·", text)
 
 
-def spender(level: Level, name: str, team: str) -> str:
+def spender(level: PayingLevel, name: str, team: str) -> str:
     """The account as the subject of a sentence."""
     if level == "organisation":
         return "The organisation"

@@ -10,15 +10,17 @@ from starlette.exceptions import HTTPException
 from gateway.accounts.tables.audit import Author
 from gateway.api.admin.authentication import AdminAuthenticator
 from gateway.api.admin.cache import CacheHandlers
+from gateway.api.admin.end_users import EndUserHandlers
 from gateway.api.admin.inputs import Body, Query
 from gateway.api.admin.request_input import AdminRequest, body_of, query_of
-from gateway.api.admin.routes import PATHS, ROUTES, AdminRoute, CacheRoute
+from gateway.api.admin.routes import PATHS, ROUTES, AdminRoute, CacheRoute, EndUserRoute
 from gateway.api.admin.token_holder import Role, check_role
 from gateway.api.responses import Endpoint, accepts_csv, answer_json
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
 from gateway.queries.cache_admin import CacheAdmin
+from gateway.queries.end_user_admin import EndUserAdmin
 from gateway.queries.models.read_model import ReadModel
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
@@ -37,11 +39,15 @@ class AdminApi:
         self._cache_handlers = CacheHandlers(
             CacheAdmin(context.settings, context.database, results)
         )
+        self._end_user_handlers = EndUserHandlers(
+            EndUserAdmin(context.settings, context.database, results)
+        )
         self._now_ms = context.clock
 
     async def close(self) -> None:
         """Cancel the background jobs; before the results are closed."""
         await self._cache_handlers.close()
+        await self._end_user_handlers.close()
 
     def endpoint(self, path: str) -> Endpoint:
         """The endpoint of one of PATHS, for all of its methods."""
@@ -95,6 +101,8 @@ class AdminApi:
     ) -> ReadModel:
         if isinstance(row, CacheRoute):
             return await row.handler(self._cache_handlers, request)
+        if isinstance(row, EndUserRoute):
+            return await row.handler(self._end_user_handlers, request)
 
         async def operation(tx: Transaction) -> ReadModel:
             return await row.handler(tx, request)

@@ -271,3 +271,14 @@ class PurgeBody(Body):
     ] = None
     everything: Flag | None = Field(None, alias="all")
     dry_run: Flag | None = None
+
+
+class EndUserBody(Body):
+    """A person, by the name that requests send, or as usage reports show it."""
+
+    user: Filled
+    team: Filled | None = None
+
+
+class ForgetBody(EndUserBody):
+    dry_run: Flag | None = None

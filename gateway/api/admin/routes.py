@@ -1,7 +1,7 @@
 """The routes of `/admin/v1`, one row each: handler, roles, inputs, answer, and description.
 
-A `Route` is one transaction: a read for GET, else a write with its row of the audit. A
-`CacheRoute` works on the results, which lie outside the state.
+A `StateRoute` is one transaction: a read for GET, else a write with its row of the audit. A
+`ResultsRoute` works on the results, which lie outside the state.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 from gateway.api.admin import accounts, budgets, keys, ledger, tokens
 from gateway.api.admin import inputs as take
 from gateway.api.admin.cache import CacheHandlers
+from gateway.api.admin.end_users import EndUserHandlers
 from gateway.api.admin.inputs import Body, Query, with_settings
 from gateway.api.admin.pagination import Page
 from gateway.api.admin.token_holder import Role
 from gateway.queries.models import accounts as views
 from gateway.queries.models import budgets as budget_views
 from gateway.queries.models import cache as cache_views
+from gateway.queries.models import end_users as user_views
 from gateway.queries.models import ledger as ledger_views
 from gateway.queries.models.read_model import ReadModel
 from gateway.queries.models.usage import UsageView
@@ -54,8 +56,18 @@ class StateRoute(AdminRoute):
 
 
 @dataclass(frozen=True, slots=True)
-class CacheRoute(AdminRoute):
-    """`handler(cache handlers, request)` works on the results."""
+class ResultsRoute(AdminRoute):
+    """Works on the stored results, which lie outside the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRoute(ResultsRoute):
+    """`handler(cache handlers, request)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndUserRoute(ResultsRoute):
+    """`handler(end user handlers, request)`."""
 
 
 _ADMIN: Roles = (Role.ADMIN,)
@@ -172,6 +184,14 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "POST /cache/verify": CacheRoute(
         "verifyCache", "Check the digest of every stored result", CacheHandlers.verify,
         cache_views.CacheVerificationView | cache_views.UnfinishedCacheVerificationView, _ADMIN),
+    "POST /users/show": EndUserRoute(
+        "showEndUser", "What is kept of an end user", EndUserHandlers.show,
+        user_views.EndUserView | user_views.UnfinishedUserView, _ALL, body=take.EndUserBody,
+        codes=_MISSING),
+    "POST /users/forget": EndUserRoute(
+        "forgetEndUser", "Delete what was bought for an end user, and forget the name",
+        EndUserHandlers.forget, user_views.ForgottenUserView | user_views.UnfinishedUserView,
+        _TEAM, body=take.ForgetBody, codes=_MISSING),
 })
 # fmt: on
 

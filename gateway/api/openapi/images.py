@@ -15,7 +15,8 @@ CODES = (
     "model_not_found", "unsupported_n", "unsupported_field", "missing_field", "duplicate_field",
     "unsupported_image_source", "invalid_field", "invalid_multipart", "invalid_json",
     "body_too_large", "unsupported_media_type", "upload_timeout",
-    "insufficient_quota", "budget_held", "rate_limit_exceeded", "spending_paused", "not_cached",
+    "insufficient_quota", "end_user_budget", "budget_held", "rate_limit_exceeded",
+    "spending_paused", "not_cached",
     "price_unconfirmed", "still_running", "state_unavailable", "storage_full", "shutting_down",
     "upstream_unreachable", "upstream_timeout", "upstream_failed", "upstream_account",
     "upstream_busy", "upstream_refused",
@@ -52,6 +53,12 @@ _DIRECTIVES: list[Schema] = [
         "in": "header",
         "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._-]{0,64}$"},
         "description": "Another picture of the same edit, stored beside the first.",
+    },
+    {
+        "name": "X-Gateway-User",
+        "in": "header",
+        "schema": TEXT,
+        "description": "The end user, before the fields `safety_identifier` and `user`.",
     },
     {
         "name": "X-Stainless-Retry-Count",

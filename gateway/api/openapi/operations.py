@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from gateway.api.admin import PREFIX
-from gateway.api.admin.routes import ROUTES, AdminRoute, CacheRoute
+from gateway.api.admin.routes import ROUTES, AdminRoute, ResultsRoute
 from gateway.api.admin.token_holder import Role
 from gateway.api.openapi.refusals import answered, refusals
 from gateway.api.openapi.schemas import (
@@ -94,7 +94,7 @@ def _admin(route: str, row: AdminRoute, answer: Schema) -> Operation:
         *_ALWAYS,
         *row.codes,
         *(() if route.startswith("GET") else _OF_BODIES),
-        *(("results_unavailable",) if isinstance(row, CacheRoute) else ()),
+        *(("results_unavailable",) if isinstance(row, ResultsRoute) else ()),
     )
     roles = [
         f"{role.value} (its own team only)" if role is Role.TEAM else role.value

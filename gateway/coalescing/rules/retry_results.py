@@ -7,6 +7,7 @@ once. So the latest results are kept here for a while, within bounds.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -53,6 +54,11 @@ class RetryResults(Generic[Result]):
         """The result of the attempt before, if it is still kept."""
         kept = self._kept.get(name)
         return kept.result if kept and kept.until_ms > now_ms else None
+
+    def drop(self, matches: Callable[[Result], bool]) -> None:
+        """Drop the results that match."""
+        for name in [name for name, kept in self._kept.items() if matches(kept.result)]:
+            self._drop(name)
 
     def promise(self, name: Name, now_ms: int) -> None:
         """A client was told that the same request will join the running edit."""

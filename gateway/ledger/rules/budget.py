@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.model.caller import Account, Level
+from gateway.model.caller import Account, PayingLevel
 from gateway.model.reservation import Balance
 
 
@@ -32,8 +32,18 @@ class OverBudget(Exception):
         super().__init__(f"{self.account.id} has no {self.kind} left")
 
     @property
-    def level(self) -> Level:
+    def level(self) -> PayingLevel:
         return self.account.level
+
+
+@dataclass
+class EndUserMissing(Exception):
+    """The account limits each end user, and the call names none; nothing was held."""
+
+    account: Account
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.account.id} needs an end user")
 
 
 @dataclass
@@ -46,7 +56,7 @@ class SpendingPaused(Exception):
         super().__init__(f"{self.account.id} is paused")
 
     @property
-    def level(self) -> Level:
+    def level(self) -> PayingLevel:
         return self.account.level
 
 

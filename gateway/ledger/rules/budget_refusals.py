@@ -40,13 +40,30 @@ def used_up(over: OverBudget, budget: str, console_url: str = "") -> Refusal:
     )
 
 
+def used_up_by_user(over: OverBudget) -> Refusal:
+    """The end user's limit is used up. Says no name: the request has sent it."""
+    facts = _facts(over)
+    unit = "$" if over.kind == "budget" else ""
+    limit, spent, held, needed = (
+        f"{unit}{facts[name]}" for name in ("limit", "spent", "held", "needed")
+    )
+    what = "budget" if over.kind == "budget" else "number of pictures a day"
+    when = f"; it resets at {facts['resets_at']}" if facts["resets_at"] else ""
+    return Refusal(
+        "end_user_budget",
+        f"This end user's {what} is {limit}; {spent} is used and {held} held, and this edit needs "
+        f"{needed}{when}. Ask the gateway's operator to raise it. Stored pictures are still served.",
+        facts=facts,
+    )
+
+
 def held(account_id: str, over: OverBudget | None = None) -> Refusal:
     """Calls in flight hold the rest of the limit: a later attempt may succeed."""
     level = account_id.partition(":")[0]
     return Refusal(
         "budget_held",
-        f"Edits that are still running hold the rest of this {level}'s budget. Try again when one "
-        "has finished.",
+        f"Edits that are still running hold the rest of {_whose(level).lower()}'s budget. Try "
+        "again when one has finished.",
         facts=_facts(over) if over else {"level": level},
         retry_after_seconds=5,
     )
@@ -93,6 +110,10 @@ def state_unavailable(reason: str = "") -> Refusal:
         "nothing. Nothing was charged. Try again shortly.",
         retry_after_seconds=2,
     )
+
+
+def _whose(level: str) -> str:
+    return "This end user" if level == "user" else f"This {level}"
 
 
 def _facts(over: OverBudget) -> dict[str, object]:

@@ -19,6 +19,7 @@ class Payer:
     owner: str = ""
     cost_centre: str = ""
     tags: str = "{}"
+    end_user: str = ""
 
 
 NOBODY = Payer()

@@ -30,6 +30,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "team": ("team",),
         "key": ("key_id",),
+        "user": ("end_user",),
         "model": ("model",),
         "upstream": ("upstream",),
         "day": ("day",),

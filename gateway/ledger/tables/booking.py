@@ -104,6 +104,7 @@ def release_of(held: OpenReservation, *, spent_nanos: int = 0, images: int = 0) 
         held_nanos=-held.ceiling_nanos,
         images=images,
         images_held=-held.images,
+        end_user=held.end_user,
     )
 
 
@@ -242,11 +243,10 @@ def _sums_of_correction(correction: Correction) -> rollups.Sums:
 
 def _balance_change(row: LedgerRow) -> BalanceChange:
     return BalanceChange(
-        row.team,
-        row.key_id,
-        row.budget_day or row.day,
+        *(row.team, row.key_id, row.budget_day or row.day),
         spent_nanos=row.cost_nanos,
         images=row.images,
+        end_user=row.end_user,
     )
 
 

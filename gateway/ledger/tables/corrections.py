@@ -153,8 +153,9 @@ async def settle_late(
         if await book_corrections(tx, [replace(correction, row=row)]):
             overrun = max(0, row.cost_nanos)
         booked = await booked_call(tx, reservation_id)
-    accounts = accounts_of(booked.call.team, booked.call.key_id)
-    balances = await balances_of(tx, accounts, day_of(now_ms, zone), zone)
+    call, day = booked.call, day_of(now_ms, zone)
+    accounts = accounts_of(call.team, call.key_id)
+    balances = await balances_of(tx, accounts, day, zone, end_user=call.end_user)
     return Settled(
         reservation_id=reservation_id,
         cost_nanos=booked.cost_nanos,

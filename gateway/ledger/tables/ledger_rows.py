@@ -21,7 +21,7 @@ LARGEST_NANOS = 10**15
 class CallRecord:
     """The columns that `reservations` and `ledger` share. `tags` is canonical JSON text.
 
-    `asked_model` and `upstream_model` are as in `CallFacts`.
+    `asked_model` and `upstream_model` are as in `CallFacts`, `end_user` as in `Caller`.
     """
 
     id: str
@@ -42,6 +42,7 @@ class CallRecord:
     size: str = ""
     asked_model: str = ""
     upstream_model: str = ""
+    end_user: str = ""
 
     @property
     def price_key(self) -> PriceKey:
@@ -111,7 +112,8 @@ class LedgerRow(CallRecord):
     def dimensions(self) -> rollups.Dimensions:
         """The key of the roll-up that the row's money is added to."""
         return rollups.Dimensions(
-            self.team, self.key_id, self.model, self.owner, self.cost_centre, self.tags
+            *(self.team, self.key_id, self.model, self.owner, self.cost_centre, self.tags),
+            end_user=self.end_user,
         )
 
 

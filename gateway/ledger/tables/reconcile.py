@@ -185,6 +185,7 @@ def _call(billed: BilledCall, payer: Payer, source: Source, through: str | None)
         owner=payer.owner,
         cost_centre=payer.cost_centre,
         tags=payer.tags,
+        end_user=payer.end_user,
         late_for=None if day == about else about,
     )
 

@@ -1,7 +1,8 @@
 """Reservations: check and hold before a call, settle or void after it.
 
 A reservation is resolved exactly once, by the transaction that deletes its row. Everything is
-booked in the day on which the reservation was made, on the organisation, the team and the key.
+booked in the day on which the reservation was made, on the organisation, the team, the key, and
+the end user of both, in this order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from datetime import tzinfo
 
 from gateway.database.database import Transaction
 from gateway.database.multirow import insert_rows
-from gateway.ledger.rules.budget import TooManyInFlight, spendable, verdict
+from gateway.ledger.rules.budget import (
+    EndUserMissing,
+    TooManyInFlight,
+    spendable,
+    verdict,
+)
 from gateway.ledger.tables.balances import BalanceChange, accounts_of, balances_of, book
 from gateway.ledger.tables.booking import book_calls, call_row, release_of
 from gateway.ledger.tables.corrections import settle_late
@@ -43,14 +49,14 @@ async def check(
     tx: Transaction, quote: Quote, *, ceiling_nanos: int, now_ms: int, zone: tzinfo
 ) -> None:
     """Raise what `hold` would raise now. Holds nothing."""
-    day = day_of(now_ms, zone)
+    caller, day = quote.caller, day_of(now_ms, zone)
     balances = [
         replace(
             balance,
             held_nanos=balance.held_nanos + ceiling_nanos,
             images_held=balance.images_held + quote.images,
         )
-        for balance in await balances_of(tx, quote.caller.accounts, day, zone)
+        for balance in await balances_of(tx, caller.accounts, day, zone, end_user=caller.end_user)
     ]
     _check(balances, ceiling_nanos, quote.images, day, zone)
 
@@ -69,7 +75,8 @@ async def hold(
 
     Limits and pauses are those in the state now, not the caller's. `owner_id` is the process
     that will resolve the reservation. Raises OverBudget, SpendingPaused, TooManyInFlight,
-    UnknownAccount, DayClosed, and ValueError for an impossible ceiling or number of images.
+    EndUserMissing, UnknownAccount, DayClosed, and ValueError for an impossible ceiling or number
+    of images.
     """
     caller, images = quote.caller, quote.images
     if not 0 <= ceiling_nanos <= LARGEST_NANOS or not 0 <= images <= MOST_IMAGES:
@@ -79,7 +86,9 @@ async def hold(
         reservation_id, day, ceiling_nanos, images, now_ms, quote.call.price_key, quote.price_nanos
     )
     await insert(tx, quote, reservation, owner_id)
-    balances = await balances_of(tx, caller.accounts, day, zone, booked=True)
+    balances = await balances_of(
+        tx, caller.accounts, day, zone, booked=True, end_user=caller.end_user
+    )
     _check(balances, ceiling_nanos, images, day, zone)
     await _check_in_flight(tx, caller, balances)
     return Granted(reservation, spendable(balances))
@@ -92,15 +101,14 @@ async def insert(tx: Transaction, quote: Quote, held: Reservation, owner_id: str
         held.id, held.day, call.request_id, caller.team, caller.key_id, call.model, call.route,
         call.fingerprint, call.references, call.body_bytes, caller.owner, caller.cost_centre,
         tags_text(caller.tags), call.upstream, call.quality, call.size, call.asked_model,
-        call.upstream_model, held.made_ms, owner_id, held.ceiling_nanos, held.images,
+        call.upstream_model, caller.end_user, held.made_ms, owner_id, held.ceiling_nanos,
+        held.images,
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
     amounts = {"held_nanos": held.ceiling_nanos, "images_held": held.images}
     picture_nanos = per_image(held.ceiling_nanos, max(1, held.images))
-    change = BalanceChange(
-        caller.team, caller.key_id, held.day, **amounts, picture_nanos=picture_nanos
-    )
-    await book(tx, [change])
+    facts = {"picture_nanos": picture_nanos, "end_user": caller.end_user}
+    await book(tx, [BalanceChange(caller.team, caller.key_id, held.day, **amounts, **facts)])
 
 
 async def _check_in_flight(tx: Transaction, caller: Caller, balances: Sequence[Balance]) -> None:
@@ -120,6 +128,10 @@ async def _check_in_flight(tx: Transaction, caller: Caller, balances: Sequence[B
 def _check(
     balances: Sequence[Balance], ceiling_nanos: int, images: int, day: str, zone: tzinfo
 ) -> None:
+    levels = {balance.account.level for balance in balances}
+    for balance in balances:
+        if balance.account.limits.limit_end_users and "user" not in levels:
+            raise EndUserMissing(balance.account)
     resets_ms = window("day", day, zone).resets_ms or 0
     if refusal := verdict(balances, ceiling_nanos, images, day_resets_ms=resets_ms):
         raise refusal
@@ -140,8 +152,8 @@ async def settle(
         return await settle_late(tx, reservation_id, settlement, now_ms=now_ms, zone=zone)
     row = await call_row(tx, held, settlement, now_ms)
     await book_calls(tx, [(held, row)])
-    accounts = accounts_of(held.team, held.key_id)
-    balances = await balances_of(tx, accounts, day_of(now_ms, zone), zone)
+    accounts, day = accounts_of(held.team, held.key_id), day_of(now_ms, zone)
+    balances = await balances_of(tx, accounts, day, zone, end_user=held.end_user)
     return Settled(
         reservation_id=held.id,
         cost_nanos=row.cost_nanos,

@@ -20,7 +20,10 @@ from gateway.database.multirow import insert_rows
 
 
 class Dimensions(NamedTuple):
-    """The key of a roll-up, besides the day. `tags` is canonical JSON text."""
+    """The key of a roll-up, besides the day. `tags` is canonical JSON text.
+
+    `end_user` comes last: the digest of the others is the same for all users.
+    """
 
     team: str
     key_id: str
@@ -30,6 +33,7 @@ class Dimensions(NamedTuple):
     tags: str
     outcome: str = ""
     cause: str = ""
+    end_user: str = ""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ COLUMNS = tuple(column.name for column in fields(Sums))
 _values = attrgetter(*COLUMNS)
 
 _HEAD = f"INSERT INTO rollups (day, dimensions, {', '.join(Dimensions._fields + COLUMNS)})"
-_ADD = "ON CONFLICT (day, dimensions) DO UPDATE SET " + ", ".join(
+_ADD = "ON CONFLICT (day, dimensions, end_user) DO UPDATE SET " + ", ".join(
     f"{name} = rollups.{name} + excluded.{name}" for name in COLUMNS
 )
 
@@ -80,4 +84,4 @@ async def add(tx: Transaction, parts: Iterable[tuple[str, Dimensions, Sums]]) ->
 
 
 def _digest(dimensions: Dimensions) -> str:
-    return blake2b(json.dumps(dimensions).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps(dimensions[:-1]).encode(), digest_size=16).hexdigest()

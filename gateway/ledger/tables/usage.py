@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
+from gateway.accounts.rules.end_users import OTHERS
 from gateway.database.database import Row, Transaction, Value
 from gateway.database.multirow import insert_rows
 from gateway.ledger.tables import rollups
 from gateway.ledger.tables.closed_days import lock_closings, open_day
+from gateway.ledger.tables.end_users import enrol
 from gateway.ledger.tables.rollups import tags_text
 from gateway.model.caller import NO_TAGS
 from gateway.model.outcome import Outcome
@@ -32,9 +34,10 @@ class UsageRow:
 
     `saved_nanos` is the cost that was avoided, for the reason `cause`. `code` is the code of a
     refusal or failure, or "". `paid_by_team` is the team that paid for the result, if another.
-    `owner`, `cost_centre` and `tags` are those at the time. `fingerprint` is "" if the request
-    was refused before it was computed. `aside` is the fingerprint's `extra_digest`, `uncacheable`
-    as there; `asked` is the request's `Cache-Control`. `took_us` and `stages` are microseconds.
+    `owner`, `cost_centre` and `tags` are those at the time, `end_user` is as in `Caller`.
+    `fingerprint` is "" if the request was refused before it was computed. `aside` is the
+    fingerprint's `extra_digest`, `uncacheable` as there; `asked` is the request's `Cache-Control`.
+    `took_us` and `stages` are microseconds.
     """
 
     id: str
@@ -53,6 +56,7 @@ class UsageRow:
     paid_by_team: str = ""
     owner: str = ""
     cost_centre: str = ""
+    end_user: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     fingerprint: str = ""
     aside: str = ""
@@ -73,6 +77,7 @@ class UsageRow:
             tags_text(self.tags),
             self.outcome.value,
             self.cause,
+            self.end_user,
         )
 
 
@@ -84,13 +89,16 @@ _OF_REQUEST = (
 )
 
 
-async def record(tx: Transaction, rows: Sequence[UsageRow], today: str = "") -> int:
+async def record(
+    tx: Transaction, rows: Sequence[UsageRow], today: str = "", *, most_end_users: int = 10_000
+) -> int:
     """Write a batch and count it in the roll-ups. Returns the number of new rows.
 
     Existing rows do not change, so that a batch may be written again if its commit is in doubt.
     Requests of a month that is closed by now are counted in the first open day. With `today`, a
-    batch of the current month needs no lock.
+    batch of the current month needs no lock. End users above the number of a team are OTHERS.
     """
+    rows = await _told_apart(tx, rows, most_end_users)
     rows = await _in_open_days(tx, rows, today)
     values = [_values(row) for row in sorted(rows, key=lambda row: row.id)]
     written = {row["id"] for row in await insert_rows(tx, _HEAD, values, _NEW)}
@@ -113,6 +121,20 @@ async def _in_open_days(
         return rows  # the current month cannot be closed
     through = await lock_closings(tx)
     return [replace(row, day=open_day(row.day, through)) for row in rows]
+
+
+async def _told_apart(tx: Transaction, rows: Sequence[UsageRow], most: int) -> Sequence[UsageRow]:
+    known: set[tuple[str, str]] = set()
+    for team in sorted({row.team for row in rows if row.end_user}):
+        of_team = [row for row in rows if row.team == team and row.end_user]
+        names = [row.end_user for row in of_team]
+        first_ms = min(row.at_ms for row in of_team)
+        known |= {(team, name) for name in await enrol(tx, team, names, most, first_ms)}
+    return [
+        row if not row.end_user or (row.team, row.end_user) in known
+        else replace(row, end_user=OTHERS)
+        for row in rows
+    ]  # fmt: skip
 
 
 async def fold(tx: Transaction, before_day: str, limit: int = 5_000) -> int:

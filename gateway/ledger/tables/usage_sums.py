@@ -38,7 +38,8 @@ def _of_kind(kind: str) -> str:
 # Calls and adjustments, and after them the corrections, one row for a call and day. `c` is of the
 # corrections that may concern a call of these days, `m` of those booked in them.
 _CALLS = f"""
-SELECT l.day, l.team, l.key_id, l.model, l.owner, l.cost_centre, l.tags, l.upstream,
+SELECT l.day, l.team, l.key_id, l.model, l.owner, l.cost_centre, l.tags, l.end_user,
+  l.upstream,
   l.at_ms / {QUARTER_MS} AS quarter,
   CASE WHEN c.stated > 0 THEN 'stated' WHEN c.summed > 0 THEN 'confirmed_by_sum'
     WHEN c.standing > 0 THEN 'computed' ELSE l.cost_kind END AS cost_kind,
@@ -59,7 +60,8 @@ FROM ledger l LEFT JOIN (
 ) c ON c.corrects = l.id
 WHERE l.day >= $1 AND l.day <= $2 AND l.corrects IS NULL AND (l.team = $3 OR $3 = '')
 UNION ALL
-SELECT m.day, k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, k.upstream,
+SELECT m.day, k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, k.end_user,
+  k.upstream,
   k.at_ms / {QUARTER_MS},
   CASE WHEN {_of_kind("stated")} > 0 THEN 'stated'
     WHEN {_of_kind("confirmed_by_sum")} > 0 THEN 'confirmed_by_sum'
@@ -84,7 +86,7 @@ FROM (
 ) m JOIN ledger k ON k.id = m.corrects
 """
 _QUARTER_HOURS = f"""
-SELECT day, team, key_id, model, owner, cost_centre, tags, outcome, cause,
+SELECT day, team, key_id, model, owner, cost_centre, tags, end_user, outcome, cause,
   at_ms / {QUARTER_MS} AS quarter, 1 AS calls,
   CASE WHEN status >= 400 THEN 1 ELSE 0 END AS errors, saved_nanos
 FROM usage_rows WHERE day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')

@@ -55,7 +55,7 @@ _ROLL_UPS_OF_MONEY = _differing(
     "rollups WHERE day = $1",
     """(
   SELECT l.team, l.key_id, l.model, l.owner, l.cost_centre, l.tags, '' AS outcome, '' AS cause,
-    l.cost_nanos AS spent_nanos,
+    l.end_user, l.cost_nanos AS spent_nanos,
     CASE WHEN l.kind = 'call' AND l.cost_nanos + COALESCE(c.nanos, 0) > 0 THEN 1 ELSE 0 END
       AS paid_calls,
     CASE WHEN COALESCE(c.standing, 0) = 0 THEN l.estimated ELSE 0 END AS estimated_calls,
@@ -67,7 +67,7 @@ _ROLL_UPS_OF_MONEY = _differing(
     FROM ledger WHERE day = $1 AND corrects IS NOT NULL GROUP BY corrects
   ) c ON c.corrects = l.id WHERE l.day = $1
   UNION ALL
-  SELECT k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, '', '', 0,
+  SELECT k.team, k.key_id, k.model, k.owner, k.cost_centre, k.tags, '', '', k.end_user, 0,
     CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) + c.nanos > 0 THEN 1 ELSE 0 END
       - CASE WHEN k.cost_nanos + COALESCE(b.nanos, 0) > 0 THEN 1 ELSE 0 END,
     k.estimated * {again}, k.estimated * k.cost_nanos * {again}, 0, 0
@@ -88,26 +88,32 @@ _ROLL_UPS_OF_REQUESTS = _differing(
     _REQUESTS,
     "rollups WHERE day = $1 AND (day >= $2 OR outcome = '')",
     """(
-  SELECT team, key_id, model, owner, cost_centre, tags, outcome, cause, 1 AS calls,
+  SELECT team, key_id, model, owner, cost_centre, tags, outcome, cause, end_user, 1 AS calls,
     CASE WHEN status >= 400 THEN 1 ELSE 0 END AS errors, saved_nanos
   FROM usage_rows WHERE day = $1 AND day >= $2
 ) u""",
 )
-# The accounts that pay for a key's calls are those of `balances.accounts_of`.
+# The accounts are those of `balances.booked_accounts`.
 _BALANCES = """
 WITH moves AS MATERIALIZED (
-  SELECT COALESCE(budget_day, day) AS day, team, key_id, SUM(cost_nanos) AS spent_nanos,
+  SELECT COALESCE(budget_day, day) AS day, team, key_id, end_user, SUM(cost_nanos) AS spent_nanos,
     0 AS held_nanos, SUM(images) AS images, 0 AS images_held
-  FROM ledger GROUP BY COALESCE(budget_day, day), team, key_id
+  FROM ledger GROUP BY COALESCE(budget_day, day), team, key_id, end_user
   UNION ALL
-  SELECT day, team, key_id, 0, SUM(ceiling_nanos), 0, SUM(images)
-  FROM reservations GROUP BY day, team, key_id
+  SELECT day, team, key_id, end_user, 0, SUM(ceiling_nanos), 0, SUM(images)
+  FROM reservations GROUP BY day, team, key_id, end_user
 ), of_days AS MATERIALIZED (
   SELECT 'organisation' AS account, day, spent_nanos, held_nanos, images, images_held FROM moves
   UNION ALL
   SELECT 'team:' || team, day, spent_nanos, held_nanos, images, images_held FROM moves
   UNION ALL
   SELECT 'key:' || key_id, day, spent_nanos, held_nanos, images, images_held FROM moves
+  UNION ALL
+  SELECT 'user:team:' || team || '/' || end_user, day, spent_nanos, held_nanos, images, images_held
+  FROM moves WHERE end_user <> ''
+  UNION ALL
+  SELECT 'user:key:' || key_id || '/' || end_user, day, spent_nanos, held_nanos, images, images_held
+  FROM moves WHERE end_user <> ''
 )
 """ + _differing(
     "account, day",

@@ -75,6 +75,7 @@ class LedgerRowView(ReadModel):
     budget_day: Annotated[
         Day | None, Field(description="The day in whose budgets it counts, if another.")
     ]
+    end_user: Annotated[str, Field(description="For whom the request was made, as it is kept.")]
 
 
 class ClosedMonthView(ReadModel):

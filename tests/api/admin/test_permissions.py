@@ -36,6 +36,10 @@ def _of_team(root: Api, team: str) -> dict[str, Any]:
     return {"params": {"team": team}}
 
 
+def _user(root: Api, team: str) -> dict[str, Any]:
+    return {"json": {"user": "nobody", "team": team}}
+
+
 def _token(root: Api, team: str) -> dict[str, Any]:
     return {"id": root.post("/tokens", name=fresh("token"), role="finance")["id"]}
 
@@ -92,6 +96,8 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     "GET /cache": (200, 200, 200, 403, _of_team),
     "POST /cache/purge": (200, 403, 200, 403, lambda root, team: {"json": {"team": team}}),
     "POST /cache/verify": (200, 403, 403, 403, _nothing),
+    "POST /users/show": (200, 200, 200, 403, _user),
+    "POST /users/forget": (200, 403, 200, 403, _user),
 }  # fmt: skip
 
 

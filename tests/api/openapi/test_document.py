@@ -126,5 +126,6 @@ def test_edits_are_described_in_both_forms_with_their_directives_and_streams() -
     assert {each["name"] for each in edit["parameters"]} == {
         "X-Gateway-Cache-Control",
         "X-Gateway-Variant",
+        "X-Gateway-User",
         "X-Stainless-Retry-Count",
     }

@@ -266,6 +266,7 @@ async def test_the_ledger_says_everything_about_a_call(till: Till) -> None:
         "size": "",
         "asked_model": "",
         "upstream_model": "",
+        "end_user": "",
         "cost_kind": "stated",
         "computed_nanos": None,
         "price_version": "",

@@ -41,7 +41,13 @@ __all__ = ["postgres_url"]
 ZONE = ZoneInfo("Europe/Berlin")
 CALLERS = (
     caller("design", "k1", owner="ann", cost_centre="cc-7", tags={"project": "atlas"}),
-    caller("design", "k2", cost_centre="(untagged)", tags={"project": "zebra", "x": "1"}),
+    caller(
+        "design",
+        "k2",
+        cost_centre="(untagged)",
+        tags={"project": "zebra", "x": "1"},
+        end_user="ada",
+    ),
     caller("press", "k3", owner="bob"),
 )
 ENDED = ("2026-09", "2026-10")
@@ -173,7 +179,7 @@ async def _record(till: Till, given: Sequence[Request], name: str) -> None:
             request_id=f"{name}{number}", team=each.by.team, key_id=each.by.key_id,
             model=each.model, outcome=each.outcome, status=502 if each.saved % 3 == 2 else 200,
             cause="reuse" if each.saved else "", saved_nanos=each.saved, owner=each.by.owner,
-            cost_centre=each.by.cost_centre, tags=each.by.tags,
+            cost_centre=each.by.cost_centre, tags=each.by.tags, end_user=each.by.end_user,
         )
         for number, each in enumerate(given)
     ]  # fmt: skip
@@ -227,6 +233,8 @@ def group(by: str, row: LedgerRow | UsageRow, at_ms: int, **of_call: str) -> str
             return f'"{text}"' if text == UNTAGGED else text or UNTAGGED
         case "key":
             return row.key_id
+        case "user":
+            return row.end_user or UNTAGGED
         case "model":
             return row.model or UNKNOWN
         case _:
