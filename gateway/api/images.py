@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 from gateway.api.reply_headers import record_headers, reply_headers, stream_headers
-from gateway.api.responses import SHUTTING_DOWN, refuse
+from gateway.api.responses import JSON, SHUTTING_DOWN, refuse
 from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.purchase import INTERNAL
+from gateway.edits.quotation import Quotation
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
+from gateway.queries.models.quote import quote_document
 from gateway.runtime.edit_services import EditServices
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import ClientDisconnected, Exchange
@@ -101,6 +104,12 @@ class ImageEndpoints:
             else:
                 await exchange.answer(reply.status, reply_headers(reply, record), reply.body)
 
+        async def tell(quotation: Quotation) -> None:
+            self._add_remaining_budget(record)
+            record.status = 200
+            headers = {"content-type": JSON, **record_headers(record), "cache-control": "no-store"}
+            await exchange.answer(200, headers, json.dumps(quote_document(quotation)).encode())
+
         return Incoming(
             route=record.route,
             headers=exchange.headers,
@@ -110,6 +119,7 @@ class ImageEndpoints:
             begin=begin,
             send=exchange.send,
             answer=answer,
+            tell=tell,
         )
 
     def _add_remaining_budget(self, record: RequestRecord) -> None:

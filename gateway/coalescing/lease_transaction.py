@@ -164,6 +164,29 @@ class Leases:
         """The lease of a flight that will reserve money."""
         return LeaseTransaction(self, coalescing_key, request_id)
 
+    async def blocking(
+        self, coalescing_key: CoalescingKey, silent_since_ms: int
+    ) -> tuple[Lease, LeaseStatus] | None:
+        """The lease because of which the edit would not be bought now. Changes nothing.
+
+        Leases in flight whose owners have been silent since then do not count. Raises
+        StateUnavailable.
+        """
+        key, now_ms = coalescing_key, self.now_ms()
+        of_edit = await self.database.read(lambda tx: leases.read(tx, key.watched_keys))
+        elsewhere = await self.database.read(lambda tx: leases.read(tx, key.keys_elsewhere))
+        silent = [
+            lease.id
+            for lease in (*of_edit, *elsewhere)
+            if lease.ended_ms is None and (lease.heartbeat_ms or 0) < silent_since_ms
+        ]
+        found = blocking_elsewhere(
+            key, elsewhere, owner_id=self.owner_id, ignored_ids=silent, now_ms=now_ms
+        )
+        return found or blocking_lease(
+            key, of_edit, owner_id=self.owner_id, ignored_ids=silent, now_ms=now_ms
+        )
+
     async def take(
         self, key: str, request_id: str, lost_ids: Collection[str]
     ) -> tuple[Lease, Lease | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.coalescing.lease_transaction import LeaseTransaction
 from gateway.edits.edit_request import EditRequest
-from gateway.ledger.budget_service import BudgetService
+from gateway.ledger.budget_service import BudgetService, Costs
 from gateway.ledger.tables.booking import paid_images
 from gateway.model.edit import AdapterFacts
 from gateway.model.money import usd
@@ -58,6 +58,10 @@ class CallBudget:
         Raises Refusal if there is no money for it and waiting will not help.
         """
         return await self.budgets.check(self._quote(request))
+
+    async def quote(self, request: EditRequest) -> Costs:
+        """What this call would cost. Raises Refusal as `check` does."""
+        return await self.budgets.quote(self._quote(request))
 
     async def reserve(
         self, request: EditRequest, lease: LeaseTransaction, permit: Permit

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from gateway.coalescing.broadcast import Broadcast
 from gateway.coalescing.rules.coalescing_key import CoalescingKey
 from gateway.edits.presentation import Presentation
+from gateway.edits.quotation import Quotation
 from gateway.model.caller import Caller
 from gateway.model.edit import Edit, Fingerprint, Route
 from gateway.uploads.spool import Spool
@@ -36,7 +37,7 @@ class Incoming:
     `gone` returns when the client has left, and is only called after the body is read.
     `begin` sends the head of a stream and `send` a piece of it; its reply is the last piece.
     `answer` sends a whole answer, or a stream's last piece, and returns when the client has
-    received it.
+    received it. `tell` sends a quote instead.
     """
 
     route: Route
@@ -48,6 +49,7 @@ class Incoming:
     begin: Callable[[Reply], Awaitable[None]]
     send: Callable[[bytes], Awaitable[None]]
     answer: Callable[[Reply], Awaitable[None]]
+    tell: Callable[[Quotation], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Admitted:
     caller: Caller
     directives: Directives
     content_type: str
+    dry_run: bool = False
+    """Only a quote is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

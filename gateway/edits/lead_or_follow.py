@@ -75,6 +75,13 @@ class Coalescer:
         in_flight = any(self.flights.is_in_flight(each) for each in names)
         return Joinable(in_flight, again and self.retries.find(name, now_ms) is not None)
 
+    def would_recall(self, request: EditRequest) -> FlightResult | None:
+        """What the request would get from this process's memory. Makes no promise good."""
+        again = request.directives.retry or self.retries.is_promised(
+            _name_of(request), self.now_ms()
+        )
+        return self._recall(request, again)
+
     async def join(
         self, request: EditRequest, gone: Gone, stream: StreamSubscriber | None = None
     ) -> JoinResult:

@@ -28,6 +28,8 @@ from gateway.edits.edit_request import Admitted, EditRequest, Incoming, Reply
 from gateway.edits.flight_result import Found, stored_entry
 from gateway.edits.lead_or_follow import Coalescer, JoinResult
 from gateway.edits.presentation import Presentation, as_bought, linked, presentation_of
+from gateway.edits.quotation import Quotation, Would
+from gateway.edits.quote import Quoter, quotation_of_hit
 from gateway.edits.respond import expected_status, reply_to
 from gateway.edits.result_cache import ResultCache
 from gateway.edits.upstream import Upstream
@@ -86,6 +88,7 @@ class Pipeline:
     upstreams: Mapping[str, Upstream]
     cache: ResultCache
     coalescer: Coalescer
+    quoter: Quoter
     limits: UploadLimits
     spool_memory: SpoolMemory
     spool_folder: str | None
@@ -108,14 +111,23 @@ class Pipeline:
         admitted = await self.admit(caller, incoming, record)
         with self.rates.waiting(caller):
             with Spool(self.spool_memory, self.spool_folder) as spool:
-                found = await self.read(admitted, incoming, spool, record)
-                admitted = self.identify(admitted, found.edit, incoming, record)
-                request = self.fingerprint(found, admitted, spool, record)
+                if admitted.dry_run:
+                    await incoming.tell(await self.quote(admitted, incoming, spool, record))
+                    return
+                request = await self.understand(admitted, incoming, spool, record)
                 hit = await self.look_up(request, record)
                 joined = hit or await self.join(request, incoming, record)
                 reply = await self.respond(joined, request, record)
             with record.stage("send"):
                 await incoming.answer(reply)
+
+    async def understand(
+        self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
+    ) -> EditRequest:
+        """`read`, `identify` and `fingerprint`."""
+        found = await self.read(admitted, incoming, spool, record)
+        admitted = self.identify(admitted, found.edit, incoming, record)
+        return self.fingerprint(found, admitted, spool, record)
 
     def authenticate(self, incoming: Incoming, record: RequestRecord) -> Caller:
         """The caller whose key the request carries. Raises `invalid_api_key`."""
@@ -149,6 +161,7 @@ class Pipeline:
         """Checks everything that the head alone decides: directives, sizes, rates."""
         with record.stage("admit"):
             headers = incoming.headers
+            dry_run = record.dry_run = cache_directives.wants_quote(headers)
             directives = cache_directives.parse(headers, caller, obey_plain=self.obey_cache_control)
             record.cache_control_text = directives.text
             record.cache_control_ignored = directives.ignored
@@ -158,7 +171,7 @@ class Pipeline:
             check_content_encoding(headers.get("content-encoding", ""))
             check_declared_size(headers.get("content-length", ""), self.limits.max_body_bytes)
             record.rate_status = await self.rates.admit(caller, self.now_ms())
-        return Admitted(caller, directives, content_type)
+        return Admitted(caller, directives, content_type, dry_run)
 
     async def read(
         self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
@@ -294,6 +307,19 @@ class Pipeline:
             if each.equivalent or not self.upstreams[each.target.upstream].limiter.makes_no_calls:
                 break
         return found
+
+    async def quote(
+        self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
+    ) -> Quotation:
+        """What would happen to the request, instead of it."""
+        try:
+            request = await self.understand(admitted, incoming, spool, record)
+            hit = await self.look_up(request, record)
+            found = quotation_of_hit(hit.result) if hit else await self.quoter.quote(request)
+        except Refusal as refusal:
+            found = Quotation(Would.REFUSED, record.model, record.fingerprint, refusal=refusal)
+        left = await self.quoter.left(record.caller or admitted.caller)
+        return replace(found, left=left)
 
     async def join(
         self, request: EditRequest, incoming: Incoming, record: RequestRecord

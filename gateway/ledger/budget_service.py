@@ -29,12 +29,16 @@ from gateway.ledger.rules.budget import (
     OverBudget,
     SpendingPaused,
     TooManyInFlight,
+    images_left,
+    spendable,
 )
 from gateway.ledger.tables import end_users, price_status, reserve_settle
+from gateway.ledger.tables.balances import balances_of
 from gateway.ledger.tables.corrections import UnknownReservation
 from gateway.ledger.tables.picture_costs import (
     highest_cost,
     highest_overrun,
+    latest_cost,
     seen_since,
 )
 from gateway.model.caller import Caller
@@ -66,6 +70,28 @@ class TransactionParticipant(Protocol):
     async def resolve(self, tx: Transaction, reservation_id: str) -> None:
         """Runs before the money is settled or voided."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a call would cost.
+
+    `ceiling_nanos` is what would be held for it. `likely_nanos` is what such pictures cost at most
+    on the last day on which one was bought; None if none was. `must_wait`: calls in flight hold
+    what it needs.
+    """
+
+    ceiling_nanos: int
+    likely_nanos: int | None
+    must_wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a caller can still buy: the least of all levels; None is unlimited."""
+
+    nanos: int | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +165,48 @@ class BudgetService:
                 return await self.database.read(check)
             except OverBudget as over:
                 raise self._used_up(over, quote) from None
+
+    async def quote(self, quote: Quote) -> Costs:
+        """What this call would cost now. Holds nothing. Raises Refusal as `check` does."""
+        now_ms = self.now_ms()
+
+        async def read(tx: Transaction) -> Costs:
+            named = await self._as_counted(tx, quote)
+            priced, ceiling_nanos = await self._priced(tx, named, now_ms)
+            seen = await latest_cost(tx, quote.call.price_key)
+            costs = Costs(
+                ceiling_nanos,
+                None if seen is None else min(ceiling_nanos, seen * quote.images),
+            )
+            try:
+                await reserve_settle.check(
+                    tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
+                )
+            except OverBudget as over:
+                if not over.held_only:
+                    raise
+                return replace(costs, must_wait=True)
+            return costs
+
+        with self._as_refusals():
+            if failure := self.write_failure():
+                raise failure
+            try:
+                return await self.database.read(read)
+            except OverBudget as over:
+                raise self._refusal(over, quote) from None
+
+    async def left(self, caller: Caller) -> Left:
+        """What the caller can still buy now. Raises Refusal where the state can't be read."""
+        day = day_of(self.now_ms(), self.zone)
+
+        async def read(tx: Transaction) -> Left:
+            name = await end_users.counted_as(tx, caller.team, caller.end_user, self.most_end_users)
+            balances = await balances_of(tx, caller.accounts, day, self.zone, end_user=name)
+            return Left(spendable(balances), images_left(balances))
+
+        with self._as_refusals():
+            return await self.database.read(read)
 
     async def _as_counted(self, tx: Transaction, quote: Quote) -> Quote:
         """The quote for the end user in whose name it would be booked now."""
@@ -287,6 +355,9 @@ class BudgetService:
 
     def _used_up(self, over: OverBudget, quote: Quote) -> Refusal:
         self.on_used_up(over)
+        return self._refusal(over, quote)
+
+    def _refusal(self, over: OverBudget, quote: Quote) -> Refusal:
         if over.level == "user":
             return budget_refusals.used_up_by_user(over)
         budget = quote.caller.budget_name(over.level)

@@ -16,6 +16,7 @@ from gateway.edits.forward import Forwarder
 from gateway.edits.lead_or_follow import Coalescer
 from gateway.edits.pipeline import FingerprintScope, Pipeline
 from gateway.edits.purchase import Buyer
+from gateway.edits.quote import Quoter
 from gateway.edits.result_cache import ResultCache
 from gateway.edits.upstream import Upstream
 from gateway.ledger.budget_service import BudgetService
@@ -59,8 +60,16 @@ class EditServices:
         buyer = _buyer(context, of_edits, cache, result_cache, coalescing)
         coalescer = _coalescer(context, coalescing, buyer)
         cache.invalidation.on_heard = coalescer.drop_result
+        quoter = Quoter(
+            coalescer=coalescer,
+            leases=coalescing.leases,
+            upstreams=of_edits,
+            budgets=budgets,
+            silent_ms=int(settings.state.lease_seconds * 1000),
+            now_ms=context.clock,
+        )
         self.pipeline = _pipeline(
-            context, authenticator, catalogues, of_edits, cache, result_cache, coalescer
+            context, authenticator, catalogues, of_edits, cache, result_cache, coalescer, quoter
         )
         self.recorder = UsageRecorder(
             database=context.database,
@@ -187,6 +196,7 @@ def _pipeline(
     cache: CacheServices,
     result_cache: ResultCache,
     coalescer: Coalescer,
+    quoter: Quoter,
 ) -> Pipeline:
     settings, limits, server = context.settings, context.settings.limits, context.settings.server
     return Pipeline(
@@ -197,6 +207,7 @@ def _pipeline(
         upstreams=upstreams,
         cache=result_cache,
         coalescer=coalescer,
+        quoter=quoter,
         limits=UploadLimits(
             max_body_bytes=limits.max_body_bytes,
             max_image_bytes=limits.max_image_bytes,

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.edits.edit_request import Admitted, Incoming, Reply
+from gateway.edits.quotation import Quotation
 from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.pricing.rules.image_tokens import Asked
@@ -141,7 +142,7 @@ def _incoming(trial: TrialEdit) -> Incoming:
     async def chunks() -> AsyncIterator[bytes]:
         yield json.dumps(document).encode()
 
-    async def ignore(_reply: Reply | bytes) -> None:
+    async def ignore(_reply: Reply | bytes | Quotation) -> None:
         """The picture is stored like any other; nobody waits for it."""
 
     async def never_gone() -> None:
@@ -156,6 +157,7 @@ def _incoming(trial: TrialEdit) -> Incoming:
         begin=ignore,
         send=ignore,
         answer=ignore,
+        tell=ignore,
     )
 
 

@@ -88,6 +88,8 @@ class RequestRecord:
     cache: CacheStatus | None = None
     """Of a remembered refusal; a reply carries its own."""
     age_seconds: int | None = None
+    dry_run: bool = False
+    """It is only asked what would happen: it is in no metric, report or history."""
     trace_id: str = ""
     """The id of its OpenTelemetry trace, if any."""
 
@@ -120,7 +122,7 @@ class RequestRecord:
         cost = self.cost_nanos
         return {
             "http.response.status_code": self.status,
-            "gateway.outcome": self.outcome.value,
+            "gateway.outcome": None if self.dry_run else self.outcome.value,
             "gateway.code": self.code or None,
             "gateway.team": self.caller.team if self.caller else None,
             "gateway.key_id": self.caller.key_id if self.caller else None,

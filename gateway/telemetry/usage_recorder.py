@@ -65,13 +65,15 @@ class UsageRecorder:
     def find(self, request_id: str, key_id: str) -> Recorded | None:
         """A request of this key that runs in this process, or whose row is not yet written."""
         record, row = self._running.get(request_id), self._waiting.get(request_id)
-        if record and record.caller and record.caller.key_id == key_id:
+        if record and record.caller and record.caller.key_id == key_id and not record.dry_run:
             return Recorded(_row(record, record.caller, self._now_ms(), self._zone), running=True)
         return Recorded(row, running=False) if row and row.key_id == key_id else None
 
     def record(self, record: RequestRecord) -> None:
         """Record a finished request. Never blocks."""
         self._running.pop(record.request_id, None)
+        if record.dry_run:
+            return
         caller, seconds = record.caller, record.seconds
         self._metrics.record_request(
             request_id=record.request_id,

@@ -83,7 +83,7 @@ class UpstreamLimiter:
         Raises `overloaded` where the circuit is open, the queue is full or the wait too long;
         `upstream_account` and `upstream_busy` where the upstream's last such answer still holds.
         """
-        self._check()
+        self.check()
         queued = await self._acquire_slot(team)
         if self._closed:
             self.release_slot()
@@ -101,7 +101,8 @@ class UpstreamLimiter:
             turn.set_result(False)
         self._show_queue()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise what `acquire` raises at once, whatever the queue is. Changes nothing."""
         if self._closed:
             raise refusals.refusal_while_closing()
         if (wait := self._wait_seconds()) > 0:

@@ -14,6 +14,7 @@ from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 
 STEERING = "X-Gateway-Cache-Control"
+DRY_RUN = "X-Gateway-Dry-Run"
 IGNORABLE = ("no-cache", "max-age", "pragma")
 """Parts of a plain header that may be ignored: the labels of `gateway_cache_control_ignored`."""
 
@@ -110,6 +111,14 @@ def parse(headers: Mapping[str, str], caller: Caller, *, obey_plain: bool = Fals
         past_failures="no-cache" in asked,
         ignored=tuple(word for word in IGNORABLE if word in named),
     )
+
+
+def wants_quote(headers: Mapping[str, str]) -> bool:
+    """Is only a quote wanted? Raises Refusal for a value that may mean yes or no."""
+    sent = headers.get(DRY_RUN.lower(), "").strip().lower()
+    if sent not in ("", "true", "false"):
+        raise Refusal("invalid_field", f"{DRY_RUN} takes true or false.", param=DRY_RUN)
+    return sent == "true"
 
 
 def from_text(text: str) -> Directives:

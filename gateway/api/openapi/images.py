@@ -61,6 +61,12 @@ _DIRECTIVES: list[Schema] = [
         "description": "The end user, before the fields `safety_identifier` and `user`.",
     },
     {
+        "name": "X-Gateway-Dry-Run",
+        "in": "header",
+        "schema": {"type": "string", "pattern": "^(true|false)?$"},
+        "description": "`true` answers with a quote, and buys nothing.",
+    },
+    {
         "name": "X-Stainless-Retry-Count",
         "in": "header",
         "schema": TEXT,
@@ -103,7 +109,7 @@ def _description(content: Mapping[str, object]) -> Operation:
                 "says what it cost. A stream that fails ends in an error event and breaks.",
                 "headers": headers(_ANSWERED),
                 "content": {
-                    "application/json": {"schema": ref("Images")},
+                    "application/json": {"schema": {"anyOf": [ref("Images"), ref("Quote")]}},
                     CONTENT_TYPE: {"schema": ref("Event")},
                 },
             },

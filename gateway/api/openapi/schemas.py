@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from gateway.model.errors import KINDS
+from gateway.queries.models.quote import QuoteView
 from gateway.wire.events import NAMES as EVENTS
 
 Schema = dict[str, Any]
@@ -108,6 +109,7 @@ _PICTURE = record(
 )
 
 SCHEMAS: Mapping[str, Schema] = {
+    **answer_schemas({"quote": QuoteView})[1],
     "Error": record(
         {
             "error": record(

@@ -100,6 +100,20 @@ def spendable(balances: Iterable[Balance]) -> int | None:
     return min((nanos for nanos in left if nanos is not None), default=None)
 
 
+def images_left(balances: Iterable[Balance]) -> int | None:
+    """The images that can be bought today: the minimum of all levels; None without a limit."""
+    return min(
+        (
+            max(
+                0, balance.account.limits.paid_images_per_day - balance.images - balance.images_held
+            )
+            for balance in balances
+            if balance.account.limits.paid_images_per_day is not None
+        ),
+        default=None,
+    )
+
+
 def _over_budget(asked: Balance, ceiling_nanos: int) -> OverBudget | None:
     limit = asked.limit_nanos
     if limit is None or asked.spent_nanos + asked.held_nanos <= limit:

@@ -52,7 +52,8 @@ def used_up_by_user(over: OverBudget) -> Refusal:
     return Refusal(
         "end_user_budget",
         f"This end user's {what} is {limit}; {spent} is used and {held} held, and this edit needs "
-        f"{needed}{when}. Ask the gateway's operator to raise it. Stored pictures are still served.",
+        f"{needed}{when}. Ask the gateway's operator to raise it. Stored pictures are still "
+        "served.",
         facts=facts,
     )
 

@@ -253,9 +253,13 @@ async def booked_call(tx: Transaction, reservation_id: str) -> BookedCall:
     raise UnknownReservation(f"nothing is or was held as {reservation_id}")
 
 
-async def booked_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:
-    """The calls of a request in the order of booking, each with its corrections."""
-    return grouped(await select_ledger_rows(tx, "WHERE request_id = $1", request_id))
+async def booked_of_request(tx: Transaction, request_id: str, key_id: str = "") -> list[BookedCall]:
+    """The calls of a request in the order of booking, each with its corrections.
+
+    With `key_id`, those of another key are not read.
+    """
+    of_key = "WHERE request_id = $1 AND (key_id = $2 OR $2 = '')"
+    return grouped(await select_ledger_rows(tx, of_key, request_id, key_id))
 
 
 async def _known_of_request(tx: Transaction, request_id: str) -> list[BookedCall]:

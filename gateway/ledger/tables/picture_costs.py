@@ -38,6 +38,10 @@ _SEEN = (
     "WHERE model = $2 AND day >= $5 "
     "AND (upstream = '' OR (upstream = $1 AND quality = $3 AND size = $4))"
 )
+_LATEST = (
+    "SELECT max_nanos FROM picture_costs "
+    "WHERE upstream = $1 AND model = $2 AND quality = $3 AND size = $4 ORDER BY day DESC LIMIT 1"
+)
 # An estimate counts once it is corrected, but by a sum. Rounded up, as in `prices.per_image`.
 _COUNT = """
 SELECT CAST(MAX((l.cost_nanos + COALESCE(c.nanos, 0) + l.n - 1) / l.n) AS BIGINT) AS nanos
@@ -69,6 +73,12 @@ async def highest_overrun(tx: Transaction, key: PriceKey, since_day: str) -> int
     """The highest known cost of such an image that was above its ceiling, since that day."""
     overrun: int | None = (await tx.fetch(_SEEN, *key, since_day))[0]["overrun"]
     return overrun
+
+
+async def latest_cost(tx: Transaction, key: PriceKey) -> int | None:
+    """The highest known cost of such an image, on the last day on which one has a known cost."""
+    rows = await tx.fetch(_LATEST, *key)
+    return rows[0]["max_nanos"] if rows else None
 
 
 async def raise_cost(

@@ -105,10 +105,14 @@ async def insert(tx: Transaction, quote: Quote, held: Reservation, owner_id: str
         held.images,
     )  # fmt: skip
     await insert_rows(tx, _HOLD, [row])
-    amounts = {"held_nanos": held.ceiling_nanos, "images_held": held.images}
-    picture_nanos = per_image(held.ceiling_nanos, max(1, held.images))
-    facts = {"picture_nanos": picture_nanos, "end_user": caller.end_user}
-    await book(tx, [BalanceChange(caller.team, caller.key_id, held.day, **amounts, **facts)])
+    change = BalanceChange(
+        *(caller.team, caller.key_id, held.day),
+        held_nanos=held.ceiling_nanos,
+        images_held=held.images,
+        picture_nanos=per_image(held.ceiling_nanos, max(1, held.images)),
+        end_user=caller.end_user,
+    )
+    await book(tx, [change])
 
 
 async def _check_in_flight(tx: Transaction, caller: Caller, balances: Sequence[Balance]) -> None:

@@ -121,10 +121,10 @@ async def history_of(
 ) -> RequestHistory:
     """Everything of a request; `fingerprint` comes from a row that is not written yet, if any."""
     row = await find(tx, request_id, key_id)
-    booked = await booked_of_request(tx, request_id)
+    booked = await booked_of_request(tx, request_id, key_id)
     history = RequestHistory(
         row,
-        [each for each in booked if each.call.key_id == key_id],
+        booked,
         await unresolved_of_request(tx, request_id, key_id),
     )
     key = fingerprint or (history.about.fingerprint if history.about else "")
