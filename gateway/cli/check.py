@@ -178,6 +178,7 @@ async def _state(settings: Settings) -> list[CheckFinding]:
                 return [CheckFinding("state", f"{name} has schema {version}", remedy)]
             unlimited = await database.read(teams.unlimited_teams)
             paused = await database.read(organisation.paused_accounts)
+            with_users = await database.read(organisation.accounts_limiting_end_users)
             found_teams = await database.read(lambda tx: teams.list_teams(tx, limit=EVERY))
             key_count = len(await database.read(lambda tx: keys.list_keys(tx, limit=EVERY)))
         finally:
@@ -198,6 +199,10 @@ async def _state(settings: Settings) -> list[CheckFinding]:
         text = f"teams without a budget of their own: {', '.join(unlimited)}"
         remedy = "gateway teams update NAME --budget-usd 50, unless it is meant"
         found.append(CheckFinding("budgets", text, remedy))
+    if with_users and settings.accounts.end_users == "off":
+        text = f"limits of end users refuse every request of: {', '.join(with_users)}"
+        remedy = 'set [accounts] end_users = "hashed", or take the limits away'
+        found.append(CheckFinding("end users", text, remedy))
     return found
 
 

@@ -84,6 +84,7 @@ def forget(
         click.echo("Nothing was changed.")
     else:
         click.echo(f"Forgotten: {found.results_deleted:,} results deleted.")
+        _print_shared(found, err=False)
         if found.in_flight:
             click.echo(f"{found.in_flight:,} calls are in flight: run this again when they ended.")
     click.echo("Not reached:")
@@ -108,10 +109,7 @@ def _print_kept(found: EndUserView | ForgottenUserView, *, err: bool = False) ->
         err=err,
     )
     if err:
-        for each in shared:
-            click.echo(
-                f"  {each.fingerprint} (team {each.team}): {each.used_by_others:,} uses", err=True
-            )
+        _print_shared(found, err=True)
         return
     print_rows(
         [each.row() for each in found.spending],
@@ -121,6 +119,14 @@ def _print_kept(found: EndUserView | ForgottenUserView, *, err: bool = False) ->
     if found.results:
         click.echo()
         print_rows([each.row() for each in found.results], columns=_RESULTS)
+
+
+def _print_shared(found: EndUserView | ForgottenUserView, *, err: bool) -> None:
+    """The results that others used too."""
+    for each in found.results:
+        if each.used_by_others:
+            uses = f"{each.used_by_others:,} use{'s' * (each.used_by_others > 1)} by others"
+            click.echo(f"  {each.fingerprint} (team {each.team}): {uses}", err=err)
 
 
 def _with_users(settings: Settings, work: Callable[[EndUserAdmin], Awaitable[Result]]) -> Result:

@@ -73,3 +73,19 @@ def test_every_line_that_is_not_fine_says_what_to_do(check: Check) -> None:
 
     assert len(marked) >= 4
     assert all(lines[number + 1].lstrip().startswith("→ ") for number in marked)
+
+
+def test_limits_of_end_users_without_end_users_are_reported(check: Check) -> None:
+    def run(*arguments: str) -> None:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+
+    run("init")
+    run("teams", "create", "design", "--budget-usd", "5", "--end-user-budget-usd", "1")
+    run("keys", "create", "--team", "design", "--name", "app", "--end-user-images-per-day", "3")
+    lines = check(GATEWAY_ACCOUNTS__END_USERS="off")
+    (at,) = (number for number, line in enumerate(lines) if "limits of end users" in line)
+
+    assert "team design, key design/app" in lines[at]
+    assert 'end_users = "hashed"' in lines[at + 1]
+    assert not any("limits of end users" in line for line in check())

@@ -228,6 +228,7 @@ def test_a_person_is_forgotten_on_the_command_line(
         assert run("users", "forget", "ada@example.org", "--dry-run").exit_code == 0
         done = run("users", "forget", "ada@example.org", "--yes")
         assert "2 results deleted" in done.stdout
+        assert ": 1 use by others" in done.stdout
         assert "backups" in done.stdout
         assert gateway.edit("a", headers=BOB).headers["x-gateway-cache"] == "MISS"
     wrong = run("users", "show", "(others)")

@@ -55,6 +55,21 @@ async def paused_accounts(tx: Transaction) -> Sequence[str]:
     return [f"the team {row['name']}" if row["level"] == "team" else "all teams" for row in rows]
 
 
+async def accounts_limiting_end_users(tx: Transaction) -> Sequence[str]:
+    """The accounts whose own settings limit end users, in words, for `gateway check`."""
+    rows = await tx.fetch(
+        "SELECT level, name, parent FROM accounts WHERE ended_ms IS NULL AND "
+        "(end_user_budget_nanos IS NOT NULL OR end_user_images_per_day IS NOT NULL) "
+        "ORDER BY level DESC, parent, name"
+    )
+    return [
+        f"team {row['name']}"
+        if row["level"] == "team"
+        else f"key {row['parent'].removeprefix('team:')}/{row['name']}"
+        for row in rows
+    ]
+
+
 async def _set_paused(
     tx: Transaction, by: Author, team: str | None, *, paused: bool
 ) -> AccountRecord:
