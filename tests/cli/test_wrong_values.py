@@ -15,7 +15,7 @@ from gateway.cli import main
 TEXTS = {
     "after", "by", "fingerprint", "key", "model", "models", "name", "owner", "cost_centre",
     "request_id", "grant_id", "subject", "team", "token", "accepted", "host", "output", "cost",
-    "upstream", "quality", "size",
+    "upstream", "quality", "size", "user",
 }  # fmt: skip
 """Options that take any line of text: it may name something that there is not."""
 FILES = {"state backup": "/no/such/folder/file", "state restore": "/no/such/file"}
