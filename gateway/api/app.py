@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.admin import PATHS, PREFIX, AdminApi
+from gateway.api.admin import PATHS, PREFIX, AdminApi, AdminCalls
 from gateway.api.cors import CorsPolicy
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
@@ -47,25 +47,35 @@ DRAINED_BODIES = 4
 is refused for its size is larger than one."""
 
 
+RoutesOf = Callable[[Container, AdminCalls], Sequence[BaseRoute]]
+"""The routes of a package that stands above this one."""
+
+
+def no_routes(parts: Container, calls: AdminCalls) -> Sequence[BaseRoute]:
+    return ()
+
+
 class Gateway:
     """The gateway as an ASGI app; its lifespan starts and stops the parts."""
 
-    def __init__(self, parts: Container) -> None:
+    def __init__(self, parts: Container, more_routes: RoutesOf = no_routes) -> None:
         self.parts = parts
         self._settings, self._log = parts.context.settings, parts.context.log
-        self._admin = AdminApi(parts.context, parts.cache.results)
+        self._calls = AdminCalls(parts.context, parts.cache.results)
+        self._admin = AdminApi(parts.context, self._calls)
         origins = self._settings.server.cors_origins
         self._cors = CorsPolicy(frozenset(origins)) if origins else None
         endpoints = self._endpoints()
         self._router = Router(
             [
                 *(
-                    _route(route.split()[1], row.endpoint(endpoints), route.split()[:1])
+                    route_to(route.split()[1], row.endpoint(endpoints), route.split()[:1])
                     for route, row in PUBLIC_ROUTES.items()
                 ),
-                *(_route(f"{PREFIX}{path}", self._admin.endpoint(path)) for path in PATHS),
-                _route("/admin", self._admin.not_found),
-                _route("/admin/{rest:path}", self._admin.not_found),
+                *(route_to(f"{PREFIX}{path}", self._admin.endpoint(path)) for path in PATHS),
+                route_to("/admin", self._admin.not_found),
+                route_to("/admin/{rest:path}", self._admin.not_found),
+                *more_routes(parts, self._calls),
             ],
             redirect_slashes=False,
             lifespan=self._lifespan,
@@ -79,7 +89,7 @@ class Gateway:
             models=ModelEndpoints(
                 edits.pipeline,
                 parts.catalogues,
-                context.prices.table,
+                context.prices,
                 lambda: parts.budgets.service.today,
             ),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
@@ -94,7 +104,7 @@ class Gateway:
             try:
                 yield {"drain": self.parts.operation.shutdown}
             finally:
-                await self._admin.close()
+                await self._calls.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
@@ -148,6 +158,7 @@ def create_app(
     *,
     metrics_folder: str = "",
     clock: Clock | None = None,
+    more_routes: RoutesOf = no_routes,
 ) -> Gateway:
     """Settings in, app out. Called in the process that serves.
 
@@ -159,7 +170,7 @@ def create_app(
         log = EventLog(format=settings.log.format, level=settings.log.level)
         log.capture_library_logs()
     slot = take_worker_slot(metrics_folder) if metrics_folder else None
-    return Gateway(Container(settings, log, slot, clock))
+    return Gateway(Container(settings, log, slot, clock), more_routes)
 
 
 class _Asgi:
@@ -172,6 +183,6 @@ class _Asgi:
         await self._endpoint(scope["exchange"])
 
 
-def _route(path: str, endpoint: Endpoint, methods: list[str] | None = None) -> Route:
+def route_to(path: str, endpoint: Endpoint, methods: list[str] | None = None) -> Route:
     """A route; without methods its endpoint takes any, and refuses those it doesn't."""
     return Route(path, _Asgi(endpoint), methods=methods)

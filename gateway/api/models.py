@@ -9,18 +9,17 @@ from typing import Any
 from gateway.api.responses import answer_json
 from gateway.edits.pipeline import Pipeline
 from gateway.model.errors import Refusal
-from gateway.pricing.rules.price_table import PriceTable
-from gateway.queries.models.pricing import pricing_of
+from gateway.pricing.rules.ceilings import PriceCeilings
+from gateway.queries.model_list import model_items
 from gateway.server.exchange import Exchange
 from gateway.upstream.catalogues import Catalogues
-from gateway.upstream.rules.model_limits import may_use
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEndpoints:
     pipeline: Pipeline
     catalogues: Catalogues
-    prices: PriceTable
+    prices: PriceCeilings
     today: Callable[[], str]
 
     async def list_models(self, exchange: Exchange) -> None:
@@ -41,22 +40,10 @@ class ModelEndpoints:
     async def _usable(self, exchange: Exchange) -> Mapping[str, Mapping[str, Any]]:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
         await self.catalogues.ensure_loaded()
-        items = self.catalogues.items()
-        if not items:
+        if not self.catalogues.items():
             raise Refusal(
                 "upstream_unreachable",
                 "The list of models has never been had from the upstream; try again shortly.",
                 retry_after_seconds=5,
             )
-        return {
-            name: {**self._pricing(name), **item}
-            for name, item in items.items()
-            if may_use(name, caller.accounts)
-        }
-
-    def _pricing(self, name: str) -> Mapping[str, Any]:
-        """`pricing` by the price table; what the upstream's own list says of it comes first."""
-        route = self.catalogues.route(name)
-        target = route.targets[0] if route else None
-        price = target and self.prices.price_of(target.upstream, target.model, self.today())
-        return {"pricing": pricing_of(price)} if price else {}
+        return model_items(self.catalogues, self.prices, self.today(), caller.accounts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -65,7 +64,7 @@ class OperatingEndpoints:
             sent = exchange.headers.get("authorization", "").removeprefix("Bearer ")
             allowed = hmac.compare_digest(sent.encode(), token.encode())
         else:
-            allowed = _is_loopback(exchange)
+            allowed = exchange.is_of_this_machine
         if not allowed:
             self._wrong_tokens.failed(exchange.address, self.context.clock())
             raise Refusal(
@@ -73,12 +72,3 @@ class OperatingEndpoints:
                 "Metrics are read with the token of [metrics] token, or without one from this "
                 "machine alone.",
             )
-
-
-def _is_loopback(exchange: Exchange) -> bool:
-    """Did this come from this very machine, and not through a proxy that runs on it?"""
-    forwarded = {"forwarded", "x-forwarded-for", "x-real-ip", "via"} & exchange.headers.keys()
-    try:
-        return not forwarded and ipaddress.ip_address(exchange.address).is_loopback
-    except ValueError:
-        return False

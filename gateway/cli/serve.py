@@ -19,6 +19,7 @@ from gateway.accounts.tables.keys import KeyRecord
 from gateway.api.app import create_app
 from gateway.cli.options import config_option
 from gateway.cli.state_access import prices_of, settings_of, with_database
+from gateway.console import console_routes
 from gateway.database.database import Database
 from gateway.database.migrate import migrate
 from gateway.runtime.backends import check_upstream_keys, open_results, open_spans
@@ -57,7 +58,9 @@ def run_server(settings: Settings, announce: Callable[[str], None]) -> None:
     url = f"http://{host}:{listener.getsockname()[1]}"
     with shared_folder(server.workers) as metrics_folder:
         started = serve_app(
-            functools.partial(create_app, settings, metrics_folder=metrics_folder),
+            functools.partial(
+                create_app, settings, metrics_folder=metrics_folder, more_routes=console_routes
+            ),
             listener,
             limits=connection_limits_of(settings),
             workers=server.workers,

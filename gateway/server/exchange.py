@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import re
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
@@ -93,6 +94,15 @@ class Exchange:
     def address(self) -> str:
         client = self._scope.get("client")
         return client[0] if client else ""
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Did this come from this very machine, and not through a proxy that runs on it?"""
+        forwarded = {"forwarded", "x-forwarded-for", "x-real-ip", "via"} & self.headers.keys()
+        try:
+            return not forwarded and ipaddress.ip_address(self.address).is_loopback
+        except ValueError:
+            return False
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises `upload_timeout`, or ClientDisconnected."""

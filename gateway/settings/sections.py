@@ -334,6 +334,13 @@ class AdminSettings(SettingsSection):
     token: Secret = Field(default="env:GATEWAY_ADMIN_TOKEN")  # type: ignore[assignment]
 
 
+class ConsoleSettings(SettingsSection):
+    """[console]: the web pages. They answer on loopback, or where `[server] public_url` is set."""
+
+    enabled: bool = True
+    public_index: bool = False
+
+
 class MetricsSettings(SettingsSection):
     token: Secret = SecretStr("")
     survey_seconds: SomeSeconds = 10.0
@@ -503,6 +510,7 @@ class Settings(SettingsSection):
     limits: RequestLimitSettings = _EMPTY_TABLE
     accounts: EndUserSettings = _EMPTY_TABLE
     admin: AdminSettings = _EMPTY_TABLE
+    console: ConsoleSettings = _EMPTY_TABLE
     metrics: MetricsSettings = _EMPTY_TABLE
     tracing: TracingSettings = _EMPTY_TABLE
     warnings: WarningSettings = _EMPTY_TABLE

@@ -90,6 +90,11 @@ def node_with_libraries() -> tuple[Path, Path]:
     return Path(node), folder
 
 
+def axe_core() -> Path:
+    """The script of axe-core, which finds faults that keep people from using a page."""
+    return node_with_libraries()[1] / "node_modules" / "axe-core" / "axe.min.js"
+
+
 def _node_major(node: str) -> int:
     said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30)
     found = re.match(r"v(\d+)\.", said.stdout)

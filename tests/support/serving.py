@@ -23,6 +23,7 @@ from gateway.accounts.tables import keys, teams
 from gateway.accounts.tables.audit import Author
 from gateway.api.app import Gateway, create_app
 from gateway.cli.serve import connection_limits_of
+from gateway.console import console_routes
 from gateway.database.clock import Clock, now_ms
 from gateway.database.database import Operation
 from gateway.database.migrate import migrate
@@ -174,7 +175,8 @@ class SteppedClock(Clock):
 def serving(settings: Settings, clock: Clock | None = None) -> Iterator[Running]:
     """Serve a gateway under uvicorn on a thread, on a free port."""
     log = io.StringIO()
-    app = create_app(settings, EventLog(format="json", level="debug", out=log), clock=clock)
+    events = EventLog(format="json", level="debug", out=log)
+    app = create_app(settings, events, clock=clock, more_routes=console_routes)
     listener = listen(settings.server.host, settings.server.port)
     proxies = settings.server.trusted_proxies
     server = _Server(server_config(app, connection_limits_of(settings), trusted_proxies=proxies))

@@ -51,7 +51,17 @@ def query_of(text: str, model: type[Query]) -> Query:
         raise Refusal(
             "invalid_field", f"The query has more than {MOST_PARAMETERS} parameters."
         ) from None
-    return _parsed(model, dict(_once(pairs)), "query parameter")
+    return parsed_query(dict(_once(pairs)), model)
+
+
+def parsed_query(given: Mapping[str, str], model: type[Query]) -> Query:
+    """The query of these parameters. Raises `invalid_field`."""
+    return _parsed(model, given, "query parameter")
+
+
+def parsed_body(given: Mapping[str, Any], model: type[Input]) -> Input:
+    """The body of this JSON object. Raises `missing_field`, `invalid_field`."""
+    return _parsed(model, given, "field")
 
 
 async def body_of(chunks: AsyncIterator[bytes], model: type[Input]) -> Input:
@@ -64,7 +74,7 @@ async def body_of(chunks: AsyncIterator[bytes], model: type[Input]) -> Input:
         body += chunk
         if len(body) > MOST_BODY_BYTES:
             raise Refusal("body_too_large", f"A body here has at most {MOST_BODY_BYTES:,} bytes.")
-    return _parsed(model, _document(bytes(body)) if body else {}, "field")
+    return parsed_body(_document(bytes(body)) if body else {}, model)
 
 
 def _document(body: bytes) -> dict[str, Any]:

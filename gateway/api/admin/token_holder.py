@@ -14,16 +14,17 @@ from gateway.model.errors import Refusal
 
 
 class Role(Enum):
-    """The role of a token; the root token is an admin."""
+    """The role of a token; the root token is an admin. A member only has a key of its team."""
 
     ADMIN = "admin"
     FINANCE = "finance"
     TEAM = "team"
+    MEMBER = "member"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenHolder:
-    """The holder of a token; `team` is set for the role of a team only."""
+    """The holder of a token; `team` is set for the roles of a team only."""
 
     actor: str
     role: Role
@@ -46,7 +47,7 @@ def check_role(holder: TokenHolder, roles: Collection[Role], route: str) -> None
     """Raises `permission_denied` where the holder's role is not among those of the route."""
     if holder.role in roles:
         return
-    role = holder.role.value if holder.team is None else f"team:{holder.team}"
+    role = holder.role.value if holder.team is None else f"{holder.role.value}:{holder.team}"
     method, _, path = route.partition(" ")
     raise Refusal(
         "permission_denied",

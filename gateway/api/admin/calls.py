@@ -1,0 +1,91 @@
+"""Runs a route of the table: for a request to `/admin/v1`, and for a page of the console.
+
+The role is checked, then the route's handler runs, in the state in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gateway.accounts.tables.audit import Author
+from gateway.api.admin.cache import CacheHandlers
+from gateway.api.admin.end_users import EndUserHandlers
+from gateway.api.admin.inputs import Body, Query
+from gateway.api.admin.request_input import AdminRequest, parsed_body, parsed_query
+from gateway.api.admin.routes import ROUTES, AdminRoute, CacheRoute, EndUserRoute
+from gateway.api.admin.token_holder import Role, TokenHolder, check_role
+from gateway.cache.result_store import ResultStore
+from gateway.database.database import Transaction
+from gateway.queries.cache_admin import CacheAdmin
+from gateway.queries.end_user_admin import EndUserAdmin
+from gateway.queries.models.read_model import ReadModel
+from gateway.runtime.process_context import ProcessContext
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class AdminCalls:
+    """The routes of the table, called in this process."""
+
+    def __init__(self, context: ProcessContext, results: ResultStore) -> None:
+        self._settings, self._database = context.settings, context.database
+        self._cache_handlers = CacheHandlers(
+            CacheAdmin(context.settings, context.database, results)
+        )
+        self._end_user_handlers = EndUserHandlers(
+            EndUserAdmin(context.settings, context.database, results)
+        )
+        self._now_ms = context.clock
+
+    async def close(self) -> None:
+        """Cancel the background jobs; before the results are closed."""
+        await self._cache_handlers.close()
+        await self._end_user_handlers.close()
+
+    async def call(
+        self,
+        holder: TokenHolder,
+        route: str,
+        *,
+        path: Mapping[str, str] = NOTHING,
+        query: Mapping[str, str] = NOTHING,
+        body: Mapping[str, Any] = NOTHING,
+    ) -> ReadModel:
+        """What a request of this holder gets. Raises Refusal, AccountError, StateUnavailable."""
+        row = ROUTES[route]
+        check_role(holder, row.roles, route)
+        asked = parsed_query(query, row.query)
+        return await self.run(holder, route, path, asked, parsed_body(body, row.body))
+
+    async def run(
+        self, holder: TokenHolder, route: str, path: Mapping[str, str], query: Query, body: Body
+    ) -> ReadModel:
+        """The answer to a request that is permitted and parsed."""
+        reason = body.reason or str(getattr(query, "reason", ""))
+        request = AdminRequest(
+            path=path,
+            query=query,
+            body=body,
+            by=Author(holder.actor, self._now_ms(), reason),
+            settings=self._settings,
+            team=holder.team,
+            sees_secrets=holder.role is Role.ADMIN,
+        )
+        return await self._handle(ROUTES[route], request, reads=route.startswith("GET "))
+
+    async def _handle(
+        self, row: AdminRoute, request: AdminRequest[Query, Body], *, reads: bool
+    ) -> ReadModel:
+        if isinstance(row, CacheRoute):
+            return await row.handler(self._cache_handlers, request)
+        if isinstance(row, EndUserRoute):
+            return await row.handler(self._end_user_handlers, request)
+
+        async def operation(tx: Transaction) -> ReadModel:
+            return await row.handler(tx, request)
+
+        if reads:
+            return await self._database.read(operation)
+        return await self._database.write(operation)

@@ -1,0 +1,121 @@
+"""A page of the console: what it is asked, and what it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from gateway.api.admin import AdminCalls
+from gateway.api.admin.calls import NOTHING
+from gateway.api.admin.routes import ROUTES
+from gateway.api.admin.token_holder import Role
+from gateway.api.responses import refusal_of
+from gateway.console.forms import Form
+from gateway.console.sessions import Sessions
+from gateway.console.visitor import Visit, Visitor
+from gateway.queries.models.read_model import Json
+from gateway.runtime.container import Container
+from gateway.runtime.process_context import ProcessContext
+from gateway.server.exchange import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A template with its values. `cookie` is set where the browser has none yet, or a new one."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Another page of the console, such as `/console/spend`. `cookie` replaces the browser's."""
+
+    path: str
+    cookie: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file."""
+
+    body: bytes
+    content_type: str
+    file_name: str
+
+
+Answer = Rendered | Redirect | Download
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A request for a page; `form` is what a POST carries."""
+
+    exchange: Exchange
+    parts: Container
+    calls: AdminCalls
+    sessions: Sessions
+    visit: Visit
+    base_url: str
+    form: Form = field(default_factory=Form)
+
+    @property
+    def context(self) -> ProcessContext:
+        return self.parts.context
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who has signed in; for pages that are not public."""
+        if self.visit.visitor is None:
+            raise LookupError("a public page has asked for its visitor")
+        return self.visit.visitor
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters of the query; of one that is given twice, the last."""
+        return dict(parse_qsl(self.exchange.query, max_num_fields=100))
+
+    async def call(
+        self,
+        route: str,
+        *,
+        path: Mapping[str, str] = NOTHING,
+        query: Mapping[str, str] = NOTHING,
+        body: Mapping[str, Any] = NOTHING,
+    ) -> Json:
+        """What a route of `/admin/v1` answers to the visitor. Raises Refusal."""
+        holder = self.visitor.holder
+        try:
+            view = await self.calls.call(holder, route, path=path, query=query, body=body)
+        except Exception as error:
+            if refusal := refusal_of(error, self.exchange):
+                raise refusal from error
+            raise
+        return view.document()
+
+
+Handler = Callable[[PageRequest], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A row of the table of pages.
+
+    `menu` is its entry in the menu. `needs` is the route of `/admin/v1` that it reads: whose roles
+    may use that may see the page. `members` may see it too; `public` needs no sign-in.
+    """
+
+    handler: Handler
+    menu: str = ""
+    needs: str = ""
+    members: bool = False
+    public: bool = False
+
+    def is_for(self, visitor: Visitor) -> bool:
+        if visitor.holder.role is Role.MEMBER:
+            return self.members
+        return not self.needs or visitor.holder.role in ROUTES[self.needs].roles

@@ -1,0 +1,97 @@
+"""Overview: this month, the budgets that need attention, and what is degraded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from gateway.api.admin.token_holder import Role
+from gateway.console.page import Answer, PageRequest, Rendered
+from gateway.console.rules.attention import notices
+from gateway.console.rules.bar_chart import BarChart, Series, bar_chart
+from gateway.ledger.rules.spending_forecast import forecast_nanos
+from gateway.model.money import nanos_of, usd
+from gateway.model.outcome import Outcome
+from gateway.model.windows import window
+from gateway.queries.key_status import key_status
+from gateway.queries.models.read_model import Json
+
+SHOWN_GROUPS = 6
+_ANSWERED = (Outcome.HIT, Outcome.MISS, Outcome.COALESCED, Outcome.REFRESHED, Outcome.BYPASS)
+
+
+async def show(request: PageRequest) -> Answer:
+    if request.visitor.caller is not None:
+        return await _show_key(request)
+    group = "key" if request.visitor.holder.role is Role.TEAM else "team"
+    by_day, by_group, budgets, grants = await asyncio.gather(
+        request.call("GET /usage", query={"by": "day"}),
+        request.call("GET /usage", query={"by": group}),
+        request.call("GET /budgets", query={"limit": "1000"}),
+        request.call("GET /budgets/grants", query={"limit": "1000"}),
+    )
+    return Rendered(
+        "overview.html",
+        {
+            "total": by_day["total"],
+            "hit_share": hit_share(by_day["total"]),
+            "forecast_usd": _forecast(request, by_day),
+            "days_chart": _spent_by_day(by_day),
+            "days": by_day["data"],
+            "from_day": by_day["from"],
+            "group": group,
+            "groups": _largest(by_group["data"]),
+            "notices": notices(budgets["data"]),
+            "budgets": len(budgets["data"]),
+            "asked": [each for each in grants["data"] if each["status"] == "asked"],
+            "degraded": request.parts.operation.readiness.degraded(),
+        },
+    )
+
+
+async def _show_key(request: PageRequest) -> Answer:
+    """What the holder of a key may know: its limits, and what is left of each."""
+    caller, context = request.visitor.caller, request.context
+    if caller is None:
+        raise LookupError("the visitor has no key")
+    status = await key_status(caller, context.database, context.settings.zone, context.clock())
+    return Rendered(
+        "key_overview.html",
+        {"key": status.document(), "degraded": request.parts.operation.readiness.degraded()},
+    )
+
+
+def hit_share(line: Mapping[str, Any]) -> float | None:
+    """The part of the answered requests that came from the store."""
+    outcomes: Mapping[str, int] = line["outcomes"]
+    answered = sum(outcomes.get(outcome, 0) for outcome in _ANSWERED)
+    return line["hits"] / answered if answered else None
+
+
+def _forecast(request: PageRequest, usage: Json) -> str | None:
+    """The month's spending at the rate so far."""
+    zone = request.context.settings.zone
+    spent = nanos_of(usage["total"]["spent_usd"]) or 0
+    month = window("month", usage["to"], zone)
+    forecast = forecast_nanos(spent, month, request.context.clock())
+    return None if forecast is None else usd(forecast)
+
+
+def _spent_by_day(usage: Json) -> BarChart:
+    spent = {line["group"]: Decimal(line["spent_usd"]) for line in usage["data"]}
+    first, last = date.fromisoformat(usage["from"]), date.fromisoformat(usage["to"])
+    days = [(first + timedelta(i)).isoformat() for i in range((last - first).days + 1)]
+    return bar_chart(days, [Series("spent", [spent.get(day, Decimal(0)) for day in days])])
+
+
+def _largest(lines: Sequence[Json]) -> list[Json]:
+    """The groups that spent most, each with its share of the largest."""
+    by_spending = sorted(lines, key=lambda line: -Decimal(line["spent_usd"]))[:SHOWN_GROUPS]
+    largest = max((Decimal(line["spent_usd"]) for line in by_spending), default=Decimal(0))
+    return [
+        {**line, "part": float(Decimal(line["spent_usd"]) / largest) if largest > 0 else 0.0}
+        for line in by_spending
+    ]

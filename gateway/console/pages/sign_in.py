@@ -1,0 +1,44 @@
+"""Sign-in with a token or a key that is pasted once, and sign-out."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.console.forms import Form
+from gateway.console.page import Answer, PageRequest, Redirect, Rendered
+from gateway.model.errors import Refusal
+
+_OWN_PATH = re.compile(r"/console(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=:,+/-]*)?")
+
+
+async def show(request: PageRequest) -> Answer:
+    path = _path_after(request.query.get("next", ""))
+    if request.visit.visitor is not None:
+        return Redirect(path)
+    return _form(request, Form({"next": path}))
+
+
+async def submit(request: PageRequest) -> Answer:
+    secret, path = request.form.text("secret"), _path_after(request.form.text("next"))
+    try:
+        if not secret:
+            raise Refusal("missing_field", "Paste an admin token or an API key.", param="secret")
+        begun = await request.sessions.begin(secret, request.visit, request.exchange.address)
+    except Refusal as refusal:
+        kept = Form({"next": path, "secret": ""})
+        return _form(request, kept.failed(refusal), refusal.status)
+    return Redirect(path, cookie=begun.cookie)
+
+
+async def sign_out(request: PageRequest) -> Answer:
+    await request.sessions.end(request.visit, request.visitor)
+    return Redirect("/")
+
+
+def _form(request: PageRequest, form: Form, status: int = 200) -> Answer:
+    return Rendered("sign_in.html", {"form": form}, status, cookie=request.visit.cookie)
+
+
+def _path_after(given: str) -> str:
+    """The page to go on to: one of the console, never another site's."""
+    return given if _OWN_PATH.fullmatch(given) else "/console"

@@ -1,0 +1,40 @@
+"""Who looks at a page: the holder of a session, and what they may."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from gateway.accounts.credentials import hash_secret
+from gateway.api.admin.routes import ROUTES
+from gateway.api.admin.token_holder import TokenHolder
+from gateway.model.caller import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A person who has signed in; `caller` is set where that was with a key."""
+
+    holder: TokenHolder
+    name: str
+    caller: Caller | None = None
+
+    def may(self, route: str) -> bool:
+        """May the visitor use this route of `/admin/v1`?"""
+        return self.holder.role in ROUTES[route].roles
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A browser's cookie, and its visitor once signed in. Forms prove by `csrf` whose they are."""
+
+    cookie: str
+    visitor: Visitor | None = None
+
+    @property
+    def csrf(self) -> str:
+        return hash_secret(f"csrf {self.cookie}")
+
+    def owns(self, csrf: str) -> bool:
+        """Was a form with this proof made for this browser?"""
+        return hmac.compare_digest(csrf.encode(), self.csrf.encode())
