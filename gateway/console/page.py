@@ -9,13 +9,14 @@ from urllib.parse import parse_qsl
 
 from gateway.api.admin import AdminCalls
 from gateway.api.admin.calls import NOTHING
+from gateway.api.admin.request_input import parsed_query
 from gateway.api.admin.routes import ROUTES
 from gateway.api.admin.token_holder import Role
 from gateway.api.responses import refusal_of
 from gateway.console.forms import Form
 from gateway.console.sessions import Sessions
 from gateway.console.visitor import Visit, Visitor
-from gateway.queries.models.read_model import Json
+from gateway.queries.models.read_model import Json, ReadModel
 from gateway.runtime.container import Container
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
@@ -88,14 +89,30 @@ class PageRequest:
         body: Mapping[str, Any] = NOTHING,
     ) -> Json:
         """What a route of `/admin/v1` answers to the visitor. Raises Refusal."""
+        return (await self._view(route, path, query, body)).document()
+
+    async def csv(self, route: str, query: Mapping[str, str]) -> str:
+        """The same as CSV, of a route that has it."""
+        row = ROUTES[route]
+        if row.csv is None:
+            raise LookupError(f"{route} has no CSV")
+        view = await self._view(route, NOTHING, query, NOTHING)
+        return row.csv(view, parsed_query(query, row.query))
+
+    async def _view(
+        self,
+        route: str,
+        path: Mapping[str, str],
+        query: Mapping[str, str],
+        body: Mapping[str, Any],
+    ) -> ReadModel:
         holder = self.visitor.holder
         try:
-            view = await self.calls.call(holder, route, path=path, query=query, body=body)
+            return await self.calls.call(holder, route, path=path, query=query, body=body)
         except Exception as error:
             if refusal := refusal_of(error, self.exchange):
                 raise refusal from error
             raise
-        return view.document()
 
 
 Handler = Callable[[PageRequest], Awaitable[Answer]]

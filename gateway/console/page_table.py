@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.console.page import Page
-from gateway.console.pages import front_page, overview, sign_in
+from gateway.console.pages import front_page, overview, sign_in, spend
 
 # fmt: off
 PAGES: Mapping[str, Page] = MappingProxyType({
@@ -15,5 +15,7 @@ PAGES: Mapping[str, Page] = MappingProxyType({
     "POST /console/sign-in": Page(sign_in.submit, public=True),
     "POST /console/sign-out": Page(sign_in.sign_out, members=True),
     "GET /console": Page(overview.show, "Overview", members=True),
+    "GET /console/spend": Page(spend.show, "Spend", needs="GET /usage"),
+    "GET /console/spend.csv": Page(spend.download, needs="GET /usage"),
 })
 # fmt: on

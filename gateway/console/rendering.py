@@ -64,7 +64,9 @@ def count(number: int | None) -> str:
 
 def share(part: float | None) -> str:
     """A share of 1 in per cent."""
-    return "–" if part is None else f"{100 * part:.0f} %" if part >= 0.1 else f"{100 * part:.1f} %"
+    if part is None:
+        return "–"
+    return f"{100 * part:.{1 if 0 < part < 0.1 else 0}f} %"
 
 
 def day(text: str) -> str:

@@ -21,7 +21,7 @@ def test_an_amount_is_exact_to_the_cent_and_finer_below_a_dollar(
 
 
 @pytest.mark.parametrize(
-    ("part", "written"), [(None, "–"), (0.0, "0.0 %"), (0.0421, "4.2 %"), (1, "100 %")]
+    ("part", "written"), [(None, "–"), (0.0, "0 %"), (0.0421, "4.2 %"), (1, "100 %")]
 )
 def test_a_share_is_per_cent(part: float | None, written: str) -> None:
     assert share(part) == written

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from gateway.api.admin.token_holder import Role
 from gateway.console.page import Answer, PageRequest, Rendered
 from gateway.console.rules.attention import notices
-from gateway.console.rules.bar_chart import BarChart, Series, bar_chart
+from gateway.console.rules.hit_share import hit_share
+from gateway.console.rules.spend_chart import spent_over_time
 from gateway.ledger.rules.spending_forecast import forecast_nanos
 from gateway.model.money import nanos_of, usd
-from gateway.model.outcome import Outcome
 from gateway.model.windows import window
 from gateway.queries.key_status import key_status
 from gateway.queries.models.read_model import Json
 
 SHOWN_GROUPS = 6
-_ANSWERED = (Outcome.HIT, Outcome.MISS, Outcome.COALESCED, Outcome.REFRESHED, Outcome.BYPASS)
 
 
 async def show(request: PageRequest) -> Answer:
@@ -39,7 +36,7 @@ async def show(request: PageRequest) -> Answer:
             "total": by_day["total"],
             "hit_share": hit_share(by_day["total"]),
             "forecast_usd": _forecast(request, by_day),
-            "days_chart": _spent_by_day(by_day),
+            "days_chart": spent_over_time(by_day["data"], by_day),
             "days": by_day["data"],
             "from_day": by_day["from"],
             "group": group,
@@ -64,13 +61,6 @@ async def _show_key(request: PageRequest) -> Answer:
     )
 
 
-def hit_share(line: Mapping[str, Any]) -> float | None:
-    """The part of the answered requests that came from the store."""
-    outcomes: Mapping[str, int] = line["outcomes"]
-    answered = sum(outcomes.get(outcome, 0) for outcome in _ANSWERED)
-    return line["hits"] / answered if answered else None
-
-
 def _forecast(request: PageRequest, usage: Json) -> str | None:
     """The month's spending at the rate so far."""
     zone = request.context.settings.zone
@@ -78,13 +68,6 @@ def _forecast(request: PageRequest, usage: Json) -> str | None:
     month = window("month", usage["to"], zone)
     forecast = forecast_nanos(spent, month, request.context.clock())
     return None if forecast is None else usd(forecast)
-
-
-def _spent_by_day(usage: Json) -> BarChart:
-    spent = {line["group"]: Decimal(line["spent_usd"]) for line in usage["data"]}
-    first, last = date.fromisoformat(usage["from"]), date.fromisoformat(usage["to"])
-    days = [(first + timedelta(i)).isoformat() for i in range((last - first).days + 1)]
-    return bar_chart(days, [Series("spent", [spent.get(day, Decimal(0)) for day in days])])
 
 
 def _largest(lines: Sequence[Json]) -> list[Json]:
