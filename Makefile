@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # The gateway, or the demo while DEEPSHI_API_KEY is unset.
 run: $(VENV)/.run
-	@if [ -z "$$DEEPSHI_API_KEY" ]; then exec $(BIN)/gateway demo; else exec $(BIN)/gateway serve; fi
+	@if [ -z "$$DEEPSHI_API_KEY" ]; then exec $(BIN)/gateway demo --with-history; else exec $(BIN)/gateway serve; fi
 
 # More processes than two cores: half of the time, tests wait for one another.
 test: $(VENV)/.test

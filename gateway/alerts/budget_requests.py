@@ -1,7 +1,8 @@
-"""Requests for a grant: a key's holder asks, and the approvers are alerted once."""
+"""Requests for a grant: a key or a team asks, and the approvers are alerted once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import tzinfo
 
 from gateway.accounts.tables import grants
@@ -11,16 +12,30 @@ from gateway.alerts.rules.thresholds import plain
 from gateway.alerts.tables import outbox
 from gateway.alerts.tables.outbox import Alert
 from gateway.database.database import Transaction
-from gateway.model.caller import Caller, Level
+from gateway.model.caller import Caller
 from gateway.model.money import usd
 
 EVENT = "budget.asked"
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: a team, by a key of it or without one."""
+
+    team: str
+    owner: str
+    key_id: str = ""
+    key_name: str = ""
+
+
+def asker_of(caller: Caller) -> Asker:
+    return Asker(caller.team, caller.owner, caller.key_id, caller.key_name)
+
+
 async def ask(
     tx: Transaction,
-    caller: Caller,
-    level: Level,
+    asker: Asker,
+    budget: str,
     nanos: int,
     until_day: str | None,
     by: Author,
@@ -29,22 +44,21 @@ async def ask(
     webhook_url: str,
     console_url: str,
 ) -> GrantRecord:
-    """Ask for a grant to a budget of the caller, and alert the organisation's webhook.
+    """Ask for a grant to a budget, and alert the organisation's webhook.
 
     `webhook_url` is the default for an organisation without one. Raises AccountError.
     """
-    budget = caller.budget_name(level)
-    asked = await grants.ask(tx, budget, nanos, until_day, by, zone, caller.key_id)
-    alert = Alert(asked.id, EVENT, _facts(asked, caller, console_url))
+    asked = await grants.ask(tx, budget, nanos, until_day, by, zone, asker.key_id)
+    alert = Alert(asked.id, EVENT, _facts(asked, asker, console_url))
     await outbox.add(tx, alert, by.now_ms, default_url=webhook_url)
     return asked
 
 
-def _facts(asked: GrantRecord, caller: Caller, console_url: str) -> dict[str, object]:
+def _facts(asked: GrantRecord, asker: Asker, console_url: str) -> dict[str, object]:
     until = f" until {asked.until_day}" if asked.until_day else ""
     link = f"{console_url}/budgets?request={asked.id}" if console_url else ""
     text = (
-        f"The team {plain(caller.team)} asks for ${usd(asked.nanos)} more on the budget "
+        f"The team {plain(asker.team)} asks for ${usd(asked.nanos)} more on the budget "
         f"{plain(asked.budget)}{until}: {plain(asked.reason)}. "
         f"Grant it with `gateway budgets grant --request {asked.id}`"
     )
@@ -52,9 +66,9 @@ def _facts(asked: GrantRecord, caller: Caller, console_url: str) -> dict[str, ob
         "text": f"{text} or at {link}" if link else f"{text}.",
         "request": asked.id,
         "budget": asked.budget,
-        "team": caller.team,
-        "key": caller.key_name,
-        "owner": caller.owner or None,
+        "team": asker.team,
+        "key": asker.key_name or None,
+        "owner": asker.owner or None,
         "usd": usd(asked.nanos),
         "until": asked.until_day,
         "reason": asked.reason,

@@ -42,7 +42,11 @@ class KeyEndpoints:
         async def ask(tx: Transaction) -> GrantRecord:
             return await budget_requests.ask(
                 tx,
-                *(caller, body.level, body.usd, body.until, by),
+                budget_requests.asker_of(caller),
+                caller.budget_name(body.level),
+                body.usd,
+                body.until,
+                by,
                 zone=settings.zone,
                 webhook_url=settings.warnings.webhook_url.get_secret_value(),
                 console_url=settings.server.console_url,

@@ -23,7 +23,7 @@ from gateway.api.responses import Endpoint, refusal_of
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
 from gateway.console.page import Answer, Download, Page, PageRequest, Redirect, Rendered
 from gateway.console.page_table import PAGES
-from gateway.console.rendering import environment
+from gateway.console.rendering import environment, load_all
 from gateway.console.sessions import SESSION_SECONDS, Sessions
 from gateway.console.static_files import serve_file
 from gateway.console.visitor import Visit
@@ -64,7 +64,7 @@ class Console:
         self._public_url = parts.context.settings.server.public_url
         self._prefix = urlsplit(self._public_url).path
         self._is_secure = self._public_url.startswith("https:")
-        self._preloading: asyncio.Future[object] | None = None
+        self._preloading: asyncio.Future[None] | None = None
         self._cookie_name = "__Host-console" if self._is_secure else "console"
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -169,11 +169,7 @@ class Console:
     def _preload(self) -> None:
         """After the first page, load every template, so that no other page is slow."""
         if self._preloading is None:
-            load = self._templates.get_template
-            names = self._templates.list_templates()
-            self._preloading = asyncio.ensure_future(
-                asyncio.to_thread(lambda: [load(name) for name in names])
-            )
+            self._preloading = asyncio.ensure_future(asyncio.to_thread(load_all, self._templates))
 
     def _render(
         self, template: str, values: Mapping[str, Any], exchange: Exchange, visit: Visit

@@ -45,6 +45,12 @@ def environment(zone: tzinfo, link: Callable[[str], str]) -> Environment:
     return found
 
 
+def load_all(templates: Environment) -> None:
+    """Load every template, so that the first look at a page is as fast as the next."""
+    for name in templates.list_templates():
+        templates.get_template(name)
+
+
 def money(usd: str | None) -> str:
     """An amount in dollars for reading: in cents, or finer where it is less than a dollar."""
     if usd is None:

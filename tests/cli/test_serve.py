@@ -136,7 +136,7 @@ def test_the_line_of_the_demo_points_commands_at_its_state(
     folder = tmp_path / "a folder"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    announce_demo("http://gateway", "http://emulator")
+    announce_demo("http://gateway", "http://emulator", "gwt-token")
     (line,) = re.findall("^    (export .*)$", capsys.readouterr().err, re.MULTILINE)
     command = f'{line}; echo "$GATEWAY_STATE__URL" "$GATEWAY_CACHE__URL"'
     found = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)

@@ -60,7 +60,8 @@ class Browsing:
         )
         self._contexts.append(context)
         if secret is not None:
-            cookie = signed_in(self.served, secret).cookies[COOKIE]
+            with signed_in(self.served, secret) as visiting:
+                cookie = visiting.cookies[COOKIE]
             context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.served.url}])
         page = context.new_page()
         page.set_default_timeout(10_000)

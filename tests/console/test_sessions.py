@@ -29,6 +29,11 @@ def stepped(tmp_path: Path, emulator: EmulatorServer, clock: SteppedClock) -> It
         yield running
 
 
+def may_sign_in(served: Running, secret: str) -> bool:
+    with Visiting(served) as visiting:
+        return visiting.sign_in(secret).status_code == 303
+
+
 def test_without_a_session_a_page_leads_to_sign_in_and_back(served: Running) -> None:
     with Visiting(served) as visiting:
         away = visiting.get("/console?team=design")
@@ -135,7 +140,7 @@ def test_a_revoked_token_ends_its_sessions_at_once(root: Api, served: Running) -
 
 def test_a_revoked_key_ends_its_sessions(root: Api, served: Running) -> None:
     key = root.new_key("photos")
-    in_force(lambda: Visiting(served).sign_in(key["secret"]).status_code == 303)
+    in_force(lambda: may_sign_in(served, key["secret"]))
     with signed_in(served, key["secret"]) as visiting:
         root.delete(f"/keys/{key['id']}")
         in_force(lambda: visiting.get("/console").status_code == 303)

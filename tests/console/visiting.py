@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -37,13 +39,14 @@ class Visiting(httpx.Client):
         return self.submit("/console/sign-in", secret=secret, **fields)
 
 
-def signed_in(served: Served, secret: str = ROOT_TOKEN) -> Visiting:
+@contextmanager
+def signed_in(served: Served, secret: str = ROOT_TOKEN) -> Iterator[Visiting]:
     """A visitor who has signed in and opened the overview."""
-    visiting = Visiting(served)
-    answer = visiting.sign_in(secret)
-    assert answer.status_code == 303, answer.text
-    visiting.open("/console")
-    return visiting
+    with Visiting(served) as visiting:
+        answer = visiting.sign_in(secret)
+        assert answer.status_code == 303, answer.text
+        visiting.open("/console")
+        yield visiting
 
 
 def console_settings(

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from gateway.accounts.tables import accounts, grants
+from gateway.accounts.tables.teams import show_team
+from gateway.alerts import budget_requests
 from gateway.api.admin.accounts import budgets_of
-from gateway.api.admin.inputs import Body, BudgetsQuery, GrantBody, GrantsQuery, Query
+from gateway.api.admin.inputs import (
+    Body,
+    BudgetsQuery,
+    GrantBody,
+    GrantsQuery,
+    Query,
+    TeamRequestBody,
+)
 from gateway.api.admin.pagination import page_of
 from gateway.api.admin.request_input import AdminRequest
-from gateway.api.admin.token_holder import team_of
+from gateway.api.admin.token_holder import check_own, team_of
 from gateway.database.database import Transaction
 from gateway.model.errors import Refusal
 from gateway.queries.models.budgets import GrantView
@@ -43,6 +52,26 @@ async def grant(tx: Transaction, request: AdminRequest[Query, GrantBody]) -> Rea
         name = "budget" if body.budget is None else "usd"
         raise Refusal("missing_field", "Give budget and usd, or request.", param=name)
     return GrantView.of(await grants.grant(tx, body.budget, body.usd, body.until, request.by, zone))
+
+
+async def ask(tx: Transaction, request: AdminRequest[Query, TeamRequestBody]) -> ReadModel:
+    """Ask for more on a budget of one team, or of one of its keys."""
+    body, settings = request.body, request.settings
+    team = body.budget.partition("/")[0]
+    check_own(request.team, team)
+    owner = (await show_team(tx, team)).settings.owner
+    asked = await budget_requests.ask(
+        tx,
+        budget_requests.Asker(team, owner),
+        body.budget,
+        body.usd,
+        body.until,
+        request.by,
+        zone=settings.zone,
+        webhook_url=settings.warnings.webhook_url.get_secret_value(),
+        console_url=settings.server.console_url,
+    )
+    return GrantView.of(asked)
 
 
 async def revoke(tx: Transaction, request: AdminRequest[Query, Body]) -> ReadModel:

@@ -247,6 +247,17 @@ class GrantBody(Body):
     ] = None
 
 
+class TeamRequestBody(Body):
+    """What the holder of a team's token asks for."""
+
+    budget: Annotated[Filled, Field(description="TEAM or TEAM/KEY.")]
+    usd: Dollars
+    reason: Filled
+    until: Annotated[
+        DayText | None, Field(description="The last day; by default that of the window.")
+    ] = None
+
+
 class BudgetRequestBody(Body):
     """What the holder of a key asks for."""
 

@@ -137,6 +137,9 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "POST /budgets/grants": StateRoute(
         "grantBudget", "Raise a budget in its current window", budgets.grant,
         budget_views.GrantView, _FINANCE, body=take.GrantBody, codes=_BOTH, status=201),
+    "POST /budgets/requests": StateRoute(
+        "askForTeamBudget", "Ask for more money on a budget of a team", budgets.ask,
+        budget_views.GrantView, _TEAM, body=take.TeamRequestBody, codes=_BOTH, status=201),
     "DELETE /budgets/grants/{id}": StateRoute(
         "revokeGrant", "End a grant, or decline a request", budgets.revoke,
         budget_views.GrantView, _FINANCE, take.ReasonQuery, codes=_UNKNOWN),

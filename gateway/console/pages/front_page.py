@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.console.page import Answer, PageRequest, Rendered
 from gateway.console.rules.snippets import KEY, snippets
 from gateway.queries.model_list import OfferedModel, offered_models
@@ -10,13 +12,12 @@ from gateway.queries.model_list import OfferedModel, offered_models
 async def show(request: PageRequest) -> Answer:
     models = _models(request)
     base_url = f"{request.base_url}/v1"
-    model = next((each.name for each in models if each.can_edit), "MODEL")
     visitor, settings = request.visit.visitor, request.context.settings
     return Rendered(
         "front_page.html",
         {
             "base_url": base_url,
-            "snippets": snippets(base_url, KEY, model),
+            "snippets": snippets(base_url, KEY, _first_of(models)),
             "models": models if visitor or settings.console.public_index else None,
         },
     )
@@ -28,3 +29,13 @@ def _models(request: PageRequest) -> list[OfferedModel]:
     accounts = visitor.caller.accounts if visitor and visitor.caller else ()
     today = parts.budgets.service.today
     return offered_models(parts.catalogues, request.context.prices, today, accounts)
+
+
+def model_of_snippets(request: PageRequest, allowed: Sequence[str] | None) -> str:
+    """A model that a key may edit with, of those allowed to it or all."""
+    models = _models(request)
+    return _first_of([each for each in models if allowed is None or each.name in allowed])
+
+
+def _first_of(models: Sequence[OfferedModel]) -> str:
+    return next((each.name for each in models if each.can_edit), "MODEL")

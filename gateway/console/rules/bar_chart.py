@@ -13,7 +13,7 @@ from decimal import Decimal
 HEIGHT, TOP, BOTTOM = 208, 10, 184
 MOST_SERIES = 6
 OTHERS = "others"
-_STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
+_STEPS = tuple(map(Decimal, ("1", "1.5", "2", "3", "4", "5", "6", "8", "10")))
 _GAP = 0.28
 """The part of a bar's place that stays empty."""
 _MOST_LABELS = 5
@@ -106,7 +106,7 @@ def _at_most(series: Sequence[Series]) -> Sequence[Series]:
 
 
 def _round_up(largest: Decimal) -> Decimal:
-    """The end of the scale: the next of 1, 2, 2.5, 5 times a power of ten."""
+    """The end of the scale: the next of `_STEPS` times a power of ten."""
     if largest <= 0:
         return Decimal(1)
     power = Decimal(10) ** largest.adjusted()

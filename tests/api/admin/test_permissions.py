@@ -44,6 +44,11 @@ def _token(root: Api, team: str) -> dict[str, Any]:
     return {"id": root.post("/tokens", name=fresh("token"), role="finance")["id"]}
 
 
+def _request(root: Api, team: str) -> dict[str, Any]:
+    key = root.new_key(team, budget_usd="1")
+    return {"json": {"budget": f"{team}/{key['name']}", "usd": "1", "reason": "a campaign"}}
+
+
 def _json(**document: object) -> Fill:
     return lambda root, team: {"json": document}
 
@@ -77,6 +82,7 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     "GET /budgets/grants": (200, 200, 200, 403, _of_team),
     "POST /budgets/grants": (201, 201, 403, 403, lambda root, _: {
         "json": {"budget": root.new_team(budget_usd="1"), "usd": "1"}}),
+    "POST /budgets/requests": (201, 403, 201, 403, _request),
     "DELETE /budgets/grants/{id}": (200, 200, 403, 403, lambda root, _: {
         "id": root.post("/budgets/grants", budget=root.new_team(budget_usd="1"), usd="1")["id"]}),
     "POST /pause": (200, 403, 403, 403, lambda root, team: {"json": {"team": team}}),

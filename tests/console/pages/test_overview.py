@@ -59,6 +59,8 @@ def test_the_chart_has_a_bar_for_today_and_a_table_beside_it(browse: Browsing) -
     page = browse("/console", ROOT_TOKEN)
 
     assert page.locator("svg.bars rect").count() == 1
-    assert page.locator("svg.bars rect").bounding_box()["height"] > 50
+    box = page.locator("svg.bars rect").bounding_box()
+    assert box is not None
+    assert box["height"] > 50
     page.get_by_text("As a table").click()
-    assert "$0.03" in page.locator("tbody tr").last.text_content()
+    assert "$0.03" in page.locator("tbody tr").last.inner_text()

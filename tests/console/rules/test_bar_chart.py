@@ -34,8 +34,8 @@ def test_every_value_is_drawn_and_stands_on_the_one_below(rows: list[list[Decima
 def test_the_scale_ends_at_a_round_number_above_the_highest_bar() -> None:
     chart = bar_chart(["mon", "tue"], [series("spent", "3.2", "1")])
 
-    assert [tick.value for tick in chart.ticks] == ["0", "2.5", "5"]
-    assert chart.blocks[0].height == pytest.approx(3.2 / 5 * (BOTTOM - TOP), abs=0.01)
+    assert [tick.value for tick in chart.ticks] == ["0", "2", "4"]
+    assert chart.blocks[0].height == pytest.approx(3.2 / 4 * (BOTTOM - TOP), abs=0.01)
 
 
 def test_the_smallest_of_too_many_series_are_one() -> None:

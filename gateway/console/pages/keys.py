@@ -1,0 +1,88 @@
+"""Keys: made and rotated with the secret shown once, changed, revoked."""
+
+from __future__ import annotations
+
+from gateway.console.forms import Form
+from gateway.console.page import Answer, PageRequest, Redirect, Rendered
+from gateway.console.pages.front_page import model_of_snippets
+from gateway.console.pages.teams import path_of, team_page
+from gateway.console.rules.settings_form import changed_settings, setting_fields
+from gateway.console.rules.snippets import snippets
+from gateway.model.errors import Refusal
+from gateway.queries.models.read_model import Json
+
+GRACES = (("86400", "a day"), ("604800", "a week"), ("3600", "an hour"), ("0", "no longer"))
+
+
+async def create(request: PageRequest) -> Answer:
+    """A new key of a team."""
+    team, form = request.exchange.path_parameters["name"], request.form
+    settings = changed_settings("key", {}, form.values)
+    try:
+        body = {"team": team, "name": form.text("name"), **settings}
+        made = await request.call("POST /keys", body=body)
+    except Refusal as refusal:
+        failed = form.failed(refusal)
+        return await team_page(request, team, key_form=failed, status=refusal.status)
+    return _secret(request, made)
+
+
+async def show(request: PageRequest) -> Answer:
+    return await _page(request, Form())
+
+
+async def update(request: PageRequest) -> Answer:
+    path, form = _path(request), request.form
+    key = await request.call("GET /keys/{id}", path=path)
+    settings = changed_settings("key", key, form.values)
+    try:
+        if settings:
+            body = {**settings, **form.filled("reason")}
+            await request.call("PATCH /keys/{id}", path=path, body=body)
+    except Refusal as refusal:
+        return await _page(request, form.failed(refusal), refusal.status)
+    return Redirect(f"/console/keys/{path['id']}")
+
+
+async def rotate(request: PageRequest) -> Answer:
+    """Give the key a new secret; the old one stays valid for a while."""
+    body = request.form.filled("grace", "reason")
+    try:
+        made = await request.call("POST /keys/{id}/rotate", path=_path(request), body=body)
+    except Refusal as refusal:
+        return await _page(request, request.form.failed(refusal), refusal.status)
+    return _secret(request, made)
+
+
+async def revoke(request: PageRequest) -> Answer:
+    key = await request.call(
+        "DELETE /keys/{id}", path=_path(request), query=request.form.filled("reason")
+    )
+    return Redirect(path_of(key["team"]))
+
+
+def _path(request: PageRequest) -> dict[str, str]:
+    return {"id": request.exchange.path_parameters["id"]}
+
+
+async def _page(request: PageRequest, form: Form, status: int = 200) -> Answer:
+    key = await request.call("GET /keys/{id}", path=_path(request))
+    values = {
+        "form": form,
+        "key": key,
+        "fields": setting_fields("key", key),
+        "graces": GRACES,
+        "team_path": path_of(key["team"]),
+    }
+    return Rendered("key.html", values, status)
+
+
+def _secret(request: PageRequest, made: Json) -> Answer:
+    """The secret of a key, this once, with the snippets that use it."""
+    base_url, secret = f"{request.base_url}/v1", made["secret"]
+    values = {
+        "key": made,
+        "snippets": snippets(base_url, secret, model_of_snippets(request, made["models"])),
+        "team_path": path_of(made["team"]),
+    }
+    return Rendered("new_key.html", values)
