@@ -86,10 +86,10 @@ class DemoRequest:
 
 
 class DemoHistory:
-    """Writes the month that ends at `now_ms`, one transaction at a time."""
+    """Writes the days that end at `now_ms`, one transaction at a time."""
 
-    def __init__(self, now_ms: int, zone: tzinfo, upstream: str) -> None:
-        self._now_ms, self._zone, self._upstream = now_ms, zone, upstream
+    def __init__(self, now_ms: int, zone: tzinfo, upstream: str, *, days: int = DAYS) -> None:
+        self._now_ms, self._zone, self._upstream, self._days = now_ms, zone, upstream, days
         self._random = random.Random(day_of(now_ms, zone))
 
     async def make_accounts(self, tx: Transaction) -> Sequence[tuple[DemoTeam, Caller]]:
@@ -116,7 +116,7 @@ class DemoHistory:
     def days(self, callers: Sequence[tuple[DemoTeam, Caller]]) -> Iterator[list[DemoRequest]]:
         """The requests of each day, in their order."""
         today = day_of(self._now_ms, self._zone)
-        for ago in range(DAYS - 1, -1, -1):
+        for ago in range(self._days - 1, -1, -1):
             day = days_before(today, ago)
             begins_ms = start_ms(day, self._zone)
             found: list[DemoRequest] = []

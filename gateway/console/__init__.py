@@ -16,7 +16,7 @@ To add a page:
 A form posts to a row of its own. `request.form` has passed the check of its CSRF token already
 (the field `csrf` that `form_head` writes, or the header `x-csrf-token` of a script). Where `call`
 raises a Refusal, answer with the form again: `{"form": request.form.failed(refusal)}`; the macros
-write the sentence beside its field and keep what was typed. Else answer `Redirect(path)`.
+write the sentence beside its field and keep what was typed. Else answer `SeeOther(path)`.
 
 A test in tests/console/pages/ opens it by the fixture `browse`, which looks for errors in the
 browser's console, requests to other hosts, and a page wider than 360 pixels.

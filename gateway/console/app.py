@@ -21,7 +21,7 @@ from gateway.api.admin import AdminCalls
 from gateway.api.app import route_to
 from gateway.api.responses import Endpoint, refusal_of
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
-from gateway.console.page import Answer, Download, Page, PageRequest, Redirect, Rendered
+from gateway.console.page import Answer, Download, PageRequest, Rendered, SeeOther, WebPage
 from gateway.console.page_table import PAGES
 from gateway.console.rendering import environment, load_all
 from gateway.console.sessions import SESSION_SECONDS, Sessions
@@ -94,9 +94,9 @@ class Console:
         return self._where_answered(handle)
 
     async def _show_missing(self, exchange: Exchange) -> None:
-        await self._guarded(exchange, Page(_refuse_missing, public=True))
+        await self._guarded(exchange, WebPage(_refuse_missing, public=True))
 
-    async def _guarded(self, exchange: Exchange, page: Page) -> None:
+    async def _guarded(self, exchange: Exchange, page: WebPage) -> None:
         """Answer with the page, or with a page that says why not."""
         visit = Visit("")
         try:
@@ -110,10 +110,10 @@ class Console:
             answer = Rendered("refusal.html", shown, refusal.status)
         await self._send(exchange, visit, answer)
 
-    async def _answer(self, exchange: Exchange, page: Page, visit: Visit) -> Answer:
+    async def _answer(self, exchange: Exchange, page: WebPage, visit: Visit) -> Answer:
         if not page.public:
             if visit.visitor is None:
-                return Redirect(f"{SIGN_IN}?next={quote(self._path_back(exchange), safe='')}")
+                return SeeOther(f"{SIGN_IN}?next={quote(self._path_back(exchange), safe='')}")
             if not page.is_for(visit.visitor):
                 raise Refusal(
                     "permission_denied",
@@ -153,7 +153,7 @@ class Console:
         if not isinstance(answer, Download) and answer.cookie:
             headers["set-cookie"] = self._set_cookie(answer.cookie)
         match answer:
-            case Redirect(path=path):
+            case SeeOther(path=path):
                 headers["location"] = self._link(path)
                 await exchange.answer(303, headers, b"")
             case Download(body=body, content_type=content_type, file_name=name):

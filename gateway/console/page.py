@@ -33,7 +33,7 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
-class Redirect:
+class SeeOther:
     """Another page of the console, such as `/console/spend`. `cookie` replaces the browser's."""
 
     path: str
@@ -49,7 +49,7 @@ class Download:
     file_name: str
 
 
-Answer = Rendered | Redirect | Download
+Answer = Rendered | SeeOther | Download
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ Handler = Callable[[PageRequest], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     """A row of the table of pages.
 
     `menu` is its entry in the menu. `needs` is the route of `/admin/v1` that it reads: whose roles

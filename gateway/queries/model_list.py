@@ -9,7 +9,8 @@ from typing import Any
 from gateway.model.caller import Account
 from gateway.model.money import usd
 from gateway.pricing.rules.ceilings import PriceCeilings
-from gateway.pricing.rules.price_table import Asked, Price
+from gateway.pricing.rules.image_tokens import Asked
+from gateway.pricing.rules.price_table import Price
 from gateway.queries.models.pricing import pricing_of
 from gateway.upstream.catalogues import Catalogues
 from gateway.upstream.rules.model_limits import may_use

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.console.forms import Form
-from gateway.console.page import Answer, PageRequest, Redirect, Rendered
+from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.console.rules.attention import used_share
 from gateway.model.errors import Refusal
 
@@ -25,7 +25,7 @@ async def grant(request: PageRequest) -> Answer:
         await request.call("POST /budgets/grants", body=body)
     except Refusal as refusal:
         return await _page(request, form.failed(refusal), refusal.status)
-    return Redirect(PATH)
+    return SeeOther(PATH)
 
 
 async def revoke(request: PageRequest) -> Answer:
@@ -39,7 +39,7 @@ async def revoke(request: PageRequest) -> Answer:
         )
     except Refusal as refusal:
         return await _page(request, form.failed(refusal), refusal.status)
-    return Redirect(PATH)
+    return SeeOther(PATH)
 
 
 async def ask(request: PageRequest) -> Answer:
@@ -51,7 +51,7 @@ async def ask(request: PageRequest) -> Answer:
         )
     except Refusal as refusal:
         return await _page(request, form.failed(refusal), refusal.status)
-    return Redirect(PATH)
+    return SeeOther(PATH)
 
 
 async def _page(request: PageRequest, form: Form, status: int = 200) -> Answer:

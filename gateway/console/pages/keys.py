@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.console.forms import Form
-from gateway.console.page import Answer, PageRequest, Redirect, Rendered
+from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.console.pages.front_page import model_of_snippets
 from gateway.console.pages.teams import path_of, team_page
 from gateway.console.rules.settings_form import changed_settings, setting_fields
@@ -41,7 +41,7 @@ async def update(request: PageRequest) -> Answer:
             await request.call("PATCH /keys/{id}", path=path, body=body)
     except Refusal as refusal:
         return await _page(request, form.failed(refusal), refusal.status)
-    return Redirect(f"/console/keys/{path['id']}")
+    return SeeOther(f"/console/keys/{path['id']}")
 
 
 async def rotate(request: PageRequest) -> Answer:
@@ -58,7 +58,7 @@ async def revoke(request: PageRequest) -> Answer:
     key = await request.call(
         "DELETE /keys/{id}", path=_path(request), query=request.form.filled("reason")
     )
-    return Redirect(path_of(key["team"]))
+    return SeeOther(path_of(key["team"]))
 
 
 def _path(request: PageRequest) -> dict[str, str]:

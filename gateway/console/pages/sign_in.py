@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gateway.console.forms import Form
-from gateway.console.page import Answer, PageRequest, Redirect, Rendered
+from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.model.errors import Refusal
 
 _OWN_PATH = re.compile(r"/console(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=:,+/-]*)?")
@@ -14,7 +14,7 @@ _OWN_PATH = re.compile(r"/console(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=:,+/-]*)
 async def show(request: PageRequest) -> Answer:
     path = _path_after(request.query.get("next", ""))
     if request.visit.visitor is not None:
-        return Redirect(path)
+        return SeeOther(path)
     return _form(request, Form({"next": path}))
 
 
@@ -27,12 +27,12 @@ async def submit(request: PageRequest) -> Answer:
     except Refusal as refusal:
         kept = Form({"next": path, "secret": ""})
         return _form(request, kept.failed(refusal), refusal.status)
-    return Redirect(path, cookie=begun.cookie)
+    return SeeOther(path, cookie=begun.cookie)
 
 
 async def sign_out(request: PageRequest) -> Answer:
     await request.sessions.end(request.visit, request.visitor)
-    return Redirect("/")
+    return SeeOther("/")
 
 
 def _form(request: PageRequest, form: Form, status: int = 200) -> Answer:

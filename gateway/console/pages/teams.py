@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from gateway.api.admin.token_holder import Role
 from gateway.console.forms import Form
-from gateway.console.page import Answer, PageRequest, Redirect, Rendered
+from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.console.rules.attention import used_share
 from gateway.console.rules.settings_form import changed_settings, setting_fields
 from gateway.model.errors import Refusal
@@ -32,7 +32,7 @@ async def create(request: PageRequest) -> Answer:
         made = await request.call("POST /teams", body={"name": form.text("name"), **settings})
     except Refusal as refusal:
         return await _list(request, form.failed(refusal), refusal.status)
-    return Redirect(path_of(made["name"]))
+    return SeeOther(path_of(made["name"]))
 
 
 async def show_one(request: PageRequest) -> Answer:
@@ -50,7 +50,7 @@ async def update(request: PageRequest) -> Answer:
             await request.call("PATCH /teams/{name}", path={"name": name}, body=body)
     except Refusal as refusal:
         return await team_page(request, name, form.failed(refusal), status=refusal.status)
-    return Redirect(path_of(name))
+    return SeeOther(path_of(name))
 
 
 async def pause(request: PageRequest) -> Answer:
@@ -58,7 +58,7 @@ async def pause(request: PageRequest) -> Answer:
     name, form = request.exchange.path_parameters["name"], request.form
     route = "POST /resume" if form.text("action") == "resume" else "POST /pause"
     await request.call(route, body={"team": name, **form.filled("reason")})
-    return Redirect(path_of(name))
+    return SeeOther(path_of(name))
 
 
 def path_of(team: str) -> str:

@@ -1,0 +1,170 @@
+"""Teams and keys: made, changed, rotated, revoked and paused by whom the admin API lets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.api.admin.api_client import ROOT_TOKEN, Api, fresh, in_force
+from tests.console.browsing import Browsing
+from tests.console.visiting import signed_in
+from tests.support.serving import Running
+
+SECRET = re.compile(r"<code>(sk-[\w-]{43})</code>")
+
+
+def lead_of(root: Api, team: str) -> str:
+    secret: str = root.post("/tokens", name=fresh("lead"), role=f"team:{team}")["secret"]
+    return secret
+
+
+def changes_of(root: Api, subject: str) -> list[Any]:
+    return root.every("/audit", subject=subject)
+
+
+def test_a_team_and_its_key_are_made_and_the_snippet_works_at_once(
+    served: Running, root: Api
+) -> None:
+    team = fresh("shop")
+    with signed_in(served) as visiting:
+        made = visiting.submit("/console/teams", name=team, budget_usd="5", owner="Ada")
+        page = visiting.open(made.headers["location"])
+        key = visiting.submit(f"/console/teams/{team}/keys", name="web")
+        secret = SECRET.findall(key.text)[0]
+        later = visiting.get(f"/console/teams/{team}").text
+    in_force(lambda: served.edit(key=secret).status_code == 200)
+
+    assert made.status_code == 303
+    assert "$5.00" in page.text
+    assert f"Authorization: Bearer {secret}" in key.text.replace("&#39;", "'")
+    assert f"{served.url}/v1/images/edits" in key.text
+    assert ">web</a>" in later
+    assert secret not in later
+    assert [each["actor"] for each in changes_of(root, f"team:{team}")] == ["root"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [({"name": "no spaces", "budget_usd": "5"}, "name"),
+     ({"name": "", "budget_usd": "5"}, "name"),
+     ({"name": "good", "budget_usd": "a lot"}, "budget_usd"),
+     ({"name": "design", "budget_usd": "5"}, "")],
+)  # fmt: skip
+def test_a_wrong_field_of_a_team_is_said_beside_it_and_nothing_is_lost(
+    served: Running, fields: dict[str, str], wrong: str
+) -> None:
+    with signed_in(served) as visiting:
+        answer = visiting.submit("/console/teams", **fields, owner="Ada Berg")
+
+    assert 400 <= answer.status_code < 500
+    assert 'value="Ada Berg"' in answer.text
+    assert f'value="{fields["name"]}"' in answer.text
+    alert = f'id="h-{wrong}" role="alert"' if wrong else '<p class="message bad" role="alert">'
+    assert alert in answer.text
+
+
+def test_settings_change_where_they_were_changed(served: Running, root: Api) -> None:
+    team = root.new_team(budget_usd="5", cost_centre="cc-1")
+    with signed_in(served) as visiting:
+        visiting.open(f"/console/teams/{team}")
+        typed = {"budget_usd": "7.50", "max_in_flight": "3", "cost_centre": "cc-1"}
+        answer = visiting.submit(f"/console/teams/{team}", **typed, reason="a new quarter")
+        emptied = visiting.submit(f"/console/teams/{team}", max_in_flight="")
+
+    last, before = changes_of(root, f"team:{team}")[-1:-3:-1]
+    assert (answer.status_code, emptied.status_code) == (303, 303)
+    assert before["new"] == {"budget_usd": "7.50", "max_in_flight": 3}
+    assert before["reason"] == "a new quarter"
+    assert (last["old"], last["new"]) == ({"max_in_flight": 3}, {"max_in_flight": None})
+
+
+def test_a_paused_team_says_so_until_it_is_resumed(served: Running, root: Api) -> None:
+    team = root.new_team()
+    with signed_in(served) as visiting:
+        visiting.submit(f"/console/teams/{team}/pause", action="pause", reason="a leak")
+        paused = visiting.get(f"/console/teams/{team}").text
+        visiting.submit(f"/console/teams/{team}/pause", action="resume")
+        resumed = visiting.get(f"/console/teams/{team}").text
+
+    assert '<span class="tag bad">paused</span>' in paused
+    assert "paused</span>" not in resumed
+
+
+def test_a_key_is_rotated_changed_and_revoked(served: Running, root: Api) -> None:
+    key = root.new_key("photos", tags={"project": "atlas"})
+    path = f"/console/keys/{key['id']}"
+    with signed_in(served) as visiting:
+        assert 'value="project=atlas"' in visiting.open(path).text
+        changed = visiting.submit(path, tags="project=atlas, site=berlin", models="a,b")
+        rotated = visiting.submit(f"{path}/rotate", grace="0")
+        revoked = visiting.submit(f"{path}/revoke", reason="lost")
+
+    found = root.get(f"/keys/{key['id']}")
+    assert (changed.status_code, rotated.status_code, revoked.status_code) == (303, 200, 303)
+    assert found["tags"] == {"project": "atlas", "site": "berlin"}
+    assert found["models"] == ["a", "b"]
+    assert SECRET.findall(rotated.text)[0] != key["secret"]
+    assert found["revoked_at"]
+    assert changes_of(root, f"key:{key['id']}")[-1]["reason"] == "lost"
+
+
+def test_a_lead_serves_itself_within_the_limits_of_the_team(served: Running, root: Api) -> None:
+    team = root.new_team(budget_usd="5")
+    with signed_in(served, lead_of(root, team)) as visiting:
+        listing = visiting.get("/console/teams").text
+        made = visiting.submit(f"/console/teams/{team}/keys", name="web", budget_usd="4")
+        above = visiting.submit(f"/console/teams/{team}/keys", name="more", budget_usd="6")
+
+    assert f"<h1>{team}" in listing
+    assert "Settings</h2>" not in listing
+    assert SECRET.findall(made.text)
+    assert above.status_code == 403
+    assert 'id="h-budget_usd" role="alert"' in above.text
+    assert 'value="more"' in above.text
+
+
+def test_a_lead_reaches_nothing_of_another_team(served: Running, root: Api) -> None:
+    own, other = root.new_team(), root.new_team()
+    foreign = root.new_key(other)
+    with signed_in(served, lead_of(root, own)) as visiting:
+        answers = [
+            visiting.get(f"/console/teams/{other}"),
+            visiting.get(f"/console/keys/{foreign['id']}"),
+            visiting.get("/console/keys/key_unknown"),
+            visiting.submit(f"/console/teams/{other}", budget_usd="1"),
+            visiting.submit(f"/console/teams/{own}", unlimited=""),
+            visiting.submit(f"/console/teams/{own}/pause"),
+            visiting.submit("/console/teams", name=fresh("team")),
+            visiting.submit(f"/console/teams/{other}/keys", name="mine"),
+            visiting.submit(f"/console/keys/{foreign['id']}", budget_usd="1"),
+            visiting.submit(f"/console/keys/{foreign['id']}/rotate"),
+            visiting.submit(f"/console/keys/{foreign['id']}/revoke"),
+        ]
+
+    assert [each.status_code for each in answers] == [403] * len(answers)
+    assert not any(foreign["name"] in each.text for each in answers)
+    assert root.get(f"/keys/{foreign['id']}")["revoked_at"] is None
+
+
+def test_finance_looks_and_does_not_touch(served: Running, root: Api) -> None:
+    token = root.post("/tokens", name=fresh("finance"), role="finance")["secret"]
+    with signed_in(served, token) as visiting:
+        page = visiting.get("/console/teams/design").text
+        refused = visiting.submit("/console/teams/design/keys", name="web")
+
+    assert "<h1>design" in page
+    assert "Make the key" not in page
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "{{ 7*7 }}", "\"'>&amp;<b>"])
+def test_a_name_is_text_and_no_markup(browse: Browsing, root: Api, name: str) -> None:
+    key = root.post("/keys", team="photos", name=name)
+    page = browse("/console/teams/photos", ROOT_TOKEN)
+
+    assert page.get_by_text(name, exact=True).first.is_visible()
+    page.goto(f"{browse.served.url}/console/keys/{key['id']}")
+    assert name in page.inner_text("h1")
+    assert page.locator("main img, main b").count() == 0
