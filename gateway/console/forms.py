@@ -31,9 +31,10 @@ class Form:
         """Those of the fields that are not empty."""
         return {name: text for name in names if (text := self.text(name))}
 
-    def failed(self, refusal: Refusal) -> Form:
-        """The same form with what is wrong with it."""
-        return replace(self, wrong=refusal.param or "", message=refusal.message)
+    def failed(self, refusal: Refusal, **fields: str) -> Form:
+        """The form with what is wrong with it; `fields` are what refusals name otherwise."""
+        name = refusal.param or ""
+        return replace(self, wrong=fields.get(name, name), message=refusal.message)
 
     @property
     def general_message(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from gateway.cli.demo_history import TEAMS, DemoHistory
 from gateway.database.database import Database
@@ -17,7 +18,7 @@ async def test_its_books_are_in_order_and_have_something_of_everything(database:
     history = DemoHistory(NOW_MS, UTC, "emulator", days=3)
     callers = await database.write(history.make_accounts)
     for requests in history.days(callers):
-        await database.write(lambda tx, found=requests: history.write(tx, found))
+        await database.write(partial(history.write, requests=requests))
     await database.write(history.ask_for_money)
 
     lines = await database.read(lambda tx: usage_by(tx, "team", "2026-11-01", "2026-11-30"))

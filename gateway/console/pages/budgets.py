@@ -24,7 +24,7 @@ async def grant(request: PageRequest) -> Answer:
         body = form.filled("budget", "usd", "until", "reason", "request")
         await request.call("POST /budgets/grants", body=body)
     except Refusal as refusal:
-        return await _page(request, form.failed(refusal), refusal.status)
+        return await _page(request, _failed(form, refusal), refusal.status)
     return SeeOther(PATH)
 
 
@@ -50,7 +50,7 @@ async def ask(request: PageRequest) -> Answer:
             "POST /budgets/requests", body=form.filled("budget", "usd", "until", "reason")
         )
     except Refusal as refusal:
-        return await _page(request, form.failed(refusal), refusal.status)
+        return await _page(request, _failed(form, refusal), refusal.status)
     return SeeOther(PATH)
 
 
@@ -76,3 +76,8 @@ async def _page(request: PageRequest, form: Form, status: int = 200) -> Answer:
         },
         status,
     )
+
+
+def _failed(form: Form, refusal: Refusal) -> Form:
+    """The name of a budget is that of a team or a key, too."""
+    return form.failed(refusal, team="budget", key="budget", account="budget")

@@ -50,7 +50,7 @@ def test_a_team_and_its_key_are_made_and_the_snippet_works_at_once(
     [({"name": "no spaces", "budget_usd": "5"}, "name"),
      ({"name": "", "budget_usd": "5"}, "name"),
      ({"name": "good", "budget_usd": "a lot"}, "budget_usd"),
-     ({"name": "design", "budget_usd": "5"}, "")],
+     ({"name": "design", "budget_usd": "5"}, "name")],
 )  # fmt: skip
 def test_a_wrong_field_of_a_team_is_said_beside_it_and_nothing_is_lost(
     served: Running, fields: dict[str, str], wrong: str
@@ -61,8 +61,7 @@ def test_a_wrong_field_of_a_team_is_said_beside_it_and_nothing_is_lost(
     assert 400 <= answer.status_code < 500
     assert 'value="Ada Berg"' in answer.text
     assert f'value="{fields["name"]}"' in answer.text
-    alert = f'id="h-{wrong}" role="alert"' if wrong else '<p class="message bad" role="alert">'
-    assert alert in answer.text
+    assert f'id="h-{wrong}" role="alert"' in answer.text
 
 
 def test_settings_change_where_they_were_changed(served: Running, root: Api) -> None:
