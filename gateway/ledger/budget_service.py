@@ -147,16 +147,7 @@ class BudgetService:
         now_ms = self.now_ms()
 
         async def check(tx: Transaction) -> int:
-            named = await self._as_counted(tx, quote)
-            priced, ceiling_nanos = await self._priced(tx, named, now_ms)
-            try:
-                await reserve_settle.check(
-                    tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
-                )
-            except OverBudget as over:
-                if not over.held_only:
-                    raise
-            return ceiling_nanos
+            return (await self._checked(tx, quote, now_ms))[0]
 
         with self._as_refusals():
             if failure := self.write_failure():
@@ -171,22 +162,10 @@ class BudgetService:
         now_ms = self.now_ms()
 
         async def read(tx: Transaction) -> Costs:
-            named = await self._as_counted(tx, quote)
-            priced, ceiling_nanos = await self._priced(tx, named, now_ms)
+            ceiling_nanos, must_wait = await self._checked(tx, quote, now_ms)
             seen = await latest_cost(tx, quote.call.price_key)
-            costs = Costs(
-                ceiling_nanos,
-                None if seen is None else min(ceiling_nanos, seen * quote.images),
-            )
-            try:
-                await reserve_settle.check(
-                    tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
-                )
-            except OverBudget as over:
-                if not over.held_only:
-                    raise
-                return replace(costs, must_wait=True)
-            return costs
+            likely = None if seen is None else min(ceiling_nanos, seen * quote.images)
+            return Costs(ceiling_nanos, likely, must_wait)
 
         with self._as_refusals():
             if failure := self.write_failure():
@@ -207,6 +186,20 @@ class BudgetService:
 
         with self._as_refusals():
             return await self.database.read(read)
+
+    async def _checked(self, tx: Transaction, quote: Quote, now_ms: int) -> tuple[int, bool]:
+        """What would be held now, and whether calls in flight hold it. Raises as `check` does."""
+        named = await self._as_counted(tx, quote)
+        priced, ceiling_nanos = await self._priced(tx, named, now_ms)
+        try:
+            await reserve_settle.check(
+                tx, priced, ceiling_nanos=ceiling_nanos, now_ms=now_ms, zone=self.zone
+            )
+        except OverBudget as over:
+            if not over.held_only:
+                raise
+            return ceiling_nanos, True
+        return ceiling_nanos, False
 
     async def _as_counted(self, tx: Transaction, quote: Quote) -> Quote:
         """The quote for the end user in whose name it would be booked now."""
