@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 
 from gateway.accounts.credentials import hash_secret
+from gateway.accounts.rules.sandbox import in_sandbox
 from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.secrets import AccountChanges, SecretRecord, load_changes
 from gateway.database.database import Database
@@ -22,15 +23,18 @@ from gateway.model.units import time_text
 class Authenticator:
     """Keys by the hashes of their secrets, with their accounts.
 
-    After `stale_seconds` without a successful read, no key is accepted.
+    After `stale_seconds` without a successful read, no key is accepted. Sandbox keys have a rate
+    of their own: `sandbox_rate` requests in a minute unless the key says otherwise.
     """
 
-    def __init__(self, stale_seconds: float) -> None:
+    def __init__(self, stale_seconds: float, sandbox_rate: int = 60) -> None:
         self._stale_ms = int(stale_seconds * 1000)
         self._accounts: dict[str, AccountRecord] = {}
         self._secrets: dict[str, SecretRecord] = {}
         self._hashes: dict[str, list[str]] = {}
         self._callers: dict[str, Caller] = {}
+        self._sandbox_rate = sandbox_rate
+        self._has_sandbox = False
         self.change = 0
         self.loaded_ms: int | None = None
 
@@ -56,9 +60,7 @@ class Authenticator:
 
         Raises Refusal: `invalid_api_key`, or `state_unavailable` where the keys are stale.
         """
-        scheme, _, secret = authorization.strip().partition(" ")
-        bearer = secret.strip() if scheme.lower() == "bearer" else ""
-        sent = {bearer, api_key.strip()} - {""}
+        sent = _sent(authorization, api_key)
         if len(sent) > 1:
             raise Refusal(
                 "invalid_api_key",
@@ -78,6 +80,14 @@ class Authenticator:
             )
         return self.find(hash_secret(sent.pop()), now_ms)
 
+    def sandbox_key(self, authorization: str, api_key: str = "") -> AccountRecord | None:
+        """The sandbox key that these headers carry, valid or not."""
+        for text in _sent(authorization, api_key) if self._has_sandbox else ():
+            if secret := self._secrets.get(hash_secret(text)):
+                key = self._accounts[f"key:{secret.key_id}"]
+                return key if key.settings.sandbox else None
+        return None
+
     def find(self, secret_hash: str, now_ms: int) -> Caller:
         """The caller whose secret has that hash. Raises `invalid_api_key`.
 
@@ -95,7 +105,10 @@ class Authenticator:
     def caller_of_key(self, key_id: str, now_ms: int) -> Caller:
         """The caller of a key by its id. Raises `invalid_api_key`."""
         key = self._accounts[f"key:{key_id}"]
-        if problem := self._problem_of(key, None, now_ms):
+        problem = self._problem_of(key, None, now_ms)
+        if key.settings.sandbox:
+            problem = "is a sandbox key, which buys nothing: name another."
+        if problem:
             raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
         return self._caller_of(key_id, key)
 
@@ -113,6 +126,7 @@ class Authenticator:
         for secret in update.secrets:
             self._secrets[secret.hash] = secret
             self._hashes[secret.key_id].append(secret.hash)
+        self._has_sandbox = any(each.settings.sandbox for each in self._accounts.values())
         self._callers.clear()  # built again on the next request
         self.change = update.change
 
@@ -146,7 +160,7 @@ class Authenticator:
         caller = self._callers.get(key_id)
         if caller is None:
             team = self._accounts[key.parent or ""]
-            caller = self._callers[key_id] = Caller(
+            caller = Caller(
                 key_id=key_id,
                 key_name=key.name,
                 team=team.name,
@@ -157,7 +171,17 @@ class Authenticator:
                 cost_centre=team.settings.cost_centre,
                 tags=key.settings.tags,
             )
+            if key.settings.sandbox:
+                caller = in_sandbox(caller, self._sandbox_rate)
+            self._callers[key_id] = caller
         return caller
+
+
+def _sent(authorization: str, api_key: str) -> set[str]:
+    """The secrets that a request carries: at most one, if it is as it should be."""
+    scheme, _, secret = authorization.strip().partition(" ")
+    bearer = secret.strip() if scheme.lower() == "bearer" else ""
+    return {bearer, api_key.strip()} - {""}
 
 
 async def refresh(

@@ -31,6 +31,7 @@ from gateway.api.responses import (
     refuse,
 )
 from gateway.api.routes import PUBLIC_ROUTES, Endpoints
+from gateway.api.sandbox import Sandbox
 from gateway.database.clock import Clock
 from gateway.database.ids import new_id
 from gateway.edits.purchase import INTERNAL
@@ -58,20 +59,21 @@ def no_routes(parts: Container, calls: AdminCalls) -> Sequence[BaseRoute]:
 class Gateway:
     """The gateway as an ASGI app; its lifespan starts and stops the parts."""
 
-    def __init__(self, parts: Container, more_routes: RoutesOf = no_routes) -> None:
+    def __init__(
+        self, parts: Container, more_routes: RoutesOf = no_routes, sandbox_folder: str = ""
+    ) -> None:
         self.parts = parts
         self._settings, self._log = parts.context.settings, parts.context.log
         self._calls = AdminCalls(parts.context, parts.cache.results)
         self._admin = AdminApi(parts.context, self._calls)
         origins = self._settings.server.cors_origins
         self._cors = CorsPolicy(frozenset(origins)) if origins else None
-        endpoints = self._endpoints()
+        self.sandbox = Sandbox(
+            parts, sandbox_folder, lambda sandbox: Router(self._public_routes(sandbox))
+        )
         self._router = Router(
             [
-                *(
-                    route_to(route.split()[1], row.endpoint(endpoints), route.split()[:1])
-                    for route, row in PUBLIC_ROUTES.items()
-                ),
+                *self._public_routes(parts),
                 *(route_to(f"{PREFIX}{path}", self._admin.endpoint(path)) for path in PATHS),
                 route_to("/admin", self._admin.not_found),
                 route_to("/admin/{rest:path}", self._admin.not_found),
@@ -81,8 +83,15 @@ class Gateway:
             lifespan=self._lifespan,
         )
 
-    def _endpoints(self) -> Endpoints:
-        parts, context = self.parts, self.parts.context
+    def _public_routes(self, parts: Container) -> list[Route]:
+        endpoints = self._endpoints(parts)
+        return [
+            route_to(route.split()[1], row.endpoint(endpoints), route.split()[:1])
+            for route, row in PUBLIC_ROUTES.items()
+        ]
+
+    def _endpoints(self, parts: Container) -> Endpoints:
+        context = parts.context
         edits, operation = parts.edits, parts.operation
         return Endpoints(
             images=ImageEndpoints(context, edits, parts.budgets.service, operation.shutdown),
@@ -105,6 +114,7 @@ class Gateway:
                 yield {"drain": self.parts.operation.shutdown}
             finally:
                 await self._calls.close()
+                await self.sandbox.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
@@ -125,7 +135,11 @@ class Gateway:
         )
         self._log.bind(request_id=exchange.request_id)
         try:
-            if self._cors is None or not await self._cors.apply(exchange):
+            if self._cors is not None and await self._cors.apply(exchange):
+                return
+            if self._is_for_sandbox(exchange):
+                await self.sandbox.serve(exchange, scope, receive, send)
+            else:
                 await self._router(scope, receive, send)
         except ClientDisconnected:
             return  # there is nobody to answer
@@ -137,6 +151,12 @@ class Gateway:
                 self._log.error("a request crashed", error, path=exchange.path)
             more = error.headers if isinstance(error, HTTPException) else None
             await refuse(exchange, refusal or INTERNAL, more)
+
+    def _is_for_sandbox(self, exchange: Exchange) -> bool:
+        """While it shuts down, the gateway itself refuses what sandbox keys send."""
+        if not exchange.path.startswith("/v1/") or self.parts.operation.shutdown.in_progress:
+            return False
+        return self.sandbox.is_asked(exchange)
 
     @functools.cached_property
     def _description(self) -> tuple[bytes, bytes]:
@@ -162,7 +182,8 @@ def create_app(
 ) -> Gateway:
     """Settings in, app out. Called in the process that serves.
 
-    `metrics_folder` is where several such processes keep their metrics together.
+    `metrics_folder` is where several such processes keep their metrics together, and share what
+    their sandboxes keep.
     """
     silence_library_logs()
     keep_large_blocks()  # of a worker's process, which no command has begun
@@ -170,7 +191,8 @@ def create_app(
         log = EventLog(format=settings.log.format, level=settings.log.level)
         log.capture_library_logs()
     slot = take_worker_slot(metrics_folder) if metrics_folder else None
-    return Gateway(Container(settings, log, slot, clock), more_routes)
+    sandbox_folder = metrics_folder and f"{metrics_folder}/sandbox"
+    return Gateway(Container(settings, log, slot, clock), more_routes, sandbox_folder)
 
 
 class _Asgi:

@@ -12,6 +12,7 @@ from gateway.api.admin.request_input import body_of
 from gateway.api.responses import answer_json
 from gateway.database.database import Transaction
 from gateway.edits.pipeline import Pipeline
+from gateway.model.errors import Refusal
 from gateway.model.money import usd
 from gateway.queries.key_status import key_status
 from gateway.queries.models.budgets import GrantView
@@ -36,6 +37,8 @@ class KeyEndpoints:
     async def ask_for_budget(self, exchange: Exchange) -> None:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
         body = await body_of(exchange.chunks(), BudgetRequestBody)
+        if caller.sandbox:
+            raise Refusal("permission_denied", "A sandbox key spends nothing: ask with another.")
         settings = self.context.settings
         by = Author(f"key:{caller.key_id}", self.context.clock(), body.reason)
 

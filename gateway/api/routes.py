@@ -62,7 +62,13 @@ class PublicRoute:
 
 
 _KEY = ("key", "api-key")
-_KEYED = ("invalid_api_key", "too_many_failures", "rate_limit_exceeded", "state_unavailable")
+_KEYED = (
+    "invalid_api_key",
+    "too_many_failures",
+    "rate_limit_exceeded",
+    "state_unavailable",
+    "sandbox_unavailable",
+)
 _OF_MODELS = (*_KEYED, "upstream_unreachable")
 _METRICS = {
     "description": "The metrics, for Prometheus.",
@@ -100,7 +106,8 @@ PUBLIC_ROUTES: Mapping[str, PublicRoute] = MappingProxyType({
         "askForBudget", "Ask for more money on a budget of the key", "key",
         lambda on: on.key.ask_for_budget, _KEY, GrantView, body=BudgetRequestBody, status=201,
         codes=(*_KEYED, "missing_field", "invalid_field", "duplicate_field", "invalid_json",
-               "body_too_large", "upload_timeout", "conflict")),
+               "body_too_large", "upload_timeout", "conflict",
+               "permission_denied")),
     "GET /v1/requests/{id}": PublicRoute(
         "showRequest", "The status of a request of this key, and whether a retry is safe", "key",
         lambda on: on.key.show_request, _KEY, RequestView, (*_KEYED, "not_found")),

@@ -43,8 +43,8 @@ TEAM_COLUMNS = (
     "requests_per_minute", "paid_images_per_day", "models", "created_at", "archived_at", *FIGURES,
 )  # fmt: skip
 KEY_COLUMNS = (
-    "id", "team", "name", "secret_hint", "budget_usd", "budget_period", "tags", "expires_at",
-    "created_at", "revoked_at", *FIGURES,
+    "id", "team", "name", "secret_hint", "sandbox", "budget_usd", "budget_period", "tags",
+    "expires_at", "created_at", "revoked_at", *FIGURES,
 )  # fmt: skip
 
 TOKEN_COLUMNS = ("id", "name", "role", "secret_hint", "created_at", "revoked_at")

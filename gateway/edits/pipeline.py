@@ -97,6 +97,8 @@ class Pipeline:
     heartbeat_seconds: float
     links: PictureLinks
     now_ms: Callable[[], int]
+    sandbox: bool
+    """Whether it serves sandbox keys, or all others."""
     _throttle: GuessThrottle = field(init=False, default_factory=GuessThrottle)
 
     async def serve(self, incoming: Incoming, record: RequestRecord) -> None:
@@ -139,17 +141,21 @@ class Pipeline:
         """The caller of any route.
 
         Raises `invalid_api_key`, or `too_many_failures` after many invalid keys from one
-        address. A valid key is accepted in any case.
+        address. A valid key is accepted in any case. Raises `sandbox_unavailable` for a sandbox
+        key that is not in the sandbox: it must buy nothing.
         """
         now_ms = self.now_ms()
         try:
-            return self.authenticator.authenticate(
+            caller = self.authenticator.authenticate(
                 headers.get("authorization", ""), now_ms, headers.get("api-key", "")
             )
         except Refusal as refusal:
             if refusal.code == "invalid_api_key":
                 self._throttle.failed(ip_address, now_ms)
             raise
+        if caller.sandbox != self.sandbox:
+            raise Refusal("sandbox_unavailable", "The sandbox is starting or stopping: try again.")
+        return caller
 
     async def caller_asking(self, headers: Mapping[str, str], ip_address: str) -> Caller:
         """The caller of a request without a picture. It counts for the request rate too."""

@@ -85,6 +85,8 @@ class Caller:
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     end_user: str = ""
     """The person for whom the request is made, as kept; empty where none is named."""
+    sandbox: bool = False
+    """Is it answered by the emulator, and paid for by nobody?"""
 
     @property
     def accounts(self) -> tuple[Account, Account, Account]:

@@ -79,6 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "storage_full": Kind(503, SERVER, Retry.YES),
     "results_unavailable": Kind(503, SERVER, Retry.YES),
     "overloaded": Kind(503, SERVER, Retry.YES),
+    "sandbox_unavailable": Kind(503, SERVER, Retry.YES),
     "shutting_down": Kind(503, SERVER, Retry.YES),
     "internal_error": Kind(500, SERVER),
     "upstream_unreachable": Kind(502, UPSTREAM, Retry.YES),

@@ -41,6 +41,7 @@ async def key_status(caller: Caller, database: Database, zone: ZoneInfo, now_ms:
                 "owner": caller.owner,
                 "cost_centre": caller.cost_centre,
                 "expires_at": (await account_by_id(tx, caller.key_account.id)).settings.expires_ms,
+                "sandbox": caller.sandbox,
                 "paused": any(balance.account.paused for balance in balances),
                 "spendable_usd": spendable(balances),
                 **{

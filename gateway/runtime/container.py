@@ -42,7 +42,10 @@ from gateway.upstream.catalogues import Catalogues
 
 
 class Container:
-    """A gateway, one field per subject. Raises SettingsError where an engine can't be used."""
+    """A gateway, one field per subject. Raises SettingsError where an engine can't be used.
+
+    A sandbox has the keys and the models of the gateway that it is `sandbox_of`, nothing else.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Container:
         log: EventLog,
         worker_slot: WorkerSlot | None = None,
         clock: Clock | None = None,
+        sandbox_of: Container | None = None,
     ) -> None:
         clock = clock or Clock()
         self.context = context = ProcessContext(
@@ -60,19 +64,32 @@ class Container:
                 worker_slot,
                 max_teams=settings.metrics.max_teams,
                 max_keys=settings.metrics.max_keys,
+                counting=sandbox_of is None,
             ),
             spans=open_spans(settings),
             database=MonitoredDatabase(open_database(settings.state)),
             clock=clock,
             owner=Owner(f"own_{uuid.uuid4().hex}", socket.gethostname(), os.getpid(), clock()),
             prices=open_prices(settings),
+            sandbox=sandbox_of is not None,
         )
-        self.authenticator = Authenticator(settings.state.auth_stale_seconds)
+        self.authenticator: Authenticator = (
+            sandbox_of.authenticator
+            if sandbox_of
+            else Authenticator(
+                settings.state.auth_stale_seconds, settings.sandbox.requests_per_minute
+            )
+        )
         self.upstreams = {
             name: UpstreamServices(context, each) for name, each in settings.every_upstream.items()
         }
-        self.catalogues = Catalogues(
-            {name: each.catalogue for name, each in self.upstreams.items()}, routing_of(settings)
+        self.catalogues: Catalogues = (
+            sandbox_of.catalogues
+            if sandbox_of
+            else Catalogues(
+                {name: each.catalogue for name, each in self.upstreams.items()},
+                routing_of(settings),
+            )
         )
         context.metrics.learn_models(self.catalogues.routing.routes)
         self.cache = CacheServices(context)

@@ -221,4 +221,5 @@ def _pipeline(
         heartbeat_seconds=server.stream_heartbeat_seconds,
         links=cache.links,
         now_ms=context.clock,
+        sandbox=context.sandbox,
     )

@@ -39,9 +39,9 @@ def job_table(parts: Container) -> Mapping[str, Job]:
     async def update_gauges() -> None:
         gauges.update_process()
 
+    own: Mapping[str, Job] = {"keyring": refresh_keys, "catalogue": refresh_catalogues}
     return {
-        "keyring": refresh_keys,
-        "catalogue": refresh_catalogues,
+        **({} if context.sandbox else own),
         "recorder": parts.edits.recorder.run,
         "announcements": parts.cache.invalidation.run,
         "warnings": parts.budgets.monitor.run,

@@ -30,12 +30,13 @@ async def running(parts: Container) -> AsyncIterator[None]:
     context = parts.context
     await _prepare(parts)
     parts.operation.background.start(job_table(parts))
-    context.log.info("started", version=VERSION, pid=os.getpid())
+    what = {"sandbox": True} if context.sandbox else {}
+    context.log.info("started", version=VERSION, pid=os.getpid(), **what)
     try:
         yield
     finally:
         await _stop(parts)
-        context.log.info("stopped", pid=os.getpid())
+        context.log.info("stopped", pid=os.getpid(), **what)
 
 
 async def _prepare(parts: Container) -> None:
@@ -45,8 +46,9 @@ async def _prepare(parts: Container) -> None:
     await _note_upgrade(parts.edits.pipeline.cache, database, clock())
     secret = partial(pseudonym_secret, now_ms=clock())
     parts.edits.pipeline.pseudonyms.secret = await database.write(secret)
-    await refresh(parts.authenticator, database, clock)
-    await asyncio.gather(*map(_load_catalogue, parts.upstreams.values()))
+    if not parts.context.sandbox:
+        await refresh(parts.authenticator, database, clock)
+        await asyncio.gather(*map(_load_catalogue, parts.upstreams.values()))
     await parts.cache.links.refresh()
     await parts.cache.results.start()
 

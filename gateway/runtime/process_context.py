@@ -26,6 +26,8 @@ class ProcessContext:
     clock: Clock
     owner: Owner
     prices: PriceCeilings
+    sandbox: bool = False
+    """Are its requests those of sandbox keys?"""
 
     def on_failure(self, part: str, error: BaseException) -> None:
         """Count and log a failure that was recovered from."""

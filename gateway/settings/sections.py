@@ -330,6 +330,14 @@ class EndUserSettings(SettingsSection):
     max_end_users: NaturalCount = 10_000
 
 
+class SandboxSettings(SettingsSection):
+    """[sandbox]: what the requests of sandbox keys may use."""
+
+    requests_per_minute: NaturalCount = 60
+    cache_bytes: ByteSize = 500 * 10**6
+    memory_bytes: Annotated[ByteSize, Field(ge=256 * 10**6)] = 10**9
+
+
 class AdminSettings(SettingsSection):
     token: Secret = Field(default="env:GATEWAY_ADMIN_TOKEN")  # type: ignore[assignment]
 
@@ -509,6 +517,7 @@ class Settings(SettingsSection):
     state: StateSettings = _EMPTY_TABLE
     limits: RequestLimitSettings = _EMPTY_TABLE
     accounts: EndUserSettings = _EMPTY_TABLE
+    sandbox: SandboxSettings = _EMPTY_TABLE
     admin: AdminSettings = _EMPTY_TABLE
     console: ConsoleSettings = _EMPTY_TABLE
     metrics: MetricsSettings = _EMPTY_TABLE

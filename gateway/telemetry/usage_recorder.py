@@ -172,6 +172,7 @@ def _line(record: RequestRecord, seconds: float) -> dict[str, object]:
         "code": record.code or None,
         "team": caller.team if caller else None,
         "key_id": caller.key_id if caller else None,
+        "sandbox": True if caller and caller.sandbox else None,
         "model": record.model or None,
         "asked_model": record.asked_model or None,
         "upstream": record.upstream or None,

@@ -13,6 +13,7 @@ from typing import Any
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import PERCENTS, SWITCH, TAGS, TEXT, TIME, URL, AccountField
 from gateway.accounts.rules.limits import LIMITS
+from gateway.accounts.rules.sandbox import check_spends_nothing
 from gateway.model.caller import NO_TAGS, Level, Limits
 from gateway.model.suggestions import did_you_mean
 
@@ -22,7 +23,7 @@ class AccountSettings:
     """What may be changed of an account; `FIELDS` says which level has which.
 
     `unlimited` marks a team that is meant to have no budget. `warn_percents` None means the
-    default thresholds.
+    default thresholds. A `sandbox` key is one for good.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -31,6 +32,7 @@ class AccountSettings:
     cost_centre: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     expires_ms: int | None = None
+    sandbox: bool = False
     webhook_url: str = ""
     warn_percents: tuple[int, ...] | None = None
 
@@ -45,6 +47,10 @@ OTHERS = (
     AccountField("tags", "tags", TAGS, "Tags for usage reports.", _KEY),
     AccountField(
         "expires_at", "expires_ms", TIME, "Expiry of the key, such as 2027-01-31T18:00:00Z.", _KEY
+    ),
+    AccountField(
+        "sandbox", "sandbox", SWITCH,
+        "Answer from the emulator, for nothing; fixed when the key is created.", _KEY,
     ),
     AccountField(
         "webhook_url", "webhook_url", URL, "URL that receives budget warnings.", _NOT_KEYS
@@ -121,6 +127,8 @@ def complete_settings(settings: AccountSettings, level: Level) -> AccountSetting
     new = replace(settings, limits=replace(limits, budget_period=period))
     if new.unlimited and limits.budget_nanos is not None:
         raise BadValue("A team has a budget or is unlimited, not both.", "unlimited")
+    if new.sandbox:
+        check_spends_nothing(limits)
     known = fields_of(level)
     for name, value in settings_as_json(new, level).items():
         known[name].type.parse(name, value)

@@ -99,6 +99,8 @@ async def update_key(tx: Transaction, reference: str, edit: Edit, by: Author) ->
     await next_change(tx)
     old = await _key_in_use(tx, reference)
     new = replace(old.account, settings=complete_settings(edit(old.account.settings), "key"))
+    if new.settings.sandbox != old.account.settings.sandbox:
+        raise BadValue("sandbox is fixed when a key is created: create another key.", "sandbox")
     return replace(old, account=await save(tx, old.account, new, "key.update", by))
 
 

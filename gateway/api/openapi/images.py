@@ -18,6 +18,7 @@ CODES = (
     "insufficient_quota", "end_user_budget", "budget_held", "rate_limit_exceeded",
     "spending_paused", "not_cached",
     "price_unconfirmed", "still_running", "state_unavailable", "storage_full", "shutting_down",
+    "sandbox_unavailable",
     "upstream_unreachable", "upstream_timeout", "upstream_failed", "upstream_account",
     "upstream_busy", "upstream_refused",
 )  # fmt: skip
@@ -26,7 +27,8 @@ EDIT_CODES = (
 )  # fmt: skip
 
 _ANSWERED = (
-    "X-Request-Id", "Server-Timing", "Cache-Status", "Age", "X-Gateway-Cache", *MONEY,
+    "X-Request-Id", "X-Gateway-Sandbox", "Server-Timing", "Cache-Status", "Age", "X-Gateway-Cache",
+    *MONEY,
     "X-Gateway-Cost-Kind", "X-Gateway-Cost-Estimated", "X-Gateway-Reference-Images",
     "X-Gateway-Upstream", "X-Gateway-Upstream-Request-Id", *RATES, "Cache-Control",
     "X-Accel-Buffering",

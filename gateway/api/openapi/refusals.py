@@ -35,6 +35,9 @@ _OF_ANSWERS: Mapping[str, Schema] = {
     "Cache-Status": _header(TEXT, "What happened in the cache, as RFC 9211 has it."),
     "Age": _header(_NUMBER, "Seconds since the picture was bought, or the failure happened."),
     "X-Gateway-Cache": _header(one_of(CACHE_WORDS.values()), "How it was answered."),
+    "X-Gateway-Sandbox": _header(
+        one_of(["true"]), "The key is a sandbox key: the emulator answers, and nothing is paid."
+    ),
     "X-Gateway-Cost-USD": _header(_DOLLARS, "What this call cost its key."),
     "X-Gateway-Cost-Kind": _header(
         one_of(COST_KINDS), "How the cost of the call is known, where one was made."
@@ -71,7 +74,13 @@ HEADERS: Mapping[str, Schema] = {**_OF_ANSWERS, **OF_PICTURES}
 
 RATES = tuple(name for name in HEADERS if "RateLimit" in name)
 MONEY = tuple(name for name in HEADERS if name.endswith("-USD"))
-OF_ERRORS = ("X-Request-Id", "X-Gateway-Error-Source", "X-Should-Retry", "Retry-After")
+OF_ERRORS = (
+    "X-Request-Id",
+    "X-Gateway-Error-Source",
+    "X-Should-Retry",
+    "Retry-After",
+    "X-Gateway-Sandbox",
+)
 
 ANYWHERE = ("bad_request", "headers_too_large", "overloaded", "internal_error")
 """What any request may meet: no HTTP, a head that is too large, too many connections, a fault."""

@@ -69,6 +69,7 @@ class _KeyStatus(ReadModel):
     owner: str
     cost_centre: str
     expires_at: Moment | None
+    sandbox: bool
     paused: bool
     spendable_usd: Money | None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Self
+from typing import Any, Self, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -84,6 +84,28 @@ class Exposition:
         # The library's own parsing of the header raises on some values.
         encode, content_type = choose_encoder(OPENMETRICS if OPENMETRICS in accept else "")
         return encode(self._exposed), content_type
+
+
+class _Uncounted:
+    """An instrument of any kind that counts nothing."""
+
+    def labels(self, *values: object, **named: object) -> Self:
+        return self
+
+    def _ignore(self, *values: object) -> None:
+        """Nothing is kept."""
+
+    inc = dec = set = observe = _ignore
+
+
+class Unexposed(Exposition):
+    """Instruments that count nothing. With a slot, those of the library would be every worker's."""
+
+    def __init__(self) -> None:
+        self.shared = SharedGauges()
+        self._exposed = CollectorRegistry()
+        uncounted = cast(Any, dict.fromkeys(FAMILIES, _Uncounted()))
+        self.counters = self.histograms = self.gauges = uncounted
 
 
 def _counter(row: Family, registry: CollectorRegistry) -> Counter:

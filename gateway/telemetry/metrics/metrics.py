@@ -12,7 +12,7 @@ from gateway.model.outcome import Outcome
 from gateway.model.token_usage import TOKEN_KINDS, TokenUsage
 from gateway.telemetry.metrics import families
 from gateway.telemetry.metrics.bounded_labels import BoundedLabels
-from gateway.telemetry.metrics.exposition import Exposition
+from gateway.telemetry.metrics.exposition import Exposition, Unexposed
 from gateway.telemetry.metrics.families import Family
 from gateway.telemetry.metrics.shared_gauges import Series
 from gateway.telemetry.metrics.worker_slots import WorkerSlot
@@ -28,6 +28,7 @@ class Metrics:
     """The metrics of a process, or with a `slot` those of all workers.
 
     Labels are bounded: a model, team or key that is unknown, or beyond the bound, is `other`.
+    Metrics that are not `counting` are for work that is in no metric.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Metrics:
         *,
         max_teams: int = MOST_TEAMS,
         max_keys: int = MOST_KEYS,
+        counting: bool = True,
     ) -> None:
-        self._exposition = Exposition(slot)
+        self._exposition = Exposition(slot) if counting else Unexposed()
         self._models = BoundedLabels(MOST_MODELS)
         self._teams = BoundedLabels(max_teams)
         self._keys = BoundedLabels(max_keys)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-PREFIX, PARENT = "gateway-metrics-", "parent.lock"
+from gateway.telemetry.temporary_folder import is_locked, temporary_folder
+
 LIBRARY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus-client takes the folder from this variable only."""
 
@@ -36,26 +35,8 @@ def shared_folder(workers: int) -> Iterator[str]:
     if workers == 1:
         yield ""
         return
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    with (folder / "new").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder / "new").rename(folder / PARENT)
-        try:
-            yield str(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove this user's folders that no process uses.
-
-    The parent is open to all users: an entry of that name may be anything.
-    """
-    for file in parent.glob(f"{PREFIX}*/{PARENT}"):
-        ours = file.parent.lstat().st_uid == os.geteuid() and file.is_file()
-        if ours and not any(_is_locked(lock) for lock in file.parent.glob("*.lock")):
-            shutil.rmtree(file.parent, ignore_errors=True)
+    with temporary_folder() as folder:
+        yield str(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +93,7 @@ class SlotFiles(Collector):
         yield from found
 
     def _is_taken(self, file: Path) -> bool:
-        return _is_locked(_lock_of(self._folder, int(file.stem.rpartition("_")[2])))
-
-
-def _is_locked(file: Path) -> bool:
-    with file.open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return is_locked(_lock_of(self._folder, int(file.stem.rpartition("_")[2])))
 
 
 def _value_files(folder: Path) -> list[Path]:
