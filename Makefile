@@ -22,10 +22,11 @@ test: $(VENV)/.test
 dashboards: $(VENV)/.test
 	$(BIN)/python -m deploy.grafana
 
-# Draw docs/dashboard-*.png from a minute of traffic under a real Prometheus, and docs/commands-*.svg.
+# Draw docs/dashboard-*.png from a minute of traffic under a real Prometheus, docs/commands-*.svg and docs/console-*.png.
 pictures: $(VENV)/.test
 	$(BIN)/python -m tests.dashboards.pictures
 	$(BIN)/python -m tests.cli.pictures
+	$(BIN)/python -m tests.console.pictures
 
 # Write the documents that are made from code: metrics, settings, faults, the packages' picture.
 docs: $(VENV)/.test

@@ -12,10 +12,12 @@ from gateway.api.admin.request_input import body_of
 from gateway.api.responses import answer_json
 from gateway.database.database import Transaction
 from gateway.edits.pipeline import Pipeline
+from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
 from gateway.queries.key_status import key_status
 from gateway.queries.models.budgets import GrantView
+from gateway.queries.models.read_model import ReadModel
 from gateway.queries.request_status import RequestStatus
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
@@ -37,32 +39,43 @@ class KeyEndpoints:
     async def ask_for_budget(self, exchange: Exchange) -> None:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
         body = await body_of(exchange.chunks(), BudgetRequestBody)
-        if caller.sandbox:
-            raise Refusal("permission_denied", "A sandbox key spends nothing: ask with another.")
-        settings = self.context.settings
-        by = Author(f"key:{caller.key_id}", self.context.clock(), body.reason)
-
-        async def ask(tx: Transaction) -> GrantRecord:
-            return await budget_requests.ask(
-                tx,
-                budget_requests.asker_of(caller),
-                caller.budget_name(body.level),
-                body.usd,
-                body.until,
-                by,
-                zone=settings.zone,
-                webhook_url=settings.warnings.webhook_url.get_secret_value(),
-                console_url=settings.server.console_url,
-            )
-
-        asked = await self.context.database.write(ask)
-        facts = {"request": asked.id, "budget": asked.budget, "usd": usd(asked.nanos)}
-        self.context.log.warning("a grant is asked for", **facts)
-        raised = (budget_requests.EVENT, "raised")
-        self.context.metrics.counter(families.ALERTS).labels(*raised).inc()
-        await answer_json(exchange, GrantView.of(asked).document(), 201)
+        asked = await ask_for_budget(self.context, caller, body)
+        await answer_json(exchange, asked.document(), 201)
 
     async def show_request(self, exchange: Exchange) -> None:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
         status = await self.request_status.read(exchange.path_parameters["id"], caller)
         await answer_json(exchange, status.document())
+
+
+async def ask_for_budget(
+    context: ProcessContext, caller: Caller, body: BudgetRequestBody
+) -> ReadModel:
+    """Ask for more money on a budget of the caller.
+
+    Raises `permission_denied`, AccountError and StateUnavailable.
+    """
+    if caller.sandbox:
+        raise Refusal("permission_denied", "A sandbox key spends nothing: ask with another.")
+    settings = context.settings
+    by = Author(f"key:{caller.key_id}", context.clock(), body.reason)
+
+    async def ask(tx: Transaction) -> GrantRecord:
+        return await budget_requests.ask(
+            tx,
+            budget_requests.asker_of(caller),
+            caller.budget_name(body.level),
+            body.usd,
+            body.until,
+            by,
+            zone=settings.zone,
+            webhook_url=settings.warnings.webhook_url.get_secret_value(),
+            console_url=settings.server.console_url,
+        )
+
+    asked = await context.database.write(ask)
+    facts = {"request": asked.id, "budget": asked.budget, "usd": usd(asked.nanos)}
+    context.log.warning("a grant is asked for", **facts)
+    raised = (budget_requests.EVENT, "raised")
+    context.metrics.counter(families.ALERTS).labels(*raised).inc()
+    return GrantView.of(asked)

@@ -17,6 +17,7 @@ from gateway.accounts.tables.audit import AuditRow, Author, list_audit
 from gateway.accounts.tables.keys import KeyRecord
 from gateway.cli import completion
 from gateway.cli.budgets import FIGURES, beside, with_budgets
+from gateway.cli.key_snippets import print_snippets
 from gateway.cli.options import (
     ListedPart,
     change_options,
@@ -197,6 +198,8 @@ def create_key(
         lambda tx: key_table.create_key(tx, team, name, edit(AccountSettings()), by),
     )
     print_secret(key_view(made.key).row(), made.secret, as_json, "key")
+    if not as_json:
+        print_snippets(settings, made)
 
 
 @keys.command("update")
@@ -279,6 +282,8 @@ def rotate_key(settings: Settings, as_json: bool, key: str, grace: str, by: Auth
     until = time_text(made.key.rotated_until_ms or 0)
     status = f"is valid until {until}" if grace_ms else "is no longer valid (within a second)"
     click.echo(f"The old secret {status}.", err=True)
+    if not as_json:
+        print_snippets(settings, made)
 
 
 @click.group()

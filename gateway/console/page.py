@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from gateway.api.admin import AdminCalls
@@ -20,6 +20,8 @@ from gateway.queries.models.read_model import Json, ReadModel
 from gateway.runtime.container import Container
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.exchange import Exchange
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,12 @@ class PageRequest:
         body: Mapping[str, Any],
     ) -> ReadModel:
         holder = self.visitor.holder
+        return await self.reading(self.calls.call(holder, route, path=path, query=query, body=body))
+
+    async def reading(self, answer: Awaitable[Result]) -> Result:
+        """Await what may raise errors of accounts or of the state: they become a Refusal."""
         try:
-            return await self.calls.call(holder, route, path=path, query=query, body=body)
+            return await answer
         except Exception as error:
             if refusal := refusal_of(error, self.exchange):
                 raise refusal from error

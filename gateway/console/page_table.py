@@ -9,6 +9,7 @@ from gateway.console.page import WebPage
 from gateway.console.pages import (
     budgets,
     front_page,
+    key_overview,
     keys,
     overview,
     sign_in,
@@ -23,6 +24,7 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
     "POST /console/sign-in": WebPage(sign_in.submit, public=True),
     "POST /console/sign-out": WebPage(sign_in.sign_out, members=True),
     "GET /console": WebPage(overview.show, "Overview", members=True),
+    "POST /console/ask": WebPage(key_overview.ask, members=True),
     "GET /console/spend": WebPage(spend.show, "Spend", needs="GET /usage"),
     "GET /console/spend.csv": WebPage(spend.download, needs="GET /usage"),
     "GET /console/teams": WebPage(teams.show, "Teams and keys", needs="GET /keys"),

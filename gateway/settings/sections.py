@@ -117,6 +117,14 @@ class ServerSettings(SettingsSection):
     spool_bytes: ByteSize = 64 * 2**20
 
     @property
+    def base_url(self) -> str:
+        """The base URL of clients: the public one, or that of clients on this machine."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+        host = everywhere.get(self.host, self.host)
+        at = f"[{host}]" if ":" in host else host
+        return f"{self.public_url or f'http://{at}:{self.port}'}/v1"
+
+    @property
     def console_url(self) -> str:
         """The address of the console; "" where the gateway's own is not known."""
         return f"{self.public_url.rstrip('/')}/console" if self.public_url else ""

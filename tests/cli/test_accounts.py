@@ -50,6 +50,18 @@ def test_a_key_is_made_and_its_secret_shown_this_once(run: Run, tmp_path: Path) 
         assert made["secret"] not in "\n".join(state.iterdump())
 
 
+def test_with_a_key_come_snippets_with_its_secret_and_the_base_url(run: Run) -> None:
+    run("teams", "create", "design", "--unlimited")
+    made = run("keys", "create", "--team", "design", "--name", "figma", "--models", "our-model")
+    rotated = run("keys", "rotate", "design/figma")
+
+    for each in (made, rotated):
+        secret = each.stdout.split()[1]
+        assert f"Authorization: Bearer {secret}" in each.stderr
+        assert f'OpenAI(base_url="http://127.0.0.1:8080/v1", api_key="{secret}")' in each.stderr
+        assert "model=our-model" in each.stderr
+
+
 def test_a_key_that_the_command_made_opens_the_gateway_until_it_is_revoked(
     run: Run, tmp_path: Path, emulator: EmulatorServer
 ) -> None:

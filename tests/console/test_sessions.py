@@ -11,7 +11,7 @@ import pytest
 from gateway.console.sessions import SESSION_SECONDS
 from gateway.emulator import EmulatorServer
 from tests.api.admin.api_client import ROOT_TOKEN, Api, in_force
-from tests.console.visiting import COOKIE, Visiting, console_settings, signed_in
+from tests.console.visiting import COOKIE, Visiting, console_settings, may_sign_in, signed_in
 from tests.support.serving import KEY, PHOTOGRAPH, Running, SteppedClock, make_key, serving
 
 
@@ -27,11 +27,6 @@ def stepped(tmp_path: Path, emulator: EmulatorServer, clock: SteppedClock) -> It
     make_key(settings)
     with serving(settings, clock) as running:
         yield running
-
-
-def may_sign_in(served: Running, secret: str) -> bool:
-    with Visiting(served) as visiting:
-        return visiting.sign_in(secret).status_code == 303
 
 
 def test_without_a_session_a_page_leads_to_sign_in_and_back(served: Running) -> None:

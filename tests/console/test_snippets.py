@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.console.rules.snippets import snippets
+from gateway.queries.rules.snippets import snippets
 from tests.clients.environments import node_with_libraries
 from tests.support.serving import KEY, PHOTOGRAPH, Running
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.console.page import Answer, PageRequest, Rendered
-from gateway.console.rules.snippets import KEY, snippets
 from gateway.queries.model_list import OfferedModel, offered_models
+from gateway.queries.rules.snippets import KEY, snippets
 
 
 async def show(request: PageRequest) -> Answer:

@@ -7,9 +7,9 @@ from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.console.pages.front_page import model_of_snippets
 from gateway.console.pages.teams import path_of, team_page
 from gateway.console.rules.settings_form import changed_settings, setting_fields
-from gateway.console.rules.snippets import snippets
 from gateway.model.errors import Refusal
 from gateway.queries.models.read_model import Json
+from gateway.queries.rules.snippets import snippets
 
 GRACES = (("86400", "a day"), ("604800", "a week"), ("3600", "an hour"), ("0", "no longer"))
 

@@ -8,13 +8,13 @@ from decimal import Decimal
 
 from gateway.api.admin.token_holder import Role
 from gateway.console.page import Answer, PageRequest, Rendered
+from gateway.console.pages import key_overview
 from gateway.console.rules.attention import notices
 from gateway.console.rules.hit_share import hit_share
 from gateway.console.rules.spend_chart import spent_over_time
 from gateway.ledger.rules.spending_forecast import forecast_nanos
 from gateway.model.money import nanos_of, usd
 from gateway.model.windows import window
-from gateway.queries.key_status import key_status
 from gateway.queries.models.read_model import Json
 
 SHOWN_GROUPS = 6
@@ -22,7 +22,7 @@ SHOWN_GROUPS = 6
 
 async def show(request: PageRequest) -> Answer:
     if request.visitor.caller is not None:
-        return await _show_key(request)
+        return await key_overview.show(request)
     group = "key" if request.visitor.holder.role is Role.TEAM else "team"
     by_day, by_group, budgets, grants = await asyncio.gather(
         request.call("GET /usage", query={"by": "day"}),
@@ -46,18 +46,6 @@ async def show(request: PageRequest) -> Answer:
             "asked": [each for each in grants["data"] if each["status"] == "asked"],
             "degraded": request.parts.operation.readiness.degraded(),
         },
-    )
-
-
-async def _show_key(request: PageRequest) -> Answer:
-    """What the holder of a key may know: its limits, and what is left of each."""
-    caller, context = request.visitor.caller, request.context
-    if caller is None:
-        raise LookupError("the visitor has no key")
-    status = await key_status(caller, context.database, context.settings.zone, context.clock())
-    return Rendered(
-        "key_overview.html",
-        {"key": status.document(), "degraded": request.parts.operation.readiness.degraded()},
     )
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.api.admin.api_client import Api, fresh
-from tests.console.visiting import signed_in
+from tests.api.admin.api_client import Api, fresh, in_force
+from tests.console.visiting import may_sign_in, signed_in
 from tests.support.serving import Running
 
 
@@ -66,3 +66,20 @@ def test_a_wrong_field_has_a_sentence_beside_it(
     assert 400 <= answer.status_code < 500
     assert f'id="h-{wrong}" role="alert"' in answer.text
     assert 'value="kept"' in answer.text
+
+
+def test_the_holder_of_a_key_asks_with_what_was_typed_kept(served: Running, root: Api) -> None:
+    team = root.new_team(budget_usd="5")
+    key = root.new_key(team)
+    in_force(lambda: may_sign_in(served, key["secret"]))
+    with signed_in(served, key["secret"]) as visiting:
+        wrong = visiting.submit("/console/ask", level="key", usd="2", reason="kept")
+        asked = visiting.submit("/console/ask", level="team", usd="2", reason="a fair")
+        told = visiting.get(asked.headers["location"]).text
+
+    grants = root.every("/budgets/grants", team=team)
+    assert wrong.status_code == 400
+    assert 'id="h-level" role="alert"' in wrong.text
+    assert 'value="kept"' in wrong.text
+    assert "Asked. An administrator" in told
+    assert [(each["asked_by"], each["budget"]) for each in grants] == [(key["id"], team)]
