@@ -87,6 +87,7 @@ def _demo_settings(
             "base_url": f"http://127.0.0.1:{emulator_port}/v1",
             "api_key": upstream.api_key,
         },
+        "accounts": {"end_users": "as-sent"},
         "cache": {"url": f"disk:{DEMO_FOLDER / 'cache'}"},
         "state": {"url": f"sqlite:{DEMO_FOLDER / 'gateway.db'}"},
     }

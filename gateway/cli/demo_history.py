@@ -38,6 +38,7 @@ PRICES = {
     "deepshi-solo-1": _CENT // 2,
 }
 """What the emulator charges for one picture."""
+USERS = ("amir", "chloe", "dario", "emeka", "freya", "goran", "hana", "ines")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class DemoHistory:
         hour = min(23.9, max(0.1, self._random.gauss(13.5, 3)))
         return DemoRequest(
             at_ms=begins_ms + int(hour * 3_600_000),
-            caller=caller,
+            caller=replace(caller, end_user=self._random.choice(USERS)),
             model=self._random.choice(team.models),
             outcome=_outcome(team, self._random.random()),
             fingerprint=f"demo-{i}-{self._random.randrange(40)}",
@@ -160,6 +161,7 @@ class DemoHistory:
             status=200,
             owner=each.caller.owner,
             cost_centre=each.caller.cost_centre,
+            end_user=each.caller.end_user,
             fingerprint=each.fingerprint,
             took_us=self._random.randrange(3_000, 20_000),
         )

@@ -41,11 +41,11 @@ class Visiting(httpx.Client):
 
 @contextmanager
 def signed_in(served: Served, secret: str = ROOT_TOKEN) -> Iterator[Visiting]:
-    """A visitor who has signed in and opened the overview."""
+    """A visitor who has signed in, and has a page whose forms can be sent."""
     with Visiting(served) as visiting:
         answer = visiting.sign_in(secret)
         assert answer.status_code == 303, answer.text
-        visiting.open("/console")
+        visiting.open("/console/none")
         yield visiting
 
 
