@@ -23,7 +23,7 @@ from gateway.settings import Settings
 from tests.api.admin.api_client import ROOT_TOKEN
 from tests.console.browsing import NARROW, WIDE, Browsing, Chromium, open_chromium
 from tests.console.visiting import console_settings
-from tests.support.serving import Running, serving
+from tests.support.serving import Overrides, Running, serving
 
 DOCS = Path("docs")
 
@@ -63,7 +63,10 @@ def draw(chromium: Chromium, served: Running, picture: Picture) -> None:
 def demonstrating() -> Iterator[Running]:
     """A gateway with a month of requests."""
     with tempfile.TemporaryDirectory() as folder, EmulatorServer() as emulator:
-        address = {"server": {"port": 8080, "timezone": "UTC"}, "console": {"public_index": True}}
+        address: Overrides = {
+            "server": {"port": 8080, "timezone": "UTC"},
+            "console": {"public_index": True},
+        }
         settings = console_settings(Path(folder), emulator, address)
         asyncio.run(fill(settings))
         with serving(settings) as running:

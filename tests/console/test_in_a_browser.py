@@ -15,13 +15,13 @@ from tests.support.serving import KEY
 SHOWN = [route.split()[1] for route in PAGES if re.fullmatch(r"GET [^{.]+", route)]
 OF_MEMBERS = [path for path in SHOWN if PAGES[f"GET {path}"].members]
 VISITS = [
-    *((path, ROOT_TOKEN) for path in SHOWN if path != "/console/sign-in"),
+    *((path, ROOT_TOKEN) for path in SHOWN if not PAGES[f"GET {path}"].public),
     *((path, KEY) for path in OF_MEMBERS),
+    ("/console/teams/design", ROOT_TOKEN),
     ("/console/sign-in", None),
-    ("/", None),
+    ("/", KEY),
 ]
 IDS = [f"{path}-{(secret or 'nobody')[:4]}" for path, secret in VISITS]
-
 
 AXE = """axe.run({runOnly: RULES, resultTypes: ["violations"]}).then(found => found.violations
   .filter(each => ["serious", "critical"].includes(each.impact))

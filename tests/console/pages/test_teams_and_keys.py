@@ -158,12 +158,12 @@ def test_finance_looks_and_does_not_touch(served: Running, root: Api) -> None:
     assert refused.status_code == 403
 
 
-@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "{{ 7*7 }}", "\"'>&amp;<b>"])
-def test_a_name_is_text_and_no_markup(browse: Browsing, root: Api, name: str) -> None:
-    key = root.post("/keys", team="photos", name=name)
+def test_a_name_is_text_and_no_markup(browse: Browsing, root: Api) -> None:
+    names = ["<img src=x onerror=alert(1)>", "{{ 7*7 }}", "\"'>&amp;<b>"]
+    keys = [root.post("/keys", team="photos", name=name) for name in names]
     page = browse("/console/teams/photos", ROOT_TOKEN)
 
-    assert page.get_by_text(name, exact=True).first.is_visible()
-    page.goto(f"{browse.served.url}/console/keys/{key['id']}")
-    assert name in page.inner_text("h1")
+    assert set(names) <= set(page.locator("tbody td:first-child").all_inner_texts())
     assert page.locator("main img, main b").count() == 0
+    page.goto(f"{browse.served.url}/console/keys/{keys[0]['id']}")
+    assert names[0] in page.inner_text("h1")

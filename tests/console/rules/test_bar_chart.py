@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.console.rules.bar_chart import BOTTOM, MOST_SERIES, OTHERS, TOP, Series, bar_chart
@@ -17,6 +17,7 @@ def series(name: str, *values: str) -> Series:
     return Series(name, [Decimal(value) for value in values])
 
 
+@settings(max_examples=30)
 @given(st.lists(st.lists(AMOUNTS, min_size=3, max_size=3), min_size=1, max_size=12))
 def test_every_value_is_drawn_and_stands_on_the_one_below(rows: list[list[Decimal]]) -> None:
     chart = bar_chart("abc", [Series(str(i), values) for i, values in enumerate(rows)])
