@@ -121,7 +121,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
-        if scope["path"].endswith("/") and scope["path"] != "/":
+        if scope["path"].endswith("/") and scope["path"].strip("/"):
             scope["path"] = scope["path"][:-1]
         server = self._settings.server
         exchange = scope["exchange"] = Exchange(
