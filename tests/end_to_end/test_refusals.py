@@ -126,7 +126,7 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(gateway: 
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("POST", "/v1/images/edits//", 404, "not_found"),
         ("POST", "/v1/chat/completions", 404, "not_found"),
         ("GET", "/v1/images/edits", 405, "method_not_allowed"),
