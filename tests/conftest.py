@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from functools import cache
 from pathlib import Path
 
 import httpx._transports.default
 import hypothesis
 import pytest
+import uvicorn.server
 
 from gateway.emulator import EmulatorServer
 from gateway.settings import Settings
@@ -31,6 +33,19 @@ hypothesis.settings.load_profile("busy machine")
 httpx._transports.default.create_ssl_context = cache(  # type: ignore[attr-defined]
     httpx._transports.default.create_ssl_context  # type: ignore[attr-defined]
 )
+
+
+class QuickAsyncio:
+    """asyncio for uvicorn's server, which looks ten times a second whether it shall stop."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        return asyncio.sleep(seconds / 10)
+
+
+uvicorn.server.asyncio = QuickAsyncio()  # type: ignore[assignment]
 
 LONGEST_FILES = (
     "tests/dashboards/test_queries.py",

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 from gateway.database.database import Database, Transaction
@@ -54,6 +55,7 @@ def statements_of(text: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
+@cache
 def known_migrations() -> tuple[Migration, ...]:
     """The migrations of this version, in order."""
     found: list[Migration] = []

@@ -163,7 +163,7 @@ def fuzz_the_entrances(gateway: GatewayProcess, cases: int) -> None:
 def test_whatever_is_uploaded_is_answered_by_no_more_than_a_refusal(
     fuzzed: GatewayProcess, emulator: EmulatorServer
 ) -> None:
-    fuzz_the_entrances(fuzzed, 500)
+    fuzz_the_entrances(fuzzed, 300)
 
 
 @pytest.mark.long
@@ -233,7 +233,7 @@ def fuzz_heads(gateway: GatewayProcess, cases: int) -> None:
 def test_whatever_is_sent_is_answered_by_no_more_than_a_refusal(
     fuzzed: GatewayProcess, emulator: EmulatorServer
 ) -> None:
-    fuzz_heads(fuzzed, 400)
+    fuzz_heads(fuzzed, 250)
 
 
 @pytest.mark.long

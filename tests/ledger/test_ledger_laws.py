@@ -470,15 +470,17 @@ def hold(new_url: Callable[[], str], examples: int) -> None:
     )
 
 
-EXAMPLES = [pytest.param(1, id="short"), pytest.param(40, id="long", marks=pytest.mark.long)]
+def examples(short: int, long: int) -> pytest.MarkDecorator:
+    long_form = pytest.param(long, id="long", marks=pytest.mark.long)
+    return pytest.mark.parametrize("examples", [pytest.param(short, id="short"), long_form])
 
 
-@pytest.mark.parametrize("times", EXAMPLES)
-def test_the_laws_of_money_hold_on_sqlite(tmp_path: Path, times: int) -> None:
+@examples(10, 800)
+def test_the_laws_of_money_hold_on_sqlite(tmp_path: Path, examples: int) -> None:
     numbers = count()
-    hold(lambda: f"sqlite:{tmp_path / str(next(numbers)) / 'gateway.db'}", 20 * times)
+    hold(lambda: f"sqlite:{tmp_path / str(next(numbers)) / 'gateway.db'}", examples)
 
 
-@pytest.mark.parametrize("times", EXAMPLES)
-def test_the_laws_of_money_hold_on_postgres(postgres_url: str, times: int) -> None:
-    hold(lambda: fresh_schema(postgres_url), 5 * times)
+@examples(3, 200)
+def test_the_laws_of_money_hold_on_postgres(postgres_url: str, examples: int) -> None:
+    hold(lambda: fresh_schema(postgres_url), examples)

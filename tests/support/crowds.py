@@ -39,8 +39,8 @@ def crowd(urls: Sequence[str], count: int, **more: Any) -> list[httpx.Response]:
     async def all_at_once() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
-            coalescing_key = [ask(client, urls[n % len(urls)], **more) for n in range(count)]
-            return await asyncio.gather(*coalescing_key)
+            calls = [ask(client, urls[n % len(urls)], **more) for n in range(count)]
+            return await asyncio.gather(*calls)
 
     return asyncio.run(all_at_once())
 
@@ -51,8 +51,8 @@ def leaving_crowd(url: str, count: int, patience: float, **more: Any) -> int:
     async def all_at_once() -> int:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
-            coalescing_key = [ask(client, url, patience=patience, **more) for _ in range(count)]
-            answers = await asyncio.gather(*coalescing_key, return_exceptions=True)
+            calls = [ask(client, url, patience=patience, **more) for _ in range(count)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
         return sum(isinstance(answer, httpx.TimeoutException) for answer in answers)
 
     return asyncio.run(all_at_once())

@@ -570,7 +570,7 @@ def check_that_it_is_an_edit_or_a_refusal(
     assert encoded.content_length > 0
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(requests(), SIZES, ROUTES)
 def test_whatever_comes_is_an_edit_or_a_refusal(
     request: tuple[bytes, str], sizes: list[int], route: Any

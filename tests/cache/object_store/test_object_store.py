@@ -137,11 +137,11 @@ async def test_many_who_ask_for_one_result_fetch_it_once(tmp_path: Path) -> None
     content = pack_head(entry_of(LARGE)) + LARGE
     async with serving(found(content)) as (served, url), machine(url, tmp_path / "a") as a:
         served.may_answer.clear()
-        coalescing_key = [asyncio.create_task(a.get("v1-00")) for _ in range(50)]
+        reads = [asyncio.create_task(a.get("v1-00")) for _ in range(50)]
         await served.asked.wait()
         await asyncio.sleep(0.2)  # for others that might ask
         served.may_answer.set()
-        stored = await asyncio.gather(*coalescing_key)
+        stored = await asyncio.gather(*reads)
         assert all(one and one.body == LARGE for one in stored)
         assert served.requests == 1
 
