@@ -45,7 +45,7 @@ class QuickAsyncio:
         return asyncio.sleep(seconds / 10)
 
 
-uvicorn.server.asyncio = QuickAsyncio()  # type: ignore[assignment]
+uvicorn.server.asyncio = QuickAsyncio()  # type: ignore[assignment, attr-defined]
 
 LONGEST_FILES = (
     "tests/dashboards/test_queries.py",

@@ -80,10 +80,11 @@ def settings_for(folder: Path, emulator: EmulatorServer, more: Overrides | None 
 
 def in_state(settings: Settings, operation: Operation[Result]) -> Result:
     """Run one operation on the state, from outside the gateway, as the CLI does."""
-    if settings.state.url.startswith("sqlite:") and not settings.state.sqlite_file.exists():
-        settings.state.sqlite_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.state.sqlite_file.touch(mode=0o600)
-        settings.state.sqlite_file.write_bytes(_migrated())
+    file = settings.state.sqlite_file
+    if file is not None and not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(_migrated())
 
     async def run() -> Result:
         database = open_database(settings.state)
