@@ -30,19 +30,15 @@ from gateway.ledger.tables import corrections, reports, verify
 from gateway.ledger.tables.corrections import Corrected
 from gateway.model.money import nanos_of, usd
 from gateway.queries.csv_table import CsvStyle
-from gateway.queries.models.ledger import CorrectionView, LedgerRowView, VerificationView
+from gateway.queries.models.ledger import (
+    LEDGER_COLUMNS,
+    CorrectionView,
+    LedgerRowView,
+    VerificationView,
+)
 from gateway.settings import Settings
 
 PAGE_ROWS = 10_000
-LEDGER_COLUMNS = (
-    "id", "kind", "corrects", "at", "day", "request_id", "upstream_request_id", "credential",
-    "team", "key", "model", "route", "fingerprint", "reference_images", "body_bytes",
-    "answer_bytes", "status", "n", "images", "cost_usd", "estimated", "owner", "cost_centre",
-    "tags", "late_for", "cost_kind", "computed_usd", "price_version", "text_in_tokens",
-    "image_in_tokens", "cached_text_in_tokens", "cached_image_in_tokens", "text_out_tokens",
-    "image_out_tokens", "upstream", "asked_model", "upstream_model", "batch", "undoes",
-    "budget_day", "end_user",
-)  # fmt: skip
 SHOWN_COLUMNS = (
     "at", "team", "key", "model", "cost_usd", "kind", "status", "images", "cost_kind", "upstream",
     "request_id", "cost_centre", "tags",

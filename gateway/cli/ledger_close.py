@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 
 import click
 
 from gateway.accounts.tables.audit import Author
 from gateway.cli.options import month_of, reason_option, report_options
 from gateway.cli.output import print_json, print_rows, working
-from gateway.cli.state_access import by_clock, change_state, read_state
-from gateway.ledger.tables import close_month
+from gateway.cli.state_access import by_clock, read_state, with_database
+from gateway.ledger import books
 from gateway.ledger.tables.batches import reconciled
-from gateway.ledger.tables.close_month import Closing
+from gateway.ledger.tables.close_month import Closing, NotClosable, closings
 from gateway.queries.csv_table import CsvStyle
 from gateway.queries.models.ledger import ClosedMonthView
 from gateway.queries.models.read_model import Json
@@ -55,7 +54,7 @@ def close(
     if listed or period is None:
         if not listed:
             raise click.UsageError("give a month, such as 2026-11, or --list")
-        closed_months = read_state(settings, close_month.closings)
+        closed_months = read_state(settings, closings)
         rows = [ClosedMonthView.of(each).row() for each in closed_months]
         columns = CLOSING_COLUMNS if as_csv else SHOWN_COLUMNS
         empty = "No month is closed."
@@ -77,17 +76,12 @@ def close(
 
 def _close(settings: Settings, period: str, by: Author, with_estimates: bool) -> Closing:
     month_of(period)  # checked here, so that a wrong one is a usage error
+    closing = functools.partial(books.close, with_estimates=with_estimates)
     try:
-        freeze = functools.partial(close_month.freeze, with_estimates=with_estimates)
-        frozen = change_state(settings, lambda tx: freeze(tx, period, by, settings.zone))
-    except close_month.NotClosable as error:
+        with working(f"adding up {period}"):
+            return with_database(settings, lambda state: closing(state, period, by, settings.zone))
+    except NotClosable as error:
         raise click.ClickException(f"{period} is not closed: {error}") from None
-    if frozen.contents is not None:
-        return frozen
-    with working(f"adding up {period}"):
-        contents = read_state(settings, lambda tx: close_month.contents_of(tx, frozen))
-    change_state(settings, lambda tx: close_month.seal(tx, period, contents))
-    return replace(frozen, contents=contents)
 
 
 def _print_closed(closed: Closing, facts: Json, *, already: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -11,31 +13,24 @@ import click
 
 from gateway.accounts.tables.audit import Author
 from gateway.cli import completion
-from gateway.cli.options import (
-    id_of_kind,
-    milliseconds_of,
-    month_of,
-    reason_option,
-    report_options,
-    upstream_of,
-)
+from gateway.cli.options import id_of_kind, milliseconds_of, reason_option, report_options
 from gateway.cli.output import print_json, print_rows, progress_bar, working
-from gateway.cli.state_access import by_clock, read_state, with_database
-from gateway.cli.statement import COLUMNS, print_done, print_preview, rows_of
-from gateway.cli.statement_options import Change, statement_options
+from gateway.cli.state_access import by_clock, with_database
+from gateway.cli.statement import print_done, print_preview, rows_of
+from gateway.cli.statement_options import statement_options
 from gateway.ledger.rules.statement_limits import Objection, allowed
-from gateway.ledger.rules.statement_lines import Duplicates, RepeatedLines, StatementOptions
-from gateway.ledger.rules.statement_period import NotCovered
-from gateway.ledger.statements import booking
-from gateway.ledger.statements.file import Unreadable
-from gateway.ledger.statements.previews import Inquiry, Preview, preview
-from gateway.ledger.statements.reading import BadLines, Statement, read_statement
-from gateway.ledger.tables.batches import Batch
-from gateway.ledger.tables.ledger_calls import has_calls_at
-from gateway.ledger.tables.statement_comparison import Source
-from gateway.model.suggestions import did_you_mean
+from gateway.ledger.rules.statement_lines import Duplicates
+from gateway.ledger.rules.statement_options import ReadingOptions, WrongOption
+from gateway.ledger.statements.previews import Preview
 from gateway.queries.csv_table import CsvStyle
-from gateway.queries.models.statements import preview_row
+from gateway.queries.reconciliation import (
+    DIFFERENCE_COLUMNS,
+    ReconcileOptions,
+    StatementRefused,
+    read_inquiry,
+    reconciled,
+    refusal_text,
+)
 from gateway.settings import Settings
 
 
@@ -88,7 +83,7 @@ def reconcile(
     file: Path,
     upstream: str | None,
     period: str | None,
-    reading: Change,
+    reading: ReadingOptions,
     edge: str | None,
     duplicates: str,
     preview_id: str | None,
@@ -111,87 +106,56 @@ def reconcile(
     its last line.
     """
     by = by_clock(settings, by)
-    inquiry = _inquiry(settings, file, upstream, period, reading, edge, duplicates)
-    quiet, upstreams, batch = as_json or as_csv is not None, list(settings.every_upstream), None
-    shown = after = _previewed(settings, file, inquiry, by)
-    left = allowed(shown.refused, allow_percent)
-    if preview_id is None:
-        asks = not (dry_run or left) and sys.stdin.isatty()
-        if asks or not quiet:
-            print_preview(file, shown, upstreams, err=quiet)
-        if asks:
-            click.confirm(_question(shown), abort=True, err=True)
-            preview_id = shown.id
-    if preview_id is not None and not dry_run:
-        shown, batch = _confirmed(settings, file, inquiry, preview_id, by, allow_percent)
-        after = _previewed(settings, file, inquiry, by)
+    options = ReconcileOptions(
+        upstream=upstream,
+        period=period,
+        reading=reading,
+        edge_ms=None if edge is None else milliseconds_of(edge, "--edge"),
+        duplicates=cast(Duplicates, duplicates),
+    )
+    quiet, upstreams = as_json or as_csv is not None, list(settings.every_upstream)
+    with _refused(file):
+        with working(f"reading {file}"):
+            inquiry = with_database(
+                settings, lambda state: read_inquiry(settings, state, file, options)
+            )
+        with working("comparing"):
+            found = with_database(settings, lambda state: reconciled(state, inquiry, by))
+        left = allowed(found.shown.refused, allow_percent)
+        if preview_id is None:
+            asks = not (dry_run or left) and sys.stdin.isatty()
+            if asks or not quiet:
+                print_preview(file, found.shown, upstreams, err=quiet)
+            if asks:
+                click.confirm(_question(found.shown), abort=True, err=True)
+                preview_id = found.shown.id
+        if preview_id is not None and not dry_run:
+            book = functools.partial(reconciled, preview_id=preview_id, allow_percent=allow_percent)
+            with progress_bar("booking") as report:
+                found = with_database(
+                    settings, lambda state: book(state, inquiry, by, on_progress=report)
+                )
     if as_json:
-        found = {"rows": rows_of(shown), "after": preview_row(after)}
-        applied = {"applied": batch is not None, "batch": batch and batch.id}
-        print_json({**applied, **preview_row(shown), **found})
+        print_json(found.view().model_dump(exclude={"object": True, "after": {"object"}}))
     elif as_csv:
-        print_rows(rows_of(shown), as_csv=as_csv, columns=COLUMNS)
+        print_rows(rows_of(found.shown), as_csv=as_csv, columns=DIFFERENCE_COLUMNS)
     else:
-        print_done(after, batch)
-    if batch is None:
-        _say_how_to_confirm(shown, left, dry_run=dry_run, quiet=quiet)
-    if left if batch is None else after.comparison.off_nanos:
+        print_done(found.after, found.batch)
+    if found.batch is None:
+        _say_how_to_confirm(found.shown, left, dry_run=dry_run, quiet=quiet)
+    if left if found.batch is None else found.after.comparison.off_nanos:
         raise SystemExit(1)
 
 
-def _inquiry(
-    settings: Settings,
-    file: Path,
-    upstream: str | None,
-    period: str | None,
-    reading: Change,
-    edge: str | None,
-    duplicates: str,
-) -> Inquiry:
-    if period is not None:
-        month_of(period)  # checked before the file is read
-    name = _upstream(settings, upstream)
-    options = reading(settings.statement_options(name))
-    edge_ms = settings.longest_flight_ms if edge is None else milliseconds_of(edge, "--edge")
-    statement = _read(file, options)
-    return Inquiry(
-        statement=statement,
-        options=options,
-        source=Source(name, statement.digest, settings.zone),
-        period=period,
-        edge_ms=edge_ms,
-        duplicates=cast(Duplicates, duplicates),
-    )
-
-
-def _upstream(settings: Settings, given: str | None) -> str:
-    """The upstream's name; one that the settings no longer have must be in the ledger."""
-    name, known = upstream_of(settings, given), list(settings.every_upstream)
-    if name not in known and not read_state(settings, lambda tx: has_calls_at(tx, name)):
-        raise click.UsageError(f"--upstream: no upstream {name!r}. {did_you_mean(name, known)}")
-    return name
-
-
-def _read(file: Path, options: StatementOptions) -> Statement:
+@contextmanager
+def _refused(file: Path) -> Iterator[None]:
+    """Refusals of the file or of an option, as those of the command."""
     try:
-        with working(f"reading {file}"):
-            return read_statement(file, options)
-    except Unreadable as error:
-        raise click.ClickException(f"{file} {error}.") from None
-    except BadLines as error:
-        raise click.ClickException(f"{file}: {error}\nNothing was booked.") from None
-
-
-def _previewed(settings: Settings, file: Path, inquiry: Inquiry, by: Author) -> Preview:
-    try:
-        with working("comparing"):
-            return with_database(settings, lambda state: preview(state, inquiry, by.now_ms))
-    except NotCovered as error:
-        raise click.ClickException(f"{file}: {error}. Nothing was booked.") from None
-    except RepeatedLines as error:
-        raise click.ClickException(
-            f"{file}: {error}. Say whether they count: --duplicates once, or add."
-        ) from None
+        yield
+    except WrongOption as error:
+        raise click.BadParameter(str(error), param_hint=f"--{error.option}") from None
+    except StatementRefused as error:
+        raise click.ClickException(refusal_text(str(file), error)) from None
 
 
 def _question(shown: Preview) -> str:
@@ -199,31 +163,6 @@ def _question(shown: Preview) -> str:
     if not changes:
         return "Keep that it agrees?"
     return f"Add {'1 row' if changes == 1 else f'{changes} rows'} to the ledger?"
-
-
-def _confirmed(
-    settings: Settings,
-    file: Path,
-    inquiry: Inquiry,
-    preview_id: str,
-    by: Author,
-    allow_percent: int | None,
-) -> tuple[Preview, Batch]:
-    try:
-        with progress_bar("booking") as report:
-            return with_database(
-                settings,
-                lambda state: booking.confirm(
-                    state,
-                    inquiry,
-                    preview_id,
-                    by,
-                    allow_percent=allow_percent,
-                    on_progress=report,
-                ),
-            )
-    except booking.NotConfirmed as error:
-        raise click.ClickException(f"{file} is not booked: {error}.") from None
 
 
 def _say_how_to_confirm(

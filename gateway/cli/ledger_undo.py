@@ -7,12 +7,13 @@ import click
 from gateway.accounts.tables.audit import Author
 from gateway.cli.options import id_of_kind, reason_option, report_options, yes_option
 from gateway.cli.output import confirm, print_json, print_rows, progress_bar
-from gateway.cli.state_access import by_clock, change_state, read_state
+from gateway.cli.state_access import by_clock, read_state, with_database
+from gateway.ledger import books
 from gateway.ledger.tables.batches import list_batches
-from gateway.ledger.tables.undo import NotUndoable, UndoPlan, plan_undo, undo_part
+from gateway.ledger.tables.undo import NotUndoable, plan_undo
 from gateway.model.money import usd
 from gateway.queries.csv_table import CsvStyle
-from gateway.queries.models.ledger import BatchView
+from gateway.queries.models.ledger import BatchView, UndoView
 from gateway.settings import Settings
 
 COLUMNS = (
@@ -61,21 +62,11 @@ def undo(
             )
         if not dry_run:
             confirm(f"Add {plan.rows} counter-rows to the ledger?", yes=yes)
-            _apply(settings, plan)
+            with progress_bar("booking") as report:
+                with_database(settings, lambda state: books.take_back(state, plan, report))
     except NotUndoable as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        undone_by = None if dry_run else plan.batch.id
-        facts = {"batch": batch, "ledger_rows": plan.rows, "cost_usd": usd(-plan.cost_nanos)}
-        print_json({**facts, "undone_by": undone_by})
+        print_json(UndoView.of_plan(plan, applied=not dry_run).row())
     else:
         click.echo("Nothing was booked." if dry_run else f"Taken back by {plan.batch.id}.")
-
-
-def _apply(settings: Settings, plan: UndoPlan) -> None:
-    """A part per transaction. Running the command again resumes."""
-    done = 0
-    with progress_bar("booking") as report:
-        while count := change_state(settings, lambda tx: undo_part(tx, plan.batch)):
-            done += count
-            report(done, plan.rows)

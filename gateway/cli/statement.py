@@ -15,34 +15,17 @@ from gateway.ledger.tables.statement_comparison import Comparison
 from gateway.ledger.tables.sum_comparison import SumComparison
 from gateway.model.money import usd
 from gateway.queries.models.read_model import Json, time_or_none
-from gateway.queries.models.statements import (
-    adjustment_row,
-    comparison_row,
-    finding_row,
-    first_line_row,
-    gone_row,
-    sum_rows,
-)
+from gateway.queries.models.statements import FirstLineView, PreviewView, difference_rows
 
 SHOWN_ROWS = 50
 SHOWN_TEAMS = 20
-COLUMNS = (
-    "what", "at", "request_id", "upstream_request_id", "team", "key", "model", "booked_usd",
-    "billed_usd", "difference_usd",
-)  # fmt: skip
 SHOWN_COLUMNS = (
     "what", "at", "request", "team", "model", "booked_usd", "billed_usd", "difference_usd",
 )  # fmt: skip
 
 
 def rows_of(shown: Preview) -> list[Json]:
-    """What would be booked, and what is listed without being booked: `gone`."""
-    found = shown.comparison
-    if isinstance(found, SumComparison):
-        return [row for each in found.sums for row in sum_rows(each)]
-    rows = [finding_row(each, found.payers) for each in found.matching.findings]
-    rows += [adjustment_row(fee, found.payers) for fee in found.fees.changes]
-    return rows + [gone_row(fee) for fee in found.fees.gone]
+    return [each.row() for each in difference_rows(shown)]
 
 
 def print_preview(
@@ -60,7 +43,7 @@ def print_preview(
     )
     if not err:
         click.echo("The first lines, as they are read:")
-        print_rows([first_line_row(each) for each in statement.first])
+        print_rows([FirstLineView.of_line(each).row() for each in statement.first])
     if isinstance(found, SumComparison):
         what = found.options.granularity + (" and model" if found.by_model else "")
         agree = (
@@ -133,7 +116,7 @@ def print_done(after: Preview, batch: Batch | None) -> None:
     found = after.comparison
     if batch:
         click.echo(f"Booked as {batch.id}: `gateway ledger undo {batch.id}` takes it back.")
-    facts = comparison_row(found)
+    facts = PreviewView.of_preview(after).row()
     click.echo(f"\n  statement                       ${facts['statement_usd']}")
     if isinstance(found, Comparison):
         for nanos, name, text in (

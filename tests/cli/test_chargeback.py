@@ -86,7 +86,7 @@ def test_a_part_of_a_month_is_refused(run: Run) -> None:
     days = ("--from", "2026-11-01", "--to", "2026-11-29")
     result = run("ledger", "export", "--format", "chargeback", *days)
     assert result.exit_code == 2
-    assert "give --period" in result.output
+    assert "give a period, or the first day" in result.output
     assert sheet(run(*NOVEMBER)) == []
 
 

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.cli import main
-from gateway.cli.ledger import LEDGER_COLUMNS, SHOWN_COLUMNS
+from gateway.cli.ledger import SHOWN_COLUMNS
 from gateway.database.clock import now_ms
 from gateway.database.migrate import migrate
 from gateway.database.postgres import PostgresDatabase
@@ -33,6 +33,7 @@ from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.ledger.tables.usage import fold
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
+from gateway.queries.models.ledger import LEDGER_COLUMNS
 from tests.ledger.tables.test_usage import record, row
 from tests.support.engines import fresh_schema, postgres_url
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, TODAY, Till, caller

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.ledger import LEDGER_COLUMNS
+from gateway.queries.models.ledger import LEDGER_COLUMNS
 from tests.cli.test_ledger import Fill, Run, fill, loaded, run, sheet, state
 from tests.support.funds import CENT, Till
 

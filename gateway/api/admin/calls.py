@@ -5,22 +5,25 @@ The role is checked, then the route's handler runs, in the state in one transact
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from gateway.accounts.tables.audit import Author
+from gateway.api.admin.books import BooksHandlers, Download
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.end_users import EndUserHandlers
 from gateway.api.admin.inputs import Body, Query
 from gateway.api.admin.request_input import AdminRequest, parsed_body, parsed_query
-from gateway.api.admin.routes import ROUTES, AdminRoute, CacheRoute, EndUserRoute
+from gateway.api.admin.routes import ROUTES, AdminRoute, BooksRoute, CacheRoute, EndUserRoute
 from gateway.api.admin.token_holder import Role, TokenHolder, check_role
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Transaction
 from gateway.queries.cache_admin import CacheAdmin
 from gateway.queries.end_user_admin import EndUserAdmin
 from gateway.queries.models.read_model import ReadModel
+from gateway.runtime.books_thread import BooksThread
 from gateway.runtime.process_context import ProcessContext
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -37,12 +40,16 @@ class AdminCalls:
         self._end_user_handlers = EndUserHandlers(
             EndUserAdmin(context.settings, context.database, results)
         )
+        self._books_handlers = BooksHandlers(
+            context.settings, context.database, BooksThread(context.settings.state)
+        )
         self._now_ms = context.clock
 
     async def close(self) -> None:
-        """Cancel the background jobs; before the results are closed."""
+        """Cancel the background jobs; before the results and the state are closed."""
         await self._cache_handlers.close()
         await self._end_user_handlers.close()
+        await self._books_handlers.close()
 
     async def call(
         self,
@@ -50,21 +57,49 @@ class AdminCalls:
         route: str,
         *,
         path: Mapping[str, str] = NOTHING,
-        query: Mapping[str, str] = NOTHING,
+        query: Mapping[str, Any] = NOTHING,
         body: Mapping[str, Any] = NOTHING,
+        upload: bytes = b"",
     ) -> ReadModel:
-        """What a request of this holder gets. Raises Refusal, AccountError, StateUnavailable."""
+        """What a request of this holder gets. Raises Refusal, AccountError, StateUnavailable.
+
+        `upload` is the statement of a StatementRoute.
+        """
         row = ROUTES[route]
         check_role(holder, row.roles, route)
         asked = parsed_query(query, row.query)
-        return await self.run(holder, route, path, asked, parsed_body(body, row.body))
+        given = parsed_body(body, row.body)
+        return await self.run(holder, route, path, asked, given, upload=upload)
 
     async def run(
-        self, holder: TokenHolder, route: str, path: Mapping[str, str], query: Query, body: Body
+        self,
+        holder: TokenHolder,
+        route: str,
+        path: Mapping[str, str],
+        query: Query,
+        body: Body,
+        *,
+        upload: bytes = b"",
+        wants_csv: bool = False,
     ) -> ReadModel:
         """The answer to a request that is permitted and parsed."""
+        request = replace(
+            self._request(holder, path, query, body), upload=upload, wants_csv=wants_csv
+        )
+        return await self._handle(ROUTES[route], request, reads=route.startswith("GET "))
+
+    async def download(
+        self, holder: TokenHolder, route: str, path: Mapping[str, str], query: Query
+    ) -> Download:
+        """The file of an ExportRoute, for a request that is permitted and parsed."""
+        handler: Callable[..., Awaitable[Download]] = ROUTES[route].handler
+        return await handler(self._books_handlers, self._request(holder, path, query, Body()))
+
+    def _request(
+        self, holder: TokenHolder, path: Mapping[str, str], query: Query, body: Body
+    ) -> AdminRequest[Query, Body]:
         reason = body.reason or str(getattr(query, "reason", ""))
-        request = AdminRequest(
+        return AdminRequest(
             path=path,
             query=query,
             body=body,
@@ -73,18 +108,20 @@ class AdminCalls:
             team=holder.team,
             sees_secrets=holder.role is Role.ADMIN,
         )
-        return await self._handle(ROUTES[route], request, reads=route.startswith("GET "))
 
     async def _handle(
         self, row: AdminRoute, request: AdminRequest[Query, Body], *, reads: bool
     ) -> ReadModel:
+        handler: Callable[..., Awaitable[ReadModel]] = row.handler
         if isinstance(row, CacheRoute):
-            return await row.handler(self._cache_handlers, request)
+            return await handler(self._cache_handlers, request)
         if isinstance(row, EndUserRoute):
-            return await row.handler(self._end_user_handlers, request)
+            return await handler(self._end_user_handlers, request)
+        if isinstance(row, BooksRoute):
+            return await handler(self._books_handlers, request)
 
         async def operation(tx: Transaction) -> ReadModel:
-            return await row.handler(tx, request)
+            return await handler(tx, request)
 
         if reads:
             return await self._database.read(operation)

@@ -85,11 +85,24 @@ def _day(value: object) -> str:
     return value
 
 
-def _limit(value: str) -> int:
-    limit = int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
-    if not 1 <= limit <= MOST_ITEMS:
-        raise ValueError(f"is a number from 1 to {MOST_ITEMS}.")
-    return limit
+def _month(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_MONTH_PATTERN, value):
+        raise ValueError("takes a month such as 2026-11.")
+    return value
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        number = int(value) if value.isascii() and value.isdigit() and len(value) < 7 else -1
+        if not least <= number <= most:
+            raise ValueError(f"is a number from {least} to {most}.")
+        return number
+
+    return parse
+
+
+def _from_to(least: int, most: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
 def _one_of(names: Collection[str]) -> Callable[[str], str]:
@@ -143,6 +156,7 @@ _SECONDS_SCHEMA = {
     "description": "Seconds, or text such as 24h.",
 }
 _NAME_PATTERN = "[A-Za-z0-9._-]{1,64}"
+_MONTH_PATTERN = "20[0-9]{2}-(0[1-9]|1[0-2])"
 
 Line = Annotated[str, BeforeValidator(_line), WithJsonSchema(LINE_SCHEMA)]
 Filled = Annotated[str, BeforeValidator(_filled), WithJsonSchema({**LINE_SCHEMA, "minLength": 1})]
@@ -165,15 +179,18 @@ Digest = Annotated[
 Flag = Annotated[bool, BeforeValidator(_flag)]
 FlagText = Annotated[bool, BeforeValidator(_flag_text), WithJsonSchema({"type": "boolean"})]
 Dollars = Annotated[int, BeforeValidator(_dollars), WithJsonSchema(DOLLARS_SCHEMA)]
-Limit = Annotated[
-    int,
-    BeforeValidator(_limit),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_ITEMS}),
-]
+Limit = Annotated[int, BeforeValidator(_number(1, MOST_ITEMS)), _from_to(1, MOST_ITEMS)]
+TitleLines = Annotated[int, BeforeValidator(_number(0, 1000)), _from_to(0, 1000)]
+Percent = Annotated[int, BeforeValidator(_number(0, 100_000)), _from_to(0, 100_000)]
 LevelName = Annotated[
     Level,
     BeforeValidator(_level),
     WithJsonSchema({"type": "string", "enum": list(LEVELS)}),
+]
+MonthText = Annotated[
+    str,
+    BeforeValidator(_month),
+    WithJsonSchema({"type": "string", "pattern": f"^{_MONTH_PATTERN}$"}),
 ]
 DayText = Annotated[str, BeforeValidator(_day), WithJsonSchema(dict(DAY_SCHEMA))]
 Separator = Annotated[

@@ -29,13 +29,22 @@ from gateway.api.admin.input_types import (
     Limit,
     Line,
     MomentText,
+    MonthText,
     Name,
+    Percent,
     RoleName,
     Separator,
     TeamName,
+    TitleLines,
 )
+from gateway.ledger.rules.statement_formats import Dates, Encoding, Granularity, Numbers
+from gateway.ledger.rules.statement_lines import Duplicates
+from gateway.ledger.rules.statement_options import ReadingOptions
 from gateway.ledger.rules.usage_grouping import KNOWN
 from gateway.model.caller import PERIODS, Level
+from gateway.queries.csv_table import CsvStyle, csv_style
+from gateway.queries.ledger_export import Form
+from gateway.queries.reconciliation import ReconcileOptions
 
 
 class Query(BaseModel):
@@ -84,25 +93,42 @@ class TeamQuery(Query):
     team: Line | None = None
 
 
-class DaysQuery(TeamQuery):
+class RangeQuery(Query):
     from_day: DayText | None = Field(None, alias="from")
     to_day: DayText | None = Field(None, alias="to")
 
 
-_OF_CSV = "For `Accept: text/csv`."
+class DaysQuery(TeamQuery, RangeQuery):
+    pass
 
 
-class UsageQuery(DaysQuery):
+class CsvQuery(Query):
+    """How CSV is written."""
+
+    separator: Annotated[Separator | None, Field(description="Of cells, in CSV.")] = None
+    decimal: Annotated[Decimals, Field(description="The decimal sign, in CSV.")] = "point"
+    bom: Annotated[FlagText, Field(description="A byte order mark, in CSV.")] = False
+    raw: Annotated[
+        FlagText, Field(description="No apostrophe before texts like formulas, in CSV.")
+    ] = False
+
+    @property
+    def style(self) -> CsvStyle:
+        return csv_style(self.separator, self.decimal, bom=self.bom, raw=self.raw)
+
+
+class UsageQuery(DaysQuery, CsvQuery):
     by: Annotated[
         Line,
         Field(description=f"One or more of {', '.join(KNOWN)}, separated by commas; or paid_by."),
     ] = "team"
-    separator: Annotated[Separator | None, Field(description=f"Of cells. {_OF_CSV}")] = None
-    decimal: Annotated[Decimals, Field(description=f"The decimal sign. {_OF_CSV}")] = "point"
-    bom: Annotated[FlagText, Field(description=f"A byte order mark. {_OF_CSV}")] = False
-    raw: Annotated[
-        FlagText, Field(description=f"No apostrophe before texts like formulas. {_OF_CSV}")
-    ] = False
+
+
+class ExportQuery(RangeQuery, CsvQuery):
+    form: Annotated[Form, Field(description="What `gateway ledger export` writes.")] = Field(
+        "csv", alias="format"
+    )
+    period: Annotated[MonthText | None, Field(description="A whole month.")] = None
 
 
 class LedgerQuery(DaysQuery, PageQuery):
@@ -113,6 +139,61 @@ class ReasonQuery(Query):
     """A DELETE seldom has a body, so its reason may be in the query."""
 
     reason: Annotated[Line, Field(description="Why, for the audit.")] = ""
+
+
+class ReconcileQuery(ReasonQuery, CsvQuery):
+    """What the options of `gateway ledger reconcile` say; the statement is the body."""
+
+    upstream: Annotated[Line | None, Field(description="Needed where there are several.")] = None
+    period: Annotated[MonthText | None, Field(description="The month that it covers.")] = None
+    column: Annotated[
+        tuple[Line, ...], Field(description="The statement's name: cost=amount. Repeatable.")
+    ] = ()
+    where: Annotated[
+        tuple[Line, ...], Field(description="Only such lines: service=images*. Repeatable.")
+    ] = ()
+    rate: Annotated[
+        tuple[Line, ...], Field(description="Dollars for a currency: EUR=1.08. Repeatable.")
+    ] = ()
+    aggregated: Annotated[FlagText, Field(description="The lines are sums, not calls.")] = False
+    granularity: Granularity | None = None
+    numbers: Numbers | None = None
+    dates: Dates | None = None
+    encoding: Encoding | None = None
+    title_lines: TitleLines | None = None
+    edge: Annotated[
+        Age | None, Field(description="Longest time between settlement and billing of a call.")
+    ] = None
+    duplicates: Annotated[
+        Duplicates, Field(description="How lines count that repeat another in every column.")
+    ] = "refuse"
+    confirm: Annotated[
+        Line | None, Field(description="The preview to book; send the same statement again.")
+    ] = None
+    allow_change: Annotated[
+        Percent | None, Field(description="Book it although so much changes.")
+    ] = None
+
+    @property
+    def options(self) -> ReconcileOptions:
+        reading = ReadingOptions(
+            columns=self.column,
+            filters=self.where,
+            rates=self.rate,
+            aggregated=self.aggregated,
+            granularity=self.granularity,
+            numbers=self.numbers,
+            dates=self.dates,
+            encoding=self.encoding,
+            title_lines=self.title_lines,
+        )
+        return ReconcileOptions(
+            upstream=self.upstream,
+            period=self.period,
+            reading=reading,
+            edge_ms=None if self.edge is None else int(self.edge * 1000),
+            duplicates=self.duplicates,
+        )
 
 
 class Body(BaseModel):
@@ -231,6 +312,17 @@ class PriceBody(Body):
 class CorrectionBody(Body):
     request_id: Line
     cost_usd: Dollars
+
+
+class ClosingBody(Body):
+    period: MonthText
+    force_with_estimates: Annotated[
+        Flag, Field(description="Close it although the cost of some calls is estimated.")
+    ] = False
+
+
+class UndoBody(Body):
+    dry_run: Annotated[Flag, Field(description="Only say what would be booked.")] = False
 
 
 class GrantBody(Body):

@@ -11,6 +11,7 @@ from gateway.api.admin.inputs import (
     PageQuery,
     PriceBody,
     Query,
+    RangeQuery,
     UsageQuery,
 )
 from gateway.api.admin.pagination import page_of
@@ -26,10 +27,11 @@ from gateway.ledger.tables import (
     unresolved_reservations,
 )
 from gateway.ledger.tables import verify as verification
+from gateway.ledger.tables.batches import list_batches
 from gateway.model.errors import Refusal
 from gateway.model.windows import day_of
-from gateway.queries.csv_table import csv_style
 from gateway.queries.models.ledger import (
+    BatchView,
     ClosedMonthView,
     CorrectionView,
     LedgerRowView,
@@ -52,7 +54,7 @@ MOST_RESOLVED = 500
 async def usage(tx: Transaction, request: AdminRequest[UsageQuery, Body]) -> ReadModel:
     by, team = request.query.by, team_of(request.team, request.query.team)
     timezone = request.settings.server.timezone
-    asked = UsageAsked(by, *_days(request), timezone, team, most_sums=MOST_SUMS)
+    asked = UsageAsked(by, *days_of(request), timezone, team, most_sums=MOST_SUMS)
     try:
         return await usage_report(tx, asked)
     except ValueError as error:
@@ -61,12 +63,11 @@ async def usage(tx: Transaction, request: AdminRequest[UsageQuery, Body]) -> Rea
 
 def usage_csv(report: UsageView, query: UsageQuery) -> str:
     columns, rows = table_of(report)
-    style = csv_style(query.separator, query.decimal, bom=query.bom, raw=query.raw)
-    return style.text(columns, rows)
+    return query.style.text(columns, rows)
 
 
 async def ledger(tx: Transaction, request: AdminRequest[LedgerQuery, Body]) -> ReadModel:
-    first_day, last_day = _days(request)
+    first_day, last_day = days_of(request)
     query, team = request.query, await _team(tx, request)
     try:
         found = await reports.ledger_rows(
@@ -87,6 +88,12 @@ async def closings(tx: Transaction, request: AdminRequest[PageQuery, Body]) -> R
     query = request.query
     found = [each for each in await close_month.closings(tx) if each.period > query.after]
     return page_of(found, query, ClosedMonthView.of, lambda each: each.period)
+
+
+async def batches(tx: Transaction, request: AdminRequest[PageQuery, Body]) -> ReadModel:
+    query = request.query
+    found = await list_batches(tx, after=query.after, limit=query.fetch)
+    return page_of(found, query, BatchView.of, lambda each: each.id)
 
 
 async def unresolved(tx: Transaction, request: AdminRequest[PageQuery, Body]) -> ReadModel:
@@ -149,7 +156,7 @@ async def _team(tx: Transaction, request: AdminRequest[DaysQuery, Body]) -> str 
     return team
 
 
-def _days(request: AdminRequest[DaysQuery, Body]) -> tuple[str, str]:
+def days_of(request: AdminRequest[RangeQuery, Body]) -> tuple[str, str]:
     """The first and the last day of a report; by default this month until today."""
     zone, query = request.settings.zone, request.query
     today = day_of(request.by.now_ms, zone)

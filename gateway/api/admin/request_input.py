@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, get_origin
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
@@ -31,7 +31,8 @@ class AdminRequest(Generic[QueryT, BodyT]):
     """A permitted and parsed request.
 
     `by` is its author, and `team` the only team that it may read or change, for a token of a
-    team. `sees_secrets`: the answer may hold the terms that are secret in themselves.
+    team. `sees_secrets`: the answer may hold the terms that are secret in themselves. `upload` is
+    the body where it is a file.
     """
 
     path: Mapping[str, str]
@@ -41,20 +42,35 @@ class AdminRequest(Generic[QueryT, BodyT]):
     settings: Settings
     team: str | None = None
     sees_secrets: bool = False
+    upload: bytes = b""
+    wants_csv: bool = False
 
 
 def query_of(text: str, model: type[Query]) -> Query:
-    """The query's parameters, each given once. Raises `invalid_field`, `duplicate_field`."""
+    """The query's parameters, each given once unless it may be repeated.
+
+    Raises `invalid_field`, `duplicate_field`.
+    """
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise Refusal(
             "invalid_field", f"The query has more than {MOST_PARAMETERS} parameters."
         ) from None
-    return parsed_query(dict(_once(pairs)), model)
+    lists: dict[str, Any] = {name: [] for name in _repeatable(model)}
+    for name, value in pairs:
+        if name in lists:
+            lists[name].append(value)
+    single = dict(_once([pair for pair in pairs if pair[0] not in lists]))
+    return parsed_query({**single, **lists}, model)
 
 
-def parsed_query(given: Mapping[str, str], model: type[Query]) -> Query:
+def _repeatable(model: type[Query]) -> set[str]:
+    fields = model.model_fields.items()
+    return {name for name, field in fields if get_origin(field.annotation) is tuple}
+
+
+def parsed_query(given: Mapping[str, Any], model: type[Query]) -> Query:
     """The query of these parameters. Raises `invalid_field`."""
     return _parsed(model, given, "query parameter")
 
@@ -69,12 +85,18 @@ async def body_of(chunks: AsyncIterator[bytes], model: type[Input]) -> Input:
 
     Raises `body_too_large`, `invalid_json`, `duplicate_field`, `missing_field`, `invalid_field`.
     """
+    body = await bytes_of(chunks, MOST_BODY_BYTES)
+    return parsed_body(_document(body) if body else {}, model)
+
+
+async def bytes_of(chunks: AsyncIterator[bytes], most_bytes: int) -> bytes:
+    """The whole body. Raises `body_too_large`."""
     body = bytearray()
     async for chunk in chunks:
         body += chunk
-        if len(body) > MOST_BODY_BYTES:
-            raise Refusal("body_too_large", f"A body here has at most {MOST_BODY_BYTES:,} bytes.")
-    return parsed_body(_document(bytes(body)) if body else {}, model)
+        if len(body) > most_bytes:
+            raise Refusal("body_too_large", f"A body here has at most {most_bytes:,} bytes.")
+    return bytes(body)
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -124,7 +146,9 @@ def _parsed(model: type[Input], given: Mapping[str, Any], what: str) -> Input:
         raise Refusal("invalid_field", _unknown(name, model, what), name)
     if first["type"] == "missing":
         raise Refusal("missing_field", f"Give {name} in the JSON body.", name)
-    raise Refusal("invalid_field", f"{name} {first.get('ctx', {}).get('error')}", name)
+    facts = first.get("ctx", {})
+    why = facts.get("error") or f"is {facts.get('expected')}."
+    raise Refusal("invalid_field", f"{name} {why}", name)
 
 
 def _unknown(name: str, model: type[BaseModel], what: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.api.admin import accounts, budgets, keys, ledger, tokens
 from gateway.api.admin import inputs as take
+from gateway.api.admin.books import BooksHandlers, reconciliation_csv
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.end_users import EndUserHandlers
 from gateway.api.admin.inputs import Body, Query, with_settings
@@ -23,7 +24,7 @@ from gateway.queries.models import budgets as budget_views
 from gateway.queries.models import cache as cache_views
 from gateway.queries.models import end_users as user_views
 from gateway.queries.models import ledger as ledger_views
-from gateway.queries.models.read_model import ReadModel
+from gateway.queries.models import statements as statement_views
 from gateway.queries.models.usage import UsageView
 
 Roles = tuple[Role, ...]
@@ -39,7 +40,7 @@ class AdminRoute:
 
     name: str
     summary: str
-    handler: Callable[..., Awaitable[ReadModel]]
+    handler: Callable[..., Awaitable[Any]]
     answer: Any
     roles: Roles
     query: type[Query] = Query
@@ -68,6 +69,21 @@ class CacheRoute(ResultsRoute):
 @dataclass(frozen=True, slots=True)
 class EndUserRoute(ResultsRoute):
     """`handler(end user handlers, request)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BooksRoute(AdminRoute):
+    """`handler(books handlers, request)` works on the ledger, in several transactions."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRoute(BooksRoute):
+    """Its body is a statement, and not JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRoute(BooksRoute):
+    """Its answer is a file."""
 
 
 _ADMIN: Roles = (Role.ADMIN,)
@@ -173,6 +189,22 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "POST /ledger/corrections": StateRoute(
         "correctLedger", "Correct the cost of a request", ledger.correct,
         ledger_views.CorrectionView, _FINANCE, body=take.CorrectionBody, codes=_BOTH),
+    "GET /ledger/export": ExportRoute(
+        "exportLedger", "The rows of days as a file", BooksHandlers.export,
+        str, _FINANCE, take.ExportQuery),
+    "POST /ledger/reconcile": StatementRoute(
+        "reconcileLedger", "Compare a statement with the ledger; with `confirm`, book a preview",
+        BooksHandlers.reconcile, statement_views.ReconciliationView, _FINANCE, take.ReconcileQuery,
+        codes=("unsupported_media_type",), csv=reconciliation_csv),
+    "POST /ledger/closings": BooksRoute(
+        "closeMonth", "Close a month: nothing more is booked in it", BooksHandlers.close_month,
+        ledger_views.ClosedMonthView, _FINANCE, body=take.ClosingBody, codes=_MISSING),
+    "GET /ledger/batches": StateRoute(
+        "listBatches", "What was booked together, the latest first", ledger.batches,
+        Page[ledger_views.BatchView], _FINANCE, take.PageQuery),
+    "POST /ledger/batches/{id}/undo": BooksRoute(
+        "undoBatch", "Take back what a batch booked", BooksHandlers.undo,
+        ledger_views.UndoView, _FINANCE, body=take.UndoBody, codes=_UNKNOWN),
     "POST /prices/confirm": StateRoute(
         "confirmPrice", "Confirm a model's price, and allow its calls again", ledger.confirm_price,
         ledger_views.PriceView, _ADMIN, body=take.PriceBody, codes=_MISSING),

@@ -9,9 +9,15 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from gateway.api.admin import PREFIX
-from gateway.api.admin.routes import ROUTES, AdminRoute, ResultsRoute
+from gateway.api.admin.routes import (
+    ROUTES,
+    AdminRoute,
+    ExportRoute,
+    ResultsRoute,
+    StatementRoute,
+)
 from gateway.api.admin.token_holder import Role
-from gateway.api.openapi.refusals import answered, refusals
+from gateway.api.openapi.refusals import answered, headers, refusals
 from gateway.api.openapi.schemas import (
     TEXT,
     Operation,
@@ -30,6 +36,18 @@ _ALWAYS = (
 )  # fmt: skip
 _OF_BODIES = ("invalid_json", "body_too_large", "upload_timeout", "conflict")
 _HEADERS = ("X-Request-Id", "Cache-Control")
+_STATEMENT: Schema = {
+    "description": "The statement: CSV, JSON or JSON lines, whichever type is sent.",
+    "required": True,
+    "content": {
+        kind: {"schema": TEXT} for kind in ("text/csv", "application/x-ndjson", "text/plain")
+    },
+}
+_EXPORT: Schema = {
+    "description": "The rows, sent as they are read: an answer that is cut short has no end.",
+    "headers": headers([*_HEADERS, "Content-Disposition", "X-Gateway-Books-Closed"]),
+    "content": {kind: {"schema": TEXT} for kind in ("text/csv", "application/x-ndjson")},
+}
 
 
 def public_operations(limits: UploadLimits) -> tuple[Operations, Schema]:
@@ -114,7 +132,11 @@ def _admin(route: str, row: AdminRoute, answer: Schema) -> Operation:
     }
     if row.csv:
         operation["responses"][str(row.status)]["content"]["text/csv"] = {"schema": TEXT}
-    if has_body:
+    if isinstance(row, ExportRoute):
+        operation["responses"]["200"] = _EXPORT
+    if isinstance(row, StatementRoute):
+        operation["requestBody"] = _STATEMENT
+    elif has_body:
         operation["requestBody"] = _request_body(row.body)
     return operation
 

@@ -58,6 +58,9 @@ _OF_ANSWERS: Mapping[str, Schema] = {
     "X-RateLimit-Remaining-Requests": _header(_NUMBER, "The same as OpenAI's SDKs know it."),
     "X-RateLimit-Reset-Requests": _header(TEXT, "The same as OpenAI's SDKs know it."),
     "Cache-Control": _header(TEXT, "Whether, and for how long, it may be kept."),
+    "X-Gateway-Books-Closed": _header(
+        one_of(["true", "false"]), "Can the rows of these days no longer change?"
+    ),
     "X-Accel-Buffering": _header(TEXT, "Not to be gathered by a proxy."),
 }
 
@@ -65,7 +68,7 @@ OF_PICTURES: Mapping[str, Schema] = {
     "ETag": _header(TEXT, "Of the picture's bytes; strong."),
     "Accept-Ranges": _header(one_of(["bytes"]), "Ranges may be asked for."),
     "Content-Range": _header(TEXT, "Which bytes these are, of how many."),
-    "Content-Disposition": _header(TEXT, "Inline for PNG, JPEG, WebP and GIF, else attachment."),
+    "Content-Disposition": _header(TEXT, "Shown, or kept as a file of this name."),
     "X-Content-Type-Options": _header(one_of(["nosniff"]), "The type is the one stated."),
     "Content-Security-Policy": _header(TEXT, "The picture may load and run nothing."),
     "Referrer-Policy": _header(one_of(["no-referrer"]), "The link is told to nobody else."),

@@ -13,14 +13,13 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 
 from gateway.ledger.rules.statement_formats import Encoding
 
-MOST_BYTES = 1024 * 2**20
-MOST_JSON_BYTES = 256 * 2**20
 MOST_CELL = 100_000
 MOST_LINE = 1_000_000
 _SHOWN_NAMES = 30
@@ -34,6 +33,18 @@ _CODECS: Mapping[Encoding, str] = {
 _MOST_LEVELS = 5
 
 Fields = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class FileBounds:
+    """The largest file that is read: its bytes, those of JSON, and its lines."""
+
+    file_bytes: int = 1024 * 2**20
+    json_bytes: int = 256 * 2**20
+    lines: int = 1_000_000
+
+
+LARGEST_FILE = FileBounds()
 
 
 class Unreadable(Exception):
@@ -53,15 +64,21 @@ def digest_of(path: Path) -> str:
 
 
 def read(
-    path: Path, needed: Iterable[str], *, encoding: Encoding = "utf-8", title_lines: int = 0
+    path: Path,
+    needed: Iterable[str],
+    *,
+    encoding: Encoding = "utf-8",
+    title_lines: int = 0,
+    bounds: FileBounds = LARGEST_FILE,
 ) -> Iterator[tuple[int, Fields]]:
     """The lines with their numbers. CSV is read line by line, JSON as a whole.
 
     `needed` are required columns. Amounts in JSON are Decimals. Raises Unreadable.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise Unreadable(f"has more than {MOST_BYTES:,} bytes: take a part")
+        size = path.stat().st_size
+        if size > bounds.file_bytes:
+            raise Unreadable(f"has more than {bounds.file_bytes:,} bytes: take a part")
         with path.open("rb") as file:
             head = file.read(4096)
         if head.startswith(_UTF_16) and encoding != "utf-16":
@@ -72,7 +89,11 @@ def read(
                 raise Unreadable("is empty: a statement has at least its columns' names")
             text.seek(0)
             if start[0] in "[{":
-                yield from _json(path, text, needed)
+                if size > bounds.json_bytes:
+                    raise Unreadable(
+                        f"has more than {bounds.json_bytes:,} bytes of JSON: take CSV, or a part"
+                    )
+                yield from _json(text, needed)
             else:
                 yield from _csv(text, needed, title_lines)
     except OSError as error:
@@ -141,9 +162,7 @@ def _shown(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def _json(path: Path, text: io.TextIOBase, needed: Iterable[str]) -> Iterator[tuple[int, Fields]]:
-    if path.stat().st_size > MOST_JSON_BYTES:
-        raise Unreadable(f"has more than {MOST_JSON_BYTES:,} bytes of JSON: take CSV, or a part")
+def _json(text: io.TextIOBase, needed: Iterable[str]) -> Iterator[tuple[int, Fields]]:
     try:
         rows = _rows(text.read())
     except RecursionError:

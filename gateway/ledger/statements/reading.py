@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from gateway.ledger.rules.statement_lines import (
     line_nanos,
     parse_line,
 )
-from gateway.ledger.statements.file import Unreadable, digest_of, read
+from gateway.ledger.statements.file import LARGEST_FILE, FileBounds, Unreadable, digest_of, read
 from gateway.model.money import usd
 
-MOST_LINES = 1_000_000
 FIRST_LINES = 5
 SHOWN_FAULTS = 10
 ROUNDED_NANOS = 10_000_000
@@ -53,28 +51,26 @@ class Statement:
         return sum(line.cost_nanos for line in self.lines)
 
 
-async def read_in_thread(path: Path, options: StatementOptions) -> Statement:
-    """`read_statement`, beside the event loop."""
-    return await asyncio.to_thread(read_statement, path, options)
-
-
-def read_statement(path: Path, options: StatementOptions) -> Statement:
+def read_statement(
+    path: Path, options: StatementOptions, bounds: FileBounds = LARGEST_FILE
+) -> Statement:
     """Raises Unreadable, and BadLines."""
-    reader = _Reader(options)
+    reader = _Reader(options, bounds.lines)
     columns = options.columns
     for number, fields in read(
         path,
         (columns.time, columns.cost, *options.filters),
         encoding=options.encoding,
         title_lines=options.title_lines,
+        bounds=bounds,
     ):
         reader.add(number, fields)
     return reader.statement(digest_of(path))
 
 
 class _Reader:
-    def __init__(self, options: StatementOptions) -> None:
-        self.options = options
+    def __init__(self, options: StatementOptions, most_lines: int) -> None:
+        self.options, self.most_lines = options, most_lines
         self.lines: list[StatementLine] = []
         self.first: list[FirstLine] = []
         self.faults: list[str] = []
@@ -97,8 +93,8 @@ class _Reader:
                 self._leave_out(number, fields)
         except BadLine as error:
             self.faults.append(str(error))
-        if len(self.lines) + len(self.faults) > MOST_LINES:
-            raise Unreadable(f"has more than {MOST_LINES:,} lines: reconcile it in parts")
+        if len(self.lines) + len(self.faults) + self.left_out > self.most_lines:
+            raise Unreadable(f"has more than {self.most_lines:,} lines: reconcile it in parts")
 
     def _leave_out(self, number: int, fields: Mapping[str, object]) -> None:
         self.left_out += 1

@@ -11,6 +11,7 @@ from gateway.accounts.tables.audit import Author
 from gateway.database.database import Row, Transaction
 from gateway.database.ids import new_id
 
+EVERY = 10**9
 BatchKind = Literal["reconcile", "reprice", "correct", "undo"]
 
 _COLUMNS = "id, kind, at_ms, actor, reason, upstream, period, source, facts"
@@ -74,9 +75,15 @@ async def insert_batch(tx: Transaction, batch: Batch) -> bool:
     return bool(added)
 
 
-async def list_batches(tx: Transaction) -> list[BookedBatch]:
-    """Every batch, newest first."""
-    rows = await tx.fetch(f"{_LIST} ORDER BY at_ms DESC, id DESC")
+async def list_batches(
+    tx: Transaction, *, after: str = "", limit: int = EVERY
+) -> list[BookedBatch]:
+    """The batches, newest first; those after the batch of this id."""
+    rows = await tx.fetch(
+        f"{_LIST} WHERE $1 = '' OR (at_ms, id) < (SELECT at_ms, id FROM batches WHERE id = $1) "
+        "ORDER BY at_ms DESC, id DESC LIMIT $2",
+        *(after, limit),
+    )
     return [_batch(row) for row in rows]
 
 

@@ -41,6 +41,10 @@ class NotUndoable(Exception):
     """The batch can't be taken back; the message says why, and what to do. Nothing was booked."""
 
 
+class UnknownBatch(NotUndoable):
+    """There is no such batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
     """The rows of a batch that are still to be taken back, and the batch that does so."""
@@ -54,7 +58,7 @@ async def plan_undo(tx: Transaction, batch_id: str, by: Author) -> UndoPlan:
     """What is left of a batch. Raises NotUndoable."""
     found = await find_batch(tx, batch_id)
     if found is None:
-        raise NotUndoable(f"there is no batch {batch_id}: `gateway ledger undo --list` lists them")
+        raise UnknownBatch(f"there is no batch {batch_id}: `gateway ledger undo --list` lists them")
     if found.kind == "undo":
         raise NotUndoable(
             f"{batch_id} took {found.source} back: book that again, by reconciling or repricing"

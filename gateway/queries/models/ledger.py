@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from gateway.ledger.tables.ledger_rows import OpenReservation
+from gateway.ledger.tables.undo import UndoPlan
 from gateway.ledger.tables.unresolved_reservations import UnresolvedReservation
 from gateway.model.reservation import CostKind
 from gateway.queries.models.read_model import (
@@ -78,6 +79,14 @@ class LedgerRowView(ReadModel):
     end_user: Annotated[str, Field(description="For whom the request was made, as it is kept.")]
 
 
+LEDGER_COLUMNS = tuple(
+    field.serialization_alias or name
+    for name, field in LedgerRowView.model_fields.items()
+    if name != "object"
+)
+"""The columns of a table of rows."""
+
+
 class ClosedMonthView(ReadModel):
     """A closed month. What it holds is null until it is added up."""
 
@@ -112,6 +121,29 @@ class BatchView(ReadModel):
     ledger_rows: Count
     cost_usd: Money = read("cost_nanos")
     undone_by: str | None
+
+
+class UndoView(ReadModel):
+    """The rows of a batch that are taken back; their cost with the sign changed."""
+
+    object: Literal["undo"] = "undo"
+    batch: str
+    ledger_rows: Count
+    cost_usd: Money
+    undone_by: Annotated[
+        str | None, Field(description="The batch that takes it back; null where none was booked.")
+    ]
+
+    @classmethod
+    def of_plan(cls, plan: UndoPlan, *, applied: bool) -> Self:
+        return cls.of(
+            {
+                "batch": plan.batch.source,
+                "ledger_rows": plan.rows,
+                "cost_usd": -plan.cost_nanos,
+                "undone_by": plan.batch.id if applied else None,
+            }
+        )
 
 
 class DifferenceView(ReadModel):

@@ -97,6 +97,14 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     # There is no such request: whoever may correct is told so.
     "POST /ledger/corrections": (404, 404, 403, 403,
                                  _json(request_id="req_none", cost_usd="0.01")),
+    "GET /ledger/export": (200, 200, 403, 403, _nothing),
+    "POST /ledger/reconcile": (200, 200, 403, 403, lambda root, _: {
+        "content": b"request_id,time,cost_usd\nup-a,2026-11-01,0.01\n"}),
+    # A month that is not over, and a batch that is none: whoever may is told so.
+    "POST /ledger/closings": (409, 409, 403, 403, _json(period="2099-01")),
+    "GET /ledger/batches": (200, 200, 403, 403, _nothing),
+    "POST /ledger/batches/{id}/undo": (404, 404, 403, 403, lambda root, _: {
+        "id": "bat_0", "json": {}}),
     "POST /prices/confirm": (200, 403, 403, 403,
                              _json(model="deepshi-image-1", price_usd="0.01")),
     "GET /cache": (200, 200, 200, 403, _of_team),

@@ -46,6 +46,12 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409"]
 """
 
 
+@pytest.fixture(autouse=True)
+def many_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every operation is asked with a wrong key, from one address."""
+    monkeypatch.setattr("gateway.accounts.rules.guess_throttle.MOST_FAILURES", 10_000)
+
+
 def schemathesis(
     tmp_path: Path, emulator: EmulatorServer, *options: str, state: str | None = None
 ) -> str:

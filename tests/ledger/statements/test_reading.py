@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -12,12 +11,10 @@ from typing import Any
 import pytest
 
 from gateway.ledger.rules.statement_lines import Columns, StatementOptions
-from gateway.ledger.statements import file as statement_file
-from gateway.ledger.statements.file import Unreadable
+from gateway.ledger.statements.file import FileBounds, Unreadable
 from gateway.ledger.statements.reading import (
     BadLines,
     Statement,
-    read_in_thread,
     read_statement,
 )
 
@@ -143,24 +140,13 @@ def test_what_is_read_in_a_wrong_way_is_refused(
         read(tmp_path, text, AZURE, **more)
 
 
-def test_a_file_is_bounded_in_bytes_and_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.ledger.statements.reading.MOST_LINES", 2)
-    with pytest.raises(Unreadable, match="more than 2 lines"):
-        read(tmp_path, OPENAI_CSV, OPENAI)
-    monkeypatch.setattr(statement_file, "MOST_BYTES", 100)
-    with pytest.raises(Unreadable, match="more than 100 bytes"):
-        read(tmp_path, OPENAI_CSV, OPENAI)
-
-
-async def test_the_event_loop_goes_on_while_a_file_is_read(tmp_path: Path) -> None:
+def test_a_file_is_bounded_in_bytes_and_lines(tmp_path: Path) -> None:
     file = tmp_path / "statement"
-    file.write_text(OPENAI_HEAD + OPENAI_CSV.splitlines(keepends=True)[1] * 5_000)
-    reading = asyncio.create_task(read_in_thread(file, OPENAI))
-    turns = 0
-    while not reading.done():
-        await asyncio.sleep(0.001)
-        turns += 1
-    assert len((await reading).lines) == 5_000
-    assert turns > 5
+    for text, bounds, told in (
+        (OPENAI_CSV, FileBounds(lines=2), "more than 2 lines"),
+        (OPENAI_CSV, FileBounds(file_bytes=100), "more than 100 bytes"),
+        ('[{"a": 1}]', FileBounds(json_bytes=5), "more than 5 bytes of JSON"),
+    ):
+        file.write_text(text)
+        with pytest.raises(Unreadable, match=told):
+            read_statement(file, OPENAI, bounds)
