@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from gateway.console.page_table import PAGES
+from gateway.console.rendering import environment
 from gateway.emulator import EmulatorServer
 from tests.api.admin.api_client import Api
 from tests.console.visiting import Visiting, console_settings, signed_in
@@ -113,3 +115,25 @@ def test_a_file_is_kept_by_browsers_until_it_changes(served: Running) -> None:
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert missing.status_code == 404
+
+
+@pytest.mark.parametrize("route", [route for route in PAGES if route.startswith("POST ")])
+def test_no_form_is_taken_without_the_token_of_a_page(served: Running, route: str) -> None:
+    path = route.split()[1].replace("{name}", "design").replace("{id}", "key_1")
+    with signed_in(served) as visiting:
+        bare = visiting.post(path)
+        wrong = visiting.post(path, data={"csrf": "0" * 64}, headers={"x-csrf-token": "0" * 64})
+        query = visiting.post(f"{path}?csrf={visiting.csrf}")
+
+    assert [each.status_code for each in (bare, wrong, query)] == [403, 403, 403]
+    assert "reload the page and send the form again" in bare.text
+
+
+def test_no_template_writes_a_value_as_markup() -> None:
+    templates = environment(UTC, str)
+
+    assert templates.autoescape is True
+    for name in templates.list_templates():
+        source = Path("gateway/console/templates", name).read_text(encoding="utf-8")
+        assert "|safe" not in source.replace(" ", "")
+        assert "autoescapefalse" not in source.replace(" ", "")

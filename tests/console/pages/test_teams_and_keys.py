@@ -79,6 +79,25 @@ def test_settings_change_where_they_were_changed(served: Running, root: Api) -> 
     assert (last["old"], last["new"]) == ({"max_in_flight": 3}, {"max_in_flight": None})
 
 
+@pytest.mark.parametrize("owner", ["team", "key"])
+def test_a_wrong_setting_is_said_beside_it_and_nothing_is_lost(
+    served: Running, root: Api, owner: str
+) -> None:
+    team = root.new_team(budget_usd="5")
+    path = f"/console/teams/{team}"
+    if owner == "key":
+        path = f"/console/keys/{root.new_key(team)['id']}"
+    with signed_in(served) as visiting:
+        answer = visiting.submit(path, budget_usd="7", max_in_flight="many", reason="kept")
+
+    prefix = "s-" if owner == "team" else ""
+    assert answer.status_code == 400
+    assert f'id="h-{prefix}max_in_flight" role="alert"' in answer.text
+    assert 'value="many"' in answer.text
+    assert 'value="7"' in answer.text
+    assert 'value="kept"' in answer.text
+
+
 def test_a_paused_team_says_so_until_it_is_resumed(served: Running, root: Api) -> None:
     team = root.new_team()
     with signed_in(served) as visiting:
