@@ -50,7 +50,7 @@ _MEDIA_TYPES = {"json": "application/x-ndjson"}
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class ExportedFile:
     """A file that is sent as it grows."""
 
     headers: Mapping[str, str]
@@ -135,7 +135,7 @@ class BooksHandlers:
         except NotUndoable as error:
             raise Refusal("conflict", f"{error}.") from None
 
-    async def export(self, request: AdminRequest[ExportQuery, Body]) -> Download:
+    async def export(self, request: AdminRequest[ExportQuery, Body]) -> ExportedFile:
         asked, settings = _export(request), self._settings
         closed = await self._database.read(closed_through)
         file = GrowingFile()
@@ -156,7 +156,7 @@ class BooksHandlers:
         name = f"{asked.form}-{asked.first_day}-{asked.last_day}"
         kind = _MEDIA_TYPES.get(asked.form, "text/csv; charset=utf-8")
         ending = "jsonl" if asked.form == "json" else "csv"
-        return Download(
+        return ExportedFile(
             {
                 "content-type": kind,
                 "content-disposition": f'attachment; filename="{name}.{ending}"',

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.accounts.tables.audit import Author
-from gateway.api.admin.books import BooksHandlers, Download
+from gateway.api.admin.books import BooksHandlers, ExportedFile
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.end_users import EndUserHandlers
 from gateway.api.admin.inputs import Body, Query
@@ -90,9 +90,9 @@ class AdminCalls:
 
     async def download(
         self, holder: TokenHolder, route: str, path: Mapping[str, str], query: Query
-    ) -> Download:
+    ) -> ExportedFile:
         """The file of an ExportRoute, for a request that is permitted and parsed."""
-        handler: Callable[..., Awaitable[Download]] = ROUTES[route].handler
+        handler: Callable[..., Awaitable[ExportedFile]] = ROUTES[route].handler
         return await handler(self._books_handlers, self._request(holder, path, query, Body()))
 
     def _request(

@@ -10,7 +10,7 @@ import asyncio
 from starlette.exceptions import HTTPException
 
 from gateway.api.admin.authentication import AdminAuthenticator
-from gateway.api.admin.books import BOUNDS, Download
+from gateway.api.admin.books import BOUNDS, ExportedFile
 from gateway.api.admin.calls import AdminCalls
 from gateway.api.admin.inputs import Body
 from gateway.api.admin.request_input import body_of, bytes_of, query_of
@@ -80,7 +80,7 @@ class AdminApi:
             f"There is nothing here. Below {PREFIX} there are {', '.join(PATHS)}.",
         )
 
-    async def _send(self, exchange: Exchange, download: Download) -> None:
+    async def _send(self, exchange: Exchange, download: ExportedFile) -> None:
         """Send a file. An answer that fails once it has begun is left unfinished."""
         try:
             await download.send(exchange)
