@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Compiled modules are kept: the tests start the gateway some hundred times.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-long check docs dashboards pictures bench lock clean
+.PHONY: run test test-long check docs dashboards pictures bench lock release clean
 
 # The gateway, or the demo while DEEPSHI_API_KEY is unset.
 run: $(VENV)/.run
@@ -75,5 +75,11 @@ lock: $(VENV)/.python
 	  $$($(BIN)/python deploy/lock.py extras)
 	$(BIN)/python deploy/lock.py build | $(LOCK) --output-file deploy/build.lock -
 
+# Wheel, sdist and SBOM of the version in pyproject.toml into dist/, and the image where there is buildah,
+# podman or docker; checks the locks, and audits them where a database can be reached.
+release: $(VENV)/.python
+	@$(PIP) install --editable '.[release]'
+	$(BIN)/python deploy/release.py
+
 clean:
-	rm -rf $(VENV) .venv-clients .venv-bench var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .venv-bench var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,8 @@ from typing import Any
 PYPROJECT: dict[str, Any] = tomllib.loads(
     (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
 )
-NOT_SHIPPED = frozenset({"test", "prices"})  # `gateway prices update` runs where tables are kept
+NOT_SHIPPED = frozenset({"release", "test", "prices"})
+"""`gateway prices update` runs where tables are kept."""
 
 
 def extras() -> list[str]:

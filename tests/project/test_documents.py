@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.api.openapi.document import document
+from gateway.database.copying import tables_of
+from gateway.database.migrate import known_migrations
 from gateway.model.errors import KINDS
 from gateway.pricing.price_file import parse_prices
 from gateway.runtime.backends import open_prices
@@ -101,6 +103,18 @@ def test_the_index_leads_to_every_page() -> None:
     linked = set(_LINK.findall((DOCS / "README.md").read_text(encoding="utf-8")))
 
     assert {each.name for each in DOCS.glob("*.md")} - {"README.md"} <= linked
+
+
+def test_the_retention_page_names_every_table_of_the_state_and_the_defaults() -> None:
+    page = (DOCS / "retention.md").read_text(encoding="utf-8")
+    state = page.partition("## The state")[2].partition("## Elsewhere")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", state, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {table.name for table in tables_of(known_migrations())} | {"schema_migrations"}
+    settings = Settings()
+    for section, name, value in re.findall(r"`\[(\w+)\] (\w+)` \((\d+)", page):
+        read = getattr(getattr(settings, section), name)
+        assert int(value) in (read, read / 86_400), name
 
 
 HTTP = (DOCS / "http.md").read_text(encoding="utf-8")
