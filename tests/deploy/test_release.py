@@ -40,10 +40,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_version_is_in_pyproject_and_the_changelog_alone() -> None:
-    files = ["README.md", *Path("deploy").rglob("*.*"), *Path("docs").glob("*.md")]
+    files = [Path("README.md"), *Path("deploy").rglob("*.*"), *Path("docs").glob("*.md")]
     naming = [
         str(path)
-        for path in map(Path, files)
+        for path in files
         if path.suffix in {".md", ".yaml", ".toml", ".service", ".conf", ""}
         and re.search(rf"(?<![\d.]){re.escape(release.VERSION)}(?![\d.])", path.read_text())
     ]

@@ -18,7 +18,7 @@ from gateway.cli import main
 from gateway.database.database import Transaction
 from gateway.settings import load
 from tests.cli.test_ledger import Fill, fill, state
-from tests.project.test_documents import DOCS
+from tests.support.documents import DOCS
 from tests.support.funds import Till
 from tests.support.serving import PHOTOGRAPH, author, in_state
 
