@@ -21,7 +21,7 @@ from gateway.api.admin import AdminCalls
 from gateway.api.app import route_to
 from gateway.api.responses import Endpoint, refusal_of
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
-from gateway.console.page import Answer, Download, PageRequest, Rendered, SeeOther, WebPage
+from gateway.console.page import Answer, Attachment, PageRequest, Rendered, SeeOther, WebPage
 from gateway.console.page_table import PAGES
 from gateway.console.rendering import environment, load_all
 from gateway.console.sessions import SESSION_SECONDS, Sessions
@@ -150,13 +150,13 @@ class Console:
 
     async def _send(self, exchange: Exchange, visit: Visit, answer: Answer) -> None:
         headers = dict(HEADERS)
-        if not isinstance(answer, Download) and answer.cookie:
+        if not isinstance(answer, Attachment) and answer.cookie:
             headers["set-cookie"] = self._set_cookie(answer.cookie)
         match answer:
             case SeeOther(path=path):
                 headers["location"] = self._link(path)
                 await exchange.answer(303, headers, b"")
-            case Download(body=body, content_type=content_type, file_name=name):
+            case Attachment(body=body, content_type=content_type, file_name=name):
                 headers["content-type"] = content_type
                 headers["content-disposition"] = f'attachment; filename="{name}"'
                 await exchange.answer(200, headers, body)

@@ -43,7 +43,7 @@ class SeeOther:
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class Attachment:
     """A file."""
 
     body: bytes
@@ -51,7 +51,7 @@ class Download:
     file_name: str
 
 
-Answer = Rendered | SeeOther | Download
+Answer = Rendered | SeeOther | Attachment
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.console.forms import Form
 from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
+from gateway.console.pages.account_forms import change_of, forms_of
 from gateway.console.pages.front_page import model_of_snippets
 from gateway.console.pages.teams import path_of, team_page
 from gateway.console.rules.settings_form import changed_settings, setting_fields
@@ -22,25 +23,22 @@ async def create(request: PageRequest) -> Answer:
         body = {"team": team, "name": form.text("name"), **settings}
         made = await request.call("POST /keys", body=body)
     except Refusal as refusal:
-        failed = form.failed(refusal)
-        return await team_page(request, team, key_form=failed, status=refusal.status)
+        return await team_page(request, team, refusal.status, key=form.failed(refusal))
     return _secret(request, made)
 
 
 async def show(request: PageRequest) -> Answer:
-    return await _page(request, Form())
+    return await _page(request)
 
 
 async def update(request: PageRequest) -> Answer:
-    path, form = _path(request), request.form
+    path = _path(request)
     key = await request.call("GET /keys/{id}", path=path)
-    settings = changed_settings("key", key, form.values)
     try:
-        if settings:
-            body = {**settings, **form.filled("reason")}
+        if body := change_of(request, "key", key):
             await request.call("PATCH /keys/{id}", path=path, body=body)
     except Refusal as refusal:
-        return await _page(request, form.failed(refusal), refusal.status)
+        return await _page(request, refusal.status, settings=request.form.failed(refusal))
     return SeeOther(f"/console/keys/{path['id']}")
 
 
@@ -50,14 +48,16 @@ async def rotate(request: PageRequest) -> Answer:
     try:
         made = await request.call("POST /keys/{id}/rotate", path=_path(request), body=body)
     except Refusal as refusal:
-        return await _page(request, request.form.failed(refusal), refusal.status)
+        return await _page(request, refusal.status, rotate=request.form.failed(refusal))
     return _secret(request, made)
 
 
 async def revoke(request: PageRequest) -> Answer:
-    key = await request.call(
-        "DELETE /keys/{id}", path=_path(request), query=request.form.filled("reason")
-    )
+    reason = request.form.filled("reason")
+    try:
+        key = await request.call("DELETE /keys/{id}", path=_path(request), query=reason)
+    except Refusal as refusal:
+        return await _page(request, refusal.status, revoke=request.form.failed(refusal))
     return SeeOther(path_of(key["team"]))
 
 
@@ -65,10 +65,10 @@ def _path(request: PageRequest) -> dict[str, str]:
     return {"id": request.exchange.path_parameters["id"]}
 
 
-async def _page(request: PageRequest, form: Form, status: int = 200) -> Answer:
+async def _page(request: PageRequest, status: int = 200, **failed: Form) -> Answer:
     key = await request.call("GET /keys/{id}", path=_path(request))
     values = {
-        "form": form,
+        "forms": forms_of("settings", "rotate", "revoke", **failed),
         "key": key,
         "fields": setting_fields("key", key),
         "graces": GRACES,

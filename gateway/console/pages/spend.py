@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from gateway.api.admin.token_holder import Role
 from gateway.console.forms import Form
-from gateway.console.page import Answer, Download, PageRequest, Rendered
+from gateway.console.page import Answer, Attachment, PageRequest, Rendered
 from gateway.console.rules.bar_chart import BarChart
 from gateway.console.rules.hit_share import hit_share
 from gateway.console.rules.spend_chart import TIMES, bars_by, spent_over_time
@@ -66,7 +66,7 @@ async def download(request: PageRequest) -> Answer:
     query = _asked(request.query)
     text = await request.csv(ROUTE, query)
     days = "-".join(filter(None, (query.get("from"), query.get("to"))))
-    return Download(text.encode(), "text/csv; charset=utf-8", f"spend-{days or 'month'}.csv")
+    return Attachment(text.encode(), "text/csv; charset=utf-8", f"spend-{days or 'month'}.csv")
 
 
 def _asked(query: Mapping[str, str]) -> dict[str, str]:

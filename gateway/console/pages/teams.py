@@ -7,12 +7,17 @@ from urllib.parse import quote
 from gateway.api.admin.token_holder import Role
 from gateway.console.forms import Form
 from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
-from gateway.console.rules.attention import used_share
+from gateway.console.pages.account_forms import (
+    EMPTY,
+    change_of,
+    forms_of,
+    pause_or_resume,
+    used_of,
+)
 from gateway.console.rules.settings_form import changed_settings, setting_fields
 from gateway.model.errors import Refusal
-from gateway.queries.models.read_model import Json
 
-PATH, EMPTY = "/console/teams", Form()
+PATH = "/console/teams"
 SHOWN = 200
 """The most teams of a page, and the most keys of a team's page."""
 
@@ -36,74 +41,89 @@ async def create(request: PageRequest) -> Answer:
 
 
 async def show_one(request: PageRequest) -> Answer:
-    return await team_page(request, request.exchange.path_parameters["name"])
+    return await team_page(request, _name(request))
 
 
 async def update(request: PageRequest) -> Answer:
     """Change the settings of a team: those fields that say something else than before."""
-    name, form = request.exchange.path_parameters["name"], request.form
+    name = _name(request)
     team = await request.call("GET /teams/{name}", path={"name": name})
-    settings = changed_settings("team", team, form.values)
     try:
-        if settings:
-            body = {**settings, **form.filled("reason")}
+        if body := change_of(request, "team", team):
             await request.call("PATCH /teams/{name}", path={"name": name}, body=body)
     except Refusal as refusal:
-        return await team_page(request, name, form.failed(refusal), status=refusal.status)
+        failed = request.form.failed(refusal)
+        return await team_page(request, name, refusal.status, settings=failed)
     return SeeOther(path_of(name))
 
 
 async def pause(request: PageRequest) -> Answer:
-    """Stop a team's purchases, or allow them again: the button says which."""
-    name, form = request.exchange.path_parameters["name"], request.form
-    route = "POST /resume" if form.text("action") == "resume" else "POST /pause"
-    await request.call(route, body={"team": name, **form.filled("reason")})
+    name = _name(request)
+    try:
+        await pause_or_resume(request, {"team": name})
+    except Refusal as refusal:
+        failed = request.form.failed(refusal)
+        return await team_page(request, name, refusal.status, pause=failed)
     return SeeOther(path_of(name))
+
+
+async def archive(request: PageRequest) -> Answer:
+    """End a team: its keys stop working."""
+    name, reason = _name(request), request.form.filled("reason")
+    try:
+        await request.call("DELETE /teams/{name}", path={"name": name}, query=reason)
+    except Refusal as refusal:
+        failed = request.form.failed(refusal)
+        return await team_page(request, name, refusal.status, archive=failed)
+    return SeeOther(PATH)
 
 
 def path_of(team: str) -> str:
     return f"{PATH}/{quote(team, safe='')}"
 
 
-async def team_page(
-    request: PageRequest,
-    name: str,
-    form: Form = EMPTY,
-    *,
-    key_form: Form = EMPTY,
-    status: int = 200,
-) -> Answer:
-    """The page of a team, with the form that has failed: that of its settings, or of a new key."""
-    page = {"limit": str(SHOWN), "after": request.query.get("after", ""), "team": name}
+def _name(request: PageRequest) -> str:
+    return request.exchange.path_parameters["name"]
+
+
+async def team_page(request: PageRequest, name: str, status: int = 200, **failed: Form) -> Answer:
+    """The page of a team, with the form that has failed."""
+    with_ended = "revoked" in request.query
+    asked = {"team": name, "revoked": str(with_ended).lower(), **page_of(request)}
     team = await request.call("GET /teams/{name}", path={"name": name})
-    keys = await request.call("GET /keys", query=page)
+    keys = await request.call("GET /keys", query=asked)
     values = {
-        "form": form,
-        "key_form": key_form,
+        "forms": forms_of("settings", "pause", "archive", "key", **failed),
         "team": team,
-        "used": _used(team),
+        "used": used_of(team),
         "fields": setting_fields("team", team),
         "key_fields": setting_fields("key", {}),
-        "keys": [{**key, "used": _used(key)} for key in keys["data"]],
+        "keys": [{**key, "used": used_of(key)} for key in keys["data"]],
         "next": keys["next"],
+        "with_ended": with_ended,
         "path": path_of(name),
     }
     return Rendered("team.html", values, status)
 
 
 async def _list(request: PageRequest, form: Form, status: int = 200) -> Answer:
-    page = {"limit": str(SHOWN), "after": request.query.get("after", "")}
-    teams = await request.call("GET /teams", query=page)
+    with_ended = "archived" in request.query
+    asked = {"archived": str(with_ended).lower(), **page_of(request)}
+    teams = await request.call("GET /teams", query=asked)
     settings = request.context.settings.new_team
-    rows = [{**team, "used": _used(team), "path": path_of(team["name"])} for team in teams["data"]]
-    return Rendered(
-        "teams.html",
-        {"form": form, "teams": rows, "next": teams["next"], "has_defaults": settings.budget_nanos},
-        status,
-    )
+    rows = [
+        {**team, "used": used_of(team), "path": path_of(team["name"])} for team in teams["data"]
+    ]
+    values = {
+        "form": form,
+        "teams": rows,
+        "next": teams["next"],
+        "with_ended": with_ended,
+        "has_defaults": settings.budget_nanos,
+    }
+    return Rendered("teams.html", values, status)
 
 
-def _used(account: Json) -> float | None:
-    """The used part of an account's budget; None where it has no limit."""
-    budget = account["budget"]
-    return None if budget["limit_usd"] is None else used_share(budget)
+def page_of(request: PageRequest) -> dict[str, str]:
+    """Which part of a listing is asked for."""
+    return {"limit": str(SHOWN), "after": request.query.get("after", "")}

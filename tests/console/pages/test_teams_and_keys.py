@@ -90,9 +90,8 @@ def test_a_wrong_setting_is_said_beside_it_and_nothing_is_lost(
     with signed_in(served) as visiting:
         answer = visiting.submit(path, budget_usd="7", max_in_flight="many", reason="kept")
 
-    prefix = "s-" if owner == "team" else ""
     assert answer.status_code == 400
-    assert f'id="h-{prefix}max_in_flight" role="alert"' in answer.text
+    assert 'id="h-s-max_in_flight" role="alert"' in answer.text
     assert 'value="many"' in answer.text
     assert 'value="7"' in answer.text
     assert 'value="kept"' in answer.text
@@ -108,6 +107,54 @@ def test_a_paused_team_says_so_until_it_is_resumed(served: Running, root: Api) -
 
     assert '<span class="tag bad">paused</span>' in paused
     assert "paused</span>" not in resumed
+
+
+def test_an_archived_team_is_ended_and_still_listed_where_asked_for(
+    served: Running, root: Api
+) -> None:
+    team = root.new_team()
+    with signed_in(served) as visiting:
+        visiting.submit(f"/console/teams/{team}/archive", reason="dissolved")
+        listed = visiting.get("/console/teams").text
+        with_archived = visiting.get("/console/teams?archived=true").text
+        page = visiting.get(f"/console/teams/{team}").text
+
+    assert f">{team}</a>" not in listed
+    assert f">{team}</a>" in with_archived
+    assert "Make the key" not in page
+    assert changes_of(root, f"team:{team}")[-1]["reason"] == "dissolved"
+
+
+def test_all_teams_are_limited_and_paused_together(served: Running, root: Api) -> None:
+    with signed_in(served) as visiting:
+        changed = visiting.submit("/console/organisation", max_in_flight="100")
+        wrong = visiting.submit("/console/organisation", max_in_flight="many", reason="kept")
+        visiting.submit("/console/organisation/pause", action="pause")
+        paused = visiting.get("/console/organisation").text
+        visiting.submit("/console/organisation/pause", action="resume")
+
+    assert changed.status_code == 303
+    assert root.get("/organisation")["max_in_flight"] == 100
+    assert 'id="h-s-max_in_flight" role="alert"' in wrong.text
+    assert 'value="kept"' in wrong.text
+    assert '<span class="tag bad">paused</span>' in paused
+    assert root.get("/organisation")["paused"] is False
+
+
+@pytest.mark.parametrize(
+    ("action", "prefix"), [("pause", "p-"), ("archive", "a-")], ids=["pause", "archive"]
+)
+def test_a_reason_that_is_no_line_is_said_beside_it(
+    served: Running, root: Api, action: str, prefix: str
+) -> None:
+    team = root.new_team()
+    with signed_in(served) as visiting:
+        answer = visiting.submit(f"/console/teams/{team}/{action}", reason="long " * 50)
+
+    assert answer.status_code == 400
+    assert f'id="h-{prefix}reason" role="alert"' in answer.text
+    assert "long long" in answer.text
+    assert root.get(f"/teams/{team}")["paused"] is False
 
 
 def test_a_key_is_rotated_changed_and_revoked(served: Running, root: Api) -> None:
