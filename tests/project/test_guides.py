@@ -18,6 +18,7 @@ from gateway.cli import main
 from gateway.database.database import Transaction
 from gateway.settings import load
 from tests.cli.test_ledger import Fill, fill, state
+from tests.deploy.test_guide import command_of, commands
 from tests.support.documents import DOCS
 from tests.support.funds import Till
 from tests.support.serving import PHOTOGRAPH, author, in_state
@@ -30,9 +31,9 @@ ROOT = Path.cwd()
 Gateway = Callable[[str], Result]
 
 
-def commands_of(page: str) -> Iterator[str]:
+def commands_of(page: Path) -> Iterator[str]:
     """Each `gateway …` of the code blocks, without comments and what its output is piped into."""
-    text = (ROOT / DOCS / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     for block in re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("gateway "):
@@ -50,7 +51,7 @@ def gateway(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gat
     Path("face.png").write_bytes(PHOTOGRAPH)
 
     def run(line: str) -> Result:
-        done = CliRunner().invoke(main, shlex.split(line))
+        done = CliRunner().invoke(main, shlex.split(line), input="y\n")
         assert done.exit_code == 0, f"gateway {line}\n{done.output}"
         return done
 
@@ -58,10 +59,35 @@ def gateway(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gat
     return run
 
 
+RUN = {"commands.md", "end-users.md", "finance.md", "limits.md", "sandbox.md", "team-leads.md"}
+PAGES = sorted(DOCS.glob("**/*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_command_that_a_page_names_is_there_and_takes_its_flags(page: Path) -> None:
+    for words in commands(page):
+        command, arguments = command_of(words)
+        known = {option for each in command.params for option in each.opts} | {"--help"}
+        for argument in arguments:
+            assert not argument.startswith("-") or argument.partition("=")[0] in known, words
+
+
+def test_every_page_with_commands_is_run() -> None:
+    assert {page.name for page in PAGES if [*commands_of(page)]} == RUN
+
+
+def test_the_commands_of_end_users_and_the_sandbox(gateway: Gateway) -> None:
+    gateway("teams create design --budget-usd 50")
+    gateway("keys create --team design --name figma")
+    for page in ("end-users.md", "sandbox.md"):
+        for line in commands_of(DOCS / page):
+            gateway(line)
+
+
 def test_the_commands_of_a_team_lead(gateway: Gateway) -> None:
     gateway("teams create trial --budget-usd 1")
     gateway("keys create --team trial --name spike")
-    commands = [*commands_of("team-leads.md")]
+    commands = [*commands_of(DOCS / "team-leads.md")]
     assert len(commands) > 30
     for line in commands:
         gateway(_granting(line))
@@ -70,7 +96,7 @@ def test_the_commands_of_a_team_lead(gateway: Gateway) -> None:
 def test_the_commands_of_limits(gateway: Gateway) -> None:
     for line in ("organisation update --budget-usd 900", "teams create design --budget-usd 50"):
         gateway(line)
-    commands = [*commands_of("limits.md")]
+    commands = [*commands_of(DOCS / "limits.md")]
     assert len(commands) == 6
     for line in commands:
         gateway(_granting(line))
@@ -103,7 +129,7 @@ def test_the_commands_that_close_a_month(gateway: Gateway, fill: Fill) -> None:
     at = datetime.fromtimestamp(MONTH_MS / 1000, UTC).isoformat()
     Path("statement.csv").write_text(f"request_id,time,cost_usd\nup-a,{at},0.02\n")
     shown, batch = "", ""
-    commands = [*commands_of("finance.md")]
+    commands = [*commands_of(DOCS / "finance.md")]
     assert len(commands) > 12
     for line in commands:
         line = line.replace("2026-11", MONTH)
@@ -127,7 +153,7 @@ def test_the_commands_of_the_command_line_s_page(
     for variable in ("GATEWAY_STATE__URL", "GATEWAY_CACHE__URL"):
         monkeypatch.delenv(variable)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
-    commands = [*commands_of("commands.md")]
+    commands = [*commands_of(DOCS / "commands.md")]
     assert len(commands) == 5
     for line in commands:
         gateway(line)
