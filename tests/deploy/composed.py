@@ -52,7 +52,10 @@ class Machine:
         place = Path(target)
         missing = [each for each in (place, *place.parents) if not each.exists()]
         for each in reversed(missing):
-            _ = each.touch() if each == place and source.is_file() else each.mkdir()
+            if each == place and source.is_file():
+                each.touch()
+            else:
+                each.mkdir()
             with (self.folder / CREATED).open("a") as created:
                 created.write(f"{each}\n")
         subprocess.run(["mount", "--bind", source, place], check=True)
@@ -113,7 +116,7 @@ def start_database(machine: Machine) -> bool:
         f"--pwfile={given['POSTGRES_PASSWORD_FILE']}",
         *shlex.split(given["POSTGRES_INITDB_ARGS"]),
     ]
-    initdb = [*as_user, programs / "initdb", "--pgdata", folder, *options]
+    initdb = [*as_user, str(programs / "initdb"), "--pgdata", str(folder), *options]
     subprocess.run(initdb, check=True, capture_output=True)
     with (folder / "pg_hba.conf").open("a") as rules:
         rules.write("host all all all scram-sha-256\n")

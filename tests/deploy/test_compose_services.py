@@ -50,4 +50,7 @@ def test_an_edit_is_bought_once_booked_and_counted_by_prometheus(tmp_path: Path)
 def _remove(created: Path) -> None:
     """The empty folders and files at which something was mounted."""
     for path in map(Path, reversed(created.read_text().splitlines() if created.exists() else [])):
-        _ = path.rmdir() if path.is_dir() else path.unlink()
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
