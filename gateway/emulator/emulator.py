@@ -50,7 +50,7 @@ class Emulator:
             if model.id == name:
                 return model
         if self._sandbox:
-            return replace(self.wire.models[0], id=name)
+            return replace(next(each for each in self.wire.models if each.can_edit), id=name)
         raise self.wire.no_such_model(name)
 
     def credential(self, headers: Mapping[str, str]) -> str:

@@ -15,10 +15,10 @@ from gateway.api.sandbox import Sandbox
 from gateway.cli import main
 from gateway.emulator import EmulatorServer
 from gateway.runtime.emulator_process import EmulatorProcess
-from gateway.settings import Settings
+from gateway.settings import Settings, load
 from tests.api.admin.api_client import Api, admin_settings
 from tests.support.exposition import scrape, total
-from tests.support.serving import KEY, Running, Served, in_state, make_key, serving
+from tests.support.serving import KEY, Running, Served, in_state, make_key, serving, tables_of
 from tests.support.waiting import until
 
 SANDBOX = "sk-sandbox-0123456789"
@@ -186,3 +186,43 @@ def test_a_sandbox_key_makes_no_trial_edit(
     assert tried.exit_code == 1
     assert "is a sandbox key, which buys nothing" in tried.stdout
     assert emulator.stats()["billed_calls"] == 0
+
+
+MODELS = {
+    "openai": ("https://api.openai.com/v1", "gpt-image-1"),
+    "compatible": ("http://127.0.0.1:9/v1", "some-model"),
+    "azure": ("http://127.0.0.1:9", "img-prod"),
+    "openrouter": ("http://127.0.0.1:9/api/v1", "google/gemini-2.5-flash-image"),
+    "xai": ("http://127.0.0.1:9/v1", "grok-of-tomorrow"),
+    "gemini": ("http://127.0.0.1:9/v1beta", "gemini-2.5-flash-image"),
+}
+
+
+def test_each_upstream_is_played_by_the_interface_of_its_api(
+    tmp_path: Path, emulator: EmulatorServer
+) -> None:
+    """No upstream can be reached, and each of their models is answered."""
+    upstreams = {
+        name: {
+            "api": "openai" if name == "compatible" else name,
+            "base_url": base_url,
+            "api_key": "k",
+            "models": [model],
+            "edits_path": "/elsewhere" if name == "compatible" else "",
+            "proxy": "http://127.0.0.1:9",
+        }
+        for name, (base_url, model) in MODELS.items()
+    }
+    models = {
+        model: {"targets": [f"{name}/{model}"], "edit_supported": True}
+        for name, (_, model) in MODELS.items()
+    }
+    tables = {**tables_of(tmp_path, emulator), "upstreams": upstreams, "models": models}
+    del tables["upstream"]
+    settings = load(Path(os.devnull), environment={}, overrides=tables)
+    make_key(settings, secret=SANDBOX, key_terms={"sandbox": True})
+    with serving(settings) as gateway:
+        for name, (_, model) in MODELS.items():
+            answer = gateway.edit(key=SANDBOX, model=model)
+            assert answer.status_code == 200, (name, answer.text)
+            assert answer.headers["x-gateway-upstream"] == name
