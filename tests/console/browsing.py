@@ -6,14 +6,15 @@ one of their own. A test that asks for `browse` is run on that thread as a whole
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from tests.console.visiting import COOKIE, signed_in
 from tests.support.serving import Served
@@ -34,6 +35,15 @@ class Chromium:
             )
         )
 
+        self._kept: Page | None = None
+
+    def blank_page(self) -> Page:
+        """The page that is kept for the first of each test, without cookies: one costs a second."""
+        if self._kept is None:
+            self._kept = self.browser.new_context().new_page()
+        self._kept.context.clear_cookies()
+        return self._kept
+
     def run(self, operation: Callable[[], Result]) -> Result:
         return self._thread.submit(operation).result()
 
@@ -48,32 +58,44 @@ class Browsing:
 
     def __init__(self, chromium: Chromium, served: Served) -> None:
         self._chromium, self.served = chromium, served
-        self._contexts: list[BrowserContext] = []
+        self._pages: list[Page] = []
         self.faults: list[str] = []
 
     def __call__(
         self, path: str, secret: str | None = None, *, width: int = WIDE, dark: bool = False
     ) -> Page:
-        """A new browser's page at this path, of who has signed in with a token or a key."""
-        context = self._chromium.browser.new_context(
-            color_scheme="dark" if dark else "light", viewport={"width": width, "height": 800}
-        )
-        self._contexts.append(context)
+        """A page of a browser of its own at this path, signed in with a token or a key."""
+        page = self._chromium.browser.new_page() if self._pages else self._chromium.blank_page()
+        self._pages.append(page)
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme="dark" if dark else "light")
         if secret is not None:
             with signed_in(self.served, secret) as visiting:
                 cookie = visiting.cookies[COOKIE]
-            context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.served.url}])
-        page = context.new_page()
+            page.context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.served.url}])
         page.set_default_timeout(10_000)
-        page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("request", self._note_request)
+        for event, note in self._notes.items():
+            page.on(event, note)  # type: ignore[call-overload]
         page.goto(f"{self.served.url}{path}")
         return page
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        """Leave the kept page blank, and close the others."""
+        for page in self._pages[1:]:
+            page.context.close()
+        for page in self._pages[:1]:
+            page.goto("about:blank")
+            for event, note in self._notes.items():
+                page.remove_listener(event, note)
+
+    @functools.cached_property
+    def _notes(self) -> Mapping[str, Callable[[Any], None]]:
+        """What is listened to, by Playwright's names of the events."""
+        return {
+            "console": self._note_message,
+            "pageerror": lambda error: self.faults.append(f"error: {error}"),
+            "request": self._note_request,
+        }
 
     def _note_message(self, message: Any) -> None:
         if message.type in ("error", "warning"):
@@ -81,7 +103,7 @@ class Browsing:
 
     def _note_request(self, request: Any) -> None:
         parts, own = urlsplit(request.url), urlsplit(self.served.url)
-        if parts.scheme not in ("blob", "data") and parts.netloc != own.netloc:
+        if parts.scheme not in ("about", "blob", "data") and parts.netloc != own.netloc:
             self.faults.append(f"a request to {request.url}")
 
 
