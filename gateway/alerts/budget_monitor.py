@@ -2,7 +2,7 @@
 
 About once a second a small query finds out whether anything was spent or changed; only then are
 the accounts read whose spending changed. The process that writes an alert's row sends it: as a
-log line, a metric, and a webhook if one is set. A restart neither repeats nor misses an alert.
+log line, a metric, and by webhook and mail if they are set. A restart neither repeats nor misses one.
 
 A changed limit resets the thresholds of its window; an earlier limit repeats no alert.
 """
@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from gateway.alerts import spending_alerts
+from gateway.alerts.announcing import announce, announce_passed
+from gateway.alerts.delivery import Delivery
 from gateway.alerts.message import facts_of
 from gateway.alerts.rules.thresholds import PassedThreshold, newly_passed
-from gateway.alerts.tables import outbox, refused_edits, thresholds
+from gateway.alerts.tables import refused_edits, thresholds
 from gateway.alerts.tables.outbox import Alert
 from gateway.alerts.tables.thresholds import Claim, MonitoredBudget, Snapshot
-from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.rules.budget import OverBudget
 from gateway.model.windows import day_of
@@ -49,7 +50,7 @@ class _LastCheck:
 
 @dataclass(frozen=True, slots=True)
 class _CheckResult:
-    """The budgets whose spending moved, and the number of webhooks that are due."""
+    """The budgets whose spending moved, and the number of deliveries that are due."""
 
     last_check: _LastCheck
     due: int
@@ -65,7 +66,7 @@ class BudgetMonitor:
     """
 
     database: Database
-    delivery: WebhookDelivery
+    delivery: Delivery
     percents: Sequence[int]
     zone: ZoneInfo
     metrics: Metrics
@@ -107,7 +108,7 @@ class BudgetMonitor:
             self.on_failure("warnings", error)
 
     async def check(self) -> None:
-        """Send alerts for thresholds newly passed, and start webhooks that are due.
+        """Send alerts for thresholds newly passed, and start deliveries that are due.
 
         Raises StateUnavailable.
         """
@@ -129,7 +130,7 @@ class BudgetMonitor:
         for account, limit in refused.items():
             if self._refused.get(account) == limit:
                 del self._refused[account]
-        if found.due or fresh or any(claim.posted for claim in claims):
+        if found.due or fresh or claims:
             await self.delivery.send_due()
 
     async def _count_refused(self) -> None:
@@ -182,19 +183,16 @@ class BudgetMonitor:
                 resets_ms=balance.resets_ms,
                 refused=was_refused,
             )
-            has_webhook = bool(budget.webhook_url or self.delivery.webhook_url)
-            posted = has_webhook and percent == percents[-1]
-            yield Claim(f"wrn_{uuid.uuid4().hex}", passed, posted)
+            has_webhook = bool(budget.webhook_url or self.delivery.channels.webhook_url)
+            highest = percent == percents[-1]
+            yield Claim(f"wrn_{uuid.uuid4().hex}", passed, has_webhook and highest, highest)
 
     async def _add_alerts(self, fresh: Sequence[Alert], now_ms: int) -> None:
         """Write the alerts, and log those that no other process has written."""
 
         async def add(tx: Transaction) -> Sequence[Alert]:
-            return [
-                each
-                for each in fresh
-                if await outbox.add(tx, each, now_ms, default_url=self.delivery.webhook_url)
-            ]
+            channels = self.delivery.channels
+            return [each for each in fresh if await announce(tx, each, now_ms, channels)]
 
         for alert in await self.database.write(add, urgent=False):
             self.metrics.counter(families.ALERTS).labels(alert.event, "raised").inc()
@@ -206,7 +204,10 @@ class BudgetMonitor:
 
         async def claim(tx: Transaction) -> Sequence[Claim]:
             await thresholds.delete_old(tx, now_ms - KEPT_MS)
-            return await thresholds.claim(tx, claims, now_ms)
+            delivery = self.delivery
+            return await announce_passed(
+                tx, claims, now_ms, delivery.channels, delivery.console_url
+            )
 
         for claimed in await self.database.write(claim, urgent=False):
             self.metrics.counter(families.WARNINGS).labels(

@@ -8,8 +8,9 @@ from datetime import tzinfo
 from gateway.accounts.tables import grants
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.grants import GrantRecord
+from gateway.alerts.announcing import announce
+from gateway.alerts.rules.channels import Channels
 from gateway.alerts.rules.thresholds import plain
-from gateway.alerts.tables import outbox
 from gateway.alerts.tables.outbox import Alert
 from gateway.database.database import Transaction
 from gateway.model.caller import Caller
@@ -41,16 +42,16 @@ async def ask(
     by: Author,
     *,
     zone: tzinfo,
-    webhook_url: str,
+    channels: Channels,
     console_url: str,
 ) -> GrantRecord:
-    """Ask for a grant to a budget, and alert the organisation's webhook.
+    """Ask for a grant to a budget, and alert the organisation.
 
-    `webhook_url` is the default for an organisation without one. Raises AccountError.
+    Raises AccountError.
     """
     asked = await grants.ask(tx, budget, nanos, until_day, by, zone, asker.key_id)
     alert = Alert(asked.id, EVENT, _facts(asked, asker, console_url))
-    await outbox.add(tx, alert, by.now_ms, default_url=webhook_url)
+    await announce(tx, alert, by.now_ms, channels)
     return asked
 
 

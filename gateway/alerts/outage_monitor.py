@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
+from gateway.alerts.announcing import announce
+from gateway.alerts.delivery import Delivery
 from gateway.alerts.rules.outages import (
     DOWN,
     UP,
@@ -22,9 +24,8 @@ from gateway.alerts.rules.outages import (
     redirects,
     sentence,
 )
-from gateway.alerts.tables import outages, outbox
+from gateway.alerts.tables import outages
 from gateway.alerts.tables.outbox import Alert
-from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import Database, Transaction
 from gateway.database.ids import new_id
 from gateway.model.windows import day_of
@@ -45,7 +46,7 @@ class OutageMonitor:
     """Compares what the limiters have found out with the state, as soon as it changes."""
 
     database: Database
-    delivery: WebhookDelivery
+    delivery: Delivery
     limiters: Mapping[str, UpstreamLimiter]
     routes: Collection[ModelRoute]
     prices: PriceCeilings
@@ -85,7 +86,7 @@ class OutageMonitor:
             if found:
                 facts = {"text": sentence(found, moved), **facts_of(found, moved)}
                 alert = Alert(new_id("alr_"), event_of(found), facts)
-                await outbox.add(tx, alert, self.now_ms(), default_url=self.delivery.webhook_url)
+                await announce(tx, alert, self.now_ms(), self.delivery.channels)
             return found
 
         if changed := await self.database.write(write, urgent=False):

@@ -17,15 +17,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gateway.alerts.certificates import tls_context
+from gateway.alerts.undelivered import Undelivered
+
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_SECONDS = 10.0
 _USER_AGENT = "image-edit-gateway"
-
-
-class Undelivered(Exception):
-    """No answer of 2xx came in time. The text has the reason, never the address."""
 
 
 class WebhookClient:
@@ -48,14 +47,11 @@ class WebhookClient:
     def _client(self) -> httpx.AsyncClient:
         import httpx  # takes 0.2 s, and most gateways post nothing
 
-        tls = httpx.create_ssl_context(trust_env=False)  # trusts the usual authorities
-        for bundle in self._ca_bundles:
-            tls.load_verify_locations(bundle)
         return httpx.AsyncClient(
             timeout=2 * self._timeout_seconds,  # `post` bounds the whole
             limits=httpx.Limits(max_connections=20, keepalive_expiry=5.0),
             proxy=self._proxy,
-            verify=tls,
+            verify=tls_context(self._ca_bundles),
             trust_env=False,
             follow_redirects=False,
             headers={"user-agent": _USER_AGENT},

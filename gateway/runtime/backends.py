@@ -14,6 +14,8 @@ from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.upstream.rules.routing import ModelRoute, Routing, Target
 
 if TYPE_CHECKING:
+    from gateway.alerts.mail_client import MailClient
+    from gateway.alerts.webhook_client import WebhookClient
     from gateway.cache.result_store import ResultStore
     from gateway.pricing.rules.ceilings import PriceCeilings
     from gateway.telemetry.spans import Spans
@@ -163,3 +165,26 @@ def open_upstream(settings: Settings, name: str) -> UpstreamClient:
 
 def _extra_missing(what: str, extra: str) -> SettingsError:
     return SettingsError(f"{what} the extra: pip install 'image-edit-gateway[{extra}]'")
+
+
+def open_webhooks(settings: Settings) -> WebhookClient:
+    """The client of webhooks, which trusts what the upstreams' clients trust."""
+    from gateway.alerts.webhook_client import WebhookClient
+
+    warnings = settings.warnings
+    return WebhookClient(
+        secret=warnings.secret.get_secret_value(),
+        proxy=warnings.proxy,
+        ca_bundles=[each.ca_bundle for each in settings.every_upstream.values()],
+    )
+
+
+def open_mail(settings: Settings) -> MailClient | None:
+    """The client of the mail server; None where none is set."""
+    from gateway.alerts.mail_client import MailClient
+
+    reports = settings.reports
+    server = reports.mail_server
+    if server is None:
+        return None
+    return MailClient(server, reports.mail_sender, ca_bundle=reports.ca_bundle)

@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterable, Mapping
 
 from gateway.alerts.budget_monitor import BudgetMonitor
+from gateway.alerts.delivery import Delivery
 from gateway.alerts.outage_monitor import OutageMonitor
-from gateway.alerts.webhook_client import WebhookClient
-from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.cache.invalidation import Invalidation
 from gateway.cache.picture_links import PictureLinks
 from gateway.coalescing.flights import SingleFlight
@@ -21,7 +20,13 @@ from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
-from gateway.runtime.backends import open_results, open_upstream, routing_of
+from gateway.runtime.backends import (
+    open_mail,
+    open_results,
+    open_upstream,
+    open_webhooks,
+    routing_of,
+)
 from gateway.runtime.process_context import ProcessContext
 from gateway.settings import Settings, UpstreamSettings
 from gateway.upstream.limiter import UpstreamLimiter
@@ -135,16 +140,14 @@ class BudgetServices:
     """Reservations and settlements, and alerts of budgets and upstreams."""
 
     def __init__(self, context: ProcessContext, upstreams: Mapping[str, UpstreamServices]) -> None:
-        warnings, zone = context.settings.warnings, context.settings.zone
-        delivery = WebhookDelivery(
+        settings = context.settings
+        warnings, zone = settings.warnings, settings.zone
+        self.delivery = delivery = Delivery(
             database=context.database,
-            webhook=WebhookClient(
-                secret=warnings.secret.get_secret_value(),
-                proxy=warnings.proxy,
-                ca_bundles=[each.ca_bundle for each in context.settings.every_upstream.values()],
-            ),
-            webhook_url=warnings.webhook_url.get_secret_value(),
-            console_url=context.settings.server.console_url,
+            webhook=open_webhooks(settings),
+            mail=open_mail(settings),
+            channels=settings.channels,
+            console_url=settings.server.console_url,
             metrics=context.metrics,
             log=context.log,
             now_ms=context.clock,

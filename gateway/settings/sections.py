@@ -29,6 +29,9 @@ from gateway.accounts.rules.end_users import Keeping
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import FLAG, MONEY, NAMES, FieldType
 from gateway.accounts.rules.limits import LIMITS_BY_NAME
+from gateway.alerts.rules.channels import Channels
+from gateway.alerts.rules.mail_addresses import ADDRESS, MailAddresses, domain_of
+from gateway.alerts.rules.mail_server import MailServer, parse_mail_server
 from gateway.ledger.rules.chargeback import BookingDate, LineTemplate
 from gateway.ledger.rules.statement_formats import Dates, Encoding, Granularity, Numbers
 from gateway.ledger.rules.statement_lines import Columns, StatementOptions
@@ -47,6 +50,7 @@ from gateway.settings.values import (
     OptionalUrl,
     Percent,
     PictureFormats,
+    Recipients,
     Seconds,
     Secret,
     Secrets,
@@ -66,6 +70,7 @@ from gateway.settings.values import (
     name_in_variable,
     readable_certificates,
     unknown_name,
+    valid_mail_server,
     valid_networks,
     valid_origins,
     valid_picture_hosts,
@@ -379,6 +384,43 @@ class WarningSettings(SettingsSection):
     webhook_url: Annotated[Secret, HttpUrl] = SecretStr("")
     secret: Secret = Field(default="env:GATEWAY_WEBHOOK_SECRET")  # type: ignore[assignment]
     proxy: OptionalUrl = ""
+    to: Recipients = ()
+
+
+class ReportSettings(SettingsSection):
+    """[reports]: usage reports by schedule, and the mail server, which alerts use too."""
+
+    schedule: Literal["", "weekly", "monthly"] = ""
+    webhook_url: Annotated[Secret, HttpUrl] = SecretStr("")
+    smtp_url: Annotated[Secret, AfterValidator(valid_mail_server)] = SecretStr("")
+    to: Recipients = ()
+    sender: Annotated[str, like(f"({ADDRESS})?", "an address such as gateway@example.com")] = ""
+    domains: TextList = ()
+    ca_bundle: Annotated[str, AfterValidator(readable_certificates)] = ""
+
+    @property
+    def permitted_domains(self) -> frozenset[str]:
+        """The given domains, else those of `to`."""
+        return frozenset(each.lower() for each in self.domains or map(domain_of, self.to))
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        url = self.smtp_url.get_secret_value()
+        return parse_mail_server(url) if url else None
+
+    @property
+    def mail_sender(self) -> str:
+        """The given sender, else one in the first of the domains."""
+        domain = [*self.domains, *map(domain_of, self.to)][0]
+        return self.sender or f"image-gateway@{domain.lower()}"
+
+    @model_validator(mode="after")
+    def _check_recipients(self) -> Self:
+        if self.smtp_url.get_secret_value() and not self.permitted_domains:
+            raise ValueError(
+                "smtp_url: name recipients in `to`, or the domains that may be mailed in `domains`"
+            )
+        return self
 
 
 class ChargebackSettings(SettingsSection):
@@ -531,6 +573,7 @@ class Settings(SettingsSection):
     metrics: MetricsSettings = _EMPTY_TABLE
     tracing: TracingSettings = _EMPTY_TABLE
     warnings: WarningSettings = _EMPTY_TABLE
+    reports: ReportSettings = _EMPTY_TABLE
     statement: StatementSettings = _EMPTY_TABLE
     chargeback: ChargebackSettings = _EMPTY_TABLE
     log: LogSettings = _EMPTY_TABLE
@@ -583,6 +626,29 @@ class Settings(SettingsSection):
         for target in self.prices.targets:
             _check_upstream(f'[prices.targets."{target}"]', target, upstreams)
         return self
+
+    @model_validator(mode="after")
+    def _check_recipients(self) -> Self:
+        domains = self.reports.permitted_domains
+        for section, recipients in (("reports", self.reports.to), ("warnings", self.warnings.to)):
+            for address in recipients:
+                if domains and domain_of(address) not in domains:
+                    raise ValueError(
+                        f"[{section}] to: {address!r} is outside of the domains that may be "
+                        f"mailed, {', '.join(sorted(domains))}: add its domain to [reports] domains"
+                    )
+        return self
+
+    @property
+    def channels(self) -> Channels:
+        """Where alerts and reports go."""
+        reports, warnings = self.reports, self.warnings
+        mail = MailAddresses(warnings.to or reports.to, reports.permitted_domains)
+        return Channels(
+            webhook_url=warnings.webhook_url.get_secret_value(),
+            report_url=reports.webhook_url.get_secret_value(),
+            mail=mail if reports.mail_server else None,
+        )
 
     @property
     def every_upstream(self) -> Mapping[str, UpstreamSettings]:

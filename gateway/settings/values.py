@@ -22,6 +22,8 @@ from pydantic import (
     SecretStr,
 )
 
+from gateway.alerts.rules.mail_addresses import address_in
+from gateway.alerts.rules.mail_server import parse_mail_server
 from gateway.model.money import nanos_of
 from gateway.model.suggestions import did_you_mean
 from gateway.model.units import bytes_of, seconds_of
@@ -193,6 +195,19 @@ def readable_certificates(file: str) -> str:
     return file
 
 
+def mail_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    for address in addresses:
+        if address_in(address) != address:
+            raise ValueError(f"{address!r} is not an address such as finance@example.com")
+    return addresses
+
+
+def valid_mail_server(url: SecretStr) -> SecretStr:
+    if url.get_secret_value():
+        parse_mail_server(url.get_secret_value())
+    return url
+
+
 def like(pattern: str, wanted: str) -> AfterValidator:
     """Accept text, or a list of texts, that match; the message shows neither pattern nor value."""
 
@@ -225,6 +240,7 @@ SomeSeconds = Annotated[float, BeforeValidator(seconds_of), Field(ge=0.1, allow_
 Percent = Annotated[int, Field(ge=1, le=100)]
 HttpUrl = like(r"(https?://[^\s/]+\S*)?", "a URL that begins with https:// or http://")
 OptionalUrl = Annotated[str, HttpUrl]
+Recipients = Annotated[TextList, AfterValidator(mail_addresses)]
 
 
 def unknown_name(name: str, known: list[str], kind: str = "setting") -> str:

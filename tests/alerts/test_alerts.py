@@ -26,8 +26,9 @@ from gateway.accounts.rules.account_settings import change_settings
 from gateway.accounts.tables import teams
 from gateway.accounts.tables.audit import Author
 from gateway.alerts.budget_monitor import BudgetMonitor
+from gateway.alerts.delivery import Delivery
+from gateway.alerts.rules.channels import Channels
 from gateway.alerts.webhook_client import WebhookClient
-from gateway.alerts.webhook_delivery import WebhookDelivery
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
@@ -81,10 +82,10 @@ class Books:
         """Another watch, as another process or after a restart."""
         log = EventLog(format="json", level="debug", out=self.log)
         database = self.till.database
-        delivery = WebhookDelivery(
+        delivery = Delivery(
             database=database,
             webhook=WebhookClient(secret=SECRET, timeout_seconds=1.0),
-            webhook_url=url,
+            channels=Channels(url),
             console_url=console_url,
             metrics=self.metrics,
             log=log,

@@ -81,15 +81,17 @@ def sentence(passed: PassedThreshold, resets_at: str | None) -> str:
     return text + (f" The budget resets at {resets_at}." if resets_at else "")
 
 
-def next_wait_ms(attempt: int, first_wait_ms: int) -> int | None:
+def next_wait_ms(
+    attempt: int, first_wait_ms: int, most_attempts: int = MOST_ATTEMPTS
+) -> int | None:
     """How long to wait after the `attempt`th failed delivery; None to give it up.
 
     Each wait is four times the one before. With a first one of a second, ten attempts take
     about three and a half hours.
     """
-    if attempt >= MOST_ATTEMPTS:
+    if attempt >= most_attempts:
         return None
-    return min(_LONGEST_WAIT_MS, first_wait_ms << 2 * (attempt - 1))
+    return min(_LONGEST_WAIT_MS, first_wait_ms << min(2 * (attempt - 1), 40))
 
 
 def plain(text: str) -> str:

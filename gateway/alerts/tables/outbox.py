@@ -6,11 +6,13 @@ due again. An alert is therefore posted at least once, and twice only if a proce
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from gateway.alerts.rules.channels import REPORT
 from gateway.alerts.rules.thresholds import PassedThreshold
 from gateway.alerts.tables.thresholds import ABOVE, NEAREST_URL, OWNER, team_of
 from gateway.database.database import Row, Transaction
@@ -30,8 +32,10 @@ _DUE_WARNINGS = (
     f"FROM warnings w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN {{names}} "
     "ORDER BY w.at_ms, w.account, w.percent"
 )
+# A team's report goes to the team's own webhook, the organisation's to that of `[reports]`.
 _DUE_ALERTS = (
-    f"SELECT w.id, w.at_ms, w.event, w.facts, w.account, w.attempts, {NEAREST_URL} "
+    f"SELECT w.id, w.at_ms, w.event, w.facts, w.account, w.attempts, {NEAREST_URL}, "
+    "CASE a.level WHEN 'team' THEN a.webhook_url ELSE '' END AS report_url "
     f"FROM alerts w JOIN accounts a ON a.id = w.account {ABOVE}WHERE w.id IN {{names}} "
     "ORDER BY w.at_ms, w.id"
 )
@@ -42,9 +46,13 @@ _ADD = (
     f"FROM (SELECT {NEAREST_URL} FROM accounts a {ABOVE}WHERE a.id = $5) nearest WHERE 1 = 1 "
     "ON CONFLICT (id) DO NOTHING RETURNING id"
 )
-_KEPT_MS = 100 * 86_400_000
+_ADD_REPORT = (
+    "INSERT INTO alerts (id, at_ms, event, facts, account, next_try_ms) "
+    "VALUES ($1, $2, $3, $4, $5, $2) ON CONFLICT (id) DO NOTHING"
+)
+KEPT_MS = 100 * 86_400_000
 
-Table = Literal["warnings", "alerts"]
+Table = Literal["warnings", "alerts", "mails"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,10 @@ class Alert:
     event: str
     facts: Mapping[str, object]
     account: str = ORGANISATION
+
+    @property
+    def is_report(self) -> bool:
+        return self.event.startswith(REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +92,45 @@ async def add(tx: Transaction, alert: Alert, now_ms: int, *, default_url: str) -
 
     False, and nothing added, if there is one of this id.
     """
-    await tx.fetch("DELETE FROM alerts WHERE at_ms < $1", now_ms - _KEPT_MS)
+    await tx.fetch("DELETE FROM alerts WHERE at_ms < $1", now_ms - KEPT_MS)
     facts = json.dumps(alert.facts)
     values = (alert.id, now_ms, alert.event, facts, alert.account, default_url)
     return bool(await tx.fetch(_ADD, *values))
 
 
+async def add_report(tx: Transaction, report: Alert, now_ms: int) -> None:
+    """Add a report to post; one of a known id is left as it is."""
+    facts = json.dumps(report.facts)
+    await tx.fetch(_ADD_REPORT, report.id, now_ms, report.event, facts, report.account)
+
+
+async def take(
+    tx: Transaction, table: Table, most: int, *, now_ms: int, lease_ms: int
+) -> Sequence[str]:
+    """Lease rows of a table that are due, oldest first; their ids."""
+    taken = await tx.fetch(_TAKE.format(table=table), now_ms, now_ms + lease_ms, most)
+    return [row["id"] for row in taken]
+
+
 async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -> Sequence[Due]:
     """Lease alerts that are due, oldest first of each table, for `lease_ms`."""
-    until_ms = now_ms + lease_ms
-
-    async def take(table: Table, most: int) -> list[str]:
-        taken = await tx.fetch(_TAKE.format(table=table), now_ms, until_ms, most)
-        return [row["id"] for row in taken]
-
-    warnings = await take("warnings", limit)
-    alerts = await take("alerts", limit - len(warnings))
-    found = [_due(row, _passed(row)) for row in await fetch_named(tx, _DUE_WARNINGS, warnings)]
+    lease = functools.partial(take, tx, now_ms=now_ms, lease_ms=lease_ms)
+    warnings = await lease("warnings", limit)
+    alerts = await lease("alerts", limit - len(warnings))
+    found = [
+        Due(row["id"], _passed(row), row["at_ms"], row["attempts"], row["url"])
+        for row in await fetch_named(tx, _DUE_WARNINGS, warnings)
+    ]
     for row in await fetch_named(tx, _DUE_ALERTS, alerts):
         alert = Alert(row["id"], row["event"], json.loads(row["facts"]), row["account"])
-        found.append(_due(row, alert))
+        url = row["report_url"] if alert.is_report else row["url"]
+        found.append(Due(row["id"], alert, row["at_ms"], row["attempts"], url))
     return found
 
 
 async def delivered(tx: Transaction, due: Due, now_ms: int) -> None:
     """Mark an alert as delivered."""
-    await tx.fetch(
-        f"UPDATE {due.table} SET delivered_ms = $2, next_try_ms = NULL WHERE id = $1",
-        *(due.id, now_ms),
-    )
+    await mark_delivered(tx, due.table, due.id, now_ms)
 
 
 async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
@@ -116,15 +138,25 @@ async def postpone(tx: Transaction, due: Due, next_try_ms: int | None) -> None:
 
     Does nothing if the lease expired and another process took the alert.
     """
+    await set_next_try(tx, due.table, due.id, due.attempt, next_try_ms)
+
+
+async def mark_delivered(tx: Transaction, table: Table, row_id: str, now_ms: int) -> None:
     await tx.fetch(
-        f"UPDATE {due.table} SET next_try_ms = $3 "
-        "WHERE id = $1 AND attempts = $2 AND delivered_ms IS NULL",
-        *(due.id, due.attempt, next_try_ms),
+        f"UPDATE {table} SET delivered_ms = $2, next_try_ms = NULL WHERE id = $1",
+        *(row_id, now_ms),
     )
 
 
-def _due(row: Row, content: PassedThreshold | Alert) -> Due:
-    return Due(row["id"], content, row["at_ms"], row["attempts"], row["url"])
+async def set_next_try(
+    tx: Transaction, table: Table, row_id: str, attempt: int, next_try_ms: int | None
+) -> None:
+    """Does nothing if another attempt was begun, or succeeded."""
+    await tx.fetch(
+        f"UPDATE {table} SET next_try_ms = $3 "
+        "WHERE id = $1 AND attempts = $2 AND delivered_ms IS NULL",
+        *(row_id, attempt, next_try_ms),
+    )
 
 
 def _passed(row: Row) -> PassedThreshold:

@@ -23,7 +23,8 @@ _SNAPSHOT = (
     "SELECT c.value AS change, COALESCE((SELECT spent_nanos FROM balances "
     "WHERE account = 'organisation' AND day = 'total'), 0) AS spent_nanos, "
     "(SELECT COUNT(*) FROM warnings WHERE next_try_ms <= $1) "
-    "+ (SELECT COUNT(*) FROM alerts WHERE next_try_ms <= $1) AS due "
+    "+ (SELECT COUNT(*) FROM alerts WHERE next_try_ms <= $1) "
+    "+ (SELECT COUNT(*) FROM mails WHERE next_try_ms <= $1) AS due "
     "FROM counters c WHERE c.name = 'changes'"
 )
 ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'organisation' "
@@ -86,11 +87,15 @@ class MonitoredBudget:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An alert to send. `id` is new; `posted` is true if there is a webhook."""
+    """An alert to send. `id` is new; `posted` is true if there is a webhook.
+
+    Of thresholds that are passed at once, the `highest` alone is posted and mailed.
+    """
 
     id: str
     passed: PassedThreshold
     posted: bool
+    highest: bool = True
 
 
 async def read_snapshot(tx: Transaction, now_ms: int) -> Snapshot:

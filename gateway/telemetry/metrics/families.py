@@ -168,6 +168,13 @@ ALERTS = _counter(
     "Other alerts by event: raised, and the result of each webhook delivery.",
     undrawn="what they are about is drawn",
 )
+MAILS = _counter(
+    _M,
+    "gateway_mails",
+    "event result",
+    "Mails of alerts and reports by event, and the result of each attempt to send one.",
+    undrawn="what they are about is drawn",
+)
 
 LEDGER_SPENT = _shared(
     _M,
