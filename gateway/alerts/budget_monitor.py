@@ -1,8 +1,9 @@
 """Monitors the spending of each budget, and sends one alert for each threshold it passes.
 
 About once a second a small query finds out whether anything was spent or changed; only then are
-the accounts read whose spending changed. The process that writes an alert's row sends it: as a
-log line, a metric, and by webhook and mail if they are set. A restart neither repeats nor misses one.
+the accounts read whose spending changed. The process that writes an alert's row reports it: as a
+log line, a metric, and by webhook and mail where they are set. A restart neither repeats nor misses
+an alert.
 
 A changed limit resets the thresholds of its window; an earlier limit repeats no alert.
 """
@@ -20,12 +21,14 @@ from gateway.alerts import spending_alerts
 from gateway.alerts.announcing import announce, announce_passed
 from gateway.alerts.delivery import Delivery
 from gateway.alerts.message import facts_of
-from gateway.alerts.rules.thresholds import PassedThreshold, newly_passed
+from gateway.alerts.rules.spending import RefusedEdit
+from gateway.alerts.rules.thresholds import FULL, PassedThreshold, newly_passed
 from gateway.alerts.tables import refused_edits, thresholds
 from gateway.alerts.tables.outbox import Alert
 from gateway.alerts.tables.thresholds import Claim, MonitoredBudget, Snapshot
 from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.rules.budget import OverBudget
+from gateway.model.caller import Caller
 from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
@@ -75,19 +78,21 @@ class BudgetMonitor:
     on_failure: Callable[[str, BaseException], None]
     interval_seconds: float = INTERVAL_SECONDS
     _last_check: _LastCheck = field(init=False, default_factory=_LastCheck)
-    _refused: dict[str, int] = field(init=False, default_factory=dict)
+    _refused: dict[str, RefusedEdit] = field(init=False, default_factory=dict)
     _refused_edits: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
     """By account and day, not written yet."""
     _known_alerts: set[str] = field(init=False, default_factory=set)
     """The ids of those that are in the state."""
 
-    def refused(self, over: OverBudget) -> None:
+    def refused(self, over: OverBudget, caller: Caller) -> None:
         """Report that an edit was refused because this budget does not cover it. Never waits.
 
         An end user's budget is not monitored: there may be thousands.
         """
         if over.kind == "budget" and over.level != "user":
-            self._refused[over.account.id] = over.limit
+            self._refused[over.account.id] = RefusedEdit(
+                over.limit, over.needed, caller.team, caller.owner
+            )
             self._refused_edits[over.account.id, day_of(self.now_ms(), self.zone)] += 1
 
     async def run(self) -> None:
@@ -127,8 +132,8 @@ class BudgetMonitor:
         if fresh:
             await self._add_alerts(fresh, now_ms)
         self._last_check = found.last_check
-        for account, limit in refused.items():
-            if self._refused.get(account) == limit:
+        for account, edit in refused.items():
+            if self._refused.get(account) is edit:
                 del self._refused[account]
         if found.due or fresh or claims:
             await self.delivery.send_due()
@@ -141,7 +146,9 @@ class BudgetMonitor:
             self._refused_edits.update(counts)
             raise
 
-    async def _read(self, tx: Transaction, refused: Mapping[str, int], now_ms: int) -> _CheckResult:
+    async def _read(
+        self, tx: Transaction, refused: Mapping[str, RefusedEdit], now_ms: int
+    ) -> _CheckResult:
         snapshot = await thresholds.read_snapshot(tx, now_ms)
         last, moved = self._last_check, set(refused)
         if not last.is_current(snapshot):
@@ -153,17 +160,30 @@ class BudgetMonitor:
             return _CheckResult(last, snapshot.due, ())
         budgets = await thresholds.monitored_budgets(tx, moved, day, self.zone)
         console_url = self.delivery.console_url
-        alerts = await spending_alerts.find(tx, budgets, day, now_ms, console_url)
+        untold = {
+            each.balance.account.id: refused[each.balance.account.id]
+            for each in budgets
+            if each.balance.account.id in refused and FULL not in self._percents_of(each)
+        }
+        alerts = await spending_alerts.find(tx, budgets, untold, day, now_ms, console_url)
         return _CheckResult(last, snapshot.due, budgets, alerts)
 
-    def _claims(self, budget: MonitoredBudget, refused: Mapping[str, int]) -> Iterable[Claim]:
+    def _percents_of(self, budget: MonitoredBudget) -> Sequence[int]:
+        return self.percents if budget.percents is None else budget.percents
+
+    def _claims(
+        self, budget: MonitoredBudget, refused: Mapping[str, RefusedEdit]
+    ) -> Iterable[Claim]:
         """Claims for the thresholds that this account has newly passed; the highest is posted."""
         balance, account = budget.balance, budget.balance.account
-        was_refused = refused.get(account.id) == budget.limit_nanos
+        if budget.limit_nanos is None:
+            return
+        edit = refused.get(account.id)
+        was_refused = edit is not None and edit.limit_nanos == budget.limit_nanos
         percents = newly_passed(
             spent_nanos=balance.spent_nanos,
             limit_nanos=budget.limit_nanos,
-            percents=self.percents if budget.percents is None else budget.percents,
+            percents=self._percents_of(budget),
             notified=budget.notified,
             refused=was_refused,
         )

@@ -162,7 +162,7 @@ class Delivery:
         except Undelivered as error:
             again_ms = self._next_try_ms(due.attempt, error, MOST_MAIL_ATTEMPTS)
             counted.labels(mail.event, "given_up" if again_ms is None else "failed").inc()
-            host = self.mail and self.mail.server.host
+            host = self.mail.server.host if self.mail else None
             self._log_failure("mail failed", mail.id, host, error, due.attempt, again_ms)
             await self.database.write(lambda tx: mail_outbox.postpone(tx, due, again_ms))
             return

@@ -69,7 +69,7 @@ async def ask_for_budget(
             body.until,
             by,
             zone=settings.zone,
-            webhook_url=settings.warnings.webhook_url.get_secret_value(),
+            channels=settings.channels,
             console_url=settings.server.console_url,
         )
 

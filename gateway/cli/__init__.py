@@ -120,6 +120,7 @@ _COMMANDS = {
     "audit": ("accounts", "List changes: author, time, old and new values, reason."),
     "apply": ("apply", "Make the organisation, its teams and their keys match a file."),
     "usage": ("usage", "Report requests, spending and savings."),
+    "reports": ("reports", "Usage reports by mail and webhook: see one, or send it now."),
     "budgets": ("budgets", "Budgets of all accounts, and grants of money to one."),
     "ledger": ("ledger", "The ledger: every upstream call and its cost."),
     "users": ("users", "End users: what is kept of a person, and forgetting one."),

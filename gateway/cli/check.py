@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 
 from gateway.accounts.tables import keys, organisation, teams
+from gateway.alerts.undelivered import Undelivered
 from gateway.cache.result_store import StoreUnavailable
+from gateway.cli import check_mail
 from gateway.cli.options import EVERY, config_option, yes_option
 from gateway.cli.state_access import settings_of, state_exists, state_name
 from gateway.database.clock import now_ms
@@ -154,6 +156,7 @@ async def findings(settings: Settings) -> list[CheckFinding]:
         *_spool(settings),
         _price_table(settings),
         *await _upstreams(settings),
+        *await _mail(settings),
         *_tracing(settings),
         _links(settings),
         *_access(settings),
@@ -203,6 +206,8 @@ async def _state(settings: Settings) -> list[CheckFinding]:
         text = f"limits of end users refuse every request of: {', '.join(with_users)}"
         remedy = 'set [accounts] end_users = "hashed", or take the limits away'
         found.append(CheckFinding("end users", text, remedy))
+    if unmailed := check_mail.unmailed_owners(settings, found_teams):
+        found.append(CheckFinding("mail", *unmailed))
     return found
 
 
@@ -316,6 +321,15 @@ def _unpriced(settings: Settings, name: str, listing: Listing) -> list[CheckFind
     text = f"no price of {shown}{more}: each picture is reserved at ${reserved}"
     remedy = 'set price_ceiling_usd in [models."NAME"], or give the price in [prices] file'
     return [CheckFinding("prices", text, remedy)]
+
+
+async def _mail(settings: Settings) -> list[CheckFinding]:
+    try:
+        found = await check_mail.connection(settings)
+    except Undelivered as error:
+        remedy = "correct [reports] smtp_url, or ca_bundle for a certificate of your own authority"
+        return [fault("mail", f"the mail server can't be used: {error}", remedy)]
+    return [CheckFinding("mail", *found)] if found else []
 
 
 def _tracing(settings: Settings) -> list[CheckFinding]:

@@ -103,7 +103,7 @@ class BudgetService:
     zone: ZoneInfo
     now_ms: Callable[[], int]
     on_failure: Callable[[str, BaseException], None]
-    on_used_up: Callable[[OverBudget], None] = lambda _: None
+    on_used_up: Callable[[OverBudget, Caller], None] = lambda _over, _caller: None
     console_url: str = ""
     """Where budgets are seen and asked for; "" where there is no such page."""
     write_failure: Callable[[], StateUnavailable | None] = lambda: None
@@ -347,7 +347,7 @@ class BudgetService:
             raise budget_refusals.state_unavailable(error.reason) from None
 
     def _used_up(self, over: OverBudget, quote: Quote) -> Refusal:
-        self.on_used_up(over)
+        self.on_used_up(over, quote.caller)
         return self._refusal(over, quote)
 
     def _refusal(self, over: OverBudget, quote: Quote) -> Refusal:
@@ -387,7 +387,9 @@ class BudgetService:
                 named = await self._enrolled(tx, quote, now_ms)
                 await reserve_settle.insert(tx, named, reservation, self.owner_id)
                 settled = await book(tx)
-            return await _judge_price(tx, reservation, settlement, settled, now_ms)
+            return await _judge_price(
+                tx, quote.caller.team, reservation, settlement, settled, now_ms
+            )
 
         if settled := await self._write("settle", resolve):
             self._keep_remaining(quote.caller, settled.remaining_nanos)
@@ -449,6 +451,7 @@ class BudgetService:
 
 async def _judge_price(
     tx: Transaction,
+    team: str,
     reservation: Reservation,
     settlement: Settlement,
     settled: Settled,
@@ -463,7 +466,7 @@ async def _judge_price(
         status = await price_status.status_of(tx, upstream, model)
         price_nanos = max(reservation.price_nanos, status.confirmed_nanos or 0)
         if odd := odd_price(stated, reservation.images, price_nanos):
-            await price_status.stop(tx, upstream, model, odd, now_ms)
+            await price_status.stop(tx, upstream, model, odd, now_ms, team)
             return replace(settled, stopped_nanos=odd)
     if settlement.status == 200 and not stated:
         answers = 1 if stated is None else price_status.MOST_UNCOSTED  # 0 is a cost

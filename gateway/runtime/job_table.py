@@ -40,6 +40,8 @@ def job_table(parts: Container) -> Mapping[str, Job]:
         gauges.update_process()
 
     own: Mapping[str, Job] = {"keyring": refresh_keys, "catalogue": refresh_catalogues}
+    if reports := parts.budgets.reports:
+        own = {**own, "reports": reports.run}
     return {
         **({} if context.sandbox else own),
         "recorder": parts.edits.recorder.run,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from gateway.settings import Settings, UpstreamSettings
+from gateway.settings import ReportSettings, Settings, UpstreamSettings
 from gateway.upstream.adapters import ADAPTERS
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -37,6 +37,7 @@ def sandbox_settings(settings: Settings, folder: Path, origin: str, api_key: str
             "state": _but(settings.state, url=f"sqlite:{folder / 'state.db'}", usage_days=1),
             "tracing": _but(settings.tracing, endpoint=""),
             "warnings": _but(settings.warnings, percents=(), webhook_url=SecretStr("")),
+            "reports": ReportSettings(),
         }
     )
 

@@ -20,6 +20,7 @@ from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
+from gateway.reports.scheduler import ReportScheduler
 from gateway.runtime.backends import (
     open_mail,
     open_results,
@@ -137,7 +138,7 @@ class CoalescingServices:
 
 
 class BudgetServices:
-    """Reservations and settlements, and alerts of budgets and upstreams."""
+    """Reservations and settlements, alerts of budgets and upstreams, reports."""
 
     def __init__(self, context: ProcessContext, upstreams: Mapping[str, UpstreamServices]) -> None:
         settings = context.settings
@@ -175,6 +176,7 @@ class BudgetServices:
             now_ms=context.clock,
             on_failure=context.on_failure,
         )
+        self.reports = _report_scheduler(context, delivery)
         self.service = BudgetService(
             database=context.database,
             owner_id=context.owner.id,
@@ -186,3 +188,20 @@ class BudgetServices:
             write_failure=lambda: context.database.write_failure,
             most_end_users=context.settings.accounts.max_end_users,
         )
+
+
+def _report_scheduler(context: ProcessContext, delivery: Delivery) -> ReportScheduler | None:
+    reports = context.settings.reports
+    if not reports.schedule:
+        return None
+    return ReportScheduler(
+        database=context.database,
+        delivery=delivery,
+        schedule=reports.schedule,
+        finance=reports.to,
+        zone=context.settings.zone,
+        metrics=context.metrics,
+        log=context.log,
+        now_ms=context.clock,
+        on_failure=context.on_failure,
+    )

@@ -10,6 +10,7 @@ from gateway.settings.loading import (
     used_file,
 )
 from gateway.settings.sections import (
+    ReportSettings,
     ServerSettings,
     Settings,
     SettingsError,
@@ -18,7 +19,7 @@ from gateway.settings.sections import (
 )
 
 __all__ = [
-    "DEFAULT_FILE", "ServerSettings", "Settings", "SettingsError", "StateSettings",
+    "DEFAULT_FILE", "ReportSettings", "ServerSettings", "Settings", "SettingsError", "StateSettings",
     "UpstreamSettings", "is_configured", "load", "read_toml", "setting_names", "suspects",
     "used_file",
 ]  # fmt: skip

@@ -27,7 +27,10 @@ from gateway.accounts.tables import teams
 from gateway.accounts.tables.audit import Author
 from gateway.alerts.budget_monitor import BudgetMonitor
 from gateway.alerts.delivery import Delivery
+from gateway.alerts.mail_client import MailClient
 from gateway.alerts.rules.channels import Channels
+from gateway.alerts.rules.mail_addresses import MailAddresses
+from gateway.alerts.rules.mail_server import parse_mail_server
 from gateway.alerts.webhook_client import WebhookClient
 from gateway.database.database import StateUnavailable
 from gateway.database.migrate import migrate
@@ -40,6 +43,7 @@ from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics
 from tests.deploy.fronts import certificate
 from tests.support.funds import CALLER, CENT, DAY_MS, NOW_MS, Till
+from tests.support.mail_server import MailServer, receiving_mail
 from tests.support.receiver import Receiver, receiving
 from tests.support.serving import (
     GatewayProcess,
@@ -54,6 +58,9 @@ from tests.support.waiting import until
 
 SECRET = "whsec-0123456789"
 TEAM, KEY = "team:design", "key:k1"
+OPERATOR, ADA = "operator@example.com", "ada@example.com"
+ADDRESSES = MailAddresses((OPERATOR,), frozenset({"example.com"}))
+CONSOLE = "https://images.example.com/console"
 
 
 @pytest.fixture
@@ -78,6 +85,7 @@ class Books:
         url: str = "",
         percents: tuple[int, ...] = (50, 80, 100),
         console_url: str = "",
+        mail: MailServer | None = None,
     ) -> BudgetMonitor:
         """Another watch, as another process or after a restart."""
         log = EventLog(format="json", level="debug", out=self.log)
@@ -85,7 +93,8 @@ class Books:
         delivery = Delivery(
             database=database,
             webhook=WebhookClient(secret=SECRET, timeout_seconds=1.0),
-            channels=Channels(url),
+            mail=mail and MailClient(parse_mail_server(mail.url()), "gateway@example.com"),
+            channels=Channels(url, mail=ADDRESSES if mail else None),
             console_url=console_url,
             metrics=self.metrics,
             log=log,
@@ -249,10 +258,10 @@ async def test_a_budget_that_had_to_refuse_an_edit_is_told_as_used_up(books: Boo
     await watch.check()
     with pytest.raises(OverBudget) as over:
         await books.till.reserve("too much", 2 * CENT)
-    watch.refused(over.value)
-    watch.refused(over.value)
+    watch.refused(over.value, CALLER)
+    watch.refused(over.value, CALLER)
     await watch.check()
-    watch.refused(over.value)
+    watch.refused(over.value, CALLER)
     await watch.check()
     assert books.notified == [(TEAM, 50), (TEAM, 80), (TEAM, 100)]
     assert books.lines("budget mark passed")[-1]["refused"] is True
@@ -263,7 +272,7 @@ async def test_a_refusal_for_too_many_pictures_says_nothing_of_the_budget(books:
     watch = books.watch()
     with pytest.raises(OverBudget) as over:
         await books.till.reserve("a")
-    watch.refused(over.value)
+    watch.refused(over.value, CALLER)
     await watch.check()
     assert books.notified == []
 
@@ -474,7 +483,7 @@ async def test_each_cause_makes_one_post_over_all_processes(
         await till.reserve(f"r{day}", nanos, at=at)
         await till.settle(f"r{day}", nanos, at=at)
     await till.database.write(
-        lambda tx: price_status.stop(tx, "deepshi", "deepshi-image-1", 5 * CENT, NOW_MS)
+        lambda tx: price_status.stop(tx, "deepshi", "deepshi-image-1", 5 * CENT, NOW_MS, "design")
     )
     first, second = books.watch(), books.watch()
     await asyncio.gather(first.check(), second.check())
@@ -490,7 +499,83 @@ async def test_each_cause_makes_one_post_over_all_processes(
         "The team design has spent $6.00 today, more than 3 times the $1.20 of its highest day in "
         "the 14 days before."
     )
-    assert events["price.stopped"]["cost_usd"] == "0.05"
+    stopped = events["price.stopped"]
+    assert (stopped["cost_usd"], stopped["team"], stopped["owner"]) == ("0.05", "design", "Ada")
+
+
+async def test_an_alert_is_mailed_to_the_owner_else_to_the_organisation(books: Books) -> None:
+    """Once over all watches; the mail says what the post says."""
+    await books.till.limit(TEAM, owner=f"Ada <{ADA}>", warn_percents="[50]")
+    await books.till.limit("organisation", budget_nanos=6 * CENT, budget_period="total")
+    with receiving_mail("451 later") as server:
+        watches = [books.watch(console_url=CONSOLE, mail=server) for _ in range(2)]
+        await books.spend(1, 6 * CENT)
+        await asyncio.gather(*(watch.check() for watch in watches))
+        async with asyncio.timeout(10):
+            while len(books.lines("mail delivered")) < 2:
+                await watches[0].check()
+                await asyncio.sleep(0.01)
+                books.now_ms += 10
+        await watches[1].check()
+    assert len(server.mails) == 3  # one was refused for now
+    assert set(server.subjects(ADA)) == {
+        "The team design has spent $0.06 of $0.10 this month (60 %): the 50 % mark is passed."
+    }
+    assert set(server.subjects(OPERATOR)) == {
+        "The organisation has spent $0.06 of $0.06 (100 %): the 100 % mark is passed."
+    }
+    mail = next(mail for mail in server.mails if mail["To"] == ADA)
+    body = mail.get_body(["html"])
+    assert body is not None
+    html = body.get_content()
+    for said in (f'href="{CONSOLE}/budgets"', "0.06", f"Ada &lt;{ADA}&gt;", "design"):
+        assert said in html
+    assert [line["to"] for line in books.lines("mail delivered")] in (
+        [ADA, OPERATOR],
+        [OPERATOR, ADA],
+    )
+
+
+async def test_a_refusal_is_told_where_no_threshold_tells_it(
+    books: Books, receiver: Receiver
+) -> None:
+    """The organisation's budget refuses: the post names the team that asked."""
+    await books.till.limit("organisation", budget_nanos=2 * CENT, budget_period="month")
+    await books.till.limit("organisation", warn_percents="[]")
+    watch = books.watch(receiver.url, console_url=CONSOLE)
+    await books.spend(1)
+    for name in ("first", "second"):
+        with pytest.raises(OverBudget) as over:
+            await books.till.reserve(name, 2 * CENT)
+        watch.refused(over.value, CALLER)
+        await watch.check()
+    await settled(books, watch, delivered=1)
+    await books.watch(receiver.url).check()
+    (post,) = receiver.posts
+    message = post.message
+    assert (message["event"], message["team"], message["owner"]) == (
+        "budget.refused",
+        "design",
+        "ann",
+    )
+    assert (message["needed_usd"], message["left_usd"]) == ("0.02", "0.01")
+    assert message["text"] == (
+        "An edit of the team design was refused: it needs $0.02, and $0.01 is left of the $0.02 of "
+        f"the organisation. See {CONSOLE}/budgets."
+    )
+
+
+async def test_unusual_spending_of_a_team_without_a_budget_is_told(
+    books: Books, receiver: Receiver
+) -> None:
+    await books.till.limit(TEAM, budget_nanos=None, budget_period=None, webhook_url=receiver.url)
+    for day, nanos in ((3, 100 * CENT), (2, 110 * CENT), (1, 120 * CENT), (0, 600 * CENT)):
+        at = NOW_MS - day * DAY_MS
+        await books.till.reserve(f"r{day}", nanos, at=at)
+        await books.till.settle(f"r{day}", nanos, at=at)
+    watch = books.watch()
+    await settled(books, watch, delivered=1)
+    assert [post.message["event"] for post in receiver.posts] == ["spending.unusual"]
 
 
 def tables(folder: Path, emulator: EmulatorServer, receiver: Receiver) -> Overrides:

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.alerts.webhook_client import Undelivered, WebhookClient
+from gateway.alerts.undelivered import Undelivered
+from gateway.alerts.webhook_client import WebhookClient
 from tests.support.receiver import receiving
 
 SECRET = "whsec-0123456789"

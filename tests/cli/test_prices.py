@@ -26,7 +26,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     async def stop() -> None:
         database = SqliteDatabase(tmp_path / "gateway.db")
         await migrate(database)
-        await database.write(lambda tx: price_status.stop(tx, "deepshi", "m", 9_990_000_000, 1))
+        await database.write(
+            lambda tx: price_status.stop(tx, "deepshi", "m", 9_990_000_000, 1, "design")
+        )
         await database.close()
 
     asyncio.run(stop())

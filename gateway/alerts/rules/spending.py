@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gateway.ledger.rules.spending_forecast import forecast_nanos
 from gateway.model.money import NANOS
@@ -14,6 +15,16 @@ DAYS_COMPARED = 14
 FEWEST_DAYS = 3
 TIMES_THE_HIGHEST = 3
 LEAST_UNUSUAL_NANOS = NANOS
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEdit:
+    """An edit that a budget of `limit_nanos` did not cover, and the team that asked for it."""
+
+    limit_nanos: int
+    needed_nanos: int
+    team: str
+    owner: str
 
 
 def forecast_over_budget(balance: Balance, now_ms: int) -> int | None:

@@ -16,18 +16,22 @@ _SPENT = (
     "WHERE day >= $1 AND day <= $2 AND account IN {names}"
 )
 _STOPPED = (
-    "SELECT upstream, model, stopped_nanos, stopped_ms FROM prices WHERE stopped_ms IS NOT NULL"
+    "SELECT s.upstream, s.model, s.stopped_nanos, s.stopped_ms, s.stopped_team AS team, "
+    "COALESCE(a.owner, '') AS owner FROM prices s "
+    "LEFT JOIN accounts a ON a.id = 'team:' || s.stopped_team WHERE s.stopped_ms IS NOT NULL"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StoppedModel:
-    """A model that is stopped since a picture cost this much."""
+    """A model that is stopped since a picture cost this team so much."""
 
     upstream: str
     model: str
     stopped_nanos: int
     stopped_ms: int
+    team: str
+    owner: str
 
 
 async def spent_by_day(

@@ -31,10 +31,15 @@ ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'orga
 """Joins to `accounts a`: its parent, and the organisation."""
 OWNER = "COALESCE(NULLIF(a.owner, ''), p.owner, '') AS owner"
 NEAREST_URL = "COALESCE(NULLIF(a.webhook_url, ''), NULLIF(p.webhook_url, ''), o.webhook_url) AS url"
-_COUNTERS = (
+_MOVING = (
     "SELECT a.id, b.spent_nanos, a.change, COALESCE(p.change, 0) AS above, o.change AS topmost "
     f"FROM accounts a JOIN balances b ON b.account = a.id AND b.day = 'total' {ABOVE}"
-    "WHERE a.budget_nanos IS NOT NULL AND a.ended_ms IS NULL"
+    "WHERE a.ended_ms IS NULL AND "
+)
+# Two queries, so that each has an index of few rows: keys without a budget are many.
+_COUNTERS = (
+    f"{_MOVING}a.budget_nanos IS NOT NULL UNION ALL "
+    f"{_MOVING}a.budget_nanos IS NULL AND a.level = 'team'"
 )
 _SETTINGS = (
     "SELECT a.id, a.level, a.name, COALESCE(p.name, '') AS parent, "
@@ -68,15 +73,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredBudget:
-    """An account with a budget: its balance, its alert settings, and the alerts already sent.
+    """An account: its balance, its alert settings, and the alerts already sent.
 
-    `percents` None means the default thresholds. `webhook_url` is the account's, else the team's,
-    else the organisation's, or "". `notified` holds the thresholds already sent in this window at
-    this limit.
+    `limit_nanos` None has no thresholds, `percents` None the default ones. `webhook_url` is the
+    account's, else the team's, else the organisation's, or "". `notified` holds the thresholds
+    already sent in this window at this limit.
     """
 
     balance: Balance
-    limit_nanos: int
+    limit_nanos: int | None
     first_day: str
     team: str
     owner: str
@@ -105,7 +110,7 @@ async def read_snapshot(tx: Transaction, now_ms: int) -> Snapshot:
 
 
 async def generation_counters(tx: Transaction) -> Mapping[str, GenerationCounters]:
-    """The counters of every account with a budget and any spending."""
+    """The counters of the accounts that are monitored and have any spending."""
     return {
         row["id"]: (row["spent_nanos"], row["change"], row["above"], row["topmost"])
         for row in await tx.fetch(_COUNTERS)
@@ -115,11 +120,14 @@ async def generation_counters(tx: Transaction) -> Mapping[str, GenerationCounter
 async def monitored_budgets(
     tx: Transaction, ids: Collection[str], day: str, zone: tzinfo
 ) -> Sequence[MonitoredBudget]:
-    """The accounts among these that have a budget, with their balances on `day`."""
+    """The accounts among these that are monitored, with their balances on `day`.
+
+    These are those with a budget, and all teams.
+    """
     wanted = sorted(ids)
     since = days_before(day, _LONGEST_WINDOW_DAYS)
     settings = {row["id"]: row for row in await fetch_named(tx, _SETTINGS, wanted)}
-    notified: dict[tuple[str, str, str, int], set[int]] = {}
+    notified: dict[tuple[str, str, str, int | None], set[int]] = {}
     for row in await fetch_named(tx, _NOTIFIED, wanted, since):
         where = (row["account"], row["period"], row["first_day"], row["limit_nanos"])
         notified.setdefault(where, set()).add(row["percent"])
@@ -127,7 +135,7 @@ async def monitored_budgets(
     found: list[MonitoredBudget] = []
     for balance in await balances_of(tx, accounts, day, zone):
         limit, row = balance.limit_nanos, settings[balance.account.id]
-        if limit is None:
+        if limit is None and balance.account.level != "team":
             continue
         first_day = balance.window.first_day
         found.append(

@@ -68,7 +68,7 @@ async def ask(tx: Transaction, request: AdminRequest[Query, TeamRequestBody]) ->
         body.until,
         request.by,
         zone=settings.zone,
-        webhook_url=settings.warnings.webhook_url.get_secret_value(),
+        channels=settings.channels,
         console_url=settings.server.console_url,
     )
     return GrantView.of(asked)

@@ -30,9 +30,10 @@ _PUT = (
     "ON CONFLICT (upstream, model) DO UPDATE SET {2}"
 )
 _STOP = _PUT.format(
-    "stopped_nanos, stopped_ms",
-    "$3, $4",
-    "stopped_nanos = excluded.stopped_nanos, stopped_ms = excluded.stopped_ms",
+    "stopped_nanos, stopped_ms, stopped_team",
+    "$3, $4, $5",
+    "stopped_nanos = excluded.stopped_nanos, stopped_ms = excluded.stopped_ms, "
+    "stopped_team = excluded.stopped_team",
 )
 _COUNT = _PUT.format(
     "uncosted_answers",
@@ -92,9 +93,11 @@ async def count_uncosted(tx: Transaction, upstream: str, model: str, answers: in
     return before + answers >= MOST_UNCOSTED
 
 
-async def stop(tx: Transaction, upstream: str, model: str, nanos: int, now_ms: int) -> None:
-    """Make no more calls of the model, because a picture of it cost this much."""
-    await tx.fetch(_STOP, upstream, model, min(nanos, LARGEST_NANOS), now_ms)
+async def stop(
+    tx: Transaction, upstream: str, model: str, nanos: int, now_ms: int, team: str
+) -> None:
+    """Make no more calls of the model, because a picture of it cost this team so much."""
+    await tx.fetch(_STOP, upstream, model, min(nanos, LARGEST_NANOS), now_ms, team)
 
 
 async def confirm(

@@ -23,10 +23,13 @@ async def test_spending_is_read_by_day(database: Database) -> None:
 async def test_models_that_are_stopped_are_read_until_their_price_is_confirmed(
     database: Database,
 ) -> None:
-    for model in ("one", "two"):
-        await change(database, price_status.stop, "deepshi", model, CENT, NOW_MS)
+    till = await Till(database).open()
+    await till.limit("team:design", owner="Ada")
+    for model, team in (("one", "gone"), ("two", "design")):
+        await change(database, price_status.stop, "deepshi", model, CENT, NOW_MS, team)
     found = await database.read(spending.stopped_models)
-    assert StoppedModel("deepshi", "two", CENT, NOW_MS) in found
+    assert StoppedModel("deepshi", "two", CENT, NOW_MS, "design", "Ada") in found
+    assert StoppedModel("deepshi", "one", CENT, NOW_MS, "gone", "") in found
     assert len(found) == 2
     await change(database, price_status.confirm, "deepshi", "two", CENT, today=TODAY, by=BY)
     assert [each.model for each in await database.read(spending.stopped_models)] == ["one"]

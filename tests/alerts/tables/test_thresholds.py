@@ -87,7 +87,7 @@ async def test_the_signs_move_when_something_is_spent_or_changed(till: Till) -> 
     assert (await signs())[0] > spent[0]
 
 
-async def test_the_marks_are_those_of_accounts_with_a_budget(till: Till) -> None:
+async def test_the_marks_are_those_of_teams_and_of_accounts_with_a_budget(till: Till) -> None:
     await till.limit(TEAM, budget_nanos=5 * CENT, budget_period="month")
     await till.reserve("a")
     await till.settle("a", CENT)
@@ -122,8 +122,9 @@ async def test_an_account_stands_by_what_it_spent_in_its_window(till: Till) -> N
     assert (each.limit_nanos, each.first_day, each.team) == (5 * CENT, TODAY, "design")
 
 
-async def test_who_has_no_budget_is_not_watched(till: Till) -> None:
-    assert await watched(till, TEAM, KEY, "organisation") == {}
+async def test_of_accounts_without_a_budget_teams_alone_are_watched(till: Till) -> None:
+    found = await watched(till, TEAM, KEY, "organisation")
+    assert {name: each.limit_nanos for name, each in found.items()} == {TEAM: None}
 
 
 async def test_a_key_is_told_of_where_its_team_is_and_a_team_where_the_organisation_is(

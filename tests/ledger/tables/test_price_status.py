@@ -60,7 +60,7 @@ async def test_three_answers_without_a_cost_are_enough(till: Till) -> None:
 
 async def test_a_confirmed_price_is_known_and_ends_a_stop(till: Till) -> None:
     database = till.database
-    await database.write(lambda tx: price_status.stop(tx, "up", "m", 10**30, NOW_MS))
+    await database.write(lambda tx: price_status.stop(tx, "up", "m", 10**30, NOW_MS, "design"))
     assert await database.read(price_status.count_stopped) == 1
 
     async def confirm(nanos: int | None) -> int:
