@@ -57,11 +57,12 @@ async def find(
         and edit.limit_nanos == budget.limit_nanos
     ]
     stopped = await spending.stopped_models(tx)
-    return found + [_stopped(each, link("operations")) for each in stopped]
+    return found + [_stopped(each, link("")) for each in stopped]
 
 
 def _link(console_url: str, page: str) -> dict[str, str]:
-    return {"url": f"{console_url}/{page}"} if console_url else {}
+    """A page of the console; "" is its overview."""
+    return {"url": f"{console_url}/{page}".rstrip("/")} if console_url else {}
 
 
 def _forecasts(budget: MonitoredBudget, now_ms: int, link: dict[str, str]) -> Iterator[Alert]:
@@ -71,8 +72,8 @@ def _forecasts(budget: MonitoredBudget, now_ms: int, link: dict[str, str]) -> It
         return
     resets_at = time_text(balance.resets_ms or 0)
     text = (
-        f"{_who(budget)} has spent ${usd(balance.spent_nanos)} of ${usd(limit)}. At "
-        f"this rate it will be ${usd(forecast)} when the budget resets at {resets_at}."
+        f"{_who(budget)} will have spent ${usd(forecast)} of ${usd(limit)} at this rate when the "
+        f"budget resets at {resets_at}; it has spent ${usd(balance.spent_nanos)}."
     )
     facts = {
         "limit_usd": usd(limit),

@@ -93,10 +93,10 @@ def send(
     settings: Settings, period: str | None, team: str | None, address: str | None, yes: bool
 ) -> None:
     """Send a report now. The schedule sends it all the same."""
+    alone = None if address is None else _permitted(settings, address)
     ready = _ready(settings, period, team)
-    if address is not None:
-        alone = Recipients(ready.to.account, (_permitted(settings, address),), has_webhook=False)
-        ready = replace(ready, to=alone)
+    if alone:
+        ready = replace(ready, to=Recipients(ready.to.account, (alone,), has_webhook=False))
     if not ready.to.anybody:
         raise click.ClickException(f"the report goes to {ready.said}")
     confirm(f"Send it to {ready.said}?", yes=yes)

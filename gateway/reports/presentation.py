@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import urlencode
 
 from gateway.alerts.rules.mail_content import Attachment, MailContent, MailTable, mail_of
 from gateway.alerts.rules.thresholds import plain
@@ -31,14 +32,14 @@ def report_mail(report: Report, console_url: str) -> MailContent:
         subject,
         [summary(report), zone, *notes],
         [_table(each) for each in report.tables],
-        link=_link(console_url),
+        link=_link(report, console_url),
         attachments=[_attachment(report, each) for each in report.tables],
     )
 
 
 def report_message(report: Report, console_url: str) -> dict[str, object]:
     """The facts of a report, with the lines of its tables as `gateway usage --json` has them."""
-    asked, link = report.asked, _link(console_url)
+    asked, link = report.asked, _link(report, console_url)
     facts = {
         "text": summary(report) + (f" See {link}." if link else ""),
         "level": asked.account.level,
@@ -87,13 +88,26 @@ def _table(view: UsageView) -> MailTable:
         shown.append([f"{left} more in the CSV", *[""] * (len(names) + len(_COLUMNS) - 1)])
     last = _cells(total, names)
     last[0] = "Total"
+    columns_of_cells = zip(*shown, last, strict=True)
+    head = [*(_title(view.by) for _ in names), *_COLUMNS.values()]
     return MailTable(
-        head=[*(_title(view.by) for _ in names), *_COLUMNS.values()],
-        rows=[*shown, last],
+        head=head,
+        rows=[*zip(*map(_aligned, head, columns_of_cells), strict=True)],
         title=f"By {view.by.replace('_', ' ')}",
         numbers=frozenset(range(len(names), len(names) + len(_COLUMNS))),
         last_is_total=True,
     )
+
+
+def _aligned(title: str, cells: Sequence[str]) -> Sequence[str]:
+    """Amounts with as many decimals as the longest of their column."""
+    if "$" not in title:
+        return cells
+    decimals = max(2, *(len(cell.partition(".")[2]) for cell in cells))
+    return [
+        f"{whole}.{fraction.ljust(decimals, '0')}" if whole else ""
+        for whole, _, fraction in (cell.partition(".") for cell in cells)
+    ]
 
 
 def _cells(row: Json, names: Iterable[str]) -> list[str]:
@@ -124,5 +138,7 @@ def _spent(report: Report) -> str:
     return str(report.total.row()["spent_usd"])
 
 
-def _link(console_url: str) -> str:
-    return f"{console_url}/spend" if console_url else ""
+def _link(report: Report, console_url: str) -> str:
+    days, team = report.asked.days, report.asked.team
+    query = {"from": days.first_day, "to": days.last_day} | ({"team": team} if team else {})
+    return f"{console_url}/spend?{urlencode(query)}" if console_url else ""

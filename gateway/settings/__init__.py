@@ -19,7 +19,7 @@ from gateway.settings.sections import (
 )
 
 __all__ = [
-    "DEFAULT_FILE", "ReportSettings", "ServerSettings", "Settings", "SettingsError", "StateSettings",
-    "UpstreamSettings", "is_configured", "load", "read_toml", "setting_names", "suspects",
-    "used_file",
+    "DEFAULT_FILE", "ReportSettings", "ServerSettings", "Settings", "SettingsError",
+    "StateSettings", "UpstreamSettings", "is_configured", "load", "read_toml", "setting_names",
+    "suspects", "used_file",
 ]  # fmt: skip

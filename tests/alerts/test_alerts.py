@@ -93,7 +93,7 @@ class Books:
         delivery = Delivery(
             database=database,
             webhook=WebhookClient(secret=SECRET, timeout_seconds=1.0),
-            mail=mail and MailClient(parse_mail_server(mail.url()), "gateway@example.com"),
+            mail=MailClient(parse_mail_server(mail.url()), OPERATOR) if mail else None,
             channels=Channels(url, mail=ADDRESSES if mail else None),
             console_url=console_url,
             metrics=self.metrics,

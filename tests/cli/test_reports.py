@@ -89,7 +89,7 @@ def test_a_teams_report_goes_to_its_owner_and_its_webhook(run: Run, server: Mail
     )
     nobody = run("reports", "send", "--team", "design")
     assert nobody.exit_code == 1
-    assert "the owner 'Ada' is no address that may be mailed" in nobody.stderr
+    assert "its owner 'Ada' is no address that may be mailed" in nobody.stderr
 
 
 def test_a_report_may_be_sent_within_the_domains_alone(run: Run, server: MailServer) -> None:

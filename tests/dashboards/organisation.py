@@ -47,6 +47,7 @@ def tables(folder: Path, emulator: EmulatorServer) -> Overrides:
         **given,
         **models,
         "upstream": {**given["upstream"], "max_connections": 4, "circuit_seconds": 3},
+        "reports": {"smtp_url": "smtp://127.0.0.1:9", "to": ["finance@example.com"]},
         "metrics": {"token": TOKEN, "survey_seconds": 0.5},
         "cache": {"url": f"disk:{folder / 'cache'}", "max_bytes": "1MB"},
         "server": {"port": 0, "spool_folder": str(spool), "spool_bytes": "256KiB"},

@@ -38,8 +38,11 @@ QUIET = {
 There is one upstream."""
 EITHER = {f"service: Hit latency burn {ref}" for ref in "ABC"}
 """Hits may be slow here, or not."""
-INSTEAD = {'gateway_warnings_total{result="given_up"}': 'gateway_warnings_total{result="passed"}'}
-"""What is not there: a webhook is given up after hours."""
+INSTEAD = {
+    'gateway_warnings_total{result="given_up"}': 'gateway_warnings_total{result="passed"}',
+    'gateway_mails_total{result="given_up"}': 'gateway_mails_total{result="failed"}',
+}
+"""What is not there: a webhook and a mail are given up after hours."""
 
 _SELECTOR = re.compile(r"\b(?:gateway[_:]\w[\w:]*|up)(?:\{[^}]*\})?")
 

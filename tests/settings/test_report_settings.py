@@ -21,7 +21,8 @@ def test_the_domains_are_those_of_the_recipients_unless_they_are_given() -> None
     assert reports.permitted_domains == {"example.com", "example.org"}
     assert reports.mail_sender == "image-gateway@example.com"
     reports = given(smtp_url="smtps://h", domains="example.net", sender="me@example.net").reports
-    assert (reports.permitted_domains, reports.mail_sender) == ({"example.net"}, "me@example.net")
+    assert reports.permitted_domains == {"example.net"}
+    assert reports.mail_sender == "me@example.net"
 
 
 def test_without_a_mail_server_nobody_is_mailed() -> None:

@@ -73,7 +73,8 @@ class MailTable:
         if self.last_is_total:
             rows[-1] = f'<tbody style="font-weight:bold">{rows[-1]}</tbody>'
         title = f'<h3 style="margin:20px 0 4px">{escape(self.title)}</h3>' if self.title else ""
-        return f'{title}<table style="border-collapse:collapse">{"".join(rows)}</table>'
+        width = ";width:100%;max-width:720px" if any(self.head) else ""
+        return f'{title}<table style="border-collapse:collapse{width}">{"".join(rows)}</table>'
 
     def _row(self, cells: Sequence[str], tag: str) -> str:
         def side(index: int) -> str:

@@ -65,8 +65,9 @@ async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -
 
 
 async def delivered(tx: Transaction, due: DueMail, now_ms: int) -> None:
-    """Mark a mail as accepted by the server."""
+    """Mark a mail as accepted by the server, and forget its content."""
     await outbox.mark_delivered(tx, "mails", due.mail.id, now_ms)
+    await tx.fetch("UPDATE mails SET content = '' WHERE id = $1", due.mail.id)
 
 
 async def postpone(tx: Transaction, due: DueMail, next_try_ms: int | None) -> None:

@@ -11,7 +11,7 @@ from gateway.alerts.tables.mail_outbox import DueMail
 from gateway.database.database import Database
 from gateway.reports.tables import schedules
 from tests.support.databases import open_engine
-from tests.support.funds import NOW_MS
+from tests.support.funds import NOW_MS, Till
 
 CONTENT = MailContent("subject", "text", "<p>html</p>", (Attachment("a.csv", "a\n1\n"),))
 MAIL = Mail("mail_1", "report.monthly", "ada@example.com", CONTENT, NOW_MS)
@@ -63,3 +63,16 @@ async def test_a_mail_is_added_once_and_taken_until_it_is_delivered(database: Da
     await database.write(lambda tx: mail_outbox.delivered(tx, again, NOW_MS))
     await database.write(lambda tx: mail_outbox.postpone(tx, due, NOW_MS))  # too late
     assert await take(database, NOW_MS + 10**9) == []
+    (row,) = await database.read(lambda tx: tx.fetch("SELECT content FROM mails"))
+    assert row["content"] == ""
+
+
+async def test_the_owner_of_a_key_is_its_teams(database: Database) -> None:
+    till = await Till(database).open()
+    await till.limit("team:design", owner="Ada")
+    await till.limit("key:k1", parent="team:design")
+    accounts = ("team:design", "key:k1", "organisation", "team:gone")
+    owners = [
+        await database.read(partial(mail_outbox.owner_of, account=account)) for account in accounts
+    ]
+    assert owners == ["Ada", "Ada", "", ""]
