@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlencode
 
-from gateway.alerts.rules.mail_content import Attachment, MailContent, MailTable, mail_of
+from gateway.alerts.rules.mail_content import AttachedCsv, MailContent, MailTable, mail_of
 from gateway.alerts.rules.thresholds import plain
 from gateway.queries.csv_table import CsvStyle, cell_text
 from gateway.queries.models.read_model import Json
@@ -114,10 +114,10 @@ def _cells(row: Json, names: Iterable[str]) -> list[str]:
     return [cell_text(row.get(name)) for name in (*names, *_COLUMNS)]
 
 
-def _attachment(report: Report, view: UsageView) -> Attachment:
+def _attachment(report: Report, view: UsageView) -> AttachedCsv:
     days = report.asked.days
     name = f"usage-by-{view.by}-{days.first_day}-to-{days.last_day}.csv"
-    return Attachment(name, _CSV.text(*table_of(view)))
+    return AttachedCsv(name, _CSV.text(*table_of(view)))
 
 
 def _title(name: str) -> str:

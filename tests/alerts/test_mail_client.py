@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.alerts.mail_client import MailClient
-from gateway.alerts.rules.mail_content import Attachment, Mail, MailContent
+from gateway.alerts.rules.mail_content import AttachedCsv, Mail, MailContent
 from gateway.alerts.rules.mail_server import parse_mail_server
 from gateway.alerts.undelivered import Undelivered
 from tests.deploy.fronts import certificate
@@ -24,7 +24,7 @@ CONTENT = MailContent(
     "The team design has spent $0.06",
     "text: Käse\n",
     "<p>html: Käse</p>",
-    (Attachment("usage.csv", "team,spent_usd\ndesign,0.06\n"),),
+    (AttachedCsv("usage.csv", "team,spent_usd\ndesign,0.06\n"),),
 )
 MAIL = Mail("mail_1", "budget.forecast", TO, CONTENT, NOW_MS)
 

@@ -17,7 +17,7 @@ _PAGE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class AttachedCsv:
     """A CSV file."""
 
     name: str
@@ -31,7 +31,7 @@ class MailContent:
     subject: str
     text: str
     html: str
-    attachments: tuple[Attachment, ...] = ()
+    attachments: tuple[AttachedCsv, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def mail_of(
     tables: Sequence[MailTable],
     *,
     link: str = "",
-    attachments: Iterable[Attachment] = (),
+    attachments: Iterable[AttachedCsv] = (),
 ) -> MailContent:
     """A mail of paragraphs and tables, in text and in HTML."""
     said = [one_line(each) for each in paragraphs]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from uuid import NAMESPACE_OID, uuid5
 
-from gateway.alerts.rules.mail_content import Attachment, Mail, MailContent
+from gateway.alerts.rules.mail_content import AttachedCsv, Mail, MailContent
 from gateway.alerts.tables import outbox
 from gateway.alerts.tables.thresholds import ABOVE, OWNER
 from gateway.database.database import Transaction
@@ -57,7 +57,7 @@ async def take_due(tx: Transaction, *, now_ms: int, lease_ms: int, limit: int) -
     found = []
     for row in await fetch_named(tx, _DUE, taken):
         said = json.loads(row["content"])
-        attachments = tuple(Attachment(**each) for each in said.pop("attachments"))
+        attachments = tuple(AttachedCsv(**each) for each in said.pop("attachments"))
         content = MailContent(**said, attachments=attachments)
         mail = Mail(row["id"], row["event"], row["recipient"], content, row["at_ms"])
         found.append(DueMail(mail, row["attempts"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from gateway.alerts.rules.mail_content import Attachment, Mail, MailContent
+from gateway.alerts.rules.mail_content import AttachedCsv, Mail, MailContent
 from gateway.alerts.tables import mail_outbox
 from gateway.alerts.tables.mail_outbox import DueMail
 from gateway.database.database import Database
@@ -13,7 +13,7 @@ from gateway.reports.tables import schedules
 from tests.support.databases import open_engine
 from tests.support.funds import NOW_MS, Till
 
-CONTENT = MailContent("subject", "text", "<p>html</p>", (Attachment("a.csv", "a\n1\n"),))
+CONTENT = MailContent("subject", "text", "<p>html</p>", (AttachedCsv("a.csv", "a\n1\n"),))
 MAIL = Mail("mail_1", "report.monthly", "ada@example.com", CONTENT, NOW_MS)
 
 
