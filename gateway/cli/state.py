@@ -110,9 +110,10 @@ def migrate_state(settings: Settings, dry_run: bool, create: bool) -> None:
     if not steps:
         click.echo(f"{name} has schema {newest}; there is nothing to do.")
         return
-    names = ", ".join(f"{step.number:04}_{step.name}" for step in steps)
     verb = "would be" if dry_run else "is"
-    click.echo(f"{name} {verb} migrated from schema {steps[0].number - 1} to {newest}: {names}.")
+    click.echo(f"{name} {verb} migrated from schema {steps[0].number - 1} to {newest}:")
+    for step in steps:
+        click.echo(f"  {step.number:04}_{step.name}")
 
 
 def _counted(rows: dict[str, int]) -> str:

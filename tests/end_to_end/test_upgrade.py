@@ -249,7 +249,7 @@ def test_a_command_on_a_state_of_0_1_says_what_to_run_and_changes_nothing(state_
 def test_a_state_of_0_1_is_migrated_on_request_and_keeps_its_books(state_url: str) -> None:
     newest = known_migrations()[-1].number
     planned = gateway_command(state_url, "state", "migrate", "--dry-run")
-    assert f"would be migrated from schema {SCHEMA} to {newest}: 0010_prices" in planned.stdout
+    assert f"would be migrated from schema {SCHEMA} to {newest}:\n  0010_prices\n" in planned.stdout
     assert schema_of(state_url) == SCHEMA
 
     assert gateway_command(state_url, "state", "migrate").exit_code == 0
