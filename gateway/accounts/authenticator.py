@@ -112,6 +112,13 @@ class Authenticator:
             raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
         return self._caller_of(key_id, key)
 
+    def key_named(self, team: str, name: str) -> str | None:
+        """The id of the team's key of that name; None where it has none that is in use."""
+        for account in self._accounts.values():
+            if (account.name, account.parent) == (name, f"team:{team}") and not account.ended_ms:
+                return account.id.removeprefix("key:")
+        return None
+
     def apply(self, update: AccountChanges, now_ms: int) -> None:
         """Apply what was read from the state at `now_ms`."""
         self.loaded_ms = max(now_ms, self.loaded_ms or 0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from gateway.api.reply_headers import record_headers, reply_headers, stream_headers
 from gateway.api.responses import JSON, SHUTTING_DOWN, refuse
@@ -12,6 +13,7 @@ from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.purchase import INTERNAL
 from gateway.edits.quotation import Quotation
 from gateway.ledger.budget_service import BudgetService
+from gateway.model.caller import Caller
 from gateway.model.edit import Route
 from gateway.model.errors import Refusal
 from gateway.queries.models.quote import quote_document
@@ -26,6 +28,15 @@ CUT_SHORT = Refusal(
     "The gateway had to stop before this edit was done. It may have been charged; ask again only "
     "if you would pay for it twice.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as the pipeline reads it. `caller` is known where the console sends it."""
+
+    headers: Mapping[str, str]
+    chunks: Callable[[], AsyncIterator[bytes]]
+    caller: Caller | None = None
 
 
 class ImageEndpoints:
@@ -44,12 +55,16 @@ class ImageEndpoints:
         self._shutdown = shutdown
 
     async def edit(self, exchange: Exchange) -> None:
-        await self._answer("edits", exchange)
+        await self._answer("edits", exchange, Sent(exchange.headers, exchange.chunks))
+
+    async def edit_for(self, exchange: Exchange, sent: Sent) -> None:
+        """Answer the console's script as `edit` answers a client."""
+        await self._answer("edits", exchange, sent)
 
     async def generate(self, exchange: Exchange) -> None:
-        await self._answer("generations", exchange)
+        await self._answer("generations", exchange, Sent(exchange.headers, exchange.chunks))
 
-    async def _answer(self, route: Route, exchange: Exchange) -> None:
+    async def _answer(self, route: Route, exchange: Exchange, sent: Sent) -> None:
         path = f"/v1/images/{route}"
         facts = {
             "http.request.method": "POST",
@@ -62,17 +77,21 @@ class ImageEndpoints:
             )
             if record.trace_id:
                 self._log.bind(trace_id=record.trace_id)
-            await self._serve(exchange, record)
+            await self._serve(exchange, sent, record)
             span.set_attributes(record.facts())
             if record.status >= 500:
                 span.fail(record.code)
 
-    async def _serve(self, exchange: Exchange, record: RequestRecord) -> None:
+    async def _serve(self, exchange: Exchange, sent: Sent, record: RequestRecord) -> None:
         self._recorder.begin(record)
         try:
             if self._shutdown.in_progress:
                 raise replace(SHUTTING_DOWN)
-            await self._pipeline.serve(self._incoming(exchange, record), record)
+            incoming = self._incoming(exchange, sent, record)
+            if sent.caller is None:
+                await self._pipeline.serve(incoming, record)
+            else:
+                await self._pipeline.serve_caller(sent.caller, incoming, record)
         except Refusal as refusal:
             self._add_remaining_budget(record)
             await _refuse(exchange, refusal, record)
@@ -93,7 +112,7 @@ class ImageEndpoints:
         finally:
             self._recorder.record(record)
 
-    def _incoming(self, exchange: Exchange, record: RequestRecord) -> Incoming:
+    def _incoming(self, exchange: Exchange, sent: Sent, record: RequestRecord) -> Incoming:
         async def begin(head: Reply) -> None:
             await exchange.start(head.status, stream_headers(head, record))
 
@@ -112,9 +131,9 @@ class ImageEndpoints:
 
         return Incoming(
             route=record.route,
-            headers=exchange.headers,
+            headers=sent.headers,
             address=exchange.address,
-            chunks=exchange.chunks,
+            chunks=sent.chunks,
             gone=exchange.wait_for_disconnect,
             begin=begin,
             send=exchange.send,

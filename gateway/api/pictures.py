@@ -46,15 +46,25 @@ class PictureEndpoints:
             expires = self.links.check(picture, media_type, exchange.query)
         except BadLink as error:
             raise Refusal("permission_denied", str(error)) from None
+        await self.send(exchange, picture, until_ms=expires * 1000)
+
+    async def send(
+        self, exchange: Exchange, picture: PictureId, *, until_ms: int, saved: bool = False
+    ) -> None:
+        """The picture, which a browser may keep until then. Raises Refusal.
+
+        A browser saves it as a file where `saved` says so, or its type is none of _SHOWN.
+        """
+        media_type = media_type_of(picture.ending)
         stored = await self._stored(picture)
-        left_ms = min(expires * 1000, stored.entry.expires_ms) - self.clock()
+        left_ms = min(until_ms, stored.entry.expires_ms) - self.clock()
         etag = f'"{picture.digest}.{picture.place}"'
         headers = {
             "etag": etag,
             "cache-control": f"private, max-age={max(0, left_ms) // 1000}",
             "accept-ranges": "bytes",
             "content-type": media_type,
-            "content-disposition": _disposition(media_type, picture.ending),
+            "content-disposition": _disposition(media_type, picture.ending, saved),
             **_SAFETY,
         }
         match status_of_conditions(exchange.headers, etag):
@@ -107,6 +117,6 @@ def _range(exchange: Exchange, etag: str, size: int) -> ByteRange | None:
         ) from None
 
 
-def _disposition(media_type: str, ending: str) -> str:
-    kind = "inline" if media_type in _SHOWN else "attachment"
+def _disposition(media_type: str, ending: str, saved: bool) -> str:
+    kind = "inline" if media_type in _SHOWN and not saved else "attachment"
     return f'{kind}; filename="picture.{ending}"'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -21,8 +21,17 @@ from gateway.api.admin import AdminCalls
 from gateway.api.app import route_to
 from gateway.api.responses import Endpoint, refusal_of
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
-from gateway.console.page import Answer, Attachment, PageRequest, Rendered, SeeOther, WebPage
+from gateway.console.page import (
+    Answer,
+    Attachment,
+    PageRequest,
+    Rendered,
+    SeeOther,
+    SentAlready,
+    WebPage,
+)
 from gateway.console.page_table import PAGES
+from gateway.console.picture_form import read_picture_form
 from gateway.console.rendering import environment, load_all
 from gateway.console.sessions import SESSION_SECONDS, Sessions
 from gateway.console.static_files import serve_file
@@ -120,9 +129,9 @@ class Console:
                     f"{visit.visitor.name} may not see this page: ask an administrator of the "
                     "gateway for a token that may.",
                 )
-        form = Form()
+        form, pictures = Form(), None
         if exchange.method == "POST":
-            form = await self._form(exchange, visit)
+            form, pictures = await self._form(exchange, visit)
         request = PageRequest(
             exchange=exchange,
             parts=self._parts,
@@ -131,28 +140,35 @@ class Console:
             visit=visit,
             base_url=self._base_url(exchange),
             form=form,
+            pictures=pictures,
         )
         return await page.handler(request)
 
-    async def _form(self, exchange: Exchange, visit: Visit) -> Form:
+    async def _form(
+        self, exchange: Exchange, visit: Visit
+    ) -> tuple[Form, AsyncIterator[bytes] | None]:
         """The form, once it is proven to be of a page that this browser was given."""
-        is_form = exchange.headers.get("content-type", "").startswith(
-            "application/x-www-form-urlencoded"
-        )
-        form = await read_form(exchange) if is_form else Form()
+        form, pictures = Form(), None
+        kind = exchange.headers.get("content-type", "")
+        if kind.startswith("application/x-www-form-urlencoded"):
+            form = await read_form(exchange)
+        elif kind.startswith("multipart/form-data"):
+            form, pictures = await read_picture_form(exchange.chunks())
         if not visit.owns(exchange.headers.get(CSRF_HEADER) or form.values.get(CSRF, "")):
             raise Refusal(
                 "permission_denied",
                 "This form is not of a page that this browser was given, or its session has "
                 "ended: go back, reload the page and send the form again.",
             )
-        return form
+        return form, pictures
 
     async def _send(self, exchange: Exchange, visit: Visit, answer: Answer) -> None:
         headers = dict(HEADERS)
-        if not isinstance(answer, Attachment) and answer.cookie:
+        if isinstance(answer, SeeOther | Rendered) and answer.cookie:
             headers["set-cookie"] = self._set_cookie(answer.cookie)
         match answer:
+            case SentAlready():
+                return
             case SeeOther(path=path):
                 headers["location"] = self._link(path)
                 await exchange.answer(303, headers, b"")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -51,7 +51,12 @@ class Attachment:
     file_name: str
 
 
-Answer = Rendered | SeeOther | Attachment
+@dataclass(frozen=True, slots=True)
+class SentAlready:
+    """The handler has sent the answer itself."""
+
+
+Answer = Rendered | SeeOther | Attachment | SentAlready
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class PageRequest:
     visit: Visit
     base_url: str
     form: Form = field(default_factory=Form)
+    pictures: AsyncIterator[bytes] | None = None
+    """The rest of a form with pictures, which the pipeline reads."""
 
     @property
     def context(self) -> ProcessContext:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from gateway.console.page import WebPage
 from gateway.console.pages import (
     budgets,
+    files,
     front_page,
     key_overview,
     keys,
@@ -16,6 +17,7 @@ from gateway.console.pages import (
     sign_in,
     spend,
     teams,
+    try_it,
 )
 
 # fmt: off
@@ -46,5 +48,10 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
     "POST /console/budgets/grant": WebPage(budgets.grant, needs="POST /budgets/grants"),
     "POST /console/budgets/revoke": WebPage(budgets.revoke, needs="DELETE /budgets/grants/{id}"),
     "POST /console/budgets/ask": WebPage(budgets.ask, needs="POST /budgets/requests"),
+    "GET /console/try": WebPage(try_it.show, "Try it", needs="POST /keys", members=True),
+    "POST /console/try": WebPage(try_it.submit, needs="POST /keys", members=True),
+    "POST /console/try/quote": WebPage(try_it.quote, needs="POST /keys", members=True),
+    "POST /console/try/edits": WebPage(try_it.send, needs="POST /keys", members=True),
+    "GET /console/files/{id}": WebPage(files.show, members=True),
 })
 # fmt: on

@@ -40,6 +40,7 @@ def environment(zone: tzinfo, link: Callable[[str], str]) -> Environment:
     )
     found.globals.update(
         link=link,
+        zip=zip,
         static=lambda name: f"{link(f'/console/static/{name}')}?v={version_of(name)}",
     )
     return found

@@ -35,6 +35,13 @@ class Visit:
     def csrf(self) -> str:
         return hash_secret(f"csrf {self.cookie}")
 
+    def proof_of(self, address: str) -> str:
+        """What proves that a page which this visitor may see has led to this address."""
+        return hash_secret(f"proof {self.cookie} {address}")
+
+    def proves(self, proof: str, address: str) -> bool:
+        return hmac.compare_digest(proof.encode(), self.proof_of(address).encode())
+
     def owns(self, csrf: str) -> bool:
         """Was a form with this proof made for this browser?"""
         return hmac.compare_digest(csrf.encode(), self.csrf.encode())

@@ -110,6 +110,8 @@ class Pipeline:
 
     async def serve_caller(self, caller: Caller, incoming: Incoming, record: RequestRecord) -> None:
         """Every stage of a caller whose key is known."""
+        record.caller = caller
+        self._check_served(caller)
         admitted = await self.admit(caller, incoming, record)
         with self.rates.waiting(caller):
             with Spool(self.spool_memory, self.spool_folder) as spool:
@@ -153,9 +155,12 @@ class Pipeline:
             if refusal.code == "invalid_api_key":
                 self._throttle.failed(ip_address, now_ms)
             raise
+        self._check_served(caller)
+        return caller
+
+    def _check_served(self, caller: Caller) -> None:
         if caller.sandbox != self.sandbox:
             raise Refusal("sandbox_unavailable", "The sandbox is starting or stopping: try again.")
-        return caller
 
     async def caller_asking(self, headers: Mapping[str, str], ip_address: str) -> Caller:
         """The caller of a request without a picture. It counts for the request rate too."""

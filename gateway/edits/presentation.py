@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from gateway.cache.picture_links import PictureLinks
+from gateway.cache.picture_links import PictureId, PictureLinks
+from gateway.cache.result_store import Stored
 from gateway.cache.rules.entry import Entry
 from gateway.model.edit import Edit
 from gateway.uploads.rules.picture_sniffer import MEDIA_TYPES, OCTETS, look
 from gateway.wire.changed_field import with_field
-from gateway.wire.pictures import with_urls
+from gateway.wire.pictures import heads_at, with_urls
 from gateway.wire.request_fields import value_of
 
 _FIELD = "response_format"
@@ -56,6 +57,16 @@ def linked(body: bytes, entry: Entry, links: PictureLinks) -> bytes:
         return with_urls(body, url_of)
     except KeyError:  # the state could not be written for hours
         return body
+
+
+def pictures_of(stored: Stored) -> list[PictureId]:
+    """The pictures of a stored result. Slow, as `linked`."""
+    kinds = map(look, heads_at(stored.body))
+    return [
+        PictureId.of(stored.entry.key, stored.entry.body_digest, place, kind.ending)
+        for place, kind in enumerate(kinds)
+        if kind
+    ]
 
 
 def media_type_of(ending: str) -> str:

@@ -9,6 +9,7 @@ from gateway.accounts.rate_limiter import RateLimiter
 from gateway.accounts.rules.end_users import Pseudonyms
 from gateway.coalescing.rules.failure_memory import MemoryTimes
 from gateway.edits.call_budget import CallBudget
+from gateway.edits.edit_request import Incoming
 from gateway.edits.first_calls import FirstCalls
 from gateway.edits.flight_result import log_facts
 from gateway.edits.follow_other_process import Follower
@@ -20,9 +21,12 @@ from gateway.edits.quote import Quoter
 from gateway.edits.result_cache import ResultCache
 from gateway.edits.upstream import Upstream
 from gateway.ledger.budget_service import BudgetService
+from gateway.model.caller import Caller
+from gateway.model.errors import Refusal
 from gateway.queries.request_status import RequestStatus
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import CacheServices, CoalescingServices, UpstreamServices
+from gateway.telemetry.request_record import RequestRecord
 from gateway.telemetry.usage_recorder import UsageRecorder
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.uploads.spool import SpoolMemory
@@ -88,6 +92,20 @@ class EditServices:
             now_ms=context.clock,
             silent_seconds=settings.state.lease_seconds,
         )
+
+    async def serve(self, caller: Caller, incoming: Incoming, record: RequestRecord) -> None:
+        """The pipeline of a caller whom this process itself names, with the record of it.
+
+        Raises Refusal.
+        """
+        self.recorder.begin(record)
+        try:
+            await self.pipeline.serve_caller(caller, incoming, record)
+        except Refusal as refusal:
+            record.refuse(refusal)
+            raise
+        finally:
+            self.recorder.record(record)
 
 
 def _buyer(

@@ -83,15 +83,10 @@ async def plan_trial(parts: Container, key_id: str, model: str | None) -> TrialE
 async def make_trial(parts: Container, trial: TrialEdit) -> TriedEdit:
     """Buy the edit, and read what is booked for it."""
     record, refused = RequestRecord(trial.request_id, "edits"), None
-    record.caller = trial.caller
-    parts.edits.recorder.begin(record)
     try:
-        await parts.edits.pipeline.serve_caller(trial.caller, _incoming(trial), record)
+        await parts.edits.serve(trial.caller, _incoming(trial), record)
     except Refusal as refusal:
-        record.refuse(refusal)
         refused = refusal
-    finally:
-        parts.edits.recorder.record(record)
     await parts.coalescing.flights.drain(parts.context.settings.longest_flight_ms / 1000)
     status = await parts.edits.request_status.read(trial.request_id, trial.caller)
     return TriedEdit(refused, status, record.seconds)

@@ -23,6 +23,16 @@ def picture_at(body: bytes, place: int) -> bytes | None:
         return None
 
 
+def heads_at(body: bytes) -> list[bytes]:
+    """The first bytes of each item of an answer; none of an item without a picture. Slow."""
+    try:
+        tree, long_strings = cut(body)
+        items = [item if isinstance(item, dict) else {} for item in _data(tree)]
+    except ValueError:
+        return []
+    return [head_of(item.get("b64_json", ""), long_strings) for item in items]
+
+
 def with_urls(body: bytes, url_of: Callable[[int, bytes], str]) -> bytes:
     """The answer with URLs in place of its pictures. `url_of` takes a picture's place and head."""
     tree, long_strings = cut(body)

@@ -18,6 +18,18 @@ class Snippet:
     text: str
 
 
+def edit_command(base_url: str, key: str, model: str, prompt: str) -> str:
+    """The curl command of an edit of photo.jpg; the prompt is sent as it is, whatever it holds."""
+    return (
+        f"curl -s {shlex.quote(base_url + '/images/edits')} \\\n"
+        f"  -H {shlex.quote(f'Authorization: Bearer {key}')} \\\n"
+        f"  -F {shlex.quote(f'model={model}')} \\\n"
+        f"  --form-string {shlex.quote(f'prompt={prompt}')} \\\n"
+        "  -F 'image[]=@photo.jpg' |\n"
+        "  jq -r '.data[0].b64_json' | base64 -d > edited.png"
+    )
+
+
 def snippets(base_url: str, key: str, model: str) -> tuple[Snippet, ...]:
     """The snippets of a gateway; `base_url` ends in /v1."""
     url, secret, name = json.dumps(base_url), json.dumps(key), json.dumps(model)
@@ -25,12 +37,7 @@ def snippets(base_url: str, key: str, model: str) -> tuple[Snippet, ...]:
         Snippet(
             "curl",
             "curl",
-            f"curl -s {shlex.quote(base_url + '/images/edits')} \\\n"
-            f"  -H {shlex.quote(f'Authorization: Bearer {key}')} \\\n"
-            f"  -F {shlex.quote(f'model={model}')} \\\n"
-            "  -F prompt='make it grey' \\\n"
-            "  -F 'image[]=@photo.jpg' |\n"
-            "  jq -r '.data[0].b64_json' | base64 -d > edited.png",
+            edit_command(base_url, key, model, "make it grey"),
         ),
         Snippet(
             "python",
