@@ -22,7 +22,7 @@ from gateway.wire.pictures import picture_at
 
 _SHOWN = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 """Only these are shown in a browser; all else, such as SVG, which may hold scripts, is saved."""
-_SAFETY = {
+SAFETY = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "sandbox; default-src 'none'",
     "referrer-policy": "no-referrer",
@@ -65,7 +65,7 @@ class PictureEndpoints:
             "accept-ranges": "bytes",
             "content-type": media_type,
             "content-disposition": _disposition(media_type, picture.ending, saved),
-            **_SAFETY,
+            **SAFETY,
         }
         match status_of_conditions(exchange.headers, etag):
             case 412:

@@ -26,13 +26,17 @@ _SECRET_BYTES = 32
 
 @dataclass(kw_only=True, slots=True)
 class PictureLinks:
-    """Links below `public_url` that are valid for `link_seconds`; without a URL there are none."""
+    """Links below `public_url` that are valid for `link_seconds`; without a URL there are none.
+
+    A link that a person shares is valid for `share_seconds`; 0 allows none.
+    """
 
     database: Database
     public_url: str
     link_seconds: float
     now_ms: Callable[[], int]
     on_failure: Callable[[str, BaseException], None]
+    share_seconds: float = 0.0
     _secrets: Secrets = field(init=False, default_factory=dict)
 
     @property
@@ -44,7 +48,8 @@ class PictureLinks:
         if not self.enabled:
             return
         now = self.now_ms() // 1000
-        wanted = range(now // DAY_SECONDS, self._latest(now + _AHEAD_SECONDS) // DAY_SECONDS + 1)
+        last = now + _AHEAD_SECONDS + int(max(self.link_seconds, self.share_seconds))
+        wanted = range(now // DAY_SECONDS, last // DAY_SECONDS + 1)
         try:
             found = await self.database.read(link_keys.read_keys)
             if missing := [day for day in wanted if day not in found]:
@@ -62,17 +67,21 @@ class PictureLinks:
 
     def url_of(self, entry: Entry, place: int, media_type: str, ending: str) -> str:
         """A link to a picture of a stored result. Raises KeyError without a key."""
-        expires = self._latest(self.now_ms() // 1000)
         picture = PictureId.of(entry.key, entry.body_digest, place, ending)
+        return self._url(picture, media_type, self.link_seconds)
+
+    def url_to_share(self, picture: PictureId, media_type: str) -> str:
+        """A link that a person gives to others. Raises KeyError without a key."""
+        return self._url(picture, media_type, self.share_seconds)
+
+    def _url(self, picture: PictureId, media_type: str, seconds: float) -> str:
+        expires = self.now_ms() // 1000 + int(seconds)
         query = query_of(picture, media_type, expires, self._secrets)
         return f"{self.public_url}/v1/pictures/{picture}?{query}"
 
     def check(self, picture: PictureId, media_type: str, query: str) -> int:
         """When the link expires, in Unix seconds. Raises BadLink."""
         return check_query(picture, media_type, query, self._secrets, self.now_ms() / 1000)
-
-    def _latest(self, now: int) -> int:
-        return now + int(self.link_seconds)
 
 
 __all__ = ["BadLink", "PictureId", "PictureLinks"]

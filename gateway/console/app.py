@@ -36,6 +36,7 @@ from gateway.console.rendering import environment, load_all
 from gateway.console.sessions import SESSION_SECONDS, Sessions
 from gateway.console.static_files import serve_file
 from gateway.console.visitor import Visit
+from gateway.gallery.thumbnails import Thumbnails
 from gateway.model.errors import Refusal
 from gateway.runtime.container import Container
 from gateway.server.exchange import Exchange
@@ -69,6 +70,7 @@ class Console:
 
     def __init__(self, parts: Container, calls: AdminCalls) -> None:
         self._parts, self._calls = parts, calls
+        self._thumbnails = Thumbnails()
         self._sessions = Sessions(parts.context, parts.authenticator)
         self._public_url = parts.context.settings.server.public_url
         self._prefix = urlsplit(self._public_url).path
@@ -139,6 +141,7 @@ class Console:
             sessions=self._sessions,
             visit=visit,
             base_url=self._base_url(exchange),
+            thumbnails=self._thumbnails,
             form=form,
             pictures=pictures,
         )

@@ -16,6 +16,7 @@ from gateway.api.responses import refusal_of
 from gateway.console.forms import Form
 from gateway.console.sessions import Sessions
 from gateway.console.visitor import Visit, Visitor
+from gateway.gallery.thumbnails import Thumbnails
 from gateway.queries.models.read_model import Json, ReadModel
 from gateway.runtime.container import Container
 from gateway.runtime.process_context import ProcessContext
@@ -69,6 +70,7 @@ class PageRequest:
     sessions: Sessions
     visit: Visit
     base_url: str
+    thumbnails: Thumbnails
     form: Form = field(default_factory=Form)
     pictures: AsyncIterator[bytes] | None = None
     """The rest of a form with pictures, which the pipeline reads."""

@@ -14,6 +14,7 @@ from gateway.console.pages import (
     keys,
     organisation,
     overview,
+    pictures,
     sign_in,
     spend,
     teams,
@@ -53,5 +54,14 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
     "POST /console/try/quote": WebPage(try_it.quote, needs="POST /keys", members=True),
     "POST /console/try/edits": WebPage(try_it.send, needs="POST /keys", members=True),
     "GET /console/files/{id}": WebPage(files.show, members=True),
+    "GET /console/thumbnails/{id}": WebPage(files.show_thumbnail, members=True),
+    "GET /console/pictures": WebPage(
+        pictures.show, "Pictures", needs="POST /cache/purge", members=True),
+    "GET /console/pictures/{fingerprint}": WebPage(
+        pictures.show_one, needs="POST /cache/purge", members=True),
+    "POST /console/pictures/{fingerprint}/share": WebPage(
+        pictures.share, needs="POST /cache/purge"),
+    "POST /console/pictures/{fingerprint}/purge": WebPage(
+        pictures.purge, needs="POST /cache/purge"),
 })
 # fmt: on

@@ -7,7 +7,7 @@ this session's pages contain, so that no address can be guessed, or used by some
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.cache.picture_links import BadLink, PictureId
 from gateway.cache.result_store import Stored
@@ -15,23 +15,40 @@ from gateway.console.visitor import Visit
 from gateway.edits.presentation import pictures_of
 from gateway.model.errors import Refusal
 
-FILES = "/console/files"
+FILES, THUMBNAILS = "/console/files", "/console/thumbnails"
+NOT_OF_THIS_SESSION = Refusal(
+    "permission_denied",
+    "This address of a picture is not of a page of this session: reload the page it is from.",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownPicture:
     """A picture as a page shows it: where it is fetched, and where it is saved."""
 
+    id: PictureId
     file: str
     download: str
 
 
 def shown_pictures(stored: Stored, visit: Visit) -> list[ShownPicture]:
     """The pictures of a result that the visitor may see. Slow: it looks through megabytes."""
-    addresses = [
-        f"{FILES}/{picture}?proof={visit.proof_of(str(picture))}" for picture in pictures_of(stored)
-    ]
-    return [ShownPicture(each, f"{each}&download=1") for each in addresses]
+    found = []
+    for picture in pictures_of(stored):
+        address = f"{FILES}/{picture}?proof={visit.proof_of(str(picture))}"
+        found.append(ShownPicture(picture, address, f"{address}&download=1"))
+    return found
+
+
+def thumbnail_address(fingerprint: str, visit: Visit) -> str:
+    """Where the thumbnail of a result that the visitor may see is fetched."""
+    return f"{THUMBNAILS}/{fingerprint}?proof={visit.proof_of(f'thumbnail {fingerprint}')}"
+
+
+def check_thumbnail(fingerprint: str, query: Mapping[str, str], visit: Visit) -> None:
+    """Raises `permission_denied` for an address of another session."""
+    if not visit.proves(query.get("proof", ""), f"thumbnail {fingerprint}"):
+        raise replace(NOT_OF_THIS_SESSION)
 
 
 def picture_asked(id_text: str, query: Mapping[str, str], visit: Visit) -> PictureId:
@@ -40,8 +57,5 @@ def picture_asked(id_text: str, query: Mapping[str, str], visit: Visit) -> Pictu
         if visit.proves(query.get("proof", ""), id_text):
             return PictureId.parse(id_text)
     except BadLink:
-        pass
-    raise Refusal(
-        "permission_denied",
-        "This address of a picture is not of a page of this session: reload the page it is from.",
-    )
+        pass  # refused like any other address that is none
+    raise replace(NOT_OF_THIS_SESSION)

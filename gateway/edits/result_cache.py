@@ -33,6 +33,8 @@ class ResultCache:
     invalidation: Invalidation
     now_ms: Callable[[], int]
     ttl_seconds: float
+    on_stored: Callable[[Entry, str], None]
+    """Called with the entry of a result, and the end user for whom it was bought."""
     upgrade: Upgrade = field(default_factory=Upgrade)
 
     async def find(self, request: EditRequest, *, previous: bool = False) -> Stored | None:
@@ -69,6 +71,8 @@ class ResultCache:
             shared = await asyncio.to_thread(make)
         else:
             shared, kept = await self.results.build_and_put(make)
+            if kept:
+                self.on_stored(shared.entry, request.caller.end_user)
             why_not = "" if kept else f"results-{self.results.failure or 'not-kept'}"
         if not why_not and request.directives.may_replace:
             self.invalidation.replaced(shared.entry.key, shared.entry.created_ms)

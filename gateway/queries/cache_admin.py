@@ -20,6 +20,7 @@ from gateway.cache.rules.purge_selection import Selection
 from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, Transaction
+from gateway.gallery.tables import gallery
 from gateway.ledger.tables import reports
 from gateway.ledger.tables.reports import UsageLine
 from gateway.ledger.tables.reuse import Reuse, most_reused
@@ -187,7 +188,12 @@ class CacheAdmin:
 
     async def _announce(self, gone: Mapping[str, int], now_ms: int) -> None:
         """Announce to every process that its older copies of these entries are void."""
-        await self._database.write(lambda tx: leases.purged(tx, gone), urgent=False)
+
+        async def forget(tx: Transaction) -> None:
+            await leases.purged(tx, gone)
+            await gallery.drop(tx, gone)
+
+        await self._database.write(forget, urgent=False)
         items = iter(gone.items())
         while some := [Replaced(*item) for item in islice(items, ANNOUNCED_AT_ONCE)]:
             write = functools.partial(announce, replaced=some, now_ms=now_ms)

@@ -19,6 +19,7 @@ from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.coalescing.rules.retry_results import KEPT_MS
 from gateway.coalescing.tables import leases
 from gateway.database.database import Database, Transaction
+from gateway.gallery.tables import gallery
 from gateway.ledger.tables import forget_user
 from gateway.ledger.tables.end_users import kept_secret
 from gateway.ledger.tables.forget_user import BoughtEdit, KeptOfUser
@@ -130,6 +131,7 @@ class EndUserAdmin:
 
         async def announce_gone(tx: Transaction) -> None:
             await leases.purged(tx, gone)
+            await gallery.drop(tx, gone)
             await announce(tx, [Replaced(*item) for item in gone.items()], by.now_ms)
 
         try:

@@ -125,7 +125,7 @@ class OperationServices:
             MoneyGauges(context.settings.zone),
         )
         self.maintenance = StateMaintenance(
-            context, coalescing.leases, cache.invalidation, cache.links
+            context, coalescing.leases, cache.invalidation, cache.links, cache.gallery
         )
         self.shutdown = GracefulShutdown(
             context.settings.server.drain_seconds,

@@ -57,6 +57,7 @@ class EditServices:
             invalidation=cache.invalidation,
             now_ms=context.clock,
             ttl_seconds=settings.cache.ttl,
+            on_stored=cache.gallery.stored,
         )
         of_edits = {
             name: _upstream(context, each, coalescing, budgets) for name, each in upstreams.items()
@@ -82,6 +83,7 @@ class EditServices:
             zone=settings.zone,
             now_ms=context.clock,
             most_end_users=settings.accounts.max_end_users,
+            on_reuse=cache.gallery.reused,
         )
         self.request_status = RequestStatus(
             database=context.database,

@@ -44,6 +44,7 @@ def job_table(parts: Container) -> Mapping[str, Job]:
         own = {**own, "reports": reports.run}
     return {
         **({} if context.sandbox else own),
+        "gallery": parts.cache.gallery.run,
         "recorder": parts.edits.recorder.run,
         "announcements": parts.cache.invalidation.run,
         "warnings": parts.budgets.monitor.run,

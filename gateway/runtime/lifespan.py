@@ -50,6 +50,7 @@ async def _prepare(parts: Container) -> None:
         await refresh(parts.authenticator, database, clock)
         await asyncio.gather(*map(_load_catalogue, parts.upstreams.values()))
     await parts.cache.links.refresh()
+    await parts.cache.gallery.prepare()
     await parts.cache.results.start()
 
 
@@ -79,6 +80,7 @@ async def _stop(parts: Container) -> None:
     unwritten = await parts.budgets.service.drain(SETTLE_SECONDS)
     await parts.operation.background.stop()
     await parts.edits.recorder.flush()
+    await parts.cache.gallery.flush()
     await _announce_replaced(parts)
     await parts.budgets.monitor.close()
     if unfinished or unwritten:

@@ -18,6 +18,7 @@ from gateway.coalescing.lease_transaction import Leases
 from gateway.coalescing.lease_watcher import LeaseWatcher
 from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
+from gateway.gallery.gallery import Gallery
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
 from gateway.reports.scheduler import ReportScheduler
@@ -107,10 +108,19 @@ class CacheServices:
             interval_seconds=context.settings.state.refresh_seconds,
             on_failure=context.on_failure,
         )
+        self.gallery = Gallery(
+            enabled=context.settings.console.enabled and context.settings.console.gallery,
+            database=context.database,
+            now_ms=context.clock,
+            on_failure=context.on_failure,
+        )
         self.links = PictureLinks(
             database=context.database,
             public_url=context.settings.server.public_url,
             link_seconds=context.settings.cache.link_seconds,
+            share_seconds=context.settings.console.share_link_seconds
+            if self.gallery.enabled
+            else 0.0,
             now_ms=context.clock,
             on_failure=context.on_failure,
         )

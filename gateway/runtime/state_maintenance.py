@@ -13,6 +13,7 @@ from gateway.cache.invalidation import Invalidation
 from gateway.cache.picture_links import PictureLinks
 from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
+from gateway.gallery.gallery import Gallery
 from gateway.ledger.rules.abandonment import Abandonment
 from gateway.ledger.tables import unresolved_reservations, usage
 from gateway.ledger.tables.unresolved_reservations import Owner
@@ -33,6 +34,7 @@ class StateMaintenance:
     leases: Leases
     invalidation: Invalidation
     links: PictureLinks
+    gallery: Gallery
 
     async def beat(self) -> None:
         """Renew this process's heartbeat; without it other processes take over its flights."""
@@ -103,6 +105,7 @@ class StateMaintenance:
         await self.leases.sweep(tx)
         await self.invalidation.sweep(tx)
         await self.links.sweep(tx)
+        await self.gallery.sweep(tx)
         await rate_leases.sweep(tx, minute_of(now_ms) - KEPT_RATE_MINUTES)
         oldest_ms = now_ms - settings.state.usage_days * DAY_MS
         await usage.fold(tx, day_of(oldest_ms, settings.zone))

@@ -360,6 +360,8 @@ class ConsoleSettings(SettingsSection):
 
     enabled: bool = True
     public_index: bool = False
+    gallery: bool = False
+    share_link_seconds: Annotated[Seconds, Field(ge=0, le=366 * 86400)] = 86400.0
 
 
 class MetricsSettings(SettingsSection):

@@ -17,6 +17,7 @@ from gateway.database.database import Database, StateUnavailable, Transaction
 from gateway.ledger.tables import usage
 from gateway.model.caller import Caller
 from gateway.model.money import usd
+from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
@@ -47,6 +48,7 @@ class UsageRecorder:
         zone: ZoneInfo,
         now_ms: Callable[[], int],
         most_end_users: int = 10_000,
+        on_reuse: Callable[[str, int], None] = lambda _fingerprint, _saved_nanos: None,
     ) -> None:
         self._database = database
         self._metrics = metrics
@@ -54,6 +56,7 @@ class UsageRecorder:
         self._zone = zone
         self._now_ms = now_ms
         self._most_end_users = most_end_users
+        self._on_reuse = on_reuse
         self._running: dict[str, RequestRecord] = {}
         self._waiting: dict[str, usage.UsageRow] = {}
         """By request id; a row stays until its write has succeeded."""
@@ -94,6 +97,8 @@ class UsageRecorder:
         for word in record.cache_control_ignored:
             self._metrics.counter(families.CACHE_CONTROL_IGNORED).labels(word).inc()
         self._log.request(**_line(record, seconds))
+        if record.outcome in (Outcome.HIT, Outcome.COALESCED) and record.status == 200:
+            self._on_reuse(record.fingerprint, record.saved_nanos)
         if caller:
             self._queue(record, caller)
 
