@@ -29,6 +29,7 @@ def served(
         running.edit("blue", key=OTHER_KEY)
         root = Api(running)
         in_force(lambda: root.get("/usage", by="team")["total"]["calls"] == 5)
+        in_force(lambda: root.get("/budgets", team="design")["data"][0]["refused_today"] == 1)
         yield running
 
 

@@ -13,7 +13,7 @@ from gateway.console.forms import Form
 from gateway.console.page import Answer, Attachment, PageRequest, Rendered
 from gateway.console.rules.bar_chart import BarChart
 from gateway.console.rules.hit_share import hit_share
-from gateway.console.rules.spend_chart import TIMES, bars_by, spent_over_time
+from gateway.console.rules.spend_chart import TIMES, grouping_over_time, spent_over_time
 from gateway.ledger.rules.usage_grouping import COLUMNS, TAG
 from gateway.model.errors import Refusal
 from gateway.model.windows import days_before, window
@@ -116,7 +116,8 @@ async def _chart(request: PageRequest, report: Json, asked: Mapping[str, str]) -
         return None
     if by in TIMES:
         return spent_over_time(report["data"], report)
-    over_time = {**asked, "by": f"{bars_by(report['from'], report['to'])},{by}"}
+    grouping = grouping_over_time(by, len(report["data"]), report["from"], report["to"])
+    over_time = {**asked, "by": grouping}
     try:
         found = await request.call(ROUTE, query=over_time)
     except Refusal as refusal:

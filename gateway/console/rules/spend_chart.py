@@ -14,12 +14,23 @@ TIMES = ("hour", "day", "week", "month")
 """Dimensions that are bars, and not colours."""
 MOST_DAYS = 92
 """Beyond so many days a bar is a month."""
+MOST_COLOURED = 60
+"""With more groups a chart has one colour."""
 
 
 def bars_by(first_day: str, last_day: str) -> str:
     """What a bar stands for in a report of these days."""
     days = date.fromisoformat(last_day) - date.fromisoformat(first_day)
     return "day" if days.days < MOST_DAYS else "month"
+
+
+def grouping_over_time(by: str, groups: int, first_day: str, last_day: str) -> str:
+    """What a chart of a report by this dimension is grouped by.
+
+    With many groups it has one colour: a report of all of them by day is long, and most are others.
+    """
+    bars = bars_by(first_day, last_day)
+    return f"{bars},{by}" if groups <= MOST_COLOURED else bars
 
 
 def days_between(first_day: str, last_day: str) -> list[str]:
