@@ -51,6 +51,10 @@ def test_the_version_is_in_pyproject_and_the_changelog_alone() -> None:
     assert lock.PYPROJECT["project"]["version"] == release.VERSION
 
 
+def test_the_changelog_has_a_dated_section_of_the_version() -> None:
+    release.check_changelog()
+
+
 def test_what_the_package_reads_at_run_time_is_packaged() -> None:
     (patterns,) = lock.PYPROJECT["tool"]["setuptools"]["package-data"].values()
     data = {str(path.relative_to("gateway")) for path in TRACKED if path.suffix != ".py"}

@@ -21,6 +21,7 @@ from tests.cli.test_ledger import Fill, fill, state
 from tests.deploy.test_guide import command_of, commands
 from tests.support.documents import DOCS
 from tests.support.funds import Till
+from tests.support.mail_server import MailServer, receiving_mail
 from tests.support.serving import PHOTOGRAPH, author, in_state
 
 __all__ = ["fill", "state"]
@@ -124,7 +125,16 @@ def _asked() -> str:
     return in_state(load(None), ask)
 
 
-def test_the_commands_that_close_a_month(gateway: Gateway, fill: Fill) -> None:
+@pytest.fixture
+def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
+    """A mail server for reports, which the settings name."""
+    with receiving_mail() as server:
+        monkeypatch.setenv("GATEWAY_REPORTS__SMTP_URL", server.url())
+        monkeypatch.setenv("GATEWAY_REPORTS__TO", "me@example.com")
+        yield server
+
+
+def test_the_commands_that_close_a_month(gateway: Gateway, fill: Fill, mail: MailServer) -> None:
     fill(_one_call)
     at = datetime.fromtimestamp(MONTH_MS / 1000, UTC).isoformat()
     Path("statement.csv").write_text(f"request_id,time,cost_usd\nup-a,{at},0.02\n")
@@ -140,6 +150,7 @@ def test_the_commands_that_close_a_month(gateway: Gateway, fill: Fill) -> None:
         if line == "ledger undo --list":
             batch = shown.splitlines()[-1].split("\t")[0]
     assert Path(f"chargeback-{MONTH}.csv").is_file()
+    assert mail.subjects("me@example.com")
 
 
 async def _one_call(till: Till) -> None:
