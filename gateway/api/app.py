@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.admin import PATHS, PREFIX, AdminApi, AdminCalls
+from gateway.api.asynchronous import AnswerEndpoints
 from gateway.api.cors import CorsPolicy
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
@@ -64,7 +65,7 @@ class Gateway:
     ) -> None:
         self.parts = parts
         self._settings, self._log = parts.context.settings, parts.context.log
-        self._calls = AdminCalls(parts.context, parts.cache.results)
+        self._calls = AdminCalls(parts.context, parts.cache.results, parts.cache.answers)
         self._admin = AdminApi(parts.context, self._calls)
         origins = self._settings.server.cors_origins
         self._cors = CorsPolicy(frozenset(origins)) if origins else None
@@ -94,13 +95,14 @@ class Gateway:
         context = parts.context
         edits, operation = parts.edits, parts.operation
         return Endpoints(
-            images=ImageEndpoints(context, edits, parts.budgets.service, operation.shutdown),
+            images=ImageEndpoints(parts),
             models=ModelEndpoints(
                 edits.pipeline,
                 parts.catalogues,
                 context.prices,
                 lambda: parts.budgets.service.today,
             ),
+            answers=AnswerEndpoints(edits.pipeline, parts.cache.answers),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
             pictures=PictureEndpoints(parts.cache.links, parts.cache.results, context.clock),
             operating=OperatingEndpoints(context, operation),

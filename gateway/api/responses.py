@@ -82,15 +82,20 @@ async def refuse(
     exchange: Exchange, refusal: Refusal, more: Mapping[str, str] | None = None
 ) -> None:
     """Send a refusal, in a stream as its last event; nothing where an answer was sent."""
-    body = refusal.body or json.dumps(refusal.envelope()).encode()
+    body = refusal_body(refusal)
     if exchange.started:
         # Left unfinished after this, so that the client sees that something is missing.
         await exchange.send(error_event(body))
     if not exchange.answered:
-        await exchange.answer(refusal.status, {**(more or {}), **_headers(refusal)}, body)
+        await exchange.answer(refusal.status, {**(more or {}), **refusal_headers(refusal)}, body)
 
 
-def _headers(refusal: Refusal) -> dict[str, str]:
+def refusal_body(refusal: Refusal) -> bytes:
+    """The upstream's own error, or the envelope."""
+    return refusal.body or json.dumps(refusal.envelope()).encode()
+
+
+def refusal_headers(refusal: Refusal) -> dict[str, str]:
     """Above all whether to try again.
 
     SDKs go by the status unless `x-should-retry` says otherwise, and not all heed a long

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.api.admin.inputs import Body, BudgetRequestBody
+from gateway.api.asynchronous import AnswerEndpoints
 from gateway.api.images import ImageEndpoints
 from gateway.api.key import KeyEndpoints
 from gateway.api.models import ModelEndpoints
@@ -23,7 +24,7 @@ from gateway.api.pictures import PictureEndpoints
 from gateway.api.responses import Endpoint
 from gateway.queries.models.budgets import GrantView
 from gateway.queries.models.key_status import KeyStatusView
-from gateway.queries.models.request_status import RequestView
+from gateway.queries.models.request_status import AcceptedView, RequestView
 from gateway.uploads.rules.upload_limits import UploadLimits
 
 
@@ -34,6 +35,7 @@ class Endpoints:
     images: ImageEndpoints
     models: ModelEndpoints
     key: KeyEndpoints
+    answers: AnswerEndpoints
     pictures: PictureEndpoints
     operating: OperatingEndpoints
     describe: Endpoint
@@ -111,6 +113,11 @@ PUBLIC_ROUTES: Mapping[str, PublicRoute] = MappingProxyType({
     "GET /v1/requests/{id}": PublicRoute(
         "showRequest", "The status of a request of this key, and whether a retry is safe", "key",
         lambda on: on.key.show_request, _KEY, RequestView, (*_KEYED, "not_found")),
+    "GET /v1/requests/{id}/result": PublicRoute(
+        "showResult", "The answer to an asynchronous request of this key", "images",
+        lambda on: on.answers.show, _KEY, AcceptedView,
+        ("not_found", "answer_gone", "request_lost", "results_unavailable", *pictures.EDIT_CODES),
+        more=pictures.describe_result, status=202),
     "GET /v1/pictures/{id}": PublicRoute(
         "showPicture", "A stored picture, by a link that answers to response_format=url give",
         "images", lambda on: on.pictures.show, ("",),

@@ -14,7 +14,7 @@ from gateway.cli.state_access import by_clock, with_database
 from gateway.database.database import Database
 from gateway.queries.end_user_admin import EndUserAdmin
 from gateway.queries.models.end_users import EndUserView, ForgottenUserView
-from gateway.runtime.backends import open_results
+from gateway.runtime.backends import open_answers, open_results
 from gateway.settings import Settings
 
 Result = TypeVar("Result")
@@ -133,10 +133,11 @@ def _with_users(settings: Settings, work: Callable[[EndUserAdmin], Awaitable[Res
     """Run `work` on the state and the results, and close both."""
 
     async def run(database: Database) -> Result:
-        results = open_results(settings)
+        results, answers = open_results(settings), open_answers(settings, database)
         try:
-            return await work(EndUserAdmin(settings, database, results))
+            return await work(EndUserAdmin(settings, database, results, answers))
         finally:
             await results.close()
+            await answers.close()
 
     return with_database(settings, run)

@@ -37,7 +37,8 @@ class Incoming:
     `gone` returns when the client has left, and is only called after the body is read.
     `begin` sends the head of a stream and `send` a piece of it; its reply is the last piece.
     `answer` sends a whole answer, or a stream's last piece, and returns when the client has
-    received it. `tell` sends a quote instead.
+    received it. `tell` sends a quote instead. `accept` promises an answer later, and gives the
+    request that goes on without its client.
     """
 
     route: Route
@@ -50,6 +51,9 @@ class Incoming:
     send: Callable[[bytes], Awaitable[None]]
     answer: Callable[[Reply], Awaitable[None]]
     tell: Callable[[Quotation], Awaitable[None]]
+    accept: Callable[[], Awaitable[Incoming]] | None = None
+    waits: bool = True
+    """Has its client still to be answered? Then it waits for a limited time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Admitted:
     content_type: str
     dry_run: bool = False
     """Only a quote is wanted."""
+    answers_later: bool = False
+    """An answer later is preferred."""
 
 
 @dataclass(frozen=True, slots=True)

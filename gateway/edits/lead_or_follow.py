@@ -83,14 +83,21 @@ class Coalescer:
         return self._recall(request, again)
 
     async def join(
-        self, request: EditRequest, gone: Gone, stream: StreamSubscriber | None = None
+        self,
+        request: EditRequest,
+        gone: Gone,
+        stream: StreamSubscriber | None = None,
+        *,
+        patient: bool = False,
     ) -> JoinResult:
         """Wait for the result of a flight.
 
-        Raises `still_running` after `client_wait_seconds`, except for a `stream`, and
-        ClientDisconnected if the client leaves first. The flight goes on in both cases.
+        Raises `still_running` after `client_wait_seconds`, except for a `stream` or if `patient`,
+        and ClientDisconnected if the client leaves first. The flight goes on in both cases.
         """
-        deadline = asyncio.get_running_loop().time() + self.client_wait_seconds
+        deadline = None
+        if not patient:
+            deadline = asyncio.get_running_loop().time() + self.client_wait_seconds
         again = request.directives.retry or self.retries.was_promised(
             _name_of(request), self.now_ms()
         )
@@ -211,14 +218,20 @@ class Coalescer:
         return result
 
     async def _wait(
-        self, flight: Flight[FlightResult], request: EditRequest, gone: Gone, deadline: float
+        self,
+        flight: Flight[FlightResult],
+        request: EditRequest,
+        gone: Gone,
+        deadline: float | None,
     ) -> FlightResult:
         leaving = asyncio.ensure_future(gone())
-        left_seconds = deadline - asyncio.get_running_loop().time()
+        left_seconds = None
+        if deadline is not None:
+            left_seconds = max(0.0, deadline - asyncio.get_running_loop().time())
         try:
             await asyncio.wait(
                 {flight.task, leaving},
-                timeout=max(0.0, left_seconds),
+                timeout=left_seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:

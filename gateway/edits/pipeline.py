@@ -50,7 +50,7 @@ from gateway.uploads.uploaded_file import digest
 from gateway.upstream.catalogues import Catalogues
 from gateway.upstream.rules import model_limits
 from gateway.upstream.rules.routing import ModelRoute, Target, usable
-from gateway.wire import cache_directives
+from gateway.wire import cache_directives, preference
 from gateway.wire.changed_field import with_model
 from gateway.wire.events import CONTENT_TYPE, completed_events
 from gateway.wire.request_fields import is_streaming, partial_images_asked
@@ -120,6 +120,9 @@ class Pipeline:
                     return
                 request = await self.understand(admitted, incoming, spool, record)
                 hit = await self.look_up(request, record)
+                later = admitted.answers_later and not is_streaming(request.edit)
+                if later and not hit and incoming.accept:
+                    incoming = await incoming.accept()
                 joined = hit or await self.join(request, incoming, record)
                 reply = await self.respond(joined, request, record)
             with record.stage("send"):
@@ -131,6 +134,8 @@ class Pipeline:
         """`read`, `identify` and `fingerprint`."""
         found = await self.read(admitted, incoming, spool, record)
         admitted = self.identify(admitted, found.edit, incoming, record)
+        if admitted.answers_later:
+            preference.check_presentation(linked=found.presentation is not Presentation.BASE64)
         return self.fingerprint(found, admitted, spool, record)
 
     def authenticate(self, incoming: Incoming, record: RequestRecord) -> Caller:
@@ -177,12 +182,15 @@ class Pipeline:
             record.cache_control_text = directives.text
             record.cache_control_ignored = directives.ignored
             cache_directives.check_bypass(directives, caller)
+            later = preference.prefers_async(headers)
+            if later:
+                preference.check_kept(stores=directives.stores)
             content_type = headers.get("content-type", "")
             check_content_type(incoming.route, content_type)
             check_content_encoding(headers.get("content-encoding", ""))
             check_declared_size(headers.get("content-length", ""), self.limits.max_body_bytes)
             record.rate_status = await self.rates.admit(caller, self.now_ms())
-        return Admitted(caller, directives, content_type, dry_run)
+        return Admitted(caller, directives, content_type, dry_run, later)
 
     async def read(
         self, admitted: Admitted, incoming: Incoming, spool: Spool, record: RequestRecord
@@ -341,7 +349,9 @@ class Pipeline:
         """
         stream = self._stream(request, incoming, record) if is_streaming(request.edit) else None
         with record.stage("join"):
-            return await self.coalescer.join(request, incoming.gone, stream)
+            return await self.coalescer.join(
+                request, incoming.gone, stream, patient=not incoming.waits
+            )
 
     def _stream(
         self, request: EditRequest, incoming: Incoming, record: RequestRecord

@@ -60,6 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "bad_request": Kind(400, INVALID),
     "conflict": Kind(409, INVALID),
     "picture_gone": Kind(410, INVALID),
+    "answer_gone": Kind(410, INVALID),
     "precondition_failed": Kind(412, INVALID),
     "body_too_large": Kind(413, INVALID),
     "image_too_large": Kind(413, INVALID),
@@ -87,6 +88,7 @@ KINDS: Mapping[str, Kind] = {
     "upstream_failed": Kind(502, UPSTREAM),
     "upstream_account": Kind(502, UPSTREAM),
     "upstream_busy": Kind(503, UPSTREAM, Retry.YES),
+    "request_lost": Kind(502, SERVER),
     "upstream_refused": Kind(400, UPSTREAM, Retry.AS_IT_SAYS),
 }
 

@@ -13,6 +13,7 @@ from functools import partial
 from gateway.accounts.rules.end_users import FORGOTTEN, OTHERS, Pseudonyms
 from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.tables.audit import Author, append
+from gateway.cache.kept_answers import KeptAnswers
 from gateway.cache.result_store import Progress, ResultStore
 from gateway.cache.rules.entry import Entry
 from gateway.cache.tables.invalidation import Replaced, announce
@@ -71,10 +72,12 @@ class KeptPerson:
 class EndUserAdmin:
     """Reads and forgets end users, of all teams or of one."""
 
-    def __init__(self, settings: Settings, database: Database, results: ResultStore) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, results: ResultStore, answers: KeptAnswers
+    ) -> None:
         self._settings = settings
         self._database = database
-        self._results = results
+        self._results, self._answers = results, answers
 
     async def show(self, user: str, team: str | None, progress: Progress) -> EndUserView:
         """What is kept of a person."""
@@ -104,6 +107,7 @@ class EndUserAdmin:
         facts: dict[str, object] = {"results": len(found.results), "team": team or ""}
         await write(lambda tx: append(tx, by, "users.forget", "end user", {}, facts))
         deleted = await self._delete_bought(found.kept.bought, by)
+        await self._answers.forget_users(names, team)
         await write(lambda tx: forget_user.drop_remembered_refusals(tx, names, team))
         days = await self._database.read(lambda tx: forget_user.days_of(tx, names, team))
         for day in days:
@@ -117,8 +121,8 @@ class EndUserAdmin:
     async def _delete_bought(self, bought: Sequence[BoughtEdit], by: Author) -> int:
         """Delete all that is kept of what was bought: the results. Returns their number.
 
-        Whatever else will be kept of a call (its inputs, thumbnails, links, an asynchronous
-        answer) is deleted here, by the request's id or the fingerprint.
+        Whatever else will be kept of a call (its inputs, thumbnails, links) is deleted here, by
+        the request's id or the fingerprint.
         """
         ids = {each.request_id for each in bought}
         gone: dict[str, int] = {}

@@ -84,7 +84,7 @@ class RequestStatus:
         known = replace(history, in_flight=in_flight)
         if recorded:
             known = replace(known, row=recorded.row, answering=recorded.running)
-        return known if known.about else None
+        return known if known.about or known.accepted else None
 
     async def _view(self, request_id: str, known: RequestHistory, caller: Caller) -> RequestView:
         now_ms = self._now_ms()

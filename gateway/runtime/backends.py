@@ -6,9 +6,12 @@ The modules of the engines are imported as they are opened, since a command need
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from gateway.database.clock import now_ms
 from gateway.database.database import Database
 from gateway.settings import Settings, SettingsError, StateSettings
 from gateway.upstream.rules.routing import ModelRoute, Routing, Target
@@ -16,11 +19,14 @@ from gateway.upstream.rules.routing import ModelRoute, Routing, Target
 if TYPE_CHECKING:
     from gateway.alerts.mail_client import MailClient
     from gateway.alerts.webhook_client import WebhookClient
+    from gateway.cache.kept_answers import KeptAnswers
     from gateway.cache.result_store import ResultStore
     from gateway.pricing.rules.ceilings import PriceCeilings
     from gateway.telemetry.spans import Spans
     from gateway.upstream.client import UpstreamClient
 
+ANSWERS = "answers"
+"""The folder of answers, in that of the results."""
 VERSION = version("image-edit-gateway")
 
 
@@ -42,21 +48,47 @@ def open_database(state: StateSettings) -> Database:
 
 def open_results(settings: Settings) -> ResultStore:
     """The result store of the cache URL. Raises SettingsError."""
+    cache = settings.cache
+    return _open_store(settings, "", cache.max_bytes, cache.memory_bytes)
+
+
+def open_answers(
+    settings: Settings,
+    database: Database,
+    owner_id: str = "",
+    clock: Callable[[], int] = now_ms,
+) -> KeptAnswers:
+    """The answers to asynchronous requests: beside the results, without a size limit.
+
+    `owner_id` is the process that accepts them. Raises SettingsError.
+    """
+    from gateway.cache.kept_answers import KeptAnswers
+
+    return KeptAnswers(
+        database=database,
+        store=_open_store(settings, ANSWERS, sys.maxsize, 0),
+        owner_id=owner_id,
+        now_ms=clock,
+        silent_seconds=settings.state.lease_seconds,
+    )
+
+
+def _open_store(settings: Settings, folder: str, max_bytes: int, memory_bytes: int) -> ResultStore:
     from gateway.cache.disk import DiskStore
 
     cache = settings.cache
     try:
         local = DiskStore(
-            cache.folder,
-            max_bytes=cache.max_bytes,
+            cache.folder / folder,
+            max_bytes=max_bytes,
             timeout_seconds=cache.timeout_seconds,
-            memory_bytes=cache.memory_bytes,
+            memory_bytes=memory_bytes,
         )
         if not cache.bucket_url:
             return local
         from gateway.cache.object_store import BucketStore
 
-        return BucketStore(cache.bucket_url, local, cache.timeout_seconds)
+        return BucketStore(cache.bucket_url, local, cache.timeout_seconds, folder=folder)
     except ImportError:
         raise _extra_missing("[cache] url: an object store needs", "objectstore") from None
     except ValueError as error:

@@ -22,6 +22,7 @@ from gateway.runtime.backends import (
 )
 from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.collectors import GaugeCollector
+from gateway.runtime.detached_requests import DetachedRequests
 from gateway.runtime.edit_services import EditServices
 from gateway.runtime.money_gauges import MoneyGauges
 from gateway.runtime.process_context import ProcessContext
@@ -112,6 +113,7 @@ class OperationServices:
 
     def __init__(self, parts: Container) -> None:
         context, cache, coalescing = parts.context, parts.cache, parts.coalescing
+        self.detached = DetachedRequests()
         self.background = BackgroundTasks(context.metrics, context.log)
         self.readiness = Readiness(
             parts.authenticator, context, parts.upstreams, cache.results, self.background
@@ -125,11 +127,16 @@ class OperationServices:
             MoneyGauges(context.settings.zone),
         )
         self.maintenance = StateMaintenance(
-            context, coalescing.leases, cache.invalidation, cache.links, cache.gallery
+            context,
+            coalescing.leases,
+            cache.invalidation,
+            cache.links,
+            cache.answers,
+            cache.gallery,
         )
         self.shutdown = GracefulShutdown(
             context.settings.server.drain_seconds,
-            lambda: coalescing.flights.in_flight,
+            lambda: coalescing.flights.in_flight + self.detached.running,
             context.log,
             on_end=lambda: close_limiters(parts.upstreams.values()),
             on_begin=coalescing.lease_watcher.stop_waiting,

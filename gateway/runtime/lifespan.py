@@ -77,6 +77,7 @@ async def _stop(parts: Container) -> None:
         shutdown.end()
         await _close_clients(parts)  # their calls fail, and are booked as failed calls
     unsettled = await flights.drain(SETTLE_SECONDS)
+    await parts.operation.detached.drain(SETTLE_SECONDS)
     unwritten = await parts.budgets.service.drain(SETTLE_SECONDS)
     await parts.operation.background.stop()
     await parts.edits.recorder.flush()
@@ -91,6 +92,7 @@ async def _stop(parts: Container) -> None:
         await parts.operation.maintenance.retire()
     await _close_clients(parts)
     await parts.cache.results.close()
+    await parts.cache.answers.close()
     await context.database.close()
     await asyncio.to_thread(context.spans.close)
 

@@ -23,6 +23,7 @@ from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
 from gateway.reports.scheduler import ReportScheduler
 from gateway.runtime.backends import (
+    open_answers,
     open_mail,
     open_results,
     open_upstream,
@@ -107,6 +108,9 @@ class CacheServices:
             now_ms=context.clock,
             interval_seconds=context.settings.state.refresh_seconds,
             on_failure=context.on_failure,
+        )
+        self.answers = open_answers(
+            context.settings, context.database, context.owner.id, context.clock
         )
         self.gallery = Gallery(
             enabled=context.settings.console.enabled and context.settings.console.gallery,

@@ -10,6 +10,7 @@ from gateway.accounts.rules.rate_leases import minute_of
 from gateway.accounts.tables import rate_leases
 from gateway.accounts.tables.audit import Author
 from gateway.cache.invalidation import Invalidation
+from gateway.cache.kept_answers import KeptAnswers
 from gateway.cache.picture_links import PictureLinks
 from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
@@ -34,6 +35,7 @@ class StateMaintenance:
     leases: Leases
     invalidation: Invalidation
     links: PictureLinks
+    answers: KeptAnswers
     gallery: Gallery
 
     async def beat(self) -> None:
@@ -97,6 +99,7 @@ class StateMaintenance:
         try:
             await self.context.clock.measure(self.context.database)
             await self.context.database.write(self._delete_expired, urgent=False)
+            await self.answers.sweep()
         except StateUnavailable as error:
             self.context.on_failure("housekeeping", error)
 

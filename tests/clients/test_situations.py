@@ -31,6 +31,8 @@ NOT_FOR_CLIENTS = {
     "conflict": "of /admin/v1",
     "results_unavailable": "of /admin/v1/cache",
     "picture_gone": "of links to pictures",
+    "answer_gone": "of asynchronous requests, which no library makes",
+    "request_lost": "of asynchronous requests, which no library makes",
     "precondition_failed": "of links to pictures",
     "range_not_satisfiable": "of links to pictures",
     "internal_error": "only by a fault of ours that is not known",

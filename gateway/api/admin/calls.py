@@ -18,6 +18,7 @@ from gateway.api.admin.inputs import Body, Query
 from gateway.api.admin.request_input import AdminRequest, parsed_body, parsed_query
 from gateway.api.admin.routes import ROUTES, AdminRoute, BooksRoute, CacheRoute, EndUserRoute
 from gateway.api.admin.token_holder import Role, TokenHolder, check_role
+from gateway.cache.kept_answers import KeptAnswers
 from gateway.cache.result_store import ResultStore
 from gateway.database.database import Transaction
 from gateway.queries.cache_admin import CacheAdmin
@@ -32,13 +33,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class AdminCalls:
     """The routes of the table, called in this process."""
 
-    def __init__(self, context: ProcessContext, results: ResultStore) -> None:
+    def __init__(self, context: ProcessContext, results: ResultStore, answers: KeptAnswers) -> None:
         self._settings, self._database = context.settings, context.database
         self._cache_handlers = CacheHandlers(
             CacheAdmin(context.settings, context.database, results)
         )
         self._end_user_handlers = EndUserHandlers(
-            EndUserAdmin(context.settings, context.database, results)
+            EndUserAdmin(context.settings, context.database, results, answers)
         )
         self._books_handlers = BooksHandlers(
             context.settings, context.database, BooksThread(context.settings.state)

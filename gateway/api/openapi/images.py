@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.api.openapi.refusals import MONEY, OF_ERRORS, RATES, headers
+from gateway.api.openapi.refusals import MONEY, OF_ERRORS, RATES, answered, headers
 from gateway.api.openapi.schemas import TEXT, Operation, Schema, array, described, ref
 from gateway.uploads.rules.upload_limits import UploadLimits
 from gateway.wire.events import CONTENT_TYPE
@@ -69,6 +69,13 @@ _DIRECTIVES: list[Schema] = [
         "description": "`true` answers with a quote, and buys nothing.",
     },
     {
+        "name": "Prefer",
+        "in": "header",
+        "schema": TEXT,
+        "description": "`respond-async` answers 202 at once, unless the picture is stored; the "
+        "answer is at `/v1/requests/{id}/result` for 24 hours. Not with no-store or links.",
+    },
+    {
         "name": "X-Stainless-Retry-Count",
         "in": "header",
         "schema": TEXT,
@@ -80,6 +87,13 @@ _FIELD_NAME: Schema = {"pattern": r'^[^"\\\x00-\x1f\x7f]+$'}
 _PASSED_ON = (
     "Every other field is passed on to the upstream as it is, and is part of what makes the edit "
     "another one, unless it can't change the picture."
+)
+
+
+_ACCEPTED = answered(
+    "It is running, without this client.",
+    ref("Accepted"),
+    ("X-Request-Id", "Location", "Retry-After", "Preference-Applied", "Cache-Control"),
 )
 
 
@@ -101,6 +115,12 @@ def describe_generation(bounds: UploadLimits) -> Operation:
     )
 
 
+def describe_result(_: UploadLimits) -> Operation:
+    """The answer once it is there; 202 until then."""
+    pictures = answered("The answer, with the headers of its time.", ref("Images"), _ANSWERED)
+    return {"responses": {"200": pictures, "202": _ACCEPTED}}
+
+
 def _description(content: Mapping[str, object]) -> Operation:
     return {
         "parameters": _DIRECTIVES,
@@ -115,6 +135,7 @@ def _description(content: Mapping[str, object]) -> Operation:
                     CONTENT_TYPE: {"schema": ref("Event")},
                 },
             },
+            "202": _ACCEPTED,
         },
     }
 

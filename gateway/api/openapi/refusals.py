@@ -61,6 +61,8 @@ _OF_ANSWERS: Mapping[str, Schema] = {
     "X-Gateway-Books-Closed": _header(
         one_of(["true", "false"]), "Can the rows of these days no longer change?"
     ),
+    "Location": _header(TEXT, "The status of the request; its answer is at `/result` below."),
+    "Preference-Applied": _header(one_of(["respond-async"]), "The preference that is followed."),
     "X-Accel-Buffering": _header(TEXT, "Not to be gathered by a proxy."),
 }
 

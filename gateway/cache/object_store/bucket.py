@@ -91,7 +91,7 @@ class Bucket:
                     await self.remove([name])
 
     async def listing(self) -> AsyncIterator[Sequence[ObjectMeta]]:
-        """Every object, in pages."""
+        """Every object, in pages, without those of folders in it."""
         pages = obstore.list(self._store, chunk_size=LISTED)
         while True:
             try:
@@ -100,7 +100,7 @@ class Bucket:
                 raise StoreError(StoreFailure.UNREACHABLE, "the bucket does not exist") from error
             if page is None:
                 return
-            yield page
+            yield [meta for meta in page if "/" not in meta["path"]]
 
     async def _read_start(self, name: str, size: int) -> bytes:
         if size == 0:

@@ -26,8 +26,11 @@ _CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "proxy_url")
 _CREDENTIALS = ("secret", "token", "password", "access_key", "account_key", "sas", "service_acc")
 
 
-def open_bucket(url: str, timeout_seconds: float) -> ObjectStore:
-    """The bucket that a URL names; nothing is sent yet. Raises ValueError, saying what is wrong."""
+def open_bucket(url: str, timeout_seconds: float, folder: str = "") -> ObjectStore:
+    """The bucket that a URL names, or a folder in it; nothing is sent yet.
+
+    Raises ValueError, saying what is wrong.
+    """
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise ValueError(f"{url} names no bucket: it must be s3://, gs:// or az:// and a name")
@@ -40,8 +43,10 @@ def open_bucket(url: str, timeout_seconds: float) -> ObjectStore:
         "connect_timeout": timedelta(seconds=timeout_seconds),
     }
     client.update((name, options.pop(name)) for name in _CLIENT_OPTIONS if name in options)
+    path = f"{parts.path.rstrip('/')}/{folder}" if folder else parts.path
+    address = parts._replace(path=path, query="").geturl()
     try:
-        return _build(parts._replace(query="").geturl(), options, client, timeout_seconds)
+        return _build(address, options, client, timeout_seconds)
     except (BaseError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"the bucket {parts.netloc} can't be used: {reason}") from error

@@ -58,9 +58,13 @@ class BucketStore:
         local: ResultStore,
         timeout_seconds: float = 2.0,
         now_ms: Callable[[], int] = _now_ms,
+        folder: str = "",
     ) -> None:
-        """`local` is closed with this store. Raises ValueError for an invalid URL."""
-        store = open_bucket(url, timeout_seconds)
+        """`local` is closed with this store. Raises ValueError for an invalid URL.
+
+        With a `folder`, its objects are apart from those of the same URL without one.
+        """
+        store = open_bucket(url, timeout_seconds, folder)
         self._bucket = Bucket(store, timeout_seconds, MAX_OBJECT_BYTES)
         self._local = local
         self._now_ms = now_ms

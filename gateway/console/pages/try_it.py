@@ -52,9 +52,7 @@ async def send(request: PageRequest) -> Answer:
     """Make the edit for the script, which takes it as a client does."""
     payer = await payer_of(request, request.form.text("team"))
     parts = request.parts
-    images = ImageEndpoints(
-        request.context, parts.edits, parts.budgets.service, parts.operation.shutdown
-    )
+    images = ImageEndpoints(parts)
     request.exchange.added_headers.append((b"x-content-type-options", b"nosniff"))
     sent = Sent(_headers(request, payer), lambda: _pictures(request), payer.caller)
     await images.edit_for(request.exchange, sent)

@@ -22,6 +22,15 @@ class RetryView(ReadModel):
     message: str
 
 
+class AcceptedView(ReadModel):
+    """An asynchronous request that is running, and where its answer will be."""
+
+    object: Literal["accepted_request"] = "accepted_request"
+    id: str
+    state: Literal["running"] = "running"
+    result: str
+
+
 class RequestView(ReadModel):
     """A request of this key. Null is not known, or not known yet."""
 
@@ -31,7 +40,7 @@ class RequestView(ReadModel):
         Literal["running", "lost", "ended"],
         Field(
             description="`running` while its upstream call is in flight, even if its client has "
-            "left. `lost`: its process died; what is held for it will be booked in full, as an "
+            "left. `lost`: its process died; what was held for it is booked in full, as an "
             "estimate."
         ),
     ]

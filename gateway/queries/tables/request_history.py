@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.cache.tables import kept_answers
+from gateway.cache.tables.kept_answers import AcceptedRequest
 from gateway.coalescing.rules.coalescing_key import FRESH
 from gateway.coalescing.rules.lease import Lease
 from gateway.coalescing.tables import leases
@@ -34,6 +36,7 @@ class RequestHistory:
     `row` is None until its batch is written, and where a crash lost it; `booked` are its
     upstream calls, `held` its open reservations. `leases` are all leases of its edit.
     `answering`: this process is still answering it. `in_flight`: it leads a flight of this one.
+    `accepted`: it is asynchronous.
     """
 
     row: UsageRow | None
@@ -42,6 +45,7 @@ class RequestHistory:
     leases: Sequence[Lease] = ()
     answering: bool = False
     in_flight: bool = False
+    accepted: AcceptedRequest | None = None
 
     @property
     def about(self) -> UsageRow | LedgerRow | OpenReservation | None:
@@ -54,6 +58,8 @@ class RequestHistory:
 
     def state(self, *, silent_since_ms: int, joinable: bool) -> State:
         """`joinable`: the same request would join a call that is in flight."""
+        if self.accepted and self.accepted.answer is None:
+            return "lost" if self.accepted.is_lost(silent_since_ms) else "running"
         left_early = self.row is not None and self.row.code in ("client_gone", "still_running")
         if self.answering or self.in_flight or (joinable and left_early):
             return "running"
@@ -65,7 +71,8 @@ class RequestHistory:
     @property
     def settled(self) -> bool:
         """Is its cost known? A request that followed another's flight pays nothing for it."""
-        return not (self.answering or self.in_flight or self.held)
+        running = self.accepted is not None and self.accepted.answer is None
+        return not (self.answering or self.in_flight or self.held or (running and not self.booked))
 
     @property
     def may_be_paid(self) -> bool:
@@ -126,6 +133,7 @@ async def history_of(
         row,
         booked,
         await unresolved_of_request(tx, request_id, key_id),
+        accepted=await kept_answers.find(tx, request_id, key_id),
     )
     key = fingerprint or (history.about.fingerprint if history.about else "")
     return replace(history, leases=await leases.read(tx, [key, FRESH + key])) if key else history

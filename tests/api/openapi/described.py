@@ -23,7 +23,9 @@ def description() -> Any:
 @functools.cache
 def operation_of(method: str, path: str) -> Any:
     """The operation that answers there; None where there is none."""
-    for template, methods in description()["paths"].items():
+    paths = description()["paths"]
+    for template in sorted(paths, key=len, reverse=True):  # a name may hold slashes
+        methods = paths[template]
         if re.fullmatch(re.sub(r"\{\w+}", ".+", template), path) and method.lower() in methods:
             return methods[method.lower()]
     return None

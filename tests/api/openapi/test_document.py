@@ -133,5 +133,6 @@ def test_edits_are_described_in_both_forms_with_their_directives_and_streams() -
         "X-Gateway-Variant",
         "X-Gateway-User",
         "X-Gateway-Dry-Run",
+        "Prefer",
         "X-Stainless-Retry-Count",
     }

@@ -109,6 +109,19 @@ async def test_what_came_from_the_bucket_is_then_on_the_machine(url: str, tmp_pa
         assert await b.get("v1-00")
 
 
+async def test_a_folder_of_a_bucket_is_apart_from_it(url: str, tmp_path: Path) -> None:
+    disk = DiskStore(tmp_path / "answers", MAX_BYTES, now_ms=Clock())
+    answers = BucketStore(url, disk, 10, Clock(), folder="answers")
+    async with machine(url, tmp_path / "a") as a:
+        await answers.put(entry_of(LARGE), LARGE)
+        assert await a.get("v1-00") is None
+        assert [entry async for entry in a.entries()] == []
+        assert await a.purge(lambda _: True) == 0
+        await answers.drop_local_copy("v1-00")
+        assert await answers.get("v1-00") == (entry_of(LARGE), LARGE)
+    await answers.close()
+
+
 async def test_a_refresh_reaches_another_machine_once_it_forgets_its_copy(
     url: str, tmp_path: Path
 ) -> None:

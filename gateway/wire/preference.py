@@ -1,0 +1,37 @@
+"""The header `Prefer` (RFC 7240): `respond-async` asks for an answer later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.model.errors import Refusal
+
+RESPOND_ASYNC = "respond-async"
+
+
+def prefers_async(headers: Mapping[str, str]) -> bool:
+    """Is an answer later preferred? Other preferences are ignored, as RFC 7240 says."""
+    words = headers.get("prefer", "").lower().split(",")
+    return any(word.partition(";")[0].strip() == RESPOND_ASYNC for word in words)
+
+
+def check_kept(*, stores: bool) -> None:
+    """Raises `invalid_field` for a request whose answer may not be kept."""
+    if not stores:
+        raise Refusal(
+            "invalid_field",
+            "An answer later has to be kept, which no-store forbids: leave out Prefer: "
+            "respond-async, or no-store.",
+            param="Prefer",
+        )
+
+
+def check_presentation(*, linked: bool) -> None:
+    """Raises `invalid_field` where links are asked for, which may end before the answer does."""
+    if linked:
+        raise Refusal(
+            "invalid_field",
+            "An answer later brings the picture itself: leave out response_format=url, or "
+            "Prefer: respond-async.",
+            param="response_format",
+        )
