@@ -65,7 +65,9 @@ class Gateway:
     ) -> None:
         self.parts = parts
         self._settings, self._log = parts.context.settings, parts.context.log
-        self._calls = AdminCalls(parts.context, parts.cache.results, parts.cache.answers)
+        self._calls = AdminCalls(
+            parts.context, parts.cache.results, parts.cache.answers, parts.edits.request_status
+        )
         self._admin = AdminApi(parts.context, self._calls)
         origins = self._settings.server.cors_origins
         self._cors = CorsPolicy(frozenset(origins)) if origins else None

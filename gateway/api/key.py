@@ -49,16 +49,16 @@ class KeyEndpoints:
 
 
 async def ask_for_budget(
-    context: ProcessContext, caller: Caller, body: BudgetRequestBody
+    context: ProcessContext, caller: Caller, body: BudgetRequestBody, actor: str = ""
 ) -> ReadModel:
-    """Ask for more money on a budget of the caller.
+    """Ask for more money on a budget of the caller. `actor` is a person who has its key.
 
     Raises `permission_denied`, AccountError and StateUnavailable.
     """
     if caller.sandbox:
         raise Refusal("permission_denied", "A sandbox key spends nothing: ask with another.")
     settings = context.settings
-    by = Author(f"key:{caller.key_id}", context.clock(), body.reason)
+    by = Author(actor or f"key:{caller.key_id}", context.clock(), body.reason)
 
     async def ask(tx: Transaction) -> GrantRecord:
         return await budget_requests.ask(

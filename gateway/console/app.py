@@ -10,6 +10,7 @@ import asyncio
 import functools
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -21,12 +22,14 @@ from gateway.api.admin import AdminCalls
 from gateway.api.app import route_to
 from gateway.api.responses import Endpoint, refusal_of
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
+from gateway.console.oidc import OidcProvider
 from gateway.console.page import (
     Answer,
     Attachment,
     PageRequest,
     Rendered,
     SeeOther,
+    SeeProvider,
     SentAlready,
     WebPage,
 )
@@ -40,11 +43,13 @@ from gateway.gallery.thumbnails import Thumbnails
 from gateway.model.errors import Refusal
 from gateway.runtime.container import Container
 from gateway.server.exchange import Exchange
+from gateway.settings import Settings, SettingsError
+from gateway.upstream.connections import open_tls
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SIGN_IN = "/console/sign-in"
+SIGN_IN, SSO = "/console/sign-in", "/console/sso"
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
@@ -71,8 +76,13 @@ class Console:
     def __init__(self, parts: Container, calls: AdminCalls) -> None:
         self._parts, self._calls = parts, calls
         self._thumbnails = Thumbnails()
-        self._sessions = Sessions(parts.context, parts.authenticator)
         self._public_url = parts.context.settings.server.public_url
+        self._sessions = Sessions(
+            parts.context,
+            parts.authenticator,
+            parts.edits.pipeline.pseudonyms,
+            _provider(parts.context.settings),
+        )
         self._prefix = urlsplit(self._public_url).path
         self._is_secure = self._public_url.startswith("https:")
         self._preloading: asyncio.Future[None] | None = None
@@ -124,7 +134,10 @@ class Console:
     async def _answer(self, exchange: Exchange, page: WebPage, visit: Visit) -> Answer:
         if not page.public:
             if visit.visitor is None:
-                return SeeOther(f"{SIGN_IN}?next={quote(self._path_back(exchange), safe='')}")
+                again = visit.is_person and exchange.method == "GET"
+                page_of_sign_in = SSO if again else SIGN_IN
+                back = quote(self._path_back(exchange), safe="")
+                return SeeOther(f"{page_of_sign_in}?next={back}")
             if not page.is_for(visit.visitor):
                 raise Refusal(
                     "permission_denied",
@@ -167,13 +180,16 @@ class Console:
 
     async def _send(self, exchange: Exchange, visit: Visit, answer: Answer) -> None:
         headers = dict(HEADERS)
-        if isinstance(answer, SeeOther | Rendered) and answer.cookie:
+        if isinstance(answer, SeeOther | SeeProvider | Rendered) and answer.cookie:
             headers["set-cookie"] = self._set_cookie(answer.cookie)
         match answer:
             case SentAlready():
                 return
             case SeeOther(path=path):
                 headers["location"] = self._link(path)
+                await exchange.answer(303, headers, b"")
+            case SeeProvider(url=url):
+                headers["location"] = url
                 await exchange.answer(303, headers, b"")
             case Attachment(body=body, content_type=content_type, file_name=name):
                 headers["content-type"] = content_type
@@ -238,6 +254,18 @@ class Console:
         """Where to go on after signing in."""
         query = f"?{exchange.query}" if exchange.query else ""
         return f"{exchange.path}{query}" if exchange.method == "GET" else "/console"
+
+
+def _provider(settings: Settings) -> OidcProvider | None:
+    """The provider of single sign-on, if there is one. Raises SettingsError."""
+    if not settings.sso.issuer:
+        return None
+    if find_spec("authlib") is None:
+        raise SettingsError(
+            "[sso] issuer: single sign-on needs the extra: pip install 'image-edit-gateway[sso]'"
+        )
+    back = f"{settings.server.public_url}{SSO}/back"
+    return OidcProvider(settings.sso, back, open_tls(settings.sso.ca_bundle))
 
 
 async def _refuse_missing(request: PageRequest) -> Answer:

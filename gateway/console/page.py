@@ -57,7 +57,15 @@ class SentAlready:
     """The handler has sent the answer itself."""
 
 
-Answer = Rendered | SeeOther | Attachment | SentAlready
+@dataclass(frozen=True, slots=True)
+class SeeProvider:
+    """A page of the provider of single sign-on. `cookie` is the browser's, which may be new."""
+
+    url: str
+    cookie: str
+
+
+Answer = Rendered | SeeOther | SeeProvider | Attachment | SentAlready
 
 
 @dataclass(frozen=True, slots=True)

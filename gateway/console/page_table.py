@@ -12,11 +12,14 @@ from gateway.console.pages import (
     front_page,
     key_overview,
     keys,
+    operations,
     organisation,
     overview,
     pictures,
+    requests,
     sign_in,
     spend,
+    sso,
     teams,
     try_it,
 )
@@ -26,6 +29,8 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
     "GET /": WebPage(front_page.show, public=True),
     "GET /console/sign-in": WebPage(sign_in.show, public=True),
     "POST /console/sign-in": WebPage(sign_in.submit, public=True),
+    "GET /console/sso": WebPage(sso.begin, public=True),
+    "GET /console/sso/back": WebPage(sso.finish, public=True),
     "POST /console/sign-out": WebPage(sign_in.sign_out, members=True),
     "GET /console": WebPage(overview.show, "Overview", members=True),
     "POST /console/ask": WebPage(key_overview.ask, members=True),
@@ -45,6 +50,10 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
     "POST /console/keys/{id}": WebPage(keys.update, needs="PATCH /keys/{id}"),
     "POST /console/keys/{id}/rotate": WebPage(keys.rotate, needs="POST /keys/{id}/rotate"),
     "POST /console/keys/{id}/revoke": WebPage(keys.revoke, needs="DELETE /keys/{id}"),
+    "GET /console/requests": WebPage(
+        requests.show, "Requests", needs="GET /requests", members=True),
+    "GET /console/requests/{id}": WebPage(
+        requests.show_one, needs="GET /requests/{id}", members=True),
     "GET /console/budgets": WebPage(budgets.show, "Budgets", needs="GET /budgets"),
     "POST /console/budgets/grant": WebPage(budgets.grant, needs="POST /budgets/grants"),
     "POST /console/budgets/revoke": WebPage(budgets.revoke, needs="DELETE /budgets/grants/{id}"),
@@ -63,5 +72,12 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
         pictures.share, needs="POST /cache/purge"),
     "POST /console/pictures/{fingerprint}/purge": WebPage(
         pictures.purge, needs="POST /cache/purge"),
+    "GET /console/operations": WebPage(operations.show, "Operations", needs="GET /prices"),
+    "POST /console/operations/prices": WebPage(
+        operations.confirm_price, needs="POST /prices/confirm"),
+    "POST /console/operations/sign-out": WebPage(
+        operations.sign_out, needs="DELETE /tokens/{id}"),
+    "GET /console/operations/audit": WebPage(operations.show_audit, needs="GET /audit"),
+    "GET /console/operations/settings": WebPage(operations.show_settings, needs="GET /audit"),
 })
 # fmt: on

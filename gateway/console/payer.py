@@ -14,11 +14,10 @@ from gateway.accounts.rules.errors import NotFound
 from gateway.accounts.tables.audit import Author
 from gateway.accounts.tables.keys import create_key, show_key
 from gateway.console.page import PageRequest
+from gateway.console.sessions import CONSOLE_KEY
 from gateway.database.database import Transaction
 from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
-
-CONSOLE_KEY = "console"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,8 @@ async def payer_of(request: PageRequest, team: str) -> PayingKey:
     """
     visitor = request.visitor
     if visitor.caller is not None:
-        return PayingKey(_paying(visitor.caller))
+        person = visitor.holder.actor if request.visit.is_person else ""
+        return PayingKey(_paying(visitor.caller), person)
     name = visitor.holder.team or team
     if not name:
         raise Refusal("missing_field", "Choose the team that pays.", param="team")

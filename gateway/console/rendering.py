@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _FOLDER = Path(__file__).with_name("templates")
+_SIZES = ("bytes", "kB", "MB", "GB", "TB")
 _CENT, _FINEST = Decimal("0.01"), Decimal("0.0001")
 
 
@@ -34,7 +35,9 @@ def environment(zone: tzinfo, link: Callable[[str], str]) -> Environment:
     found.filters.update(
         money=money,
         count=count,
+        duration=duration,
         share=share,
+        size=size,
         day=day,
         moment=partial(moment, zone=zone),
     )
@@ -67,6 +70,18 @@ def money(usd: str | None) -> str:
 
 def count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
+
+
+def duration(ms: float) -> str:
+    """A time in milliseconds, or in seconds where it is long."""
+    return f"{ms / 1000:,.1f} s" if ms >= 1000 else f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
+
+
+def size(number: int) -> str:
+    """A number of bytes, to three digits."""
+    power = min(4, (len(str(number)) - 1) // 3)
+    amount = number / 1000**power
+    return f"{amount:.{1 if power and amount < 100 else 0}f} {_SIZES[power]}"
 
 
 def share(part: float | None) -> str:

@@ -13,7 +13,7 @@ from gateway.model.caller import Caller
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A person who has signed in; `caller` is set where that was with a key."""
+    """Who has signed in; `caller` is set where that was with a key, and for a team's member."""
 
     holder: TokenHolder
     name: str
@@ -26,10 +26,14 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A browser's cookie, and its visitor once signed in. Forms prove by `csrf` whose they are."""
+    """A browser's cookie, and its visitor once signed in. Forms prove by `csrf` whose they are.
+
+    `is_person`: of single sign-on; without a visitor, the provider is to be asked again.
+    """
 
     cookie: str
     visitor: Visitor | None = None
+    is_person: bool = False
 
     @property
     def csrf(self) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.cache.rules.entry import Entry
+from gateway.queries.models.ledger import LedgerRowView
 from gateway.queries.models.read_model import Json
-from gateway.queries.models.request_status import RequestView
+from gateway.queries.models.request_status import RequestDetailView, RequestView
 from gateway.queries.rules.retry_forecast import RetryForecast, RetryOutcome
 from gateway.queries.tables.request_history import RequestHistory, State
+from gateway.queries.tables.request_list import Maker
 
 
 def request_view(
@@ -30,6 +32,20 @@ def request_view(
             "stored": stored is not None,
             "stored_until": stored.expires_ms if stored else None,
             "retry": _retry(forecast, stored),
+        }
+    )
+
+
+def detail_view(view: RequestView, known: RequestHistory, maker: Maker) -> RequestDetailView:
+    """The same, with who made it and every row of the ledger about it."""
+    rows = [row for each in known.booked for row in (each.call, *each.corrections)]
+    return RequestDetailView.of(
+        {
+            **view.model_dump(exclude={"object"}),
+            "team": maker.team,
+            "key": maker.key_id,
+            "end_user": maker.end_user,
+            "ledger": [LedgerRowView.of(row) for row in rows],
         }
     )
 

@@ -14,12 +14,13 @@ from gateway.settings.sections import (
     ServerSettings,
     Settings,
     SettingsError,
+    SsoSettings,
     StateSettings,
     UpstreamSettings,
 )
 
 __all__ = [
     "DEFAULT_FILE", "ReportSettings", "ServerSettings", "Settings", "SettingsError",
-    "StateSettings", "UpstreamSettings", "is_configured", "load", "read_toml", "setting_names",
-    "suspects", "used_file",
+    "SsoSettings", "StateSettings", "UpstreamSettings", "is_configured", "load", "read_toml",
+    "setting_names", "suspects", "used_file",
 ]  # fmt: skip

@@ -75,6 +75,7 @@ from gateway.settings.values import (
     valid_origins,
     valid_picture_hosts,
     valid_public_url,
+    valid_roles,
 )
 from gateway.uploads.rules.picture_sniffer import PictureFormat
 from gateway.upstream.adapters import ADAPTERS, Adapter
@@ -364,6 +365,27 @@ class ConsoleSettings(SettingsSection):
     share_link_seconds: Annotated[Seconds, Field(ge=0, le=366 * 86400)] = 86400.0
 
 
+class SsoSettings(SettingsSection):
+    """[sso]: sign-in to the console by OpenID Connect; off without an issuer."""
+
+    issuer: Annotated[
+        str,
+        like(
+            r"(https://[^\s/?#]+|http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?)(/[^\s?#]*)?|",
+            "the provider's issuer, a URL that begins with https://",
+        ),
+    ] = ""
+    client_id: str = ""
+    client_secret: Secret = Field(default="env:GATEWAY_SSO_CLIENT_SECRET")  # type: ignore[assignment]
+    name: str = "your organisation"
+    scopes: TextList = ("openid", "email", "profile")
+    name_claim: str = "email"
+    roles_claim: str = "groups"
+    roles: Annotated[TextTable, AfterValidator(valid_roles)] = Field(default_factory=dict)
+    contact: str = "an administrator of the gateway"
+    ca_bundle: Annotated[str, AfterValidator(readable_certificates)] = ""
+
+
 class MetricsSettings(SettingsSection):
     token: Secret = SecretStr("")
     survey_seconds: SomeSeconds = 10.0
@@ -572,6 +594,7 @@ class Settings(SettingsSection):
     sandbox: SandboxSettings = _EMPTY_TABLE
     admin: AdminSettings = _EMPTY_TABLE
     console: ConsoleSettings = _EMPTY_TABLE
+    sso: SsoSettings = _EMPTY_TABLE
     metrics: MetricsSettings = _EMPTY_TABLE
     tracing: TracingSettings = _EMPTY_TABLE
     warnings: WarningSettings = _EMPTY_TABLE
@@ -651,6 +674,19 @@ class Settings(SettingsSection):
             report_url=reports.webhook_url.get_secret_value(),
             mail=mail if reports.mail_server else None,
         )
+
+    @model_validator(mode="after")
+    def _check_sso(self) -> Self:
+        if not self.sso.issuer:
+            return self
+        given = {
+            "[server] public_url": self.server.public_url,
+            "[sso] client_id": self.sso.client_id,
+            "[sso] roles": self.sso.roles,
+        }
+        if missing := [name for name, value in given.items() if not value]:
+            raise ValueError(f"[sso] issuer: sign-in needs {' and '.join(missing)} too")
+        return self
 
     @property
     def every_upstream(self) -> Mapping[str, UpstreamSettings]:

@@ -180,6 +180,14 @@ def valid_public_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def valid_roles(roles: Mapping[str, str]) -> Mapping[str, str]:
+    """What a person may whose claim has this value: `[sso] roles`."""
+    for group, role in roles.items():
+        if not re.fullmatch(r"admin|finance|(team|member):.+", role):
+            raise ValueError(f"{group!r}: give admin, finance, team:NAME or member:NAME")
+    return roles
+
+
 def valid_picture_hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
     parse_hosts(entries)
     return entries

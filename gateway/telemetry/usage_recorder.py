@@ -65,12 +65,16 @@ class UsageRecorder:
         """Register a request that will be recorded once it has finished."""
         self._running[record.request_id] = record
 
-    def find(self, request_id: str, key_id: str) -> Recorded | None:
-        """A request of this key that runs in this process, or whose row is not yet written."""
+    def find(self, request_id: str, key_id: str | None) -> Recorded | None:
+        """A request that runs in this process, or whose row is not yet written.
+
+        Of this key; None is any.
+        """
         record, row = self._running.get(request_id), self._waiting.get(request_id)
-        if record and record.caller and record.caller.key_id == key_id and not record.dry_run:
-            return Recorded(_row(record, record.caller, self._now_ms(), self._zone), running=True)
-        return Recorded(row, running=False) if row and row.key_id == key_id else None
+        caller = record.caller if record and not record.dry_run else None
+        if record and caller and key_id in (caller.key_id, None):
+            return Recorded(_row(record, caller, self._now_ms(), self._zone), running=True)
+        return Recorded(row, running=False) if row and key_id in (row.key_id, None) else None
 
     def record(self, record: RequestRecord) -> None:
         """Record a finished request. Never blocks."""

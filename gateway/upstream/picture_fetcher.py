@@ -80,7 +80,7 @@ class PictureFetcher:
         self, url: str, public_only: bool, budget: _ByteBudget, turns: asyncio.Semaphore
     ) -> bytes:
         try:
-            async with turns, self._session(public_only) as session:
+            async with turns, open_checked_session(self.tls, public_only=public_only) as session:
                 return await self._read(session, url, budget)
         except PictureNotFetched:
             raise
@@ -104,21 +104,23 @@ class PictureFetcher:
             raise PictureNotFetched("what its host sent is no picture")
         return bytes(body)
 
-    def _session(self, public_only: bool) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            ssl=self.tls or True,
-            resolver=_CheckingResolver() if public_only else None,
-            use_dns_cache=False,
-            force_close=True,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-            auto_decompress=False,
-            trust_env=False,
-        )
+
+def open_checked_session(tls: ssl.SSLContext | None, *, public_only: bool) -> aiohttp.ClientSession:
+    """A session for one request; with `public_only`, it connects to public addresses alone."""
+    connector = aiohttp.TCPConnector(
+        ssl=tls or True,
+        resolver=_CheckingResolver() if public_only else None,
+        use_dns_cache=False,
+        force_close=True,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+        auto_decompress=False,
+        trust_env=False,
+    )
 
 
 class _CheckingResolver(AbstractResolver):

@@ -81,14 +81,20 @@ async def list_audit(
     after: int = 0,
     subject: str | None = None,
     limit: int = 1000,
+    latest: bool = False,
 ) -> Sequence[AuditRow]:
     """Changes made at `since_ms` or later and numbered above `after`, oldest first.
 
+    With `latest`, the latest first, numbered below `after` where that is given.
+
     `subject` narrows it to "organisation", "team:NAME", "key:ID" or "token:ID".
     """
+    place, order = "id > $2", "ORDER BY id"
+    if latest:
+        place, order = "(id < $2 OR $2 = 0)", "ORDER BY id DESC"
     rows = await tx.fetch(
         "SELECT id, at_ms, actor, action, subject, old, new, reason FROM audit "
-        "WHERE at_ms >= $1 AND id > $2 AND (subject = $3 OR $3 = '') ORDER BY id LIMIT $4",
+        f"WHERE at_ms >= $1 AND {place} AND (subject = $3 OR $3 = '') {order} LIMIT $4",
         *(since_ms, after, subject or "", limit),
     )
     return [

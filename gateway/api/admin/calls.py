@@ -16,7 +16,14 @@ from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.end_users import EndUserHandlers
 from gateway.api.admin.inputs import Body, Query
 from gateway.api.admin.request_input import AdminRequest, parsed_body, parsed_query
-from gateway.api.admin.routes import ROUTES, AdminRoute, BooksRoute, CacheRoute, EndUserRoute
+from gateway.api.admin.routes import (
+    ROUTES,
+    AdminRoute,
+    BooksRoute,
+    CacheRoute,
+    EndUserRoute,
+    RequestRoute,
+)
 from gateway.api.admin.token_holder import Role, TokenHolder, check_role
 from gateway.cache.kept_answers import KeptAnswers
 from gateway.cache.result_store import ResultStore
@@ -24,6 +31,7 @@ from gateway.database.database import Transaction
 from gateway.queries.cache_admin import CacheAdmin
 from gateway.queries.end_user_admin import EndUserAdmin
 from gateway.queries.models.read_model import ReadModel
+from gateway.queries.request_status import RequestStatus
 from gateway.runtime.books_thread import BooksThread
 from gateway.runtime.process_context import ProcessContext
 
@@ -33,7 +41,13 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class AdminCalls:
     """The routes of the table, called in this process."""
 
-    def __init__(self, context: ProcessContext, results: ResultStore, answers: KeptAnswers) -> None:
+    def __init__(
+        self,
+        context: ProcessContext,
+        results: ResultStore,
+        answers: KeptAnswers,
+        request_status: RequestStatus,
+    ) -> None:
         self._settings, self._database = context.settings, context.database
         self._cache_handlers = CacheHandlers(
             CacheAdmin(context.settings, context.database, results)
@@ -44,6 +58,7 @@ class AdminCalls:
         self._books_handlers = BooksHandlers(
             context.settings, context.database, BooksThread(context.settings.state)
         )
+        self._request_status = request_status
         self._now_ms = context.clock
 
     async def close(self) -> None:
@@ -107,6 +122,8 @@ class AdminCalls:
             by=Author(holder.actor, self._now_ms(), reason),
             settings=self._settings,
             team=holder.team,
+            key_id=holder.key_id,
+            end_user=holder.end_user,
             sees_secrets=holder.role is Role.ADMIN,
         )
 
@@ -120,6 +137,8 @@ class AdminCalls:
             return await handler(self._end_user_handlers, request)
         if isinstance(row, BooksRoute):
             return await handler(self._books_handlers, request)
+        if isinstance(row, RequestRoute):
+            return await handler(self._request_status, request)
 
         async def operation(tx: Transaction) -> ReadModel:
             return await handler(tx, request)

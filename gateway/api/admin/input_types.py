@@ -16,12 +16,14 @@ from gateway.accounts.rules.errors import BadValue
 from gateway.accounts.rules.field_types import is_text, parse_time
 from gateway.model.caller import LEVELS, Level
 from gateway.model.money import nanos_of
+from gateway.model.outcome import Outcome
 from gateway.model.units import seconds_of
 from gateway.queries.csv_table import DECIMALS, SEPARATORS
 from gateway.queries.models.read_model import DAY_SCHEMA
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DAY_SECONDS = 86400.0
+OUTCOMES = [each.value for each in Outcome]
 MOST_ITEMS = 1000
 """The most items of one page."""
 
@@ -191,6 +193,11 @@ MonthText = Annotated[
     str,
     BeforeValidator(_month),
     WithJsonSchema({"type": "string", "pattern": f"^{_MONTH_PATTERN}$"}),
+]
+OutcomeName = Annotated[
+    str,
+    BeforeValidator(_one_of(OUTCOMES)),
+    WithJsonSchema({"type": "string", "enum": OUTCOMES}),
 ]
 DayText = Annotated[str, BeforeValidator(_day), WithJsonSchema(dict(DAY_SCHEMA))]
 Separator = Annotated[

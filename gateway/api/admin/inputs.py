@@ -31,6 +31,7 @@ from gateway.api.admin.input_types import (
     MomentText,
     MonthText,
     Name,
+    OutcomeName,
     Percent,
     RoleName,
     Separator,
@@ -79,6 +80,7 @@ class TokensQuery(PageQuery):
 class AuditQuery(PageQuery):
     since: Annotated[MomentText, Field(description="Such as 2026-11-01T00:00:00Z.")] = 0
     subject: Line | None = None
+    latest: Annotated[FlagText, Field(description="The latest first.")] = False
 
 
 class BudgetsQuery(PageQuery):
@@ -133,6 +135,16 @@ class ExportQuery(RangeQuery, CsvQuery):
 
 class LedgerQuery(DaysQuery, PageQuery):
     pass
+
+
+class RequestsQuery(DaysQuery, PageQuery):
+    key: Annotated[Line | None, Field(description="An id, or TEAM/NAME.")] = None
+    end_user: Line = ""
+    model: Line = ""
+    outcome: OutcomeName | None = None
+    cost_usd: Annotated[Dollars | None, Field(description="Those that cost this much or more.")] = (
+        None
+    )
 
 
 class ReasonQuery(Query):

@@ -35,6 +35,7 @@ from gateway.queries.models.ledger import (
     ClosedMonthView,
     CorrectionView,
     LedgerRowView,
+    PriceStatusView,
     PriceView,
     ReservationView,
     ResolutionView,
@@ -68,7 +69,7 @@ def usage_csv(report: UsageView, query: UsageQuery) -> str:
 
 async def ledger(tx: Transaction, request: AdminRequest[LedgerQuery, Body]) -> ReadModel:
     first_day, last_day = days_of(request)
-    query, team = request.query, await _team(tx, request)
+    query, team = request.query, await team_asked(tx, request)
     try:
         found = await reports.ledger_rows(
             tx, first_day, last_day, team=team, after=query.after, limit=query.fetch
@@ -132,6 +133,12 @@ async def correct(tx: Transaction, request: AdminRequest[Query, CorrectionBody])
     return CorrectionView.of(corrected)
 
 
+async def list_prices(tx: Transaction, request: AdminRequest[PageQuery, Body]) -> ReadModel:
+    query = request.query
+    found = [each for each in await price_status.list_prices(tx) if each.name > query.after]
+    return page_of(found, query, PriceStatusView.of, lambda each: each.name)
+
+
 async def confirm_price(tx: Transaction, request: AdminRequest[Query, PriceBody]) -> ReadModel:
     body = request.body
     try:
@@ -148,7 +155,7 @@ async def confirm_price(tx: Transaction, request: AdminRequest[Query, PriceBody]
     return PriceView.of_confirmed(upstream, body.model, nanos)
 
 
-async def _team(tx: Transaction, request: AdminRequest[DaysQuery, Body]) -> str | None:
+async def team_asked(tx: Transaction, request: AdminRequest[DaysQuery, Body]) -> str | None:
     """The team of a report; None for all teams. Raises NotFound."""
     team = team_of(request.team, request.query.team)
     if team is not None:

@@ -31,8 +31,9 @@ class AdminRequest(Generic[QueryT, BodyT]):
     """A permitted and parsed request.
 
     `by` is its author, and `team` the only team that it may read or change, for a token of a
-    team. `sees_secrets`: the answer may hold the terms that are secret in themselves. `upload` is
-    the body where it is a file.
+    team. `key_id` and `end_user` narrow that for a member of the console. `sees_secrets`: the
+    answer may hold the terms that are secret in themselves. `upload` is the body where it is a
+    file.
     """
 
     path: Mapping[str, str]
@@ -41,6 +42,8 @@ class AdminRequest(Generic[QueryT, BodyT]):
     by: Author
     settings: Settings
     team: str | None = None
+    key_id: str = ""
+    end_user: str = ""
     sees_secrets: bool = False
     upload: bytes = b""
     wants_csv: bool = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gateway.api.admin import accounts, budgets, keys, ledger, tokens
+from gateway.api.admin import accounts, budgets, keys, ledger, requests, tokens
 from gateway.api.admin import inputs as take
 from gateway.api.admin.books import BooksHandlers, reconciliation_csv
 from gateway.api.admin.cache import CacheHandlers
@@ -24,6 +24,7 @@ from gateway.queries.models import budgets as budget_views
 from gateway.queries.models import cache as cache_views
 from gateway.queries.models import end_users as user_views
 from gateway.queries.models import ledger as ledger_views
+from gateway.queries.models import request_status as request_views
 from gateway.queries.models import statements as statement_views
 from gateway.queries.models.usage import UsageView
 
@@ -86,10 +87,16 @@ class ExportRoute(BooksRoute):
     """Its answer is a file."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestRoute(AdminRoute):
+    """`handler(request status, request)` reads the state, and what this process knows."""
+
+
 _ADMIN: Roles = (Role.ADMIN,)
 _FINANCE: Roles = (Role.ADMIN, Role.FINANCE)
 _TEAM: Roles = (Role.ADMIN, Role.TEAM)
 _ALL: Roles = (Role.ADMIN, Role.FINANCE, Role.TEAM)
+_MEMBERS: Roles = (*_ALL, Role.MEMBER)
 _MISSING, _UNKNOWN = ("missing_field",), ("not_found",)
 _BOTH = (*_MISSING, *_UNKNOWN)
 
@@ -171,6 +178,12 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "GET /usage": StateRoute(
         "showUsage", "Requests and money, grouped", ledger.usage,
         UsageView, _ALL, take.UsageQuery, codes=_UNKNOWN, csv=ledger.usage_csv),
+    "GET /requests": StateRoute(
+        "listRequests", "Requests that have ended, newest first", requests.list_of_requests,
+        Page[request_views.RequestLineView], _MEMBERS, take.RequestsQuery, codes=_UNKNOWN),
+    "GET /requests/{id}": RequestRoute(
+        "showAnyRequest", "What became of a request, and whether a retry is safe",
+        requests.show_request, request_views.RequestDetailView, _MEMBERS, codes=_UNKNOWN),
     "GET /ledger": StateRoute(
         "listLedger", "Every upstream call", ledger.ledger,
         Page[ledger_views.LedgerRowView], _ALL, take.LedgerQuery, codes=_UNKNOWN),
@@ -205,6 +218,9 @@ ROUTES: Mapping[str, AdminRoute] = MappingProxyType({
     "POST /ledger/batches/{id}/undo": BooksRoute(
         "undoBatch", "Take back what a batch booked", BooksHandlers.undo,
         ledger_views.UndoView, _FINANCE, body=take.UndoBody, codes=_UNKNOWN),
+    "GET /prices": StateRoute(
+        "listPrices", "The models that were stopped for an odd price, or confirmed",
+        ledger.list_prices, Page[ledger_views.PriceStatusView], _FINANCE, take.PageQuery),
     "POST /prices/confirm": StateRoute(
         "confirmPrice", "Confirm a model's price, and allow its calls again", ledger.confirm_price,
         ledger_views.PriceView, _ADMIN, body=take.PriceBody, codes=_MISSING),

@@ -24,11 +24,16 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TokenHolder:
-    """The holder of a token; `team` is set for the roles of a team only."""
+    """The holder of a token; `team` is set for the roles of a team only.
+
+    A member of the console is confined to the requests of one key, there perhaps of one end user.
+    """
 
     actor: str
     role: Role
     team: str | None = None
+    key_id: str = ""
+    end_user: str = ""
 
 
 ROOT = TokenHolder("root", Role.ADMIN)

@@ -36,6 +36,7 @@ async def list_audit(tx: Transaction, request: AdminRequest[AuditQuery, Body]) -
         after=_number(query.after),
         subject=query.subject,
         limit=query.fetch,
+        latest=query.latest,
     )
     return page_of(found, query, ChangeView.of, lambda row: str(row.id))
 

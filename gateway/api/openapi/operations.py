@@ -117,6 +117,7 @@ def _admin(route: str, row: AdminRoute, answer: Schema) -> Operation:
     roles = [
         f"{role.value} (its own team only)" if role is Role.TEAM else role.value
         for role in row.roles
+        if role is not Role.MEMBER  # no token has it
     ]
     query = input_schema(row.query).get("properties", {})
     operation: Operation = {

@@ -24,7 +24,9 @@ async def ask(request: PageRequest) -> Answer:
     given = form.filled("level", "usd", "until", "reason")
     try:
         body = parsed_body(given, BudgetRequestBody)
-        await request.reading(ask_for_budget(request.context, caller, body))
+        await request.reading(
+            ask_for_budget(request.context, caller, body, request.visitor.holder.actor)
+        )
     except Refusal as refusal:
         return await _page(request, caller, form.failed(refusal, budget="level"), refusal.status)
     return SeeOther("/console?asked=1")

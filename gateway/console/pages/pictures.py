@@ -15,8 +15,8 @@ from gateway.api.admin.token_holder import Role
 from gateway.api.pictures import GONE
 from gateway.cache.result_store import Stored
 from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
-from gateway.console.payer import CONSOLE_KEY
 from gateway.console.picture_addresses import ShownPicture, shown_pictures, thumbnail_address
+from gateway.console.sessions import CONSOLE_KEY
 from gateway.edits.presentation import media_type_of
 from gateway.gallery.tables import gallery
 from gateway.gallery.tables.gallery import Order, ShownResult, Viewer

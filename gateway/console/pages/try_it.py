@@ -16,8 +16,9 @@ from gateway.api.images import ImageEndpoints, Sent
 from gateway.api.responses import SHUTTING_DOWN
 from gateway.console.forms import Form
 from gateway.console.page import Answer, PageRequest, Rendered, SentAlready
-from gateway.console.payer import CONSOLE_KEY, PayingKey, payer_of
+from gateway.console.payer import PayingKey, payer_of
 from gateway.console.picture_addresses import shown_pictures
+from gateway.console.sessions import CONSOLE_KEY
 from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.quotation import Quotation
 from gateway.model.errors import Refusal

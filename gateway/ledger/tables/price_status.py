@@ -65,6 +65,30 @@ class PriceStatus:
     stopped_nanos: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedPrice:
+    """A model that is stopped, or whose price is confirmed."""
+
+    upstream: str
+    model: str
+    confirmed_nanos: int | None
+    stopped_nanos: int | None
+    stopped_ms: int | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.upstream}/{self.model}"
+
+
+async def list_prices(tx: Transaction) -> list[ListedPrice]:
+    """In the order of their names."""
+    rows = await tx.fetch(
+        "SELECT upstream, model, confirmed_nanos, stopped_nanos, stopped_ms FROM prices "
+        "WHERE confirmed_nanos IS NOT NULL OR stopped_ms IS NOT NULL"
+    )
+    return sorted((ListedPrice(**row) for row in rows), key=lambda each: each.name)
+
+
 async def status_of(tx: Transaction, upstream: str, model: str) -> PriceStatus:
     rows = await tx.fetch(_READ, upstream, model)
     return PriceStatus(**rows[0]) if rows else PriceStatus()

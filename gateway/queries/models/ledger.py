@@ -227,6 +227,19 @@ class ResolutionView(ReadModel):
         )
 
 
+class PriceStatusView(ReadModel):
+    """A model that was stopped for an odd price, or whose price a person confirmed."""
+
+    object: Literal["price_status"] = "price_status"
+    upstream: str
+    model: str
+    confirmed_usd: Money | None = read("confirmed_nanos")
+    stopped_usd: Annotated[
+        Money | None, Field(description="What the picture cost for which it is stopped.")
+    ] = read("stopped_nanos")
+    stopped_at: Moment | None = read("stopped_ms")
+
+
 class PriceView(ReadModel):
     """The confirmed price of one picture of a model."""
 

@@ -1,16 +1,22 @@
-"""The status of a request as JSON: the answer of `GET /v1/requests/{id}`."""
+"""The status of a request as JSON, and lists of requests."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gateway.model.edit import Route
 from gateway.model.outcome import Outcome
 from gateway.model.reservation import CostKind
-from gateway.queries.models.read_model import Count, Moment, Money, ReadModel
+from gateway.queries.models.ledger import LedgerRowView
+from gateway.queries.models.read_model import Count, Moment, Money, ReadModel, read
 from gateway.queries.rules.retry_forecast import RetryOutcome
+
+
+def _ms(took: object) -> object:
+    """Microseconds as milliseconds."""
+    return took / 1000 if isinstance(took, int) else took
 
 
 class RetryView(ReadModel):
@@ -31,11 +37,14 @@ class AcceptedView(ReadModel):
     result: str
 
 
-class RequestView(ReadModel):
-    """A request of this key. Null is not known, or not known yet."""
-
+class _Request(ReadModel):
     object: Literal["request"] = "request"
     id: str
+
+
+class RequestView(_Request):
+    """A request of this key. Null is not known, or not known yet."""
+
     state: Annotated[
         Literal["running", "lost", "ended"],
         Field(
@@ -69,3 +78,30 @@ class RequestView(ReadModel):
     stored: Annotated[bool, Field(description="Its picture is stored: the same edit is free.")]
     stored_until: Moment | None
     retry: RetryView
+
+
+class RequestDetailView(RequestView):
+    """A request, with who made it and its rows of the ledger."""
+
+    team: str
+    key: str
+    end_user: str
+    ledger: list[LedgerRowView]
+
+
+class RequestLineView(_Request):
+    """A line of a list of requests. `cost_usd` is what is booked for it so far."""
+
+    at: Moment = read("at_ms")
+    team: str
+    key: str = read("key_id")
+    key_name: str
+    end_user: str
+    route: Route
+    model: str
+    outcome: Outcome
+    status: Count
+    code: str
+    ms: Annotated[float, BeforeValidator(_ms)] = read("took_us")
+    cost_usd: Money = read("cost_nanos")
+    saved_usd: Money = read("saved_nanos")

@@ -89,6 +89,9 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     "POST /resume": (200, 403, 403, 403, lambda root, team: {"json": {"team": team}}),
     "GET /audit": (200, 200, 403, 403, _nothing),
     "GET /usage": (200, 200, 200, 403, _of_team),
+    "GET /requests": (200, 200, 200, 403, _of_team),
+    # There is no such request: who may ask is told so.
+    "GET /requests/{id}": (404, 404, 404, 404, lambda root, team: {"id": "req_none"}),
     "GET /ledger": (200, 200, 200, 403, _of_team),
     "GET /ledger/verify": (200, 200, 403, 403, _nothing),
     "GET /ledger/unresolved": (200, 200, 403, 403, _nothing),
@@ -105,6 +108,7 @@ EXPECTED: Mapping[str, tuple[int, int, int, int, Fill]] = {
     "GET /ledger/batches": (200, 200, 403, 403, _nothing),
     "POST /ledger/batches/{id}/undo": (404, 404, 403, 403, lambda root, _: {
         "id": "bat_0", "json": {}}),
+    "GET /prices": (200, 200, 403, 403, _nothing),
     "POST /prices/confirm": (200, 403, 403, 403,
                              _json(model="deepshi-image-1", price_usd="0.01")),
     "GET /cache": (200, 200, 200, 403, _of_team),
