@@ -95,6 +95,7 @@ def test_a_revoked_console_key_buys_nothing_more(served: Running, root: Api) -> 
     made = root.post("/teams", name="closed", unlimited=True)
     key = root.post("/keys", team=made["name"], name="console")
     root.delete(f"/keys/{key['id']}")
+    in_force(lambda: served.app.parts.authenticator.key_named("closed", "console") is None)
     with opened(served, team_token(root, "bob", "closed")) as visiting:
         answer = sent(visiting, prompt="bob")
 
