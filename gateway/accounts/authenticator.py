@@ -112,6 +112,11 @@ class Authenticator:
             raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
         return self._caller_of(key_id, key)
 
+    def keep_inputs_of(self, team: str) -> str:
+        """What the team's own setting keeps of its edits; empty where it has none."""
+        found = self._accounts.get(f"team:{team}")
+        return found.settings.keep_inputs if found else ""
+
     def key_named(self, team: str, name: str) -> str | None:
         """The id of the team's key of that name; None where it has none that is in use."""
         for account in self._accounts.values():
@@ -177,6 +182,7 @@ class Authenticator:
                 owner=team.settings.owner,
                 cost_centre=team.settings.cost_centre,
                 tags=key.settings.tags,
+                keep_inputs=team.settings.keep_inputs,
             )
             if key.settings.sandbox:
                 caller = in_sandbox(caller, self._sandbox_rate)

@@ -22,6 +22,7 @@ from gateway.console.pages import (
     sso,
     teams,
     try_it,
+    versions,
 )
 
 # fmt: off
@@ -68,6 +69,10 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
         pictures.show, "Pictures", needs="POST /cache/purge", members=True),
     "GET /console/pictures/{fingerprint}": WebPage(
         pictures.show_one, needs="POST /cache/purge", members=True),
+    "POST /console/pictures/{fingerprint}/version": WebPage(
+        versions.quote, needs="POST /cache/purge", members=True),
+    "POST /console/pictures/{fingerprint}/version/buy": WebPage(
+        versions.buy, needs="POST /cache/purge", members=True),
     "POST /console/pictures/{fingerprint}/share": WebPage(
         pictures.share, needs="POST /cache/purge"),
     "POST /console/pictures/{fingerprint}/purge": WebPage(

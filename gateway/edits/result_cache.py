@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.cache.invalidation import Invalidation
@@ -13,6 +13,7 @@ from gateway.cache.result_store import ResultStore, Stored
 from gateway.cache.rules.entry import Entry, may_serve
 from gateway.edits.edit_request import EditRequest
 from gateway.edits.flight_result import Answered, Bought
+from gateway.gallery.rules.sent_edit import SentEdit, SentFile
 from gateway.model.reservation import Settled
 from gateway.uploads.rules.picture_sniffer import is_picture
 from gateway.uploads.uploaded_file import digest
@@ -33,8 +34,8 @@ class ResultCache:
     invalidation: Invalidation
     now_ms: Callable[[], int]
     ttl_seconds: float
-    on_stored: Callable[[Entry, str], None]
-    """Called with the entry of a result, and the end user for whom it was bought."""
+    on_stored: Callable[[Entry, SentEdit], Awaitable[None]]
+    """Called with the entry of a result, and the edit that it was bought for."""
     upgrade: Upgrade = field(default_factory=Upgrade)
 
     async def find(self, request: EditRequest, *, previous: bool = False) -> Stored | None:
@@ -72,7 +73,7 @@ class ResultCache:
         else:
             shared, kept = await self.results.build_and_put(make)
             if kept:
-                self.on_stored(shared.entry, request.caller.end_user)
+                await self.on_stored(shared.entry, _sent(request))
             why_not = "" if kept else f"results-{self.results.failure or 'not-kept'}"
         if not why_not and request.directives.may_replace:
             self.invalidation.replaced(shared.entry.key, shared.entry.created_ms)
@@ -103,6 +104,19 @@ class ResultCache:
             references=tuple(upload.digest for upload in request.edit.references),
         )
         return Stored(entry, body)
+
+
+def _sent(request: EditRequest) -> SentEdit:
+    edit, spool = request.edit, request.spool
+    fields = [(name, text) for name, text in edit.fields if name != "model"]
+    return SentEdit(
+        fields=(("model", request.asked_model or edit.model), *fields),
+        files=tuple(SentFile(each.field, each.digest) for each in edit.uploads),
+        read=lambda: [spool.read(each.offset, each.size) for each in edit.uploads],
+        end_user=request.caller.end_user,
+        variant=request.directives.variant,
+        team_keeps=request.caller.keep_inputs,
+    )
 
 
 def _why_not_stored(request: EditRequest, call: Answered) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from gateway.cache.rules.entry import Entry
 from gateway.database.database import Database, StateUnavailable, Transaction
+from gateway.gallery.inputs import Inputs
+from gateway.gallery.rules.sent_edit import SentEdit
 from gateway.gallery.tables import gallery
 from gateway.gallery.tables.gallery import GalleryRow
 
@@ -25,28 +27,32 @@ class Gallery:
         self,
         *,
         enabled: bool,
+        inputs: Inputs,
         database: Database,
         now_ms: Callable[[], int],
         on_failure: Callable[[str, BaseException], None],
     ) -> None:
-        self.enabled = enabled
+        self.enabled, self._inputs = enabled, inputs
         self._database, self._now_ms, self._on_failure = database, now_ms, on_failure
         self._bought: dict[str, GalleryRow] = {}
         self._uses: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
 
-    def stored(self, entry: Entry, end_user: str) -> None:
-        """A result was stored for this end user."""
+    async def stored(self, entry: Entry, edit: SentEdit) -> None:
+        """A result of this edit was stored."""
+        await self._inputs.keep(entry, edit)
         if self.enabled and len(self._bought) < MOST_WAITING:
             self._bought[entry.key] = GalleryRow(
                 fingerprint=entry.key,
                 team=entry.team,
                 key_id=entry.key_id,
-                end_user=end_user,
+                end_user=edit.end_user,
                 model=entry.model,
                 request_id=entry.request_id,
                 cost_nanos=entry.cost_nanos,
                 created_ms=entry.created_ms,
                 expires_ms=entry.expires_ms,
+                family=edit.family,
+                variant=edit.variant,
             )
 
     def reused(self, fingerprint: str, saved_nanos: int) -> None:

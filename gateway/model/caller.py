@@ -11,6 +11,9 @@ Level = Literal["organisation", "team", "key"]
 PayingLevel = Literal["organisation", "team", "key", "user"]
 """A level, or one end user of a team or a key."""
 Period = Literal["day", "week", "month", "total"]
+Keeping = Literal["off", "prompts", "all"]
+KEEPINGS: tuple[Keeping, ...] = ("off", "prompts", "all")
+"""What may be kept of an edit: nothing, its prompt, or its pictures too."""
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "total")
 LEVELS: tuple[Level, ...] = ("organisation", "team", "key")
 ORGANISATION = "organisation"
@@ -85,6 +88,8 @@ class Caller:
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     end_user: str = ""
     """The person for whom the request is made, as kept; empty where none is named."""
+    keep_inputs: str = ""
+    """What the team keeps of its edits; empty is the gateway's own setting."""
     sandbox: bool = False
     """Is it answered by the emulator, and paid for by nobody?"""
 

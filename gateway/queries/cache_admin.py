@@ -15,7 +15,7 @@ from itertools import islice
 from gateway.accounts.tables.audit import Author, append
 from gateway.accounts.tables.keys import show_key
 from gateway.cache.result_store import Progress, ResultStore, StoreStats, Verified
-from gateway.cache.rules.entry import Entry
+from gateway.cache.rules.entry import Entry, with_inputs
 from gateway.cache.rules.purge_selection import Selection
 from gateway.cache.tables.invalidation import Replaced, announce
 from gateway.coalescing.tables import leases
@@ -152,7 +152,7 @@ class CacheAdmin:
             # Another machine may hold a copy that the store itself no longer has. Its team can't
             # be seen, so a purge that is narrowed further, as a team's own always is, announces
             # only the entries that it found.
-            gone[key] = by.now_ms
+            gone.update(dict.fromkeys(with_inputs(key), by.now_ms))
 
         def matches(entry: Entry) -> bool:
             nonlocal seen

@@ -14,6 +14,7 @@ HEARTBEATS_PER_LEASE = 5
 SETTLE_ABANDONED_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 GAUGES_SECONDS = 1.0
+KEPT_INPUTS_SECONDS = 10.0
 
 
 def job_table(parts: Container) -> Mapping[str, Job]:
@@ -39,12 +40,16 @@ def job_table(parts: Container) -> Mapping[str, Job]:
     async def update_gauges() -> None:
         gauges.update_process()
 
+    async def drop_inputs() -> None:
+        await parts.cache.inputs.drop_switched_off(parts.authenticator.keep_inputs_of)
+
     own: Mapping[str, Job] = {"keyring": refresh_keys, "catalogue": refresh_catalogues}
     if reports := parts.budgets.reports:
         own = {**own, "reports": reports.run}
     return {
         **({} if context.sandbox else own),
         "gallery": parts.cache.gallery.run,
+        "kept_inputs": _every(KEPT_INPUTS_SECONDS, drop_inputs),
         "recorder": parts.edits.recorder.run,
         "announcements": parts.cache.invalidation.run,
         "warnings": parts.budgets.monitor.run,

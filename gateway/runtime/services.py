@@ -19,6 +19,7 @@ from gateway.coalescing.lease_watcher import LeaseWatcher
 from gateway.database import documents
 from gateway.edits.flight_result import FlightResult
 from gateway.gallery.gallery import Gallery
+from gateway.gallery.inputs import Inputs
 from gateway.ledger.budget_service import BudgetService
 from gateway.model.edit import ModelFacts
 from gateway.reports.scheduler import ReportScheduler
@@ -112,8 +113,20 @@ class CacheServices:
         self.answers = open_answers(
             context.settings, context.database, context.owner.id, context.clock
         )
+        console = context.settings.console
+        shown = console.enabled and console.gallery
+        self.inputs = Inputs(
+            enabled=shown,
+            by_default=console.keep_inputs,
+            days=console.keep_inputs_days,
+            results=self.results,
+            database=context.database,
+            now_ms=context.clock,
+            on_failure=context.on_failure,
+        )
         self.gallery = Gallery(
-            enabled=context.settings.console.enabled and context.settings.console.gallery,
+            enabled=shown,
+            inputs=self.inputs,
             database=context.database,
             now_ms=context.clock,
             on_failure=context.on_failure,

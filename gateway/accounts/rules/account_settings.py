@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.accounts.rules.errors import BadValue
-from gateway.accounts.rules.field_types import PERCENTS, SWITCH, TAGS, TEXT, TIME, URL, AccountField
+from gateway.accounts.rules.field_types import (
+    KEEPING,
+    PERCENTS,
+    SWITCH,
+    TAGS,
+    TEXT,
+    TIME,
+    URL,
+    AccountField,
+)
 from gateway.accounts.rules.limits import LIMITS
 from gateway.accounts.rules.sandbox import check_spends_nothing
 from gateway.model.caller import NO_TAGS, Level, Limits
@@ -35,6 +44,7 @@ class AccountSettings:
     sandbox: bool = False
     webhook_url: str = ""
     warn_percents: tuple[int, ...] | None = None
+    keep_inputs: str = ""
 
 
 _TEAM: tuple[Level, ...] = ("team",)
@@ -58,6 +68,10 @@ OTHERS = (
     AccountField(
         "warn_percents", "warn_percents", PERCENTS,
         "Percentages of the budget that cause a warning, such as 50,80,100.", _NOT_KEYS,
+    ),
+    AccountField(
+        "keep_inputs", "keep_inputs", KEEPING,
+        "What is kept of edits for the console: off, prompts or all.", _TEAM,
     ),
 )  # fmt: skip
 FIELDS: tuple[AccountField, ...] = (*LIMITS, *OTHERS)

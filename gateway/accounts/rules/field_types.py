@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.accounts.rules.errors import BadValue
-from gateway.model.caller import LEVELS, NO_TAGS, PERIODS, Level
+from gateway.model.caller import KEEPINGS, LEVELS, NO_TAGS, PERIODS, Level
 from gateway.model.money import nanos_of, usd
 from gateway.model.units import time_text
 
@@ -160,6 +160,12 @@ def _parse_percents(name: str, value: object) -> tuple[int, ...]:
     return percents
 
 
+def _parse_keeping(name: str, value: object) -> str:
+    if value not in ("", *KEEPINGS):
+        raise BadValue(f"{name} is one of {', '.join(KEEPINGS)}.", name)
+    return str(value)
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -209,6 +215,7 @@ TAGS = FieldType(
 )
 TIME = FieldType("time", parse_time, as_json=time_text)
 URL = FieldType("url", _parse_url, unset="")
+KEEPING = FieldType("keeping", _parse_keeping, unset="")
 PERCENTS = FieldType(
     "percents",
     _parse_percents,

@@ -42,7 +42,7 @@ from gateway.ledger.rules.statement_formats import Dates, Encoding, Granularity,
 from gateway.ledger.rules.statement_lines import Duplicates
 from gateway.ledger.rules.statement_options import ReadingOptions
 from gateway.ledger.rules.usage_grouping import KNOWN
-from gateway.model.caller import PERIODS, Level
+from gateway.model.caller import KEEPINGS, PERIODS, Level
 from gateway.queries.csv_table import CsvStyle, csv_style
 from gateway.queries.ledger_export import Form
 from gateway.queries.reconciliation import ReconcileOptions
@@ -239,6 +239,7 @@ _SETTINGS: dict[str, Any] = {
     "money": {"anyOf": [DOLLARS_SCHEMA, _NULL]},
     "period": {"anyOf": [{"type": "string", "enum": list(PERIODS)}, _NULL]},
     "weekday": {"anyOf": [{"type": "string", "enum": list(WEEKDAYS)}, _NULL]},
+    "keeping": {"anyOf": [{"type": "string", "enum": list(KEEPINGS)}, _NULL]},
     "month_day": {
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": 28},

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 FORMAT = 1
 MAGIC = b"IEG1"
 """An object's first bytes: the magic, the header's length, the header, the body."""
 _LENGTH_BYTES = 4
+_INPUTS = "v0-"
+"""No fingerprint begins so; it is a key like any other to stores, and to links."""
 MAX_HEADER_BYTES = 65_536
 
 _TEXTS = (
@@ -53,6 +56,21 @@ class Entry:
 
 class DamagedEntry(ValueError):
     """A stored entry that can't be read back."""
+
+
+def inputs_key(key: str) -> str:
+    """The key of what is kept of the inputs of a result, beside it."""
+    return f"{_INPUTS}{sha256(key.encode()).hexdigest()}"
+
+
+def with_inputs(key: str) -> tuple[str, str]:
+    """The keys of a result, and of its inputs."""
+    return key, inputs_key(key)
+
+
+def is_inputs(key: str) -> bool:
+    """Is it such a key, and not that of a result?"""
+    return key.startswith(_INPUTS)
 
 
 def encode(entry: Entry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.cache.rules.entry import Entry
+from gateway.cache.rules.entry import Entry, with_inputs
 from gateway.model.units import time_text
 
 
@@ -26,7 +26,7 @@ class Selection:
     def matches(self, entry: Entry) -> bool:
         """Is this entry one of them?"""
         return (
-            self.fingerprint in (None, entry.key)
+            (self.fingerprint is None or entry.key in with_inputs(self.fingerprint))
             and self.team in (None, entry.team)
             and self.key_id in (None, entry.key_id)
             and self.model in (None, entry.model)

@@ -18,6 +18,7 @@ from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.console.picture_addresses import ShownPicture, shown_pictures, thumbnail_address
 from gateway.console.sessions import CONSOLE_KEY
 from gateway.edits.presentation import media_type_of
+from gateway.gallery.rules.sent_edit import KeptInputs, read_back
 from gateway.gallery.tables import gallery
 from gateway.gallery.tables.gallery import Order, ShownResult, Viewer
 from gateway.model.errors import Refusal
@@ -68,7 +69,7 @@ async def show(request: PageRequest) -> Answer:
 
 
 async def show_one(request: PageRequest) -> Answer:
-    return await _page(request)
+    return await picture_page(request)
 
 
 async def share(request: PageRequest) -> Answer:
@@ -76,7 +77,7 @@ async def share(request: PageRequest) -> Answer:
     links, now_ms = request.parts.cache.links, request.context.clock()
     if not (links.enabled and links.share_seconds):
         raise Refusal("permission_denied", "This gateway makes no links that open without sign-in.")
-    row = await _found(request)
+    row = await found_result(request)
     _, pictures = await _stored(request, row)
     try:
         urls = [links.url_to_share(each.id, media_type_of(each.id.ending)) for each in pictures]
@@ -88,12 +89,12 @@ async def share(request: PageRequest) -> Answer:
     await request.context.database.write(
         lambda tx: append(tx, by, "picture.share", row.fingerprint, {}, facts)
     )
-    return await _page(request, shared=urls, shared_until=time_text(until_ms))
+    return await picture_page(request, shared=urls, shared_until=time_text(until_ms))
 
 
 async def purge(request: PageRequest) -> Answer:
     """Delete one result, or everything made from one of its reference images."""
-    row = await _found(request)
+    row = await found_result(request)
     stored = await request.parts.cache.results.get(row.fingerprint)
     containing = request.form.text("containing")
     body = {"team": row.team, "fingerprint": row.fingerprint}
@@ -105,17 +106,28 @@ async def purge(request: PageRequest) -> Answer:
     return SeeOther(PATH)
 
 
-async def _page(request: PageRequest, status: int = 200, **more: Any) -> Answer:
-    row = await _found(request)
+async def picture_page(request: PageRequest, status: int = 200, **more: Any) -> Answer:
+    row = await found_result(request)
     stored, pictures = await _stored(request, row)
     links = request.parts.cache.links
+    kept = await request.parts.cache.inputs.find(row.fingerprint)
+    inputs = await asyncio.to_thread(read_back, kept.body) if kept else KeptInputs((), ())
+    versions = await versions_of(request, row)
     values = {
         "it": _facts(request, row),
         "pictures": pictures,
+        "prompt": inputs.prompt,
+        "sent": await asyncio.to_thread(shown_pictures, kept, request.visit) if kept else [],
+        "keeping": request.parts.cache.inputs.keeping(
+            request.parts.authenticator.keep_inputs_of(row.team)
+        ),
+        "versions": [_facts(request, each) for each in versions] if len(versions) > 1 else [],
         "references": stored.entry.references,
         "may_purge": request.visitor.may("POST /cache/purge"),
         "share_seconds": links.share_seconds if links.enabled else 0,
         "shared": [],
+        "quote": None,
+        "variant": "",
         "link_to_share": f"{request.base_url}{path_of(row.fingerprint)}",
     }
     return Rendered("picture.html", {**values, **more}, status)
@@ -129,7 +141,13 @@ async def _stored(request: PageRequest, row: ShownResult) -> tuple[Stored, list[
     return stored, await asyncio.to_thread(shown_pictures, stored, request.visit)
 
 
-async def _found(request: PageRequest) -> ShownResult:
+async def versions_of(request: PageRequest, row: ShownResult) -> list[ShownResult]:
+    """The versions of a result that the visitor may see."""
+    viewer, now_ms = _viewer(request), request.context.clock()
+    return await request.context.database.read(lambda tx: gallery.versions(tx, row, viewer, now_ms))
+
+
+async def found_result(request: PageRequest) -> ShownResult:
     """The result of the path. One answer for what is unknown and for what is another's."""
     fingerprint = request.exchange.path_parameters["fingerprint"]
     now_ms, viewer = request.context.clock(), _viewer(request)

@@ -13,13 +13,13 @@ from typing import Any
 
 from gateway.api.admin.token_holder import Role
 from gateway.api.images import ImageEndpoints, Sent
-from gateway.api.responses import SHUTTING_DOWN
 from gateway.console.forms import Form
 from gateway.console.page import Answer, PageRequest, Rendered, SentAlready
-from gateway.console.payer import PayingKey, payer_of
+from gateway.console.page_edit import DRY_RUN, make_edit, new_record, of_person
+from gateway.console.payer import payer_of
 from gateway.console.picture_addresses import shown_pictures
 from gateway.console.sessions import CONSOLE_KEY
-from gateway.edits.edit_request import Incoming, Reply
+from gateway.edits.edit_request import Reply
 from gateway.edits.quotation import Quotation
 from gateway.model.errors import Refusal
 from gateway.model.money import usd
@@ -41,7 +41,7 @@ async def show(request: PageRequest) -> Answer:
 
 async def quote(request: PageRequest) -> Answer:
     """What the edit would get and cost; nothing is bought."""
-    return await _submit(request, {"x-gateway-dry-run": "true"})
+    return await _submit(request, DRY_RUN)
 
 
 async def submit(request: PageRequest) -> Answer:
@@ -55,7 +55,8 @@ async def send(request: PageRequest) -> Answer:
     parts = request.parts
     images = ImageEndpoints(parts)
     request.exchange.added_headers.append((b"x-content-type-options", b"nosniff"))
-    sent = Sent(_headers(request, payer), lambda: _pictures(request), payer.caller)
+    headers = of_person(_headers(request), payer)
+    sent = Sent(headers, lambda: _pictures(request), payer.caller)
     await images.edit_for(request.exchange, sent)
     return SentAlready()
 
@@ -64,8 +65,9 @@ async def _submit(request: PageRequest, more: Mapping[str, str]) -> Answer:
     form = _form(request)
     try:
         payer = await payer_of(request, form.text("team"))
-        record = RequestRecord(request.exchange.request_id, "edits", request.context.spans)
-        found = await _made(request, payer, {**_headers(request, payer), **more}, record)
+        record = new_record(request)
+        headers = {**_headers(request), **more}
+        found = await make_edit(request, payer, headers, lambda: _pictures(request), record)
     except Refusal as refusal:
         if (refusal.param or "").startswith("image"):
             refusal = replace(refusal, param=_PICTURES)
@@ -86,40 +88,10 @@ def _form(request: PageRequest) -> Form:
     return Form(values)
 
 
-async def _made(
-    request: PageRequest, payer: PayingKey, headers: Mapping[str, str], record: RequestRecord
-) -> Reply | Quotation:
-    """The reply to the edit, or its quotation. Raises Refusal, ClientDisconnected."""
-    if request.parts.operation.shutdown.in_progress:
-        raise replace(SHUTTING_DOWN)
-    made: list[Reply | Quotation] = []
-
-    async def keep(it: Reply | Quotation) -> None:
-        made.append(it)
-
-    async def pass_over(_: Reply | bytes) -> None:
-        """A page has no stream."""
-
-    incoming = Incoming(
-        route="edits",
-        headers=headers,
-        address=request.exchange.address,
-        chunks=lambda: _pictures(request),
-        gone=request.exchange.wait_for_disconnect,
-        begin=pass_over,
-        send=pass_over,
-        answer=keep,
-        tell=keep,
-    )
-    await request.parts.edits.serve(payer.caller, incoming, record)
-    return made[0]
-
-
-def _headers(request: PageRequest, payer: PayingKey) -> dict[str, str]:
-    """The headers of the browser that concern an edit, and the person whom it is for."""
+def _headers(request: PageRequest) -> dict[str, str]:
+    """The headers of the browser that concern an edit."""
     sent = request.exchange.headers
-    headers = {name: sent[name] for name in _PASSED if name in sent}
-    return {**headers, "x-gateway-user": payer.person} if payer.person else headers
+    return {name: sent[name] for name in _PASSED if name in sent}
 
 
 def _pictures(request: PageRequest) -> AsyncIterator[bytes]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from gateway.accounts.rules.account_settings import fields_of
 from gateway.accounts.rules.field_types import WEEKDAYS, AccountField
-from gateway.model.caller import PERIODS, Level
+from gateway.model.caller import KEEPINGS, PERIODS, Level
 
 YES_OR_NO = (("", "not set"), ("true", "yes"), ("false", "no"))
 _CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
     {
         "period": (("", "not set"), *((each, each) for each in PERIODS)),
         "weekday": (("", "not set"), *((each, each) for each in WEEKDAYS)),
+        "keeping": (("", "as [console] keep_inputs"), *((each, each) for each in KEEPINGS)),
         "flag": YES_OR_NO,
         "switch": (("", "no"), ("true", "yes")),
     }

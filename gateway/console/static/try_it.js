@@ -118,20 +118,6 @@ function refuse(message) {
   result.replaceChildren(element("p", message, "message bad"));
 }
 
-function compare(before, after) {
-  const box = element("div", "", "compare");
-  const slider = document.createElement("input");
-  slider.type = "range";
-  slider.value = 50;
-  slider.setAttribute("aria-label", "How much of the picture before is shown");
-  const move = () => box.style.setProperty("--part", `${slider.value}%`);
-  slider.addEventListener("input", move);
-  move();
-  before.className = "before";
-  box.append(after, before, slider);
-  return box;
-}
-
 function showPicture(base64, facts) {
   const blob = blobOf(base64);
   const save = element("a", "Download", "button quiet");

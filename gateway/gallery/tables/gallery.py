@@ -9,6 +9,7 @@ from typing import Literal
 from gateway.database.database import Transaction
 from gateway.database.multirow import insert_rows
 
+MOST_VERSIONS = 50
 Order = Literal["newest", "most used"]
 _ORDERS: Mapping[Order, str] = {
     "newest": "g.created_ms DESC, g.fingerprint",
@@ -29,6 +30,8 @@ class GalleryRow:
     cost_nanos: int | None
     created_ms: int
     expires_ms: int
+    family: str
+    variant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,15 @@ _SELECT = (
     "LEFT JOIN accounts a ON a.id = 'key:' || g.key_id "
     "WHERE ($1 = '' OR g.team = $1) AND ($2 = '' OR g.key_id = $2) AND g.expires_ms > $3 "
 )
+
+
+async def versions(
+    tx: Transaction, row: ShownResult, viewer: Viewer, now_ms: int
+) -> list[ShownResult]:
+    """The versions of the same edit in the same team, the first one first."""
+    sql = f"{_SELECT} AND g.family = $4 AND g.team = $5 ORDER BY g.created_ms LIMIT {MOST_VERSIONS}"
+    rows = await tx.fetch(sql, viewer.team, viewer.key_id, now_ms, row.family, row.team)
+    return [ShownResult(**found) for found in rows]
 
 
 async def put(tx: Transaction, rows: Sequence[GalleryRow]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.accounts.rules.account_settings import fields_of
 from gateway.accounts.rules.field_types import WEEKDAYS, AccountField
-from gateway.model.caller import Level, Period
+from gateway.model.caller import Keeping, Level, Period
 from gateway.queries.models.read_model import Count, Moment, Money, Texts
 
 _TYPES: dict[str, Any] = {
@@ -21,6 +21,7 @@ _TYPES: dict[str, Any] = {
     "names": list[str] | None,
     "flag": bool | None,
     "switch": bool,
+    "keeping": Keeping | Literal[""],
     "text": str,
     "tags": Texts,
     "time": Moment | None,

@@ -8,7 +8,7 @@ from gateway.database.database import Database
 from gateway.gallery.tables import gallery
 from gateway.gallery.tables.gallery import GalleryRow, Order, Viewer
 
-ROW = GalleryRow("f1", "design", "k1", "ada", "m", "req_1", 10_000_000, 1_000, 9_000)
+ROW = GalleryRow("f1", "design", "k1", "ada", "m", "req_1", 10_000_000, 1_000, 9_000, "", "")
 ROWS = [
     ROW,
     replace(ROW, fingerprint="f2", created_ms=2_000, cost_nanos=None),
