@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("thumbnail_process.py")
-_SECONDS = 10.0
+_SECONDS = 30.0
 """By the clock; the process has a limit of computing time of its own."""
 _AT_ONCE = 2
 _MOST_KEPT = 500
