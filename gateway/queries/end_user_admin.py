@@ -138,6 +138,7 @@ class EndUserAdmin:
             await gallery.drop(tx, gone)
             await announce(tx, [Replaced(*item) for item in gone.items()], by.now_ms)
 
+        await self._database.write(lambda tx: gallery.forget(tx, ids), urgent=False)
         try:
             return await self._results.purge(is_of_person) if ids else 0
         finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Literal
 
 from gateway.database.database import Transaction
-from gateway.database.multirow import insert_rows
+from gateway.database.multirow import fetch_named, insert_rows
 
 MOST_VERSIONS = 50
 Order = Literal["newest", "most used"]
@@ -113,6 +113,12 @@ async def drop(tx: Transaction, gone: Mapping[str, int]) -> None:
             "DELETE FROM gallery WHERE fingerprint = $1 AND created_ms < $2",
             *(fingerprint, before_ms),
         )
+
+
+async def forget(tx: Transaction, request_ids: Iterable[str]) -> None:
+    """Delete the rows of what these requests bought, also where the result is gone already."""
+    sql = "DELETE FROM gallery WHERE request_id IN {names} RETURNING fingerprint"
+    await fetch_named(tx, sql, request_ids)
 
 
 async def sweep(tx: Transaction, now_ms: int) -> None:

@@ -52,6 +52,14 @@ async def test_a_purge_leaves_what_was_made_after_it(database: Database) -> None
     assert await shown(database, Viewer("design")) == ["f2"]
 
 
+async def test_what_a_forgotten_persons_requests_bought_is_deleted(database: Database) -> None:
+    rows = [ROW, replace(ROWS[1], request_id="req_2")]
+    await database.write(lambda tx: gallery.put(tx, rows))
+    await database.write(lambda tx: gallery.forget(tx, {"req_1", "req_9"}))
+
+    assert await shown(database, Viewer()) == ["f2"]
+
+
 async def test_expired_rows_are_swept_and_all_are_cleared(database: Database) -> None:
     await database.write(lambda tx: gallery.put(tx, [ROW, replace(ROWS[1], expires_ms=6_000)]))
     await database.write(lambda tx: gallery.sweep(tx, 6_000))
