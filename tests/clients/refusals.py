@@ -124,6 +124,10 @@ OWN: tuple[Case, ...] = (
     Case("image_too_large", 413, "larger than", images=("large.png",), param="image[]"),
     Case("insufficient_quota", 429, "budget", key="sk-poor"),
     Case("insufficient_quota", 429, "pictures a day", key="sk-sated"),
+    Case(
+        "end_user_budget", 429, "end user", key="sk-for-people",
+        headers={"x-gateway-user": "ada"},
+    ),
     Case("spending_paused", 429, "paused", key="sk-paused"),
     Case("rate_limit_exceeded", 429, "in flight", key="sk-crowded", may_retry=True),
     Case("not_cached", 504, "only-if-cached", headers={"cache-control": "only-if-cached"}),
@@ -232,6 +236,7 @@ def gateway(folder: Path, emulator: EmulatorServer) -> Iterator[Served]:
     key("sk-single", max_reference_images=1)
     key("sk-poor", team="poor")
     key("sk-sated", paid_images_per_day=0)
+    key("sk-for-people", end_user_images_per_day=0)
     key("sk-paused", team="paused")
     key("sk-crowded", max_in_flight=0)
 

@@ -19,6 +19,7 @@ from tests.support.serving import KEY, Served
 
 BY_TESTS_OF_THEIR_OWN = {
     "body_too_large": "test_python_odd_refusals.py and test_node.py: while it is uploaded",
+    "sandbox_unavailable": "test_sandbox.py: its emulator is taken away",
 }
 NOT_BY_NODE = {
     "upload_timeout": "it has a file whole before it sends any of it; test_python_limits.py stalls",
