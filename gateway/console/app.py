@@ -10,6 +10,7 @@ import asyncio
 import functools
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from gateway.api.admin import AdminCalls
+from gateway.api.admin.books import ExportedFile
 from gateway.api.app import route_to
 from gateway.api.responses import Endpoint, refusal_of
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
@@ -42,7 +44,7 @@ from gateway.console.visitor import Visit
 from gateway.gallery.thumbnails import Thumbnails
 from gateway.model.errors import Refusal
 from gateway.runtime.container import Container
-from gateway.server.exchange import Exchange
+from gateway.server.exchange import ClientDisconnected, Exchange
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.connections import open_tls
 
@@ -185,6 +187,10 @@ class Console:
         match answer:
             case SentAlready():
                 return
+            case ExportedFile():
+                await self._send_export(
+                    exchange, replace(answer, headers={**headers, **answer.headers})
+                )
             case SeeOther(path=path):
                 headers["location"] = self._link(path)
                 await exchange.answer(303, headers, b"")
@@ -200,6 +206,17 @@ class Console:
                 page = await asyncio.to_thread(self._render, template, values, exchange, visit)
                 await exchange.answer(status, headers, page.encode())
                 self._preload()
+
+    async def _send_export(self, exchange: Exchange, file: ExportedFile) -> None:
+        """Send a file as it grows. One that fails once it has begun is left unfinished."""
+        try:
+            await file.send(exchange)
+        except ClientDisconnected:
+            raise
+        except Exception as error:
+            if not exchange.started:
+                raise
+            self._parts.context.on_failure("export", error)
 
     def _preload(self) -> None:
         """After the first page, load every template, so that no other page is slow."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from gateway.api.admin import AdminCalls
+from gateway.api.admin.books import ExportedFile
 from gateway.api.admin.calls import NOTHING
 from gateway.api.admin.request_input import parsed_query
 from gateway.api.admin.routes import ROUTES
@@ -65,7 +66,7 @@ class SeeProvider:
     cookie: str
 
 
-Answer = Rendered | SeeOther | SeeProvider | Attachment | SentAlready
+Answer = Rendered | SeeOther | SeeProvider | Attachment | ExportedFile | SentAlready
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,12 @@ class PageRequest:
         route: str,
         *,
         path: Mapping[str, str] = NOTHING,
-        query: Mapping[str, str] = NOTHING,
+        query: Mapping[str, Any] = NOTHING,
         body: Mapping[str, Any] = NOTHING,
+        upload: bytes = b"",
     ) -> Json:
         """What a route of `/admin/v1` answers to the visitor. Raises Refusal."""
-        return (await self._view(route, path, query, body)).document()
+        return (await self._view(route, path, query, body, upload)).document()
 
     async def csv(self, route: str, query: Mapping[str, str]) -> str:
         """The same as CSV, of a route that has it."""
@@ -122,11 +124,15 @@ class PageRequest:
         self,
         route: str,
         path: Mapping[str, str],
-        query: Mapping[str, str],
+        query: Mapping[str, Any],
         body: Mapping[str, Any],
+        upload: bytes = b"",
     ) -> ReadModel:
-        holder = self.visitor.holder
-        return await self.reading(self.calls.call(holder, route, path=path, query=query, body=body))
+        return await self.reading(
+            self.calls.call(
+                self.visitor.holder, route, path=path, query=query, body=body, upload=upload
+            )
+        )
 
     async def reading(self, answer: Awaitable[Result]) -> Result:
         """Await what may raise errors of accounts or of the state: they become a Refusal."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from gateway.console.page import WebPage
 from gateway.console.pages import (
+    books,
     budgets,
     files,
     front_page,
@@ -77,6 +78,12 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
         pictures.share, needs="POST /cache/purge"),
     "POST /console/pictures/{fingerprint}/purge": WebPage(
         pictures.purge, needs="POST /cache/purge"),
+    "GET /console/books": WebPage(books.show, "Books", needs="GET /ledger/closings"),
+    "POST /console/books/reconcile": WebPage(books.reconcile, needs="POST /ledger/reconcile"),
+    "POST /console/books/correct": WebPage(books.correct, needs="POST /ledger/corrections"),
+    "POST /console/books/close": WebPage(books.close, needs="POST /ledger/closings"),
+    "POST /console/books/undo": WebPage(books.undo, needs="POST /ledger/batches/{id}/undo"),
+    "GET /console/books/export": WebPage(books.export, needs="GET /ledger/export"),
     "GET /console/operations": WebPage(operations.show, "Operations", needs="GET /prices"),
     "POST /console/operations/prices": WebPage(
         operations.confirm_price, needs="POST /prices/confirm"),

@@ -134,7 +134,9 @@ class ExportQuery(RangeQuery, CsvQuery):
 
 
 class LedgerQuery(DaysQuery, PageQuery):
-    pass
+    estimated: Annotated[
+        FlagText, Field(description="Only calls whose cost is still an estimate.")
+    ] = False
 
 
 class RequestsQuery(DaysQuery, PageQuery):

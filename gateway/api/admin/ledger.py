@@ -72,7 +72,12 @@ async def ledger(tx: Transaction, request: AdminRequest[LedgerQuery, Body]) -> R
     query, team = request.query, await team_asked(tx, request)
     try:
         found = await reports.ledger_rows(
-            tx, first_day, last_day, team=team, after=query.after, limit=query.fetch
+            tx,
+            *(first_day, last_day),
+            team=team,
+            after=query.after,
+            limit=query.fetch,
+            estimated=query.estimated,
         )
     except ValueError:
         raise Refusal(
