@@ -83,7 +83,7 @@ PAGES: Mapping[str, WebPage] = MappingProxyType({
     "POST /console/books/correct": WebPage(books.correct, needs="POST /ledger/corrections"),
     "POST /console/books/close": WebPage(books.close, needs="POST /ledger/closings"),
     "POST /console/books/undo": WebPage(books.undo, needs="POST /ledger/batches/{id}/undo"),
-    "GET /console/books/export": WebPage(books.export, needs="GET /ledger/export"),
+    "GET /console/books/export.file": WebPage(books.export, needs="GET /ledger/export"),
     "GET /console/operations": WebPage(operations.show, "Operations", needs="GET /prices"),
     "POST /console/operations/prices": WebPage(
         operations.confirm_price, needs="POST /prices/confirm"),

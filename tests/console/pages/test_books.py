@@ -154,9 +154,9 @@ def test_an_estimate_is_corrected(served: Running, root: Api) -> None:
 
 def test_a_month_is_exported_as_focus_and_csv(served: Running) -> None:
     with signed_in(served) as visiting:
-        csv = visiting.get(f"{PATH}/export", params={"period": MONTH, "format": "csv"})
-        focus = visiting.get(f"{PATH}/export", params={"period": MONTH, "format": "focus"})
-        wrong = visiting.get(f"{PATH}/export", params={"period": "soon"})
+        csv = visiting.get(f"{PATH}/export.file", params={"period": MONTH, "format": "csv"})
+        focus = visiting.get(f"{PATH}/export.file", params={"period": MONTH, "format": "focus"})
+        wrong = visiting.get(f"{PATH}/export.file", params={"period": "soon"})
 
     assert csv.headers["content-disposition"].startswith('attachment; filename="csv-2026-11-01')
     assert csv.headers["x-content-type-options"] == "nosniff"
@@ -188,7 +188,7 @@ def test_only_finance_and_admins_see_the_books(served: Running, root: Api) -> No
     with signed_in(served, token) as lead:
         for path, fields in (("close", {"period": MONTH}), ("undo", {"id": "bat_1"})):
             assert lead.submit(f"{PATH}/{path}", **fields).status_code == 403
-        statuses = [lead.get(f"{PATH}{each}").status_code for each in ("", "/export")]
+        statuses = [lead.get(f"{PATH}{each}").status_code for each in ("", "/export.file")]
 
     assert statuses == [403, 403]
 
