@@ -133,6 +133,7 @@ def test_switched_off_what_was_kept_is_deleted(served: Running, root: Api) -> No
             assert "alert(1)" not in visiting.open(path).text
         finally:
             root.patch("/teams/design", keep_inputs=None)
+            in_force(lambda: served.app.parts.authenticator.keep_inputs_of("design") == "")
 
 
 def test_before_and_after_have_a_slider(browse: Browsing, served: Running) -> None:
