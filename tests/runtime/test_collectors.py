@@ -170,13 +170,13 @@ def test_what_made_room_and_what_was_damaged_is_counted(
     settings = settings_for(tmp_path, emulator, small)
     make_key(settings)
     with serving(settings) as gateway:
-        for number in range(8):
+        for number in range(24):
             gateway.edit(f"edit {number}")
         until(lambda: total(scrape(gateway), "gateway_cache_evictions_total") > 0, 30.0)
         for body in (tmp_path / "cache").glob("??/**/*"):
             if body.is_file():
                 body.write_bytes(bytes(body.stat().st_size))
-        gateway.edit("edit 7")
+        gateway.edit("edit 23")
         until(lambda: total(scrape(gateway), "gateway_cache_damaged_total") > 0, 30.0)
 
 
