@@ -115,10 +115,10 @@ def parse(headers: Mapping[str, str], caller: Caller, *, obey_plain: bool = Fals
 
 def wants_quote(headers: Mapping[str, str]) -> bool:
     """Is only a quote wanted? Raises Refusal for a value that may mean yes or no."""
-    sent = headers.get(DRY_RUN.lower(), "").strip().lower()
-    if sent not in ("", "true", "false"):
+    value = headers.get(DRY_RUN.lower(), "").strip().lower()
+    if value not in ("", "true", "false"):
         raise Refusal("invalid_field", f"{DRY_RUN} takes true or false.", param=DRY_RUN)
-    return sent == "true"
+    return value == "true"
 
 
 def from_text(text: str) -> Directives:

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from deploy import lock, release
+from gateway.emulator import SAMPLE_PHOTOGRAPH
 from tests.deploy.test_lock import locked
 from tests.project.test_readme import free_port
-from tests.support.serving import PHOTOGRAPH, Served
+from tests.support.serving import Served
 
 PACKAGE = Path("gateway")
 TRACKED = [
@@ -116,7 +117,7 @@ def test_an_installed_wheel_serves_the_demo_without_the_repository(
     assert outcomes == ["MISS", "HIT"], printed
     photograph = re.search(r"image\[\]=@([^']+)'", printed)
     assert photograph
-    assert (tmp_path / photograph[1]).read_bytes() == PHOTOGRAPH
+    assert (tmp_path / photograph[1]).read_bytes() == SAMPLE_PHOTOGRAPH.read_bytes()
 
 
 @pytest.mark.long
