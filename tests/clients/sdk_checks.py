@@ -21,7 +21,7 @@ def check_first_edit(
     answer = seen["answer"]
     assert is_grey_photograph(answer["data"][0]["b64_json"])
     assert answer["data"][0]["index"] == 0
-    assert (answer["model"], answer["size"]) == ("deepshi-image-1", "451x300")
+    assert (answer["model"], answer["size"]) == ("deepshi-image-1", "226x150")
     assert isinstance(answer["created"], int)
     assert answer["usage"]["cost"]["total_cost"] == 0.01
     assert seen["headers"]["x-gateway-cost-usd"] == "0.01"

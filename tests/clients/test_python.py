@@ -49,7 +49,7 @@ def check_answer(answer: ImagesResponse) -> None:
     """The grey photograph, and every field that DeepShi documents, in its type."""
     assert is_grey_photograph(picture(answer))
     assert isinstance(answer.created, int)
-    assert answer.size == "451x300"
+    assert answer.size == "226x150"
     assert cost(answer) == {"total_cost": 0.01}
     fields = answer.to_dict()
     assert fields["model"] == MODEL
@@ -199,7 +199,7 @@ def test_several_pictures_of_one_edit(
     )
 
     assert is_grey_photograph(picture(answer, 0))
-    assert opened(picture(answer, 1)).size == (451, 300)
+    assert opened(picture(answer, 1)).size == (226, 150)
     assert picture(answer, 0) != picture(answer, 1)
     assert cost(answer) == {"total_cost": 0.06}
     assert [row["n"] for row in emulator.statement()] == [2]

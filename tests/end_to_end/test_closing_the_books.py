@@ -172,6 +172,8 @@ def test_the_commands_of_the_documentation_close_a_month(month: Month, tmp_path:
         here = command.replace(f"{MONTH_THERE}-01", first).replace(f"{MONTH_THERE}-30", last)
         here = here.replace(MONTH_THERE, month.name).replace("PREVIEW_ID", names.get("prv_", ""))
         _, *arguments = shlex.split(here.replace("BATCH", names.get("bat_", "")))
+        if arguments[0] == "reports":
+            continue  # tests/project/test_guides.py has a mail server
         output = month.run(*arguments).output
         names |= {kind: f"{kind}{rest}" for kind, rest in NAMES.findall(output)}
     exported = (tmp_path / f"focus-{month.name}.csv").read_text()

@@ -367,7 +367,8 @@ RECOVERED_FAILURES = _counter(
     _S, "gateway_trouble", "part", "Failures that the gateway recovered from, by part."
 )
 FAILURE_PARTS = (
-    *("announcements", "heartbeat", "housekeeping", "keyring", "lease", "links", "reserve"),
+    *("announcements", "export", "gallery", "heartbeat", "housekeeping", "kept_inputs"),
+    *("keyring", "lease", "links", "mail", "reports", "reserve"),
     *("resolving", "settle", "usage", "usage_lost", "void", "warnings", "webhook", "write again"),
 )
 """Values of `part`, besides one for each collector and each background task."""

@@ -30,10 +30,10 @@ def fresh(prefix: str) -> str:
     return f"{prefix}-{next(_numbers)}"
 
 
-def in_force(check: Callable[[], bool], seconds: float = 5.0) -> None:
+def in_force(check: Callable[[], bool], seconds: float = 20.0) -> None:
     """Ask again and again until it is so, which must be within this many seconds.
 
-    A second is promised, by the interval of refreshes; a machine that is busy gets five.
+    A second is promised, by the interval of refreshes; a machine that is busy gets twenty.
     """
     deadline = time.monotonic() + seconds
     while not check():
