@@ -238,10 +238,11 @@ class Pipeline:
     ) -> Admitted:
         """The request of the end user whom it names. Raises `missing_field` where it must."""
         name = self.pseudonyms.of(sent_name(incoming.headers, edit.fields))
-        caller = replace(admitted.caller, end_user=name) if name else admitted.caller
-        check_named(caller)
-        record.caller = caller
-        return replace(admitted, caller=caller)
+        if name:
+            record.caller = replace(admitted.caller, end_user=name)
+            return replace(admitted, caller=record.caller)
+        check_named(admitted.caller)
+        return admitted
 
     def _check(self, edit: Edit, caller: Caller, target: Target) -> None:
         """Raises Refusal where the target can't make this edit."""

@@ -11,7 +11,9 @@ RESPOND_ASYNC = "respond-async"
 
 def prefers_async(headers: Mapping[str, str]) -> bool:
     """Is an answer later preferred? Other preferences are ignored, as RFC 7240 says."""
-    words = headers.get("prefer", "").lower().split(",")
+    if "prefer" not in headers:
+        return False
+    words = headers["prefer"].lower().split(",")
     return any(word.partition(";")[0].strip() == RESPOND_ASYNC for word in words)
 
 

@@ -23,7 +23,7 @@ from gateway.telemetry.log import EventLog
 from tests.support.bodies import file, form, form_type, text
 from tests.support.serving import KEY, PHOTOGRAPH
 
-MOST_CALLS = 740
+MOST_CALLS = 730
 """Python functions that are called on the event loop's thread for a hit of four pieces."""
 MOST_CALLS_A_PIECE = 44
 """For each further piece of an upload."""
