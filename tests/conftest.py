@@ -81,10 +81,11 @@ def emulator_server() -> Iterator[EmulatorServer]:
 
 @pytest.fixture
 def emulator(emulator_server: EmulatorServer) -> Iterator[EmulatorServer]:
-    """An emulator with empty books and no faults."""
+    """An emulator with empty books and no faults, which leaves none to the next test either."""
     emulator_server.reset()
     yield emulator_server
     emulator_server.release()
+    emulator_server.reset()
 
 
 @pytest.fixture

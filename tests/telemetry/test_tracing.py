@@ -193,11 +193,11 @@ def test_no_prompt_picture_or_secret_is_in_a_span(
         gateway.edit("a private prompt")
         gateway.edit("a private prompt", model="a private prompt")
         gateway.edit("a private prompt", images=[b"not an image, also private"])
-        gateway.edit("a private prompt", key="sk-wrong-private")
+        gateway.edit("a private prompt", key="sk-wrong-private-key")
     sent = b"".join(post.body for post in collector.posts)
 
     assert len(Traces(collector).all(SERVER)) == 4
-    for secret in (b"private", KEY.encode(), b"sk-", b"iVBOR", PHOTOGRAPH[20:60]):
+    for secret in (b"private", KEY.encode(), b"sk-wrong", b"iVBOR", PHOTOGRAPH[20:60]):
         assert secret not in sent
 
 
