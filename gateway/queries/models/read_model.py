@@ -67,11 +67,6 @@ def time_or_none(at_ms: int | None) -> str | None:
     return None if at_ms is None else time_text(at_ms)
 
 
-def usd_or_none(nanos: int | None) -> str | None:
-    """An amount as decimal text; None where it is not known."""
-    return None if nanos is None else usd(nanos)
-
-
 def _money(value: object) -> object:
     return usd(value) if isinstance(value, int) else value
 
