@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.database.database import StateUnavailable, Transaction
-from gateway.database.migrate import migrate
+from gateway.database.migrate import known_migrations, migrate, schema_version
 from gateway.database.postgres import PostgresDatabase
 from gateway.emulator import EmulatorServer
 from gateway.ledger.tables.verify import verify
@@ -105,6 +105,22 @@ def test_nothing_of_a_transaction_stays_on_the_poolers_connections(
 
     with pgbouncer(tmp_path, postgres_url, "transaction") as url:
         assert set(asyncio.run(ask(url))) == {("image-edit-gateway", 0)}
+
+
+def test_the_second_of_two_poolers_is_used_while_the_first_is_gone(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async def version_behind(url: str) -> int:
+        database = PostgresDatabase(url)
+        try:
+            await migrate(database)
+            return await database.read(schema_version)
+        finally:
+            await database.close()
+
+    with pgbouncer(tmp_path, postgres_url, "transaction") as url:
+        several = url.replace("@", "@127.0.0.1:1,", 1) + "?target_session_attrs=read-write"
+        assert asyncio.run(version_behind(several)) == known_migrations()[-1].number
 
 
 def test_a_pooler_of_single_statements_is_refused_in_one_line(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -109,6 +110,70 @@ async def test_a_server_that_falls_silent_is_given_up(
             await distant.read(value_of_a)
         with pytest.raises(StateUnavailable):
             await distant.write(raise_a)
+
+
+async def test_after_a_time_out_no_connection_from_before_is_waited_for(
+    line: Line, distant: PostgresDatabase
+) -> None:
+    all_four = asyncio.Barrier(4)
+
+    async def with_others(tx: Transaction) -> None:
+        await all_four.wait()
+
+    await asyncio.gather(*(distant.read(with_others) for _ in range(4)))
+    line.silent = True
+    with pytest.raises(StateUnavailable):
+        await distant.read(value_of_a)
+    line.silent = False
+    opened = line.connections
+    await asyncio.gather(*(distant.read(with_others) for _ in range(4)))
+    assert line.connections >= opened + 4
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Where connections are made and nothing is ever answered, as by a frozen server."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+async def test_of_several_hosts_one_that_does_not_answer_is_left_for_the_next(
+    line: Line, direct: PostgresDatabase, schema_url: str, silent_port: int
+) -> None:
+    path = schema_url.rsplit("search_path=", 1)[1]
+    hosts = f"127.0.0.1:{silent_port},127.0.0.1:{line.port}"
+    database = PostgresDatabase(
+        f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write&search_path={path}",
+        connect_seconds=1.0,
+    )
+    async with asyncio.timeout(10):
+        assert await database.read(value_of_a) == 0
+        line.cut()
+    async with asyncio.timeout(0.4):  # it is not asked again before the one that answered
+        with pytest.raises(StateUnavailable):
+            await database.read(value_of_a)
+        assert await database.read(value_of_a) == 0
+    await database.close()
+
+
+async def test_each_host_that_takes_no_writes_is_named_with_its_reason_and_no_secret(
+    silent_port: int,
+) -> None:
+    hosts = f"127.0.0.1:1,127.0.0.1:{silent_port}"
+    database = PostgresDatabase(f"postgresql://user:secret@{hosts}/state", connect_seconds=0.2)
+    with pytest.raises(StateUnavailable, match="none of its hosts takes writes") as refused:
+        await database.read(value_of_a)
+    assert "127.0.0.1:1: [Errno 111]" in str(refused.value)
+    assert f"127.0.0.1:{silent_port}: TimeoutError" in str(refused.value)
+    assert refused.value.reason == "none of its hosts takes writes"
+    assert "secret" not in str(refused.value)
+    await database.close()
+
+
+@pytest.mark.parametrize("wanted", ["standby", "read-only", "prefer-standby", "primry"])
+def test_a_url_that_asks_for_a_replica_is_refused(wanted: str) -> None:
+    with pytest.raises(SettingsError, match="target_session_attrs must be read-write"):
+        open_database(StateSettings(url=f"postgresql://a,b/state?target_session_attrs={wanted}"))
 
 
 async def test_a_backend_that_is_terminated_is_replaced(
@@ -235,6 +300,7 @@ def test_a_password_that_is_not_percent_encoded_is_refused_without_any_part_of_i
     ("url", "printed"),
     [
         ("postgresql://user:secret@db:5432/state", "postgresql://…@db:5432/state"),
+        ("postgresql://u:secret@a:5432,b/state", "postgresql://…@a:5432,b/state"),
         ("postgresql://db/state?user=u&password=secret", "postgresql://db/state?…"),
         ("postgresql://u@db/state?password=s@cret", "postgresql://…@db/state?…"),
         ("sqlite:var/gateway.db", "sqlite:var/gateway.db"),

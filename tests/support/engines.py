@@ -98,6 +98,8 @@ class Line:
         self._server: asyncio.Server | None = None
         self._pipes: list[asyncio.Task[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
+        self.connections = 0
+        """How many there were so far."""
         self.port = 0
         self.silent = False
         self.on_sent: Callable[[bytes], Awaitable[bool]] | None = None
@@ -123,6 +125,7 @@ class Line:
             for each in (writer, to_server):
                 each.transport.abort()
             return
+        self.connections += 1
         self._writers += [writer, to_server]
         self._pipes += [
             asyncio.ensure_future(self._pipe(reader, to_server, self._heard)),

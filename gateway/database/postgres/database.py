@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from gateway.database.database import Operation, Result, StateUnavailable, Transaction
+from gateway.database.postgres.hosts import Hosts, PostgresConnection
 from gateway.database.postgres.transaction import (
     AGAIN,
     BROKEN,
@@ -39,11 +39,11 @@ NAME = {"application_name": "image-edit-gateway"}
 
 
 class PostgresDatabase:
-    """The state in PostgreSQL, at a URL as libpq writes them.
+    """The state in PostgreSQL, at a URL as libpq writes them, of one or several hosts.
 
     `writers` and `readers` are separate connections, so that money waiting for row locks never
     delays the key poll. While the server is down, each call raises StateUnavailable. Raises
-    ValueError if the URL is ambiguous.
+    ValueError if the URL is ambiguous, or asks for a replica.
     """
 
     def __init__(
@@ -55,8 +55,7 @@ class PostgresDatabase:
         connect_seconds: float = 5.0,
         command_seconds: float = 30.0,
     ) -> None:
-        _check_url(url)
-        self._url = url
+        self._hosts = Hosts(url)
         self._size = writers + readers
         self._connect_seconds = connect_seconds
         self._command_seconds = command_seconds
@@ -64,6 +63,8 @@ class PostgresDatabase:
         self._batches = asyncio.Semaphore(1)
         self._readers = asyncio.Semaphore(readers)
         self._opening = asyncio.Lock()
+        self._epoch = 0
+        """Counts failures: connections that were opened before the last one are not used again."""
         self._pool: Any = None
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
@@ -174,8 +175,13 @@ class PostgresDatabase:
     async def _connection(self) -> AsyncIterator[Any]:
         with boundary():
             pool = await self._opened()
+            # A little more than connecting may take, which then says what is wrong.
+            seconds = self._connect_seconds + 1
             try:
-                connection = await pool.acquire(timeout=self._connect_seconds)
+                connection = await pool.acquire(timeout=seconds)
+                if connection.epoch < self._epoch:
+                    connection.terminate()
+                    connection = await pool.acquire(timeout=seconds)
             except ValueError:  # asyncpg's text has parts of the URL
                 raise StateUnavailable(
                     "[state] url is not a URL of PostgreSQL: check its port and parameters, and "
@@ -183,8 +189,18 @@ class PostgresDatabase:
                 ) from None
         try:
             yield connection
+        except StateUnavailable:
+            # The others lead to the same server, which may be frozen: each would wait for it too.
+            self._epoch += 1
+            raise
         finally:
             await give_back(pool, connection, self._connect_seconds)
+
+    async def _connect(self, _: None, **options: Any) -> PostgresConnection:
+        epoch = self._epoch
+        connection = await self._hosts.connect(options, self._connect_seconds)
+        connection.epoch = epoch
+        return connection
 
     async def _opened(self) -> Any:
         async with self._opening:
@@ -192,10 +208,10 @@ class PostgresDatabase:
                 # Connections are opened when needed: a server that is down fails the call, not
                 # the pool.
                 self._pool = await asyncpg.create_pool(
-                    self._url,
+                    connect=self._connect,
+                    connection_class=PostgresConnection,
                     min_size=0,
                     max_size=self._size,
-                    timeout=self._connect_seconds,
                     command_timeout=self._command_seconds,
                     server_settings=NAME,
                     # No statement outlives its transaction: a transaction pooler may run the
@@ -204,17 +220,6 @@ class PostgresDatabase:
                     reset=_leave_as_it_is,
                 )
             return self._pool
-
-
-def _check_url(url: str) -> None:
-    """Raise ValueError, without any part of the URL, if its password is not percent-encoded."""
-    authority, path = re.fullmatch(r"[a-z]+://([^/?]*)([^?]*).*", url, re.DOTALL).groups()  # type: ignore[union-attr]
-    outside = "@" in url and "@" not in authority
-    if "#" in url or authority.count("@") > 1 or "@" in path or outside:
-        raise ValueError(
-            "the URL is ambiguous: percent-encode the password (# is %23, / is %2F, ? is %3F, "
-            "@ is %40)"
-        )
 
 
 async def _leave_as_it_is(connection: Any) -> None:

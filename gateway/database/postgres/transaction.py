@@ -37,13 +37,18 @@ def _is_server_failure(error: asyncpg.PostgresError) -> bool:
     return not (error.sqlstate or "XX000").startswith(_MISTAKES)
 
 
-def unavailable(error: BaseException) -> StateUnavailable:
-    """The StateUnavailable for an error that keeps the server from being used."""
+def described(error: BaseException) -> tuple[str, str]:
+    """What keeps a server from being used, and in a few words without any name."""
     text = " ".join((str(error) or type(error).__name__).split())
     state = getattr(error, "sqlstate", None) or ""
     reason = next((reason for start, reason in _REASONS.items() if state.startswith(start)), "")
-    shown = f"{reason} ({text})" if reason else text
-    return StateUnavailable(f"the state's PostgreSQL cannot be used: {shown}", reason)
+    return f"{reason} ({text})" if reason else text, reason
+
+
+def unavailable(error: BaseException) -> StateUnavailable:
+    """The StateUnavailable for an error that keeps the server from being used."""
+    text, reason = described(error)
+    return StateUnavailable(f"the state's PostgreSQL cannot be used: {text}", reason)
 
 
 @contextmanager
