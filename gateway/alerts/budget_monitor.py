@@ -10,7 +10,6 @@ A changed limit resets the thresholds of its window; an earlier limit repeats no
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +32,6 @@ from gateway.model.windows import day_of
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 
-INTERVAL_SECONDS = 1.0
 KEPT_MS = 100 * 86_400_000
 """Retention of alerts: longer than any window that ends."""
 
@@ -76,7 +74,6 @@ class BudgetMonitor:
     log: EventLog
     now_ms: Callable[[], int]
     on_failure: Callable[[str, BaseException], None]
-    interval_seconds: float = INTERVAL_SECONDS
     _last_check: _LastCheck = field(init=False, default_factory=_LastCheck)
     _refused: dict[str, RefusedEdit] = field(init=False, default_factory=dict)
     _refused_edits: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
@@ -95,22 +92,13 @@ class BudgetMonitor:
             )
             self._refused_edits[over.account.id, day_of(self.now_ms(), self.zone)] += 1
 
-    async def run(self) -> None:
-        """Check until cancelled."""
-        while True:
-            await self._try_to_check()
-            await asyncio.sleep(self.interval_seconds)
-
     async def close(self) -> None:
         """Check for the last time."""
-        await self._try_to_check()
-        await self.delivery.close()
-
-    async def _try_to_check(self) -> None:
         try:
             await self.check()
-        except Exception as error:  # noqa: BLE001 - the next check may succeed
+        except Exception as error:  # noqa: BLE001 - the next process makes up for it
             self.on_failure("warnings", error)
+        await self.delivery.close()
 
     async def check(self) -> None:
         """Send alerts for thresholds newly passed, and start deliveries that are due.

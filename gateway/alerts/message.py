@@ -17,8 +17,8 @@ def message_of(due: Due, console_url: str = "") -> dict[str, object]:
 
     `id` is the same at every attempt. Money is exact decimal text in dollars, times are
     ISO 8601 in UTC, `window` is the first day of the budget's window. The organisation's budget
-    has no `team`, a budget that never resets no `resets_at`. `url` is that of the console, if it
-    is known.
+    has no `team`, and its own `owner`; a budget that never resets has no `resets_at`. `url` is
+    that of the console, if it is known.
     """
     if isinstance(due.content, Alert):
         event, facts = due.content.event, due.content.facts

@@ -7,7 +7,6 @@ answer ends an outage from before. The process that writes it sends the alert.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
@@ -36,7 +35,6 @@ from gateway.telemetry.metrics import Metrics, families
 from gateway.upstream.limiter import Health, UpstreamLimiter
 from gateway.upstream.rules.routing import ModelRoute, Target
 
-INTERVAL_SECONDS = 1.0
 _NOTHING_KNOWN = Health()
 _LOGGED = {DOWN: "an upstream is down", UP: "an upstream answers again"}
 
@@ -54,18 +52,7 @@ class OutageMonitor:
     metrics: Metrics
     log: EventLog
     now_ms: Callable[[], int]
-    on_failure: Callable[[str, BaseException], None]
-    interval_seconds: float = INTERVAL_SECONDS
     _written: dict[str, Health] = field(init=False, default_factory=dict)
-
-    async def run(self) -> None:
-        """Check until cancelled."""
-        while True:
-            try:
-                await self.check()
-            except Exception as error:  # noqa: BLE001 - the next check may succeed
-                self.on_failure("warnings", error)
-            await asyncio.sleep(self.interval_seconds)
 
     async def check(self) -> None:
         """Write what has changed, and send its alerts. Raises StateUnavailable."""

@@ -57,12 +57,11 @@ async def find(
         and edit.limit_nanos == budget.limit_nanos
     ]
     stopped = await spending.stopped_models(tx)
-    return found + [_stopped(each, link("")) for each in stopped]
+    return found + [_stopped(each, link("operations")) for each in stopped]
 
 
 def _link(console_url: str, page: str) -> dict[str, str]:
-    """A page of the console; "" is its overview."""
-    return {"url": f"{console_url}/{page}".rstrip("/")} if console_url else {}
+    return {"url": f"{console_url}/{page}"} if console_url else {}
 
 
 def _forecasts(budget: MonitoredBudget, now_ms: int, link: dict[str, str]) -> Iterator[Alert]:

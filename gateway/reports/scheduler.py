@@ -1,6 +1,7 @@
 """Writes the reports that are due to the outbox, once over all processes.
 
-A process leases the schedule, reads a report at a time, and writes its mails and posts. A week or
+A process leases the schedule, reads a report at a time, writes its mails and posts, and renews its
+lease with each. A week or
 month that ended while no process ran is made up for.
 """
 
@@ -29,7 +30,6 @@ from gateway.reports.tables import schedules
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 
-INTERVAL_SECONDS = 60.0
 LEASE_MS = 15 * 60_000
 
 
@@ -45,17 +45,6 @@ class ReportScheduler:
     metrics: Metrics
     log: EventLog
     now_ms: Callable[[], int]
-    on_failure: Callable[[str, BaseException], None]
-    interval_seconds: float = INTERVAL_SECONDS
-
-    async def run(self) -> None:
-        """Check until cancelled."""
-        while True:
-            try:
-                await self.check()
-            except Exception as error:  # noqa: BLE001 - the next check may succeed
-                self.on_failure("reports", error)
-            await asyncio.sleep(self.interval_seconds)
 
     async def check(self) -> None:
         """Write the reports that are due. Raises StateUnavailable."""
@@ -68,7 +57,7 @@ class ReportScheduler:
         for days in missed(schedule, through, now_ms, self.zone):
             if not await self._lease(through):
                 return
-            written = await self._write_all(days)
+            written = await self._write_all(days, through)
             through = days.last_day
             await self._advance(through)
             self.log.info("reports written", schedule=schedule, through=through, reports=written)
@@ -88,17 +77,17 @@ class ReportScheduler:
             lambda tx: schedules.advance(tx, self.schedule, last_day), urgent=False
         )
 
-    async def _write_all(self, days: Window) -> int:
+    async def _write_all(self, days: Window, leased_after: str) -> int:
         """Write the reports of these days; how many there were."""
         accounts = await self.database.read(lambda tx: accounts_of(tx, days))
         written = 0
         for account in accounts:
             to = recipients_of(account, self.delivery.channels, self.finance)
             if to.anybody:
-                written += await self._write(to, days)
+                written += await self._write(to, days, leased_after)
         return written
 
-    async def _write(self, to: Recipients, days: Window) -> bool:
+    async def _write(self, to: Recipients, days: Window, leased_after: str) -> bool:
         """Write a report to the outbox. False for a team that used nothing."""
         report = await self._read(to.account, days)
         if report.is_empty and report.asked.team:
@@ -115,6 +104,8 @@ class ReportScheduler:
         post = Alert(f"rep_{uuid5(NAMESPACE_OID, occasion).hex}", event, facts, to.account.id)
 
         async def add(tx: Transaction) -> None:
+            until_ms = self.now_ms() + LEASE_MS
+            await schedules.renew(tx, self.schedule, leased_after, until_ms=until_ms)
             await mail_outbox.add(tx, mails)
             if to.has_webhook:
                 await outbox.add_report(tx, post, now_ms)

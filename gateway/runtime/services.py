@@ -201,7 +201,6 @@ class BudgetServices:
             metrics=context.metrics,
             log=context.log,
             now_ms=context.clock,
-            on_failure=context.on_failure,
         )
         self.reports = _report_scheduler(context, delivery)
         self.service = BudgetService(
@@ -230,5 +229,4 @@ def _report_scheduler(context: ProcessContext, delivery: Delivery) -> ReportSche
         metrics=context.metrics,
         log=context.log,
         now_ms=context.clock,
-        on_failure=context.on_failure,
     )

@@ -100,7 +100,6 @@ class Books:
             metrics=self.metrics,
             log=log,
             now_ms=lambda: self.now_ms,
-            on_failure=lambda _, error: self.failures.append(error),
         )
 
     async def delivered(self, number: int) -> None:
@@ -247,6 +246,27 @@ async def test_a_process_that_died_while_writing_is_replaced_and_nothing_is_repe
     await books.deliveries[-1].send_due()
     await books.deliveries[-1].close()
     assert len(books.mail.mails) == 2
+
+
+async def test_a_process_that_takes_long_keeps_its_lease(books: Books) -> None:
+    """Each report takes it most of a lease: no other process begins to write the same."""
+    books.now_ms = at("2026-12-01T06:00:00")
+    slow, other = books.scheduler(), books.scheduler()
+
+    def now_ms() -> int:
+        books.now_ms += LEASE_MS * 2 // 5
+        return books.now_ms
+
+    slow.now_ms = now_ms
+    writing = asyncio.create_task(slow.check())
+    while not writing.done():
+        if await books.till.database.read(lambda tx: tx.fetch("SELECT id FROM mails")):
+            await other.check()
+        await asyncio.sleep(0)
+    await writing
+    await books.delivered(2)
+    assert books.log.getvalue().count('"reports written"') == 1
+    await eventually(lambda: len(books.hooks.posts) == 2)
 
 
 async def test_a_mail_is_sent_until_it_is_accepted_with_one_message_id(books: Books) -> None:

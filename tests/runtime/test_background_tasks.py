@@ -9,6 +9,7 @@ import pytest
 
 from gateway.runtime import background_tasks
 from gateway.runtime.background_tasks import BackgroundTasks
+from gateway.runtime.job_table import every
 from gateway.telemetry.log import EventLog
 from gateway.telemetry.metrics import Metrics, families
 
@@ -42,3 +43,21 @@ async def test_a_job_that_ends_in_whatever_way_is_started_again_counted_and_repo
     counter = metrics.counter(families.RECOVERED_FAILURES).labels("background_heartbeat")
     assert counter._value.get() == 3
     assert reported == ["background job heartbeat: crashed by RuntimeError, and was started again"]
+
+
+async def test_a_check_that_fails_is_reported_and_the_next_one_is_made() -> None:
+    failures: list[Exception] = []
+    checks = 0
+
+    async def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 1:
+            raise PermissionError("once")
+
+    running = asyncio.create_task(every(0.0, check, on_failure=failures.append)())
+    async with asyncio.timeout(10):
+        while checks < 3:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert [str(error) for error in failures] == ["once"]

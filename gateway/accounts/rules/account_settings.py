@@ -52,7 +52,7 @@ _KEY: tuple[Level, ...] = ("key",)
 _NOT_KEYS: tuple[Level, ...] = ("organisation", "team")
 OTHERS = (
     AccountField("unlimited", "unlimited", SWITCH, "Allow the team to have no budget.", _TEAM),
-    AccountField("owner", "owner", TEXT, "Person responsible for the team.", _TEAM),
+    AccountField("owner", "owner", TEXT, "Person responsible, named in alerts.", _NOT_KEYS),
     AccountField("cost_centre", "cost_centre", TEXT, "Cost centre for the team's spending.", _TEAM),
     AccountField("tags", "tags", TAGS, "Tags for usage reports.", _KEY),
     AccountField(

@@ -39,7 +39,7 @@ class PassedThreshold:
     resets_ms: int | None
     refused: bool = False
     owner: str = ""
-    """The person responsible for the team."""
+    """The person responsible for the team, or for the organisation."""
 
 
 def newly_passed(

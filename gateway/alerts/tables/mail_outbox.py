@@ -12,6 +12,7 @@ from gateway.alerts.tables import outbox
 from gateway.alerts.tables.thresholds import ABOVE, OWNER
 from gateway.database.database import Transaction
 from gateway.database.multirow import fetch_named, insert_rows
+from gateway.model.caller import ORGANISATION
 
 _ADD = "INSERT INTO mails (id, at_ms, event, recipient, content, next_try_ms)"
 _DUE = (
@@ -47,6 +48,8 @@ async def add(tx: Transaction, mails: Iterable[Mail]) -> int:
 
 async def owner_of(tx: Transaction, account: str) -> str:
     """The owner of the account's team, or ""."""
+    if account == ORGANISATION:
+        return ""
     rows = await tx.fetch(f"SELECT {OWNER} FROM accounts a {ABOVE}WHERE a.id = $1", account)
     return str(rows[0]["owner"]) if rows else ""
 

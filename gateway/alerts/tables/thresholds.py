@@ -29,7 +29,7 @@ _SNAPSHOT = (
 )
 ABOVE = "LEFT JOIN accounts p ON p.id = a.parent JOIN accounts o ON o.id = 'organisation' "
 """Joins to `accounts a`: its parent, and the organisation."""
-OWNER = "COALESCE(NULLIF(a.owner, ''), p.owner, '') AS owner"
+OWNER = "CASE a.level WHEN 'key' THEN p.owner ELSE a.owner END AS owner"
 NEAREST_URL = "COALESCE(NULLIF(a.webhook_url, ''), NULLIF(p.webhook_url, ''), o.webhook_url) AS url"
 _MOVING = (
     "SELECT a.id, b.spent_nanos, a.change, COALESCE(p.change, 0) AS above, o.change AS topmost "

@@ -17,6 +17,7 @@ _LEASE = (
     "UPDATE report_schedules SET leased_until_ms = $4 WHERE schedule = $1 AND through_day = $2 "
     "AND leased_until_ms <= $3 RETURNING schedule"
 )
+_RENEW = "UPDATE report_schedules SET leased_until_ms = $3 WHERE schedule = $1 AND through_day = $2"
 _ADVANCE = (
     "UPDATE report_schedules SET through_day = $2, leased_until_ms = 0 "
     "WHERE schedule = $1 AND through_day < $2"
@@ -39,6 +40,11 @@ async def lease(
 ) -> bool:
     """Lease the reports after that day. False where another process has, or has written them."""
     return bool(await tx.fetch(_LEASE, schedule, after_day, now_ms, until_ms))
+
+
+async def renew(tx: Transaction, schedule: str, after_day: str, *, until_ms: int) -> None:
+    """Lengthen the lease of the reports after that day."""
+    await tx.fetch(_RENEW, schedule, after_day, until_ms)
 
 
 async def advance(tx: Transaction, schedule: str, last_day: str) -> None:
