@@ -95,7 +95,7 @@ class Gateway:
 
     def _endpoints(self, parts: Container) -> Endpoints:
         context = parts.context
-        edits, operation = parts.edits, parts.operation
+        cache, edits, operation = parts.cache, parts.edits, parts.operation
         return Endpoints(
             images=ImageEndpoints(parts),
             models=ModelEndpoints(
@@ -104,9 +104,11 @@ class Gateway:
                 context.prices,
                 lambda: parts.budgets.service.today,
             ),
-            answers=AnswerEndpoints(edits.pipeline, parts.cache.answers),
+            answers=AnswerEndpoints(edits.pipeline, cache.answers, cache.links),
             key=KeyEndpoints(context, edits.pipeline, edits.request_status),
-            pictures=PictureEndpoints(parts.cache.links, parts.cache.results, context.clock),
+            pictures=PictureEndpoints(
+                cache.links, cache.results, cache.answers.store, context.clock
+            ),
             operating=OperatingEndpoints(context, operation),
             describe=self._describe,
         )

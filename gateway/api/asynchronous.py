@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from gateway.api.responses import JSON, answer_json, refusal_body, refusal_headers
 from gateway.cache.kept_answers import KeptAnswers
+from gateway.cache.picture_links import PictureLinks
 from gateway.cache.tables.kept_answers import AcceptedRequest, AnsweredRequest
 from gateway.database.database import StateUnavailable
 from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.pipeline import Pipeline
+from gateway.edits.presentation import linked
 from gateway.model.errors import Refusal
 from gateway.queries.models.request_status import AcceptedView
 from gateway.runtime.detached_requests import DetachedRequests
@@ -81,19 +83,23 @@ class Acceptance:
 
     async def keep(self, reply: Reply, headers: Mapping[str, str]) -> None:
         """Keep an answer with a picture."""
-        await self._keep(reply.status, headers, reply.body)
+        await self._keep(reply.status, headers, reply.body, linked=reply.linked)
 
     async def keep_refusal(self, refusal: Refusal, headers: Mapping[str, str]) -> None:
         more = refusal_headers(refusal)
         await self._keep(refusal.status, {**headers, **more}, refusal_body(refusal))
 
-    async def _keep(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    async def _keep(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, linked: bool = False
+    ) -> None:
         record, caller = self.record, self.record.caller
         if caller is None:
             return
         lasting = {name: text for name, text in headers.items() if not name.startswith(_OF_NOW)}
         try:
-            stored = await self.answers.keep(record.request_id, caller, status, lasting, body)
+            stored = await self.answers.keep(
+                record.request_id, caller, status, lasting, body, linked=linked
+            )
         except StateUnavailable as error:
             self.log.error("an answer was not kept", error, request_id=record.request_id)
             return
@@ -128,6 +134,7 @@ class AnswerEndpoints:
 
     pipeline: Pipeline
     answers: KeptAnswers
+    links: PictureLinks
 
     async def show(self, exchange: Exchange) -> None:
         caller = await self.pipeline.caller_asking(exchange.headers, exchange.address)
@@ -154,8 +161,11 @@ class AnswerEndpoints:
             headers["x-should-retry"] = "false"
             await exchange.answer(answer.status, headers, answer.refusal.encode())
             return
-        body = await self.answers.body_of(found.request_id) if answer.stored else None
-        if body is not None:
+        stored = await self.answers.store.get(found.request_id) if answer.stored else None
+        if stored:
+            body = stored.body
+            if answer.linked:
+                body = await asyncio.to_thread(linked, body, stored.entry, self.links)
             await exchange.answer(answer.status, headers, body)
             return
         if answer.stored and self.answers.store.failure:

@@ -1,4 +1,4 @@
-"""`/v1/pictures/{id}`: pictures of stored results, for whoever holds a signed link to one."""
+"""`/v1/pictures/{id}`: pictures of stored results and answers, for whoever holds a signed link."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class PictureEndpoints:
 
     links: PictureLinks
     results: ResultStore
+    answers: ResultStore
     clock: Clock
 
     async def show(self, exchange: Exchange) -> None:
@@ -81,8 +82,9 @@ class PictureEndpoints:
 
     async def _stored(self, picture: PictureId) -> Stored:
         """The result that the link was made for. Raises Refusal."""
-        stored = await self.results.get(picture.key)
-        if stored is None and self.results.failure in _UNREADABLE:
+        store = self.answers if picture.is_of_answer else self.results
+        stored = await store.get(picture.key)
+        if stored is None and store.failure in _UNREADABLE:
             raise Refusal(
                 "results_unavailable",
                 "The stored pictures can't be read now. Try again.",

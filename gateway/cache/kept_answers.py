@@ -44,13 +44,23 @@ class KeptAnswers:
         )
 
     async def keep(
-        self, request_id: str, caller: Caller, status: int, headers: Mapping[str, str], body: bytes
+        self,
+        request_id: str,
+        caller: Caller,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        linked: bool = False,
     ) -> bool:
-        """Keep the answer. False if its body could not be stored. Raises StateUnavailable."""
+        """Keep the answer. False if its body could not be stored. Raises StateUnavailable.
+
+        `linked` says that it is given with links instead of its pictures.
+        """
         now_ms, refused = self.now_ms(), status >= 400
         stored = not refused and await self._put(request_id, caller, now_ms, body)
         text = body.decode() if refused else ""
-        answer = AnsweredRequest(now_ms, status, headers, text, stored)
+        answer = AnsweredRequest(now_ms, status, headers, text, stored, linked)
         await self.database.write(lambda tx: kept_answers.end(tx, request_id, answer))
         return stored or refused
 
@@ -65,11 +75,6 @@ class KeptAnswers:
     def has_expired(self, request: AcceptedRequest) -> bool:
         ended_ms = request.answer.ended_ms if request.answer else request.accepted_ms
         return self.now_ms() >= ended_ms + KEPT_MS
-
-    async def body_of(self, request_id: str) -> bytes | None:
-        """The body of a picture; None where it can't be read."""
-        stored = await self.store.get(request_id)
-        return stored.body if stored else None
 
     async def sweep(self) -> None:
         """Delete bodies that have expired, and forget their requests. Raises StateUnavailable."""

@@ -27,6 +27,8 @@ class Reply:
     age_seconds: int | None = None
     status: int = 200
     content_type: str = "application/json"
+    linked: bool = False
+    """Its pictures are to become links whenever it is given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,11 +120,10 @@ class Pipeline:
                     return
                 request = await self.understand(admitted, incoming, spool, record)
                 hit = await self.look_up(request, record)
-                later = admitted.answers_later and not is_streaming(request.edit)
-                if later and not hit and incoming.accept:
+                if _answers_later(request.edit, admitted) and not hit and incoming.accept:
                     incoming = await incoming.accept()
                 joined = hit or await self.join(request, incoming, record)
-                reply = await self.respond(joined, request, record)
+                reply = await self.respond(joined, request, record, given_later=not incoming.waits)
             with record.stage("send"):
                 await incoming.answer(reply)
 
@@ -134,8 +133,9 @@ class Pipeline:
         """`read`, `identify` and `fingerprint`."""
         found = await self.read(admitted, incoming, spool, record)
         admitted = self.identify(admitted, found.edit, incoming, record)
-        if admitted.answers_later:
-            preference.check_presentation(linked=found.presentation is not Presentation.BASE64)
+        if _answers_later(found.edit, admitted):
+            upstream_urls = found.presentation is Presentation.UPSTREAM_URLS
+            preference.check_presentation(upstream_urls=upstream_urls)
         return self.fingerprint(found, admitted, spool, record)
 
     def authenticate(self, incoming: Incoming, record: RequestRecord) -> Caller:
@@ -229,9 +229,10 @@ class Pipeline:
         return ReadEdit(edit, presentation, replace(route, targets=targets))
 
     def _can_link(self, edit: Edit, admitted: Admitted) -> bool:
-        """Will its result be stored, and can links to it be made?"""
+        """Will its result be stored, or its answer be kept, and can links be made?"""
         is_cached = edit.route == "edits" or self.scope.generations
-        return self.links.enabled and is_cached and admitted.directives.stores
+        is_kept = is_cached or _answers_later(edit, admitted)
+        return self.links.enabled and is_kept and admitted.directives.stores
 
     def identify(
         self, admitted: Admitted, edit: Edit, incoming: Incoming, record: RequestRecord
@@ -372,11 +373,13 @@ class Pipeline:
         )
 
     async def respond(
-        self, joined: JoinResult, request: EditRequest, record: RequestRecord
+        self, joined: JoinResult, request: EditRequest, record: RequestRecord, *, given_later: bool
     ) -> Reply:
         """The reply, as events where a stream was requested. Raises Refusal."""
         ttl_seconds = int(self.cache.ttl_seconds)
         reply = reply_to(joined, request, record, now_ms=self.now_ms(), ttl_seconds=ttl_seconds)
+        if given_later:
+            return replace(reply, linked=request.presentation is Presentation.LINKS)
         if request.presentation is Presentation.LINKS and (entry := stored_entry(joined.result)):
             body = await asyncio.to_thread(linked, reply.body, entry, self.links)
             reply = replace(reply, body=body)
@@ -384,3 +387,8 @@ class Pipeline:
             return reply
         body = await asyncio.to_thread(completed_events, reply.body, request.edit.route)
         return replace(reply, body=body, content_type=CONTENT_TYPE)
+
+
+def _answers_later(edit: Edit, admitted: Admitted) -> bool:
+    """Is an answer later preferred? A stream is answered as it comes."""
+    return admitted.answers_later and not is_streaming(edit)

@@ -28,12 +28,12 @@ def check_kept(*, stores: bool) -> None:
         )
 
 
-def check_presentation(*, linked: bool) -> None:
-    """Raises `invalid_field` where links are asked for, which may end before the answer does."""
-    if linked:
+def check_presentation(*, upstream_urls: bool) -> None:
+    """Raises `invalid_field` for the upstream's URLs, which may expire before the answer does."""
+    if upstream_urls:
         raise Refusal(
             "invalid_field",
-            "An answer later brings the picture itself: leave out response_format=url, or "
-            "Prefer: respond-async.",
+            "An answer later can't be the upstream's URL, which expires, and no link to this "
+            "picture can be made here: leave out response_format=url, or Prefer: respond-async.",
             param="response_format",
         )

@@ -140,6 +140,47 @@ def test_the_answers_of_a_person_are_forgotten_with_the_person(
         assert result_of(served, others).status_code == 200
 
 
+def test_links_are_made_anew_each_time_the_answer_is_given(
+    tmp_path: Path, emulator: EmulatorServer, clock: SteppedClock
+) -> None:
+    """They lead to the answer, which is kept longer than a link is valid, and than the result."""
+    more = {"server": {"public_url": "http://gateway.test"}}
+    settings = settings_for(tmp_path, emulator, more)
+    make_key(settings)
+    with serving(settings, clock) as served, served.client() as client:
+        made = client.post(
+            "/v1/images/generations",
+            headers=ASYNC,
+            json={"model": "deepshi-image-1", "prompt": "a cat", "response_format": "url"},
+        )
+        assert client.get(_picture_of(result_of(served, made))).status_code == 200
+
+        accepted = served.edit("linked", headers=ASYNC, response_format="url")
+        link = _picture_of(result_of(served, accepted))
+        picture = client.get(link).content
+        assert picture.startswith(b"\x89PNG")
+        for file in settings.cache.folder.glob("[0-9a-f][0-9a-f]/*.val"):
+            file.unlink()
+        clock.step(settings.cache.link_seconds)
+        _wait_for(lambda: served.edit("others").status_code == 200)  # keys are read again
+        check_refused(client.get(link), 403, "permission_denied")
+        again = _picture_of(result_of(served, accepted))
+        assert client.get(again).content == picture
+        hit = served.edit("others", headers=ASYNC, response_format="url")
+        assert (hit.status_code, client.get(_picture_of(hit)).status_code) == (200, 200)
+        clock.step(KEPT_MS / 1000)
+        _wait_for(lambda: served.edit("others").status_code == 200)
+        check_refused(result_of(served, accepted), 410, "answer_gone")
+
+
+def _picture_of(answer: httpx.Response) -> str:
+    """The path and query of the link in an answer."""
+    assert answer.status_code == 200, answer.text
+    (item,) = answer.json()["data"]
+    assert "b64_json" not in item
+    return str(item["url"]).removeprefix("http://gateway.test")
+
+
 @pytest.mark.parametrize(
     ("headers", "fields", "param"),
     [

@@ -1,8 +1,9 @@
-"""Signed links to pictures of stored results. Whoever holds a link may read its picture.
+"""Signed links to pictures of stored results and kept answers.
 
-A link names the result by its key and by the digest of its body, so that it never shows another
-picture that has taken the result's place. The signature covers the id, the media type and the
-expiry. The signing key is that of the day on which the link expires, so keys rotate by themselves.
+Whoever holds a link may read its picture. A link names the result by its key, an answer by its
+request, and both by the digest of the body, so that it never shows another picture that has taken
+its place. The signature covers the id, the media type and the expiry. The signing key is that of
+the day on which the link expires, so keys rotate by themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from urllib.parse import parse_qs
 
 DAY_SECONDS = 86_400
 _DIGEST_CHARS = 32
-_ID = re.compile(r"(v\d{1,3}-[0-9a-f]{64})\.(\d{1,5})\.([0-9a-f]{32})\.([a-z0-9]{1,5})", re.ASCII)
+_KEY = r"v\d{1,3}-[0-9a-f]{64}|req_[0-9a-f]{32}"
+_ID = re.compile(rf"({_KEY})\.(\d{{1,5}})\.([0-9a-f]{{32}})\.([a-z0-9]{{1,5}})", re.ASCII)
 _EXPIRES = re.compile(r"[1-9]\d{0,11}", re.ASCII)
 _MOST_PARAMETERS = 20
 Secrets = Mapping[int, bytes]
@@ -31,7 +33,7 @@ class BadLink(ValueError):
 class PictureId:
     """A picture of a stored result: the result's key and digest, the place in its `data`.
 
-    `ending` is that of the picture's kind of file.
+    The key of a kept answer is its request's id. `ending` is that of the picture's kind of file.
     """
 
     key: str
@@ -50,6 +52,10 @@ class PictureId:
         if not found:
             raise BadLink("This is not the address of a picture.")
         return cls(found[1], int(found[2]), found[3], found[4])
+
+    @property
+    def is_of_answer(self) -> bool:
+        return self.key.startswith("req_")
 
     def is_of(self, body_digest: str) -> bool:
         """Is the stored result the one that the link was made for?"""

@@ -15,13 +15,14 @@ _INSERT = (
     "VALUES ($1, $2, $3, $4, $5, $6)"
 )
 _END = (
-    "UPDATE kept_answers SET ended_ms = $2, status = $3, headers = $4, refusal = $5, stored = $6 "
+    "UPDATE kept_answers SET ended_ms = $2, status = $3, headers = $4, refusal = $5, stored = $6, "
+    "linked = $7 "
     "WHERE request_id = $1"
 )
 _FIND = (
     "SELECT a.request_id, a.owner_id, a.accepted_ms, a.ended_ms, a.status, a.headers, a.refusal, "
-    "a.stored, o.heartbeat_ms FROM kept_answers a LEFT JOIN owners o ON o.id = a.owner_id "
-    "WHERE a.request_id = $1 AND a.key_id = $2"
+    "a.stored, a.linked, o.heartbeat_ms FROM kept_answers a "
+    "LEFT JOIN owners o ON o.id = a.owner_id WHERE a.request_id = $1 AND a.key_id = $2"
 )
 _EXPIRED = (
     "SELECT request_id FROM kept_answers WHERE accepted_ms < $1 AND ended_ms < $1 AND stored = 1 "
@@ -36,13 +37,17 @@ _FORGET = "DELETE FROM kept_answers WHERE request_id IN {names}"
 
 @dataclass(frozen=True, slots=True)
 class AnsweredRequest:
-    """How an asynchronous request ended. `refusal` is its body, if it is no picture."""
+    """How an asynchronous request ended. `refusal` is its body, if it is no picture.
+
+    It is answered with links instead of pictures where `linked` says so.
+    """
 
     ended_ms: int
     status: int
     headers: Mapping[str, str]
     refusal: str
     stored: bool
+    linked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ async def end(tx: Transaction, request_id: str, answer: AnsweredRequest) -> None
     await tx.fetch(
         _END,
         *(request_id, answer.ended_ms, answer.status, json.dumps(dict(answer.headers))),
-        *(answer.refusal, int(answer.stored)),
+        *(answer.refusal, int(answer.stored), int(answer.linked)),
     )
 
 
@@ -110,6 +115,11 @@ def _accepted(row: Row) -> AcceptedRequest:
     if row["ended_ms"] is not None:
         headers = json.loads(row["headers"])
         answer = AnsweredRequest(
-            row["ended_ms"], row["status"], headers, row["refusal"], bool(row["stored"])
+            row["ended_ms"],
+            row["status"],
+            headers,
+            row["refusal"],
+            bool(row["stored"]),
+            bool(row["linked"]),
         )
     return AcceptedRequest(row["request_id"], row["accepted_ms"], row["heartbeat_ms"], answer)

@@ -40,7 +40,8 @@ async def show_thumbnail(request: PageRequest) -> Answer:
 async def show(request: PageRequest) -> Answer:
     picture = picture_asked(request.exchange.path_parameters["id"], request.query, request.visit)
     parts, now_ms = request.parts, request.context.clock
-    endpoints = PictureEndpoints(parts.cache.links, parts.cache.results, now_ms)
+    cache = parts.cache
+    endpoints = PictureEndpoints(cache.links, cache.results, cache.answers.store, now_ms)
     saved = "download" in request.query
     await endpoints.send(request.exchange, picture, until_ms=now_ms() + KEPT_MS, saved=saved)
     return SentAlready()

@@ -29,11 +29,16 @@ def test_an_id_is_read_as_it_was_written() -> None:
     assert PictureId.parse(str(PICTURE)) == PICTURE
     assert PICTURE.is_of("cd" * 32)
     assert not PICTURE.is_of("ce" * 32)
+    assert not PICTURE.is_of_answer
+    answer = PictureId.of(f"req_{'ab' * 16}", "cd" * 32, 0, "webp")
+    assert PictureId.parse(str(answer)) == answer
+    assert answer.is_of_answer
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "../../etc/passwd", f"v2-{'ab' * 31}.0.{'cd' * 16}.png", f"{PICTURE}\n",
+    ["", "x", "../../etc/passwd", f"req_{'ab' * 32}.0.{'cd' * 16}.png",
+     f"v2-{'ab' * 31}.0.{'cd' * 16}.png", f"{PICTURE}\n",
      f"{PICTURE} ", str(PICTURE).upper(), str(PICTURE).replace(".3.", ".-3."),
      str(PICTURE).replace(".3.", ".\u0663."), str(PICTURE).replace(".png", "")],
 )  # fmt: skip
