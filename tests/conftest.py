@@ -24,9 +24,9 @@ from tests.support.databases import (  # noqa: F401
 )
 from tests.support.serving import Running, make_key, serving, settings_for
 
-# How fast examples are drawn depends on what else the machine does.
+# How fast examples are drawn and tried depends on what else the machine does.
 hypothesis.settings.register_profile(
-    "busy machine", suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("busy machine")
 # A client reads the certificates anew, 25 ms each time, and the tests open thousands of clients.

@@ -260,7 +260,7 @@ def test_a_report_that_is_cut_says_so_and_its_total_is_of_all_lines(run: Run, fi
     assert "1 of 2 lines are shown: --limit 2 shows all.\n" in cut.stderr
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     spending=st.lists(
         st.tuples(st.integers(0, 6), st.integers(0, 5 * CENT)), min_size=1, max_size=12

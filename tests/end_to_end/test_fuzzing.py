@@ -146,7 +146,7 @@ def check_answer(status: int, body: bytes) -> None:
 def fuzz_the_entrances(gateway: GatewayProcess, cases: int) -> None:
     growth, client = Growth(gateway, cases // 5), Client(gateway)
 
-    @settings(max_examples=cases, deadline=None, suppress_health_check=QUIET)
+    @settings(max_examples=cases, suppress_health_check=QUIET)
     @given(requests(), SIZES, ROUTES, MANNERS)
     def whatever(request: tuple[bytes, str], sizes: list[int], route: Route, manner: str) -> None:
         growth.case()
@@ -217,7 +217,7 @@ def answered(gateway: GatewayProcess, sent: bytes) -> bytes:
 def fuzz_heads(gateway: GatewayProcess, cases: int) -> None:
     growth = Growth(gateway, cases // 5)
 
-    @settings(max_examples=cases, deadline=None, suppress_health_check=QUIET)
+    @settings(max_examples=cases, suppress_health_check=QUIET)
     @given(raw_requests())
     def whatever(sent: bytes) -> None:
         growth.case()

@@ -570,7 +570,7 @@ def check_that_it_is_an_edit_or_a_refusal(
     assert encoded.content_length > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(requests(), SIZES, ROUTES)
 def test_whatever_comes_is_an_edit_or_a_refusal(
     request: tuple[bytes, str], sizes: list[int], route: Any
@@ -579,7 +579,7 @@ def test_whatever_comes_is_an_edit_or_a_refusal(
 
 
 @pytest.mark.long
-@settings(max_examples=100_000, deadline=None)
+@settings(max_examples=100_000)
 @given(requests(), SIZES, ROUTES)
 def test_a_hundred_thousand_times_whatever_comes_is_an_edit_or_a_refusal(
     request: tuple[bytes, str], sizes: list[int], route: Any

@@ -131,6 +131,11 @@ class FailureMemory:
         self._bytes = 0
         self._by_key: OrderedDict[tuple[str, str | None], Remembered] = OrderedDict()
 
+    @property
+    def kept_bytes(self) -> int:
+        """About the memory that all failures take."""
+        return self._bytes
+
     def keep(self, key: str, remembered: Remembered, extra_digest: str = "") -> None:
         """Remember a failure, without its error body if that is too large."""
         refusal = remembered.refusal

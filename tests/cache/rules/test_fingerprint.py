@@ -136,13 +136,13 @@ def by_json(wanted: Wanted, data: st.DataObject) -> Edit:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WANTED, st.data())
 def test_every_encoding_of_an_edit_has_one_fingerprint(wanted: Wanted, data: st.DataObject) -> None:
     assert key(by_form(wanted, data)) == key(by_form(wanted, data)) == key(by_json(wanted, data))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(WANTED, WANTED, st.data())
 def test_two_edits_that_differ_never_share_a_fingerprint(
     one: Wanted, other: Wanted, data: st.DataObject
@@ -158,7 +158,7 @@ def plain(wanted: Wanted) -> tuple[object, ...]:
     return with_lf(wanted.prompt), wanted.images, wanted.mask, wanted.n or 1, others, tags
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(WANTED, st.data())
 def test_any_one_change_gives_another_fingerprint(wanted: Wanted, data: st.DataObject) -> None:
     changed = data.draw(

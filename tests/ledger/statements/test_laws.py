@@ -141,7 +141,7 @@ def test_what_is_booked_agrees_and_what_is_taken_back_leaves_no_trace(
 ) -> None:
     numbers = count()
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(st.lists(BOUGHT, max_size=6), EXTRAS, KINDS, st.integers(0, 3))
     def law(
         calls: list[Bought], extras: list[tuple[int, int]], kinds: list[str], closed: int

@@ -350,7 +350,7 @@ async def hold(url: str, happened: Books, by: Sequence[str], days: tuple[str, st
 
 
 def check(new_url: Callable[[], str], examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(books, groupings, ranges)
     def law(happened: Books, by: list[str], days: tuple[str, str]) -> None:
         asyncio.run(hold(new_url(), happened, by, days))
