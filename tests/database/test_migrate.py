@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.tables.audit import Author
+from gateway.accounts.tables.keys import create_key, revoke_key
+from gateway.accounts.tables.teams import create_team
 from gateway.database.database import Database, Row, Transaction
 from gateway.database.migrate import (
     Migration,
@@ -159,6 +162,25 @@ async def test_images_are_rolled_up_from_the_ledger(empty_database: Database) ->
     lines = await empty_database.read(lambda tx: reports.usage_by(tx, "model", TODAY, TODAY))
     assert {line.group: line.images for line in lines} == {"m1": 3, "m2": 3}
     await till.proven()
+
+
+async def test_accounts_get_their_makers_from_the_audit(empty_database: Database) -> None:
+    await migrate(empty_database)
+
+    async def upgraded(tx: Transaction) -> list[str]:
+        lead = Author("token:lead", NOW_MS)
+        unlimited = change_settings(AccountSettings(), "team", {"unlimited": True})
+        await create_team(tx, "design", unlimited, Author("root", NOW_MS))
+        key = await create_key(tx, "design", "web", AccountSettings(), lead)
+        await revoke_key(tx, key.key.id, Author("root", NOW_MS))
+        await tx.fetch("ALTER TABLE accounts DROP COLUMN created_by")
+        (migration,) = (each for each in known_migrations() if each.name == "created_by")
+        for statement in migration.statements:
+            await tx.fetch(statement)
+        rows = await tx.fetch("SELECT created_by FROM accounts ORDER BY level")
+        return [each["created_by"] for each in rows]
+
+    assert await empty_database.exclusive(upgraded) == ["token:lead", "", "root"]
 
 
 def test_statements_end_at_a_semicolon_at_a_lines_end() -> None:

@@ -23,7 +23,7 @@ from gateway.database.database import Row, Transaction, Value
 from gateway.model.caller import LEVELS, Account, Level
 
 Edit = Callable[[AccountSettings], AccountSettings]
-_FIXED = ("id", "level", "parent", "name", "change", "created_ms", "ended_ms")
+_FIXED = ("id", "level", "parent", "name", "change", "created_ms", "created_by", "ended_ms")
 _CHANGING = ("paused", *(field.column for field in FIELDS))
 COLUMNS = ", ".join((*_FIXED, *_CHANGING))
 _RANKS: Mapping[str, int] = {level: rank for rank, level in enumerate(LEVELS, 1)}
@@ -44,7 +44,8 @@ class AccountRecord:
     """The organisation, a team or a key as the state keeps it.
 
     `id` is "organisation", "team:NAME" or "key:ID", `parent` the id of the account above.
-    `ended_ms` is when the team was archived or the key revoked, `change` its last change.
+    `ended_ms` is when the team was archived or the key revoked, `change` its last change,
+    `created_by` who made it, by the name that the audit has.
     """
 
     id: str
@@ -55,6 +56,7 @@ class AccountRecord:
     paused: bool = False
     change: int = 0
     created_ms: int = 0
+    created_by: str = ""
     ended_ms: int | None = None
 
     @property
@@ -136,10 +138,10 @@ async def list_budgets(
 async def insert(tx: Transaction, new: AccountRecord, action: str, by: Author) -> AccountRecord:
     """Add an account. Raises Conflict where its id or its name is taken."""
     change = await next_change(tx)
-    made = replace(new, change=change, created_ms=by.now_ms)
+    made = replace(new, change=change, created_ms=by.now_ms, created_by=by.actor)
     await tx.fetch(
         f"INSERT INTO accounts ({COLUMNS}) VALUES ({_PLACEHOLDERS})",
-        *(made.id, made.level, made.parent, made.name, change, made.created_ms, made.ended_ms),
+        *(getattr(made, column) for column in _FIXED),
         *_values_of(made),
     )
     await append(tx, by, action, made.id, {}, {"name": made.name, **set_values(made.facts())})

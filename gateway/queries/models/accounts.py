@@ -16,6 +16,11 @@ from gateway.queries.models.read_model import Count, Json, Moment, ReadModel, op
 Secret = Annotated[str, Field(description="Shown only in this answer.")]
 
 
+CreatedBy = Annotated[
+    str, Field(description="Who made it, by the name that the audit has, such as `token:ada`.")
+]
+
+
 class _Organisation(ReadModel):
     object: Literal["organisation"] = "organisation"
 
@@ -55,6 +60,7 @@ KeyView = create_model(
     __base__=_Key,
     **settings_fields("key"),
     created_at=(Moment, ...),
+    created_by=(CreatedBy, ...),
     revoked_at=(Moment | None, ...),
     budget=(BudgetView | None, optional()),
 )
@@ -92,6 +98,7 @@ def key_view(
         "old_secret_valid_until": key.rotated_until_ms,
         **key.account.facts(),
         "created_at": key.account.created_ms,
+        "created_by": key.account.created_by,
         "revoked_at": key.account.ended_ms,
         "budget": budget,
     }

@@ -56,6 +56,7 @@ def test_a_key_is_made_and_works_and_its_secret_is_shown_this_once(
     shown = root.get(f"/keys/{key['id']}")
 
     assert {term: shown[term] for term in LIMITS} == LIMITS
+    assert shown["created_by"] == "root"
     assert shown["tags"] == {"project": "atlas"}
     assert "secret" not in shown
     in_force(lambda: opens(served, key["secret"]))

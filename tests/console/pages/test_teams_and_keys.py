@@ -182,6 +182,12 @@ def test_a_lead_serves_itself_within_the_limits_of_the_team(served: Running, roo
         made = visiting.submit(f"/console/teams/{team}/keys", name="web", budget_usd="4")
         above = visiting.submit(f"/console/teams/{team}/keys", name="more", budget_usd="6")
 
+    (key,) = root.get("/keys", team=team)["data"]
+    with signed_in(served) as visiting:
+        page = visiting.get(f"/console/keys/{key['id']}").text
+
+    assert f'<dd class="note">by {key["created_by"]}</dd>' in page
+    assert key["created_by"].startswith("token:lead-")
     assert f"<h1>{team}" in listing
     assert "Settings</h2>" not in listing
     assert SECRET.findall(made.text)
