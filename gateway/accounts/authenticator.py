@@ -112,6 +112,10 @@ class Authenticator:
             raise Refusal("invalid_api_key", f"The API key {key.name!r} {problem}")
         return self._caller_of(key_id, key)
 
+    def key_account(self, key_id: str) -> AccountRecord:
+        """The account of a key that is known."""
+        return self._accounts[f"key:{key_id}"]
+
     def keep_inputs_of(self, team: str) -> str:
         """What the team's own setting keeps of its edits; empty where it has none."""
         found = self._accounts.get(f"team:{team}")

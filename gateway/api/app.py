@@ -49,11 +49,11 @@ DRAINED_BODIES = 4
 is refused for its size is larger than one."""
 
 
-RoutesOf = Callable[[Container, AdminCalls], Sequence[BaseRoute]]
+RoutesOf = Callable[[Container, AdminCalls, Sandbox], Sequence[BaseRoute]]
 """The routes of a package that stands above this one."""
 
 
-def no_routes(parts: Container, calls: AdminCalls) -> Sequence[BaseRoute]:
+def no_routes(parts: Container, calls: AdminCalls, sandbox: Sandbox) -> Sequence[BaseRoute]:
     return ()
 
 
@@ -80,7 +80,7 @@ class Gateway:
                 *(route_to(f"{PREFIX}{path}", self._admin.endpoint(path)) for path in PATHS),
                 route_to("/admin", self._admin.not_found),
                 route_to("/admin/{rest:path}", self._admin.not_found),
-                *more_routes(parts, self._calls),
+                *more_routes(parts, self._calls, self.sandbox),
             ],
             redirect_slashes=False,
             lifespan=self._lifespan,

@@ -31,6 +31,17 @@ _UNREADABLE = frozenset({StoreFailure.TIMEOUT, StoreFailure.DENIED, StoreFailure
 GONE = "This picture is no longer stored: it was purged, replaced or evicted, or has expired."
 
 
+def refusal_of_missing(results: ResultStore) -> Refusal:
+    """Why a store has just found nothing: it has no such result, or can't be read now."""
+    if results.failure in _UNREADABLE:
+        return Refusal(
+            "results_unavailable",
+            "The stored pictures can't be read now. Try again.",
+            retry_after_seconds=2,
+        )
+    return Refusal("picture_gone", GONE)
+
+
 @dataclass(frozen=True, slots=True)
 class PictureEndpoints:
     """The signature is checked before anything is read."""
@@ -84,13 +95,9 @@ class PictureEndpoints:
         """The result that the link was made for. Raises Refusal."""
         store = self.answers if picture.is_of_answer else self.results
         stored = await store.get(picture.key)
-        if stored is None and store.failure in _UNREADABLE:
-            raise Refusal(
-                "results_unavailable",
-                "The stored pictures can't be read now. Try again.",
-                retry_after_seconds=2,
-            )
-        if stored is None or not picture.is_of(stored.entry.body_digest):
+        if stored is None:
+            raise refusal_of_missing(store)
+        if not picture.is_of(stored.entry.body_digest):
             raise Refusal("picture_gone", GONE)
         if not may_serve(stored.entry, self.clock()):
             raise Refusal("picture_gone", GONE)

@@ -20,6 +20,7 @@ from gateway.accounts.tables.accounts import AccountRecord
 from gateway.accounts.tables.sandbox import add_accounts
 from gateway.cache.picture_links import BadLink, PictureId
 from gateway.edits.presentation import media_type_of
+from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
 from gateway.runtime.container import Container
 from gateway.runtime.emulator_process import EmulatorProcess
@@ -28,7 +29,7 @@ from gateway.runtime.sandbox import sandbox_settings
 from gateway.server.exchange import Exchange
 from gateway.telemetry.temporary_folder import temporary_folder
 
-_HEADER = (b"x-gateway-sandbox", b"true")
+HEADER = (b"x-gateway-sandbox", b"true")
 _PICTURES = "/v1/pictures/"
 
 
@@ -41,8 +42,7 @@ class Sandbox:
         self._stack = AsyncExitStack()
         self._known: set[tuple[str, int | None]] = set()
         """The keys, with their expiry, whose accounts are in the sandbox's state."""
-        self._parts: Container | None = None
-        self._router: Router | None = None
+        self._up: tuple[Container, Router] | None = None
         self.emulator: EmulatorProcess | None = None
 
     def is_asked(self, exchange: Exchange) -> bool:
@@ -51,19 +51,28 @@ class Sandbox:
 
     async def serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, always with `X-Gateway-Sandbox`. Raises Refusal."""
-        exchange.added_headers.append(_HEADER)
-        async with self._starting:
-            if self._router is None:
-                # In no request's context: what the sandbox logs later is not this request's.
-                self._router = await asyncio.create_task(self._start(), context=Context())
-            router = self._router
+        exchange.added_headers.append(HEADER)
+        parts, router = await self._running()
         if key := self._key_of(exchange):
-            await self._add(key)
+            await self._add(parts, key)
         await router(scope, receive, send)
+
+    async def parts_for(self, caller: Caller) -> Container:
+        """The parts that answer this sandbox key, which they know from now on. Raises Refusal."""
+        parts, _ = await self._running()
+        await self._add(parts, self._gateway.authenticator.key_account(caller.key_id))
+        return parts
+
+    async def _running(self) -> tuple[Container, Router]:
+        async with self._starting:
+            if self._up is None:
+                # In no request's context: what the sandbox logs later is not this request's.
+                self._up = await asyncio.create_task(self._start(), context=Context())
+            return self._up
 
     async def close(self) -> None:
         async with self._starting:
-            self._router = None
+            self._up = None
             await self._stack.aclose()
 
     def _key_of(self, exchange: Exchange) -> AccountRecord | None:
@@ -73,16 +82,16 @@ class Sandbox:
         )
 
     def _has_linked(self, exchange: Exchange) -> bool:
-        if self._parts is None or not exchange.path.startswith(_PICTURES):
+        if self._up is None or not exchange.path.startswith(_PICTURES):
             return False
         try:
             picture = PictureId.parse(exchange.path.removeprefix(_PICTURES))
-            self._parts.cache.links.check(picture, media_type_of(picture.ending), exchange.query)
+            self._up[0].cache.links.check(picture, media_type_of(picture.ending), exchange.query)
         except BadLink:
             return False
         return True
 
-    async def _start(self) -> Router:
+    async def _start(self) -> tuple[Container, Router]:
         context = self._gateway.context
         async with AsyncExitStack() as stack:
             folder = Path(self._folder) if self._folder else stack.enter_context(temporary_folder())
@@ -94,11 +103,11 @@ class Sandbox:
             settings = sandbox_settings(context.settings, folder, emulator.origin, emulator.api_key)
             parts = Container(settings, context.log, clock=context.clock, sandbox_of=self._gateway)
             await stack.enter_async_context(running(parts))
-            self.emulator, self._parts = emulator, parts
+            self.emulator = emulator
             self._stack = stack.pop_all()
-        return self._router_of(parts)
+        return parts, self._router_of(parts)
 
-    async def _add(self, key: AccountRecord) -> None:
+    async def _add(self, parts: Container, key: AccountRecord) -> None:
         if self.emulator and not await self.emulator.serves():
             raise Refusal(
                 "sandbox_unavailable",
@@ -106,9 +115,9 @@ class Sandbox:
                 retry_after_seconds=5,
             )
         this = (key.id, key.settings.expires_ms)
-        if self._parts and this not in self._known:
-            adding = partial(add_accounts, key=key, now_ms=self._parts.context.clock())
-            await self._parts.context.database.write(adding)
+        if this not in self._known:
+            adding = partial(add_accounts, key=key, now_ms=parts.context.clock())
+            await parts.context.database.write(adding)
             self._known.add(this)
 
 

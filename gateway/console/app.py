@@ -23,6 +23,7 @@ from gateway.api.admin import AdminCalls
 from gateway.api.admin.books import ExportedFile
 from gateway.api.app import route_to
 from gateway.api.responses import Endpoint, refusal_of
+from gateway.api.sandbox import Sandbox
 from gateway.console.forms import CSRF, CSRF_HEADER, Form, read_form
 from gateway.console.oidc import OidcProvider
 from gateway.console.page import (
@@ -67,16 +68,17 @@ HEADERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def console_routes(parts: Container, calls: AdminCalls) -> Sequence[BaseRoute]:
+def console_routes(parts: Container, calls: AdminCalls, sandbox: Sandbox) -> Sequence[BaseRoute]:
     """The routes of the console; none where it is switched off."""
-    return Console(parts, calls).routes() if parts.context.settings.console.enabled else ()
+    enabled = parts.context.settings.console.enabled
+    return Console(parts, calls, sandbox).routes() if enabled else ()
 
 
 class Console:
     """The pages of one gateway."""
 
-    def __init__(self, parts: Container, calls: AdminCalls) -> None:
-        self._parts, self._calls = parts, calls
+    def __init__(self, parts: Container, calls: AdminCalls, sandbox: Sandbox) -> None:
+        self._parts, self._calls, self._sandbox = parts, calls, sandbox
         self._thumbnails = Thumbnails()
         self._public_url = parts.context.settings.server.public_url
         self._sessions = Sessions(
@@ -153,6 +155,7 @@ class Console:
             exchange=exchange,
             parts=self._parts,
             calls=self._calls,
+            sandbox=self._sandbox,
             sessions=self._sessions,
             visit=visit,
             base_url=self._base_url(exchange),

@@ -14,6 +14,7 @@ from gateway.api.admin.request_input import parsed_query
 from gateway.api.admin.routes import ROUTES
 from gateway.api.admin.token_holder import Role
 from gateway.api.responses import refusal_of
+from gateway.api.sandbox import Sandbox
 from gateway.console.forms import Form
 from gateway.console.sessions import Sessions
 from gateway.console.visitor import Visit, Visitor
@@ -76,6 +77,7 @@ class PageRequest:
     exchange: Exchange
     parts: Container
     calls: AdminCalls
+    sandbox: Sandbox
     sessions: Sessions
     visit: Visit
     base_url: str

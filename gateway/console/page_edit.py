@@ -10,9 +10,12 @@ from gateway.console.page import PageRequest
 from gateway.console.payer import PayingKey
 from gateway.edits.edit_request import Incoming, Reply
 from gateway.edits.quotation import Quotation
+from gateway.model.errors import Refusal
 from gateway.telemetry.request_record import RequestRecord
+from gateway.wire.answer import upstream_error
 
 DRY_RUN: Mapping[str, str] = {"x-gateway-dry-run": "true"}
+_MOST_SAID_CHARS = 1000
 
 
 def of_person(headers: Mapping[str, str], paying: PayingKey) -> dict[str, str]:
@@ -49,8 +52,17 @@ async def make_edit(
         answer=keep,
         tell=keep,
     )
-    await request.parts.edits.serve(paying.caller, incoming, record)
+    try:
+        await paying.parts.edits.serve(paying.caller, incoming, record)
+    except Refusal as refusal:
+        raise _in_its_words(refusal) from refusal
     return made[0]
+
+
+def _in_its_words(refusal: Refusal) -> Refusal:
+    """A refusal that the upstream has worded says what the upstream says."""
+    error = upstream_error(refusal.body) if refusal.body else None
+    return replace(refusal, message=error.message[:_MOST_SAID_CHARS]) if error else refusal
 
 
 def new_record(request: PageRequest, request_id: str = "") -> RequestRecord:

@@ -18,13 +18,18 @@ from gateway.console.sessions import CONSOLE_KEY
 from gateway.database.database import Transaction
 from gateway.model.caller import Caller
 from gateway.model.errors import Refusal
+from gateway.runtime.container import Container
 
 
 @dataclass(frozen=True, slots=True)
 class PayingKey:
-    """The paying key, and the person for whom it pays; empty where a key itself has signed in."""
+    """The paying key, and the person for whom it pays; empty where a key itself has signed in.
+
+    `parts` make the edit: the gateway's, or its sandbox's, which costs nothing.
+    """
 
     caller: Caller
+    parts: Container
     person: str = ""
 
 
@@ -36,24 +41,21 @@ async def payer_of(request: PageRequest, team: str) -> PayingKey:
     visitor = request.visitor
     if visitor.caller is not None:
         person = visitor.holder.actor if request.visit.is_person else ""
-        return PayingKey(_paying(visitor.caller), person)
+        return PayingKey(visitor.caller, await parts_of(request, visitor.caller), person)
     name = visitor.holder.team or team
     if not name:
         raise Refusal("missing_field", "Choose the team that pays.", param="team")
     authenticator, now_ms = request.parts.authenticator, request.context.clock()
     key_id = authenticator.key_named(name, CONSOLE_KEY) or await _made(request, name, now_ms)
     caller = authenticator.caller_of_key(key_id, now_ms)
-    return PayingKey(_paying(caller), visitor.holder.actor)
+    return PayingKey(caller, request.parts, visitor.holder.actor)
 
 
-def _paying(caller: Caller) -> Caller:
-    if caller.sandbox:
-        raise Refusal(
-            "permission_denied",
-            "A sandbox key pays for nothing, and this page buys pictures: use it from code, or "
-            "sign in with another key.",
-        )
-    return caller
+async def parts_of(request: PageRequest, caller: Caller | None) -> Container:
+    """The parts that make the edits of a key, and store their pictures. Raises Refusal."""
+    if caller is not None and caller.sandbox:
+        return await request.sandbox.parts_for(caller)
+    return request.parts
 
 
 async def _made(request: PageRequest, team: str, now_ms: int) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from gateway.accounts.tables.audit import Author, append
 from gateway.api.admin.token_holder import Role
-from gateway.api.pictures import GONE
+from gateway.api.pictures import refusal_of_missing
 from gateway.cache.result_store import Stored
 from gateway.console.page import Answer, PageRequest, Rendered, SeeOther
 from gateway.console.picture_addresses import ShownPicture, shown_pictures, thumbnail_address
@@ -134,10 +134,11 @@ async def picture_page(request: PageRequest, status: int = 200, **more: Any) -> 
 
 
 async def _stored(request: PageRequest, row: ShownResult) -> tuple[Stored, list[ShownPicture]]:
-    """The result of a row, and its pictures. Raises `picture_gone`."""
-    stored = await request.parts.cache.results.get(row.fingerprint)
+    """The result of a row, and its pictures. Raises `picture_gone`, `results_unavailable`."""
+    results = request.parts.cache.results
+    stored = await results.get(row.fingerprint)
     if stored is None:
-        raise Refusal("picture_gone", GONE)
+        raise refusal_of_missing(results)
     return stored, await asyncio.to_thread(shown_pictures, stored, request.visit)
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from gateway.api.admin.token_holder import Role
 from gateway.api.images import ImageEndpoints, Sent
+from gateway.api.sandbox import HEADER
 from gateway.console.forms import Form
 from gateway.console.page import Answer, PageRequest, Rendered, SentAlready
 from gateway.console.page_edit import DRY_RUN, make_edit, new_record, of_person
-from gateway.console.payer import payer_of
+from gateway.console.payer import PayingKey, payer_of
 from gateway.console.picture_addresses import shown_pictures
 from gateway.console.sessions import CONSOLE_KEY
 from gateway.edits.edit_request import Reply
@@ -52,8 +53,9 @@ async def submit(request: PageRequest) -> Answer:
 async def send(request: PageRequest) -> Answer:
     """Make the edit for the script, which takes it as a client does."""
     payer = await payer_of(request, request.form.text("team"))
-    parts = request.parts
-    images = ImageEndpoints(parts)
+    images = ImageEndpoints(payer.parts)
+    if payer.caller.sandbox:
+        request.exchange.added_headers.append(HEADER)
     request.exchange.added_headers.append((b"x-content-type-options", b"nosniff"))
     headers = of_person(_headers(request), payer)
     sent = Sent(headers, lambda: _pictures(request), payer.caller)
@@ -68,6 +70,8 @@ async def _submit(request: PageRequest, more: Mapping[str, str]) -> Answer:
         record = new_record(request)
         headers = {**_headers(request), **more}
         found = await make_edit(request, payer, headers, lambda: _pictures(request), record)
+        if isinstance(found, Quotation) and found.refusal and found.refusal.param:
+            raise found.refusal
     except Refusal as refusal:
         if (refusal.param or "").startswith("image"):
             refusal = replace(refusal, param=_PICTURES)
@@ -75,7 +79,7 @@ async def _submit(request: PageRequest, more: Mapping[str, str]) -> Answer:
     shown = (
         {"quote": quote_document(found)}
         if isinstance(found, Quotation)
-        else {"result": await _result(request, found, record)}
+        else {"result": await _result(request, payer, found, record)}
     )
     return Rendered("try_it.html", {**await _page(request, form), **shown})
 
@@ -126,9 +130,11 @@ async def _page(request: PageRequest, form: Form) -> dict[str, Any]:
     }
 
 
-async def _result(request: PageRequest, reply: Reply, record: RequestRecord) -> dict[str, Any]:
+async def _result(
+    request: PageRequest, payer: PayingKey, reply: Reply, record: RequestRecord
+) -> dict[str, Any]:
     """The result beside the form; its picture is shown where it is stored."""
-    stored = await request.parts.cache.results.get(record.fingerprint)
+    stored = await payer.parts.cache.results.get(record.fingerprint)
     pictures = await asyncio.to_thread(shown_pictures, stored, request.visit) if stored else []
     return {
         "pictures": pictures,

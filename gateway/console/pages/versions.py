@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from gateway.console.page import Answer, PageRequest, SeeOther
 from gateway.console.page_edit import DRY_RUN, make_edit, new_record
 from gateway.console.pages.pictures import found_result, path_of, picture_page, versions_of
-from gateway.console.payer import payer_of
+from gateway.console.payer import PayingKey, payer_of
 from gateway.database.ids import new_id
 from gateway.edits.quotation import Quotation, Would
 from gateway.gallery.rules.sent_edit import KeptInputs, as_form, read_back
@@ -27,7 +27,7 @@ async def quote(request: PageRequest) -> Answer:
     body, content_type = await _form(request, row.fingerprint)
     used = {each.variant for each in await versions_of(request, row)}
     free = [each for each in sorted(_VARIANTS, key=int) if each not in used]
-    paying = await payer_of(request, row.team)
+    paying = await _payer(request, row.team)
     for variant in free[:_MOST_QUOTES]:
         headers = {"content-type": content_type, "x-gateway-variant": variant, **DRY_RUN}
         record = new_record(request, new_id("req_"))
@@ -43,7 +43,7 @@ async def buy(request: PageRequest) -> Answer:
     if variant not in _VARIANTS:
         raise Refusal("invalid_field", "This is no version that was quoted.", "variant")
     body, content_type = await _form(request, row.fingerprint)
-    paying, record = await payer_of(request, row.team), new_record(request)
+    paying, record = await _payer(request, row.team), new_record(request)
     headers = {"content-type": content_type, "x-gateway-variant": variant}
     try:
         await make_edit(request, paying, headers, lambda: _once(body), record)
@@ -52,6 +52,16 @@ async def buy(request: PageRequest) -> Answer:
         return await picture_page(request, form=failed, status=refusal.status)
     await request.parts.cache.gallery.flush()
     return SeeOther(path_of(record.fingerprint))
+
+
+async def _payer(request: PageRequest, team: str) -> PayingKey:
+    """Raises `permission_denied` for a sandbox key, whose results stand beside no others."""
+    paying = await payer_of(request, team)
+    if paying.caller.sandbox:
+        raise Refusal(
+            "permission_denied", "A sandbox key buys no version: sign in with another key."
+        )
+    return paying
 
 
 async def _form(request: PageRequest, fingerprint: str) -> tuple[bytes, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -233,3 +234,18 @@ def test_the_gallery_and_a_picture_in_the_browser(browse: Browsing) -> None:
     page.locator(".gallery a").first.click()
     assert page.locator(".shown img").evaluate(width) > 100
     assert overflow(page) == 0
+
+
+def test_what_the_store_has_evicted_is_shown_as_no_longer_stored(served: Running) -> None:
+    """The last test: it stays in the list."""
+    path = bought(served)
+    assert asyncio.run(served.app.parts.cache.results.delete(path.rpartition("/")[2]))
+    with signed_in(served, KEY) as visiting:
+        thumbnail = visiting.get(address_of(visiting.open(PATH).text, "thumbnails"))
+        page = visiting.get(path)
+
+    assert thumbnail.headers["content-type"] == "image/svg+xml"
+    assert thumbnail.headers["cache-control"] == "no-store"
+    assert "No longer stored" in thumbnail.text
+    assert page.status_code == 410
+    assert "no longer stored" in page.text

@@ -103,14 +103,25 @@ def test_a_revoked_console_key_buys_nothing_more(served: Running, root: Api) -> 
     assert "The key closed/console paid for edits made here, and is revoked" in answer.text
 
 
-def test_a_sandbox_key_buys_nothing_here(served: Running, root: Api) -> None:
+def test_a_sandbox_key_is_answered_by_the_sandbox_and_pays_nothing(
+    served: Running, root: Api
+) -> None:
     key = root.post("/keys", team="photos", name="play", sandbox=True)
     in_force(lambda: served.app.parts.authenticator.key_named("photos", "play") is not None)
+    rows = len(root.get("/ledger", team="photos", limit="1000")["data"])
     with opened(served, key["secret"]) as visiting:
-        page, raw = sent(visiting), sent(visiting, f"{PATH}/edits")
+        shown = visiting.get(PATH).text
+        quote, page = sent(visiting, f"{PATH}/quote", "played"), sent(visiting, prompt="played")
+        picture, raw = visiting.get(picture_of(page)), sent(visiting, f"{PATH}/edits", "played")
+    with served.client(key["secret"]) as client:
+        known = client.get(f"/v1/requests/{raw.headers['x-request-id']}")
 
-    assert (page.status_code, raw.status_code) == (403, 403)
-    assert "A sandbox key pays for nothing" in page.text
+    assert "Answered by the sandbox for photos/play" in shown
+    assert "Would be bought" in quote.text
+    assert picture.headers["content-type"] == "image/png"
+    assert (raw.headers["x-gateway-sandbox"], raw.headers["x-gateway-cache"]) == ("true", "HIT")
+    assert (known.status_code, known.headers["x-gateway-sandbox"]) == (200, "true")
+    assert len(root.get("/ledger", team="photos", limit="1000")["data"]) == rows
 
 
 def test_a_person_can_charge_no_other_team(served: Running, root: Api) -> None:
