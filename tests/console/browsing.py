@@ -16,11 +16,16 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from tests.clients.environments import axe_core
 from tests.console.visiting import COOKIE, signed_in
 from tests.support.serving import Served
 
 Result = TypeVar("Result")
 NARROW, WIDE = 360, 1280
+_EVERY_RULE = '["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]'
+_AXE = """axe.run({runOnly: RULES, resultTypes: ["violations"]}).then(found => found.violations
+  .filter(each => ["serious", "critical"].includes(each.impact))
+  .map(each => `${each.id}: ${each.nodes[0].html}`))"""
 
 
 class Chromium:
@@ -60,6 +65,13 @@ class Browsing:
         self._chromium, self.served = chromium, served
         self._pages: list[Page] = []
         self.faults: list[str] = []
+        self.elsewhere: set[str] = set()
+        """Hosts of others, whose pages are none of ours."""
+        self._expected: list[int] = []
+
+    def expect_status(self, status: int) -> None:
+        """The next answer that fails has this status, which the browser will warn of."""
+        self._expected.append(status)
 
     def __call__(
         self, path: str, secret: str | None = None, *, width: int = WIDE, dark: bool = False
@@ -98,11 +110,18 @@ class Browsing:
         }
 
     def _note_message(self, message: Any) -> None:
+        if message.page and urlsplit(message.page.url).netloc in self.elsewhere:
+            return
+        if self._expected and f"a status of {self._expected[0]} " in message.text:
+            self._expected.pop(0)
+            return
         if message.type in ("error", "warning"):
             self.faults.append(f"{message.type}: {message.text}")
 
     def _note_request(self, request: Any) -> None:
         parts, own = urlsplit(request.url), urlsplit(self.served.url)
+        if {parts.netloc, urlsplit(request.frame.url).netloc} & self.elsewhere:
+            return
         if parts.scheme not in ("about", "blob", "data") and parts.netloc != own.netloc:
             self.faults.append(f"a request to {request.url}")
 
@@ -113,6 +132,16 @@ def open_chromium() -> Chromium:
     if executable is None:
         pytest.skip("Chromium is not installed")
     return Chromium(executable)
+
+
+def serious_faults(page: Page, *, dark: bool = True) -> list[str]:
+    """What axe-core finds: in light by every rule, and in dark of its colours."""
+    page.evaluate(axe_core().read_text())
+    found: list[str] = page.evaluate(_AXE.replace("RULES", _EVERY_RULE))
+    if dark:
+        page.emulate_media(color_scheme="dark")
+        found += page.evaluate(_AXE.replace("RULES", '["color-contrast"]'))
+    return found
 
 
 def overflow(page: Page) -> int:

@@ -9,6 +9,7 @@ import pytest
 from gateway.emulator import EmulatorServer
 from tests.api.admin.api_client import Api, in_force
 from tests.console.browsing import Browsing, Chromium, open_chromium
+from tests.console.planted import Planted, planting
 from tests.console.visiting import console_settings
 from tests.support.serving import Running, make_key, serving
 
@@ -31,6 +32,15 @@ def served(
         in_force(lambda: root.get("/usage", by="team")["total"]["calls"] == 5)
         in_force(lambda: root.get("/budgets", team="design")["data"][0]["refused_today"] == 1)
         yield running
+
+
+@pytest.fixture(scope="package")
+def planted(
+    tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServer
+) -> Iterator[Planted]:
+    """A gateway with markup wherever people and an upstream can write."""
+    with planting(tmp_path_factory.mktemp("planted"), emulator_server) as found:
+        yield found
 
 
 @pytest.fixture

@@ -54,6 +54,8 @@ class HostileProvider:
         self.forge: Forge = honest
         self.document: Mapping[str, Any] = {}
         self.claims: Mapping[str, Any] = {}
+        self.moved = ""
+        """The path that it redirects to another one of its own, `/inside`."""
         self.codes: set[str] = set()
         self.asked: list[str] = []
         self._now_seconds = now_seconds
@@ -90,6 +92,8 @@ class HostileProvider:
 
     def answer(self, method: str, path: str, form: Mapping[str, list[str]]) -> tuple[int, Any]:
         self.asked.append(path)
+        if path == self.moved:
+            return 307, {}
         if path == "/.well-known/openid-configuration":
             return 200, {
                 "issuer": self.issuer,
@@ -125,6 +129,8 @@ class HostileProvider:
                 status, document = provider.answer(self.command, urlsplit(self.path).path, form)
                 body = json.dumps(document).encode()
                 self.send_response(status)
+                if status == 307:
+                    self.send_header("location", f"{provider.issuer}/inside")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -6,26 +6,62 @@ Run by `make pictures`; look at each before it is committed.
 from __future__ import annotations
 
 import asyncio
+import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gateway.cli.demo_history import DemoHistory
+from PIL import Image
+from playwright.sync_api import Page
+
+from gateway.cli.demo_history import USERS, DemoHistory
 from gateway.database.clock import now_ms
 from gateway.database.database import Database
 from gateway.database.migrate import migrate
-from gateway.emulator import EmulatorServer
+from gateway.emulator import SAMPLE_PHOTOGRAPH, EmulatorServer
 from gateway.runtime.backends import open_database
 from gateway.settings import Settings
-from tests.api.admin.api_client import ROOT_TOKEN
+from tests.api.admin.api_client import ROOT_TOKEN, Api, in_force
 from tests.console.browsing import NARROW, WIDE, Browsing, Chromium, open_chromium
 from tests.console.visiting import console_settings
 from tests.support.serving import Overrides, Running, serving
 
 DOCS = Path("docs")
+MOST_BYTES = 120_000
+Step = Callable[[Page], None]
+LOOKS = (
+    "Make it grey, for the catalogue", "A vintage look, sepia", "A sketch: outlines only",
+    "Colourful, vivid, for the summer sale", "Darker, as at night", "A mosaic of large pixels",
+    "A poster for the trade fair, high contrast", "A warm evening light",
+    "Cool blue, for the winter",
+    "Mirror it, brighter", "Out of focus, for a background", "A negative",
+)  # fmt: skip
+"""Prompts of the gallery's pictures: words that the emulator knows."""
+
+
+def nothing_more(_: Page) -> None:
+    """The page as it opens."""
+
+
+def open_a_purchase(page: Page) -> None:
+    page.locator("tr", has=page.locator(".tag.miss")).first.locator("a").click()
+
+
+def open_a_picture(page: Page) -> None:
+    page.locator(".gallery a").nth(3).click()
+    page.locator(".compare").wait_for()
+
+
+def try_an_edit(page: Page) -> None:
+    page.select_option("#f-team", "web-shop")
+    page.fill("#f-prompt", "A poster, dramatic")
+    page.set_input_files("#f-pictures", str(SAMPLE_PHOTOGRAPH))
+    page.get_by_text("Would be bought").wait_for()
+    page.get_by_role("button", name="Run").click()
+    page.locator("#result .compare").wait_for()
 
 
 @dataclass(frozen=True)
@@ -37,6 +73,9 @@ class Picture:
     secret: str | None = ROOT_TOKEN
     width: int = WIDE
     dark: bool = False
+    step: Step = nothing_more
+    tall: bool = True
+    """All of the page, and not the first screen of it alone."""
 
 
 PICTURES = (
@@ -45,18 +84,39 @@ PICTURES = (
     Picture("overview-narrow", "/console", width=NARROW, dark=True),
     Picture("spend", "/console/spend?by=team", dark=True),
     Picture("teams", "/console/teams"),
-    Picture("team", "/console/teams/web-shop"),
+    Picture("team", "/console/teams/web-shop", tall=False),
     Picture("budgets", "/console/budgets"),
+    Picture("requests", "/console/requests", tall=False),
+    Picture("request", "/console/requests", step=open_a_purchase),
+    Picture("pictures", "/console/pictures", dark=True),
+    Picture("picture", "/console/pictures", step=open_a_picture),
+    Picture("picture-narrow", "/console/pictures", width=NARROW, dark=True, step=open_a_picture),
+    Picture("try", "/console/try", step=try_an_edit),
+    Picture("books", "/console/books"),
+    Picture("operations", "/console/operations", dark=True),
 )
 
 
 def draw(chromium: Chromium, served: Running, picture: Picture) -> None:
     browsing = Browsing(chromium, served)
     page = browsing(picture.path, picture.secret, width=picture.width, dark=picture.dark)
-    page.screenshot(path=DOCS / f"console-{picture.name}.png", full_page=True)
+    picture.step(page)
+    page.wait_for_load_state("networkidle")
+    save(page.screenshot(full_page=picture.tall), DOCS / f"console-{picture.name}.png")
     browsing.close()
     if browsing.faults:
         raise RuntimeError(f"{picture.name}: {browsing.faults}")
+
+
+def save(screenshot: bytes, file: Path) -> None:
+    """With as many colours as fit into 120 kB."""
+    with Image.open(io.BytesIO(screenshot)) as drawn:
+        picture = drawn.convert("RGB")
+    for colours in (256, 128, 64, 32):
+        picture.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+        if file.stat().st_size <= MOST_BYTES:
+            return
+    raise RuntimeError(f"{file.name} has {file.stat().st_size:,} bytes")
 
 
 @contextmanager
@@ -65,12 +125,26 @@ def demonstrating() -> Iterator[Running]:
     with tempfile.TemporaryDirectory() as folder, EmulatorServer() as emulator:
         address: Overrides = {
             "server": {"port": 8080, "timezone": "UTC"},
-            "console": {"public_index": True},
+            "console": {"public_index": True, "gallery": True, "keep_inputs": "all"},
         }
         settings = console_settings(Path(folder), emulator, address)
         asyncio.run(fill(settings))
         with serving(settings) as running:
+            buy_pictures(running)
             yield running
+
+
+def buy_pictures(running: Running) -> None:
+    """What the gallery shows; some of it was asked for again."""
+    root = Api(running)
+    key = root.post("/keys", team="web-shop", name="catalogue")["secret"]
+    in_force(lambda: running.edit(LOOKS[0], key=key).status_code == 200)
+    photograph = [SAMPLE_PHOTOGRAPH.read_bytes()]
+    for number, prompt in enumerate((*LOOKS, *LOOKS[::3], *LOOKS[::2])):
+        user = {"x-gateway-user": USERS[number % len(USERS)]}
+        answer = running.edit(prompt, images=photograph, key=key, headers=user)
+        answer.raise_for_status()
+    in_force(lambda: root.get("/usage", by="key", team="web-shop")["total"]["calls"] > 20)
 
 
 async def fill(settings: Settings) -> None:

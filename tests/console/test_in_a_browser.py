@@ -8,8 +8,7 @@ import pytest
 
 from gateway.console.page_table import PAGES
 from tests.api.admin.api_client import ROOT_TOKEN
-from tests.clients.environments import axe_core
-from tests.console.browsing import NARROW, Browsing, overflow
+from tests.console.browsing import NARROW, Browsing, overflow, serious_faults
 from tests.support.serving import KEY
 
 SHOWN = [route.split()[1] for route in PAGES if re.fullmatch(r"GET [^{.]+", route)]
@@ -23,11 +22,6 @@ VISITS = [
 ]
 IDS = [f"{path}-{(secret or 'nobody')[:4]}" for path, secret in VISITS]
 
-AXE = """axe.run({runOnly: RULES, resultTypes: ["violations"]}).then(found => found.violations
-  .filter(each => ["serious", "critical"].includes(each.impact))
-  .map(each => `${each.id}: ${each.nodes[0].html}`))"""
-EVERY_RULE, COLOURS = '["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]', '["color-contrast"]'
-
 
 @pytest.mark.parametrize(("path", "secret"), VISITS, ids=IDS)
 def test_a_page_fits_a_narrow_screen_and_axe_finds_no_serious_fault(
@@ -37,11 +31,7 @@ def test_a_page_fits_a_narrow_screen_and_axe_finds_no_serious_fault(
 
     assert overflow(page) == 0
     assert page.locator("h1").count() == 1
-    page.evaluate(axe_core().read_text())
-    light: list[str] = page.evaluate(AXE.replace("RULES", EVERY_RULE))
-    page.emulate_media(color_scheme="dark")
-    dark: list[str] = page.evaluate(AXE.replace("RULES", COLOURS))
-    assert (light, dark) == ([], [])
+    assert serious_faults(page) == []
 
 
 def test_sign_in_by_keyboard_alone(browse: Browsing) -> None:

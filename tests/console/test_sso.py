@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,8 +17,10 @@ from gateway.console.oidc import METADATA_SECONDS
 from gateway.console.rules.sign_in_attempt import VALID_MS
 from gateway.console.sessions import RECHECK_SECONDS
 from gateway.emulator import EmulatorServer
-from tests.api.admin.api_client import Api
+from gateway.settings import SettingsError
+from tests.api.admin.api_client import Api, in_force
 from tests.clients.environments import node_with_libraries
+from tests.console.browsing import Browsing
 from tests.console.hostile_provider import (
     CLIENT_ID,
     Forge,
@@ -27,6 +30,7 @@ from tests.console.hostile_provider import (
     signed_with_the_public_key,
     unsigned,
 )
+from tests.console.pages.test_try_it import sent
 from tests.console.visiting import COOKIE, Visiting, console_settings
 from tests.project.test_readme import free_port
 from tests.support.serving import Overrides, Running, SteppedClock, make_key, serving
@@ -86,7 +90,7 @@ def gateway(
 @pytest.fixture
 def running(gateway: Running, hostile: HostileProvider, clock: SteppedClock) -> Running:
     """The gateway an hour after the last test; the provider is honest until told."""
-    hostile.forge, hostile.document = honest, {}
+    hostile.forge, hostile.document, hostile.moved = honest, {}, ""
     hostile.asked.clear()
     clock.step(METADATA_SECONDS + 1)
     return gateway
@@ -127,6 +131,12 @@ def real(
                 yield served
         finally:
             provider.terminate()
+
+
+@pytest.fixture
+def served(real: Running) -> Running:
+    """What `browse` opens."""
+    return real
 
 
 def through_the_provider(visiting: Visiting, login: str, *, next: str = "") -> httpx.Response:
@@ -186,6 +196,29 @@ def test_signing_out_ends_both_sessions(real: Running) -> None:
     assert after.startswith("/console/sign-in")
     assert page.status_code == 200
     assert "Do you want to sign-out" in page.text
+
+
+def test_in_a_browser_a_person_signs_in_and_out(real: Running, browse: Browsing) -> None:
+    page = browse("/console/sign-in?next=/console/spend")
+    provider = real.settings.sso.issuer
+    browse.elsewhere.add(urlsplit(provider).netloc)
+    page.route("https://fonts.googleapis.com/**", lambda route: route.abort())
+    page.get_by_role("link", name="Sign in with Example").click()
+    page.fill("input[name=login]", "flo:accounting")
+    page.fill("input[name=password]", "any")
+    page.get_by_role("button", name="Sign-in").click()
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_url("**/console/spend")
+
+    assert page.inner_text(".who .name") == "flo@example.com"
+    assert page.inner_text(".who .role") == "finance"
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign out of Example too").click()
+    assert page.url.startswith(provider)
+    page.get_by_role("button", name="Yes, sign me out").click()
+    page.wait_for_url("**/console/sign-in*")
+    page.goto(f"{real.url}/console/spend")
+    assert page.inner_text("h1") == "Sign in"
 
 
 def test_a_replayed_code_is_refused(real: Running) -> None:
@@ -322,6 +355,33 @@ def test_a_provider_leads_nowhere_into_the_network(
     assert said in answer.text
 
 
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token", "/keys"])
+def test_a_redirect_of_a_provider_is_not_followed(
+    running: Running, hostile: HostileProvider, path: str
+) -> None:
+    hostile.moved = path
+    with Visiting(running) as visiting:
+        answer = visiting.get("/console/sso")
+        if answer.status_code == 303:
+            answer = visiting.get(hostile.sent_back(visiting))
+
+    assert answer.status_code == 403
+    assert "answered 307" in answer.text
+    assert "/inside" not in hostile.asked
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    ["http://169.254.169.254/latest", "http://login.example.com", "file:///etc/passwd",
+     "ftp://login.example.com", "https://", "https://a.example?x=1", "http://127.evil.example"],
+)  # fmt: skip
+def test_an_issuer_is_an_https_url_or_on_loopback(
+    tmp_path: Path, emulator_server: EmulatorServer, issuer: str
+) -> None:
+    with pytest.raises(SettingsError, match="issuer"):
+        console_settings(tmp_path, emulator_server, sso_settings(issuer))
+
+
 # ---- what a person may, and for how long
 
 
@@ -365,6 +425,42 @@ def test_a_member_sees_its_own_requests_alone_and_its_key_pays(
     assert keys == {"first", "console"}
 
 
+def test_a_members_edit_is_paid_by_the_key_console_for_the_person_and_limited_with_it(
+    running: Running, hostile: HostileProvider
+) -> None:
+    root = Api(running)
+    with signed_in_person(running, hostile, "painters") as visiting:
+        visiting.open("/console/try")
+        bought = sent(visiting, prompt="bought by a member")
+        again = sent(visiting, prompt="bought by a member")
+        request_id = re.findall(r"req_\w+", bought.text)[0]
+        in_force(lambda: request_id in visiting.get("/console/requests").text)
+        own = visiting.get(f"/console/requests/{request_id}")
+        (key,) = [
+            key for key in root.get("/keys", team="design")["data"] if key["name"] == "console"
+        ]
+        (row,) = [
+            row for row in root.get("/ledger", team="design")["data"] if row["key"] == key["id"]
+        ]
+        root.patch(f"/keys/{key['id']}", budget_usd="0.01")
+        in_force(lambda: sent(visiting, prompt="one too many").status_code == 429)
+        refused = sent(visiting, prompt="one too many")
+        with signed_in_person(running, hostile, "admins") as admin:
+            asked = admin.get("/console/requests?outcome=miss&key=design/console").text
+        others = running.edit("of another person").headers["x-request-id"]
+        in_force(lambda: root.ask("GET", f"/requests/{others}").status_code == 200)
+        hidden = visiting.get(f"/console/requests/{others}")
+
+    assert "MISS</strong> · cost $0.01" in bought.text
+    assert "HIT</strong> · cost $0.00" in again.text
+    assert (row["end_user"], row["cost_usd"]) == ("person:ada@example.com", "0.01")
+    assert key["created_by"] == "person:ada@example.com"
+    assert "person:ada@example.com" in own.text
+    assert request_id in asked
+    assert "the key" in refused.text
+    assert hidden.status_code == 404
+
+
 def test_a_role_of_a_team_that_is_none_says_so(running: Running, hostile: HostileProvider) -> None:
     hostile.forge = lambda claims: honest({**claims, "groups": ["lost"]})
     with Visiting(running) as visiting:
@@ -389,7 +485,7 @@ def test_the_audit_has_the_persons_name(running: Running, hostile: HostileProvid
 @pytest.mark.parametrize(
     ("claims", "name"),
     [({}, "ada@example.com"), ({"email_verified": False}, "1001"), ({"email": None}, "1001"),
-     ({"email": "a\nb"}, "1001")],
+     ({"email": "a\nb"}, "1001"), ({"email": '"><script>'}, "&#34;&gt;&lt;script&gt;")],
 )  # fmt: skip
 def test_an_address_that_is_not_verified_names_nobody(
     running: Running, hostile: HostileProvider, claims: dict[str, object], name: str

@@ -45,6 +45,8 @@ class Recording:
         self.status = 200
         """Another than 200: refuses with it, in words that are no error object."""
         self.pictures = 1
+        self.model = "deepshi-image-1"
+        """The name of the one model that it lists."""
         self.by_url = False
         """Gives the URLs of its pictures, which it serves `picture_seconds` later."""
         self.picture_seconds = 0.0
@@ -86,7 +88,7 @@ class Recording:
 
     async def models(self, request: Request) -> JSONResponse:
         edit = {"supported": True, "max_reference_images": 5}
-        item = {"id": "deepshi-image-1", "object": "model", "created": 1, "owned_by": "x"}
+        item = {"id": self.model, "object": "model", "created": 1, "owned_by": "x"}
         return JSONResponse({"object": "list", "data": [{**item, "edit": edit}]})
 
 

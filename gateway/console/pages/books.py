@@ -20,8 +20,9 @@ PATH = "/console/books"
 SHOWN = 100
 _TEXTS = (
     "upstream", "period", "granularity", "numbers", "dates", "encoding", "title_lines", "edge",
-    "duplicates", "allow_change", "reason",
+    "duplicates",
 )  # fmt: skip
+_OF_BOOKING = ("allow_change", "reason")
 _LISTS = ("column", "where", "rate")
 _AS_SET = ("", "as in the settings")
 CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -44,22 +45,24 @@ async def show(request: PageRequest) -> Answer:
 
 async def reconcile(request: PageRequest) -> Answer:
     """Preview a statement; with the preview's name, book it."""
-    form = Form({"statement": "", **request.form.values})
+    form, status = Form({"statement": "", **request.form.values}), 200
+    route, confirmed = "POST /ledger/reconcile", form.text("confirm")
     try:
         statement = await _statement(request)
-        asked = {
+        asked: dict[str, Any] = {
             **form.filled(*_TEXTS),
             **{name: tuple(form.text(name).split("\n")) for name in _LISTS if form.text(name)},
         }
-        if confirmed := form.text("confirm"):
-            asked["confirm"] = confirmed
-        found = await request.call("POST /ledger/reconcile", query=asked, upload=statement)
+        if confirmed:
+            booking = {**asked, **form.filled(*_OF_BOOKING), "confirm": confirmed}
+            try:
+                booked = await request.call(route, query=booking, upload=statement)
+                return SeeOther(f"{PATH}?booked={booked['batch']}")
+            except Refusal as refusal:
+                form, status = _failed(form, refusal), refusal.status
+        found = await request.call(route, query=asked, upload=statement)
     except Refusal as refusal:
-        if refusal.status >= 500:
-            raise
-        return await _page(request, form.failed(refusal), refusal.status)
-    if found["applied"]:
-        return SeeOther(f"{PATH}?booked={found['batch']}")
+        return await _page(request, _failed(form, refusal), refusal.status)
     kept = await asyncio.to_thread(packed, statement)
     fields = [(name, form.text(name)) for name in (*_TEXTS, *_LISTS) if form.text(name)]
     percents = [each["allow_change"] for each in found["refused"]]
@@ -67,11 +70,11 @@ async def reconcile(request: PageRequest) -> Answer:
         "form": form,
         "found": found,
         "packed": kept,
-        "fields": [each for each in fields if each[0] not in ("reason", "allow_change")],
+        "fields": fields,
         "may_allow": bool(percents) and None not in percents,
         "allow_change": max((each for each in percents if each), default=None),
     }
-    return Rendered("reconciliation.html", values)
+    return Rendered("reconciliation.html", values, status)
 
 
 async def correct(request: PageRequest) -> Answer:
@@ -93,16 +96,20 @@ async def close(request: PageRequest) -> Answer:
 
 async def undo(request: PageRequest) -> Answer:
     """Say what would be taken back; once confirmed, take it back."""
-    form, route = request.form, "POST /ledger/batches/{id}/undo"
-    path, confirmed = {"id": form.text("id")}, bool(form.text("confirm"))
-    body = {**form.filled("reason"), "dry_run": not confirmed}
+    form, status, route = request.form, 200, "POST /ledger/batches/{id}/undo"
+    path = {"id": form.text("id")}
     try:
-        found = await request.call(route, path=path, body=body)
+        if form.text("confirm"):
+            body = {**form.filled("reason"), "dry_run": False}
+            await request.call(route, path=path, body=body)
+            return SeeOther(PATH)
     except Refusal as refusal:
-        if refusal.status >= 500:
-            raise
-        return await _page(request, form.failed(refusal), refusal.status)
-    return SeeOther(PATH) if confirmed else Rendered("undo.html", {"form": form, "found": found})
+        form, status = _failed(form, refusal), refusal.status
+    try:
+        found = await request.call(route, path=path, body={"dry_run": True})
+    except Refusal as refusal:
+        return await _page(request, _failed(form, refusal), refusal.status)
+    return Rendered("undo.html", {"form": form, "found": found}, status)
 
 
 async def export(request: PageRequest) -> Answer:
@@ -115,20 +122,23 @@ async def export(request: PageRequest) -> Answer:
             request.calls.download(request.visitor.holder, route, {}, query)
         )
     except Refusal as refusal:
-        if refusal.status >= 500:
-            raise
         form = Form({"format": "", **request.query})
-        return await _page(request, form.failed(refusal), refusal.status)
+        return await _page(request, _failed(form, refusal), refusal.status)
 
 
 async def _changed(request: PageRequest, route: str, body: Mapping[str, Any]) -> Answer:
     try:
         await request.call(route, body=body)
     except Refusal as refusal:
-        if refusal.status >= 500:
-            raise
-        return await _page(request, request.form.failed(refusal), refusal.status)
+        return await _page(request, _failed(request.form, refusal), refusal.status)
     return SeeOther(PATH)
+
+
+def _failed(form: Form, refusal: Refusal) -> Form:
+    """The form with what is wrong with it. Raises a refusal that is not about it."""
+    if refusal.status >= 500:
+        raise refusal
+    return form.failed(refusal)
 
 
 async def _statement(request: PageRequest) -> bytes:

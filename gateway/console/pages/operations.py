@@ -46,12 +46,18 @@ async def show_settings(request: PageRequest) -> Answer:
 
 
 async def show_audit(request: PageRequest) -> Answer:
-    form = Form({"subject": "", "after": "", **request.query})
+    form, status = Form({"subject": "", "after": "", **request.query}), 200
     subject = form.filled("subject")
     query = {"latest": "true", "limit": str(SHOWN_CHANGES), **subject, **form.filled("after")}
-    found = await request.call("GET /audit", query=query)
+    try:
+        found = await request.call("GET /audit", query=query)
+    except Refusal as refusal:
+        if refusal.status >= 500:
+            raise
+        form, found, status = form.failed(refusal), {"data": [], "next": None}, refusal.status
     older = found["next"] and urlencode({**subject, "after": found["next"]})
-    return Rendered("audit.html", {"form": form, "changes": found["data"], "older": older})
+    values = {"form": form, "changes": found["data"], "older": older}
+    return Rendered("audit.html", values, status)
 
 
 async def _page(request: PageRequest, form: Form, status: int = 200) -> Answer:

@@ -76,12 +76,19 @@ def test_a_statement_is_previewed_booked_and_taken_back(served: Running, root: A
         preview = uploaded(visiting, BILL)
         assert (preview.status_code, spent(root)) == (200, before), "a preview books nothing"
         form = {name: (None, text) for name, text in hidden(preview).items()}
+        bad = {**form, "reason": (None, "long " * 50)}
+        preview = visiting.post(f"{PATH}/reconcile", files=bad)
+        assert (preview.status_code, spent(root)) == (400, before), "what is wrong books nothing"
+        assert 'id="h-reason" role="alert"' in preview.text
+        assert "long long" in preview.text
+        form = {name: (None, text) for name, text in hidden(preview).items()}
         booked = visiting.post(f"{PATH}/reconcile", files={**form, "reason": (None, "bill 4711")})
         after = spent(root)
         page = visiting.open(booked.headers["location"]).text
         batch = re.search(r"as batch (\w+)\.", page)
         assert batch
         asked = visiting.submit(f"{PATH}/undo", id=batch[1])
+        long = visiting.submit(f"{PATH}/undo", id=batch[1], confirm="1", reason="long " * 50)
         assert spent(root) == after, "undoing is asked for twice"
         visiting.submit(f"{PATH}/undo", id=batch[1], confirm="1", reason="the wrong bill")
 
@@ -89,6 +96,9 @@ def test_a_statement_is_previewed_booked_and_taken_back(served: Running, root: A
     assert "−$0.10" in preview.text
     assert float(before) - float(after) == pytest.approx(0.1)
     assert "Take back what was booked" in asked.text
+    assert "Take back what was booked" in long.text
+    assert "long long" in long.text
+    assert (long.status_code, 'id="h-reason" role="alert"' in long.text) == (400, True)
     assert spent(root) == before
     (undone, booking) = root.get("/ledger/batches")["data"][:2]
     assert (booking["reason"], undone["reason"]) == ("bill 4711", "the wrong bill")
