@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import httpx._transports.default
 import hypothesis
 import pytest
-import uvicorn.server
 
 from gateway.emulator import EmulatorServer
+from gateway.pricing import price_file
 from gateway.settings import Settings
 from tests.support.databases import (  # noqa: F401
     database,
@@ -22,8 +21,11 @@ from tests.support.databases import (  # noqa: F401
     postgres_url,
     schemas,
 )
+from tests.support.memory_files import keep_files_in_memory
+from tests.support.prompt_servers import stop_promptly
 from tests.support.serving import Running, make_key, serving, settings_for
 
+keep_files_in_memory()
 # How fast examples are drawn and tried depends on what else the machine does.
 hypothesis.settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -33,19 +35,9 @@ hypothesis.settings.load_profile("busy machine")
 httpx._transports.default.create_ssl_context = cache(  # type: ignore[attr-defined]
     httpx._transports.default.create_ssl_context  # type: ignore[attr-defined]
 )
-
-
-class QuickAsyncio:
-    """asyncio for uvicorn's server, which looks ten times a second whether it shall stop."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(asyncio, name)
-
-    def sleep(self, seconds: float) -> Awaitable[None]:
-        return asyncio.sleep(seconds / 10)
-
-
-uvicorn.server.asyncio = QuickAsyncio()  # type: ignore[assignment, attr-defined]
+# Each gateway reads the prices that ship anew, which is a tenth of its start.
+price_file.parse_prices = cache(price_file.parse_prices)
+stop_promptly()
 
 LONGEST_FILES = (
     "tests/dashboards/test_queries.py",
@@ -67,10 +59,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.location[0] not in LONGEST_FILES)
 
 
+def pytest_collection() -> None:
+    """Look for no garbage while tests are collected: all that is made stays."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Exempt the modules of all tests from garbage collections."""
+    """Exempt the modules of all tests from garbage collections, which are to be few."""
+    gc.enable()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,9 @@ def _checkout(folder: Path) -> Path:
         shutil.copy2(name, folder)
     for name in ("gateway", "config"):
         shutil.copytree(name, folder / name)
-    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True, timeout=120)
+    without = ["--without-pip"] if find_spec("pip") else []  # that of here is there too
+    make = [sys.executable, "-m", "venv", *without, str(folder / ".venv")]
+    subprocess.run(make, check=True, timeout=120)
     (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
     here = "".join(f"import site; site.addsitedir({path!r})\n" for path in site.getsitepackages())
     (packages / "here.pth").write_text(f"{folder}\n{here}")

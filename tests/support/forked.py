@@ -32,11 +32,16 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> 
 
 
 class ForkedProcess:
-    """The part of `subprocess.Popen` that tests use."""
+    """The part of `subprocess.Popen` that tests use.
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    A daemon ends with the tests, whatever happens to them, and starts no processes of its own.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, daemon: bool
+    ) -> None:
         what = (list(arguments), dict(environment), str(log))
-        self._process = _SERVER.Process(target=_run, args=what, daemon=True)
+        self._process = _SERVER.Process(target=_run, args=what, daemon=daemon)
         self._process.start()
         assert self._process.pid, "or a signal would reach the tests themselves"
         self.pid: int = self._process.pid

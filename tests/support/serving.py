@@ -240,7 +240,7 @@ class _Server(GatewayServer):
 class GatewayProcess(Served):
     """`gateway serve` as a process of its own, to be killed or drained.
 
-    It is forked where its imports end, unless it has workers or `anew` is asked for.
+    It is forked where its imports end, unless `anew` is asked for.
     """
 
     def __init__(self, tables: Overrides, folder: Path, *, anew: bool = False) -> None:
@@ -251,8 +251,11 @@ class GatewayProcess(Served):
         self.log = folder / "gateway.log"
         with self.log.open("ab") as out:
             start = out.tell()
-        begin = _executed if anew or tables["server"].get("workers", 1) > 1 else _forked
-        self.process: ForkedProcess | subprocess.Popen[bytes] = begin(config, self.log)
+        self.process: ForkedProcess | subprocess.Popen[bytes] = (
+            _executed(config, self.log)
+            if anew
+            else _forked(config, self.log, daemon=tables["server"].get("workers", 1) == 1)
+        )
         self.url = self._wait_until_up(start)
 
     def _wait_until_up(self, start: int) -> str:
@@ -286,8 +289,8 @@ class GatewayProcess(Served):
             self.kill()
 
 
-def _forked(config: Path, log: Path) -> ForkedProcess:
-    return ForkedProcess(["serve", "--config", str(config)], _environment(), log)
+def _forked(config: Path, log: Path, *, daemon: bool) -> ForkedProcess:
+    return ForkedProcess(["serve", "--config", str(config)], _environment(), log, daemon=daemon)
 
 
 def _executed(config: Path, log: Path) -> subprocess.Popen[bytes]:

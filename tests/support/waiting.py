@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable
 
 from gateway.emulator import EmulatorServer
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until it is so; fails where it does not come about in time."""
-    waited = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if true():
-            return
-        waited.wait(0.02)
-    raise AssertionError("it did not come about")
+    """Wait until it is so; fails where it does not come about in time.
+
+    The longer it has been waited for, the longer the pauses: a look often costs a request.
+    """
+    waited = 0.0
+    while not true():
+        if waited > seconds:
+            raise AssertionError("it did not come about")
+        pause = min(max(waited / 10, 0.005), 0.25)
+        time.sleep(pause)
+        waited += pause
 
 
 def let_go(emulator: EmulatorServer, calls: int = 1) -> None:
