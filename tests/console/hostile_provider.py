@@ -7,6 +7,7 @@ import json
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,19 +18,22 @@ from joserfc.jwk import RSAKey
 from tests.console.visiting import Visiting
 
 CLIENT_ID = "gateway"
-KEY = RSAKey.generate_key(2048, parameters={"kid": "one", "use": "sig"})
-OTHER_KEY = RSAKey.generate_key(2048, parameters={"kid": "one", "use": "sig"})
 HS256, NONE = b'{"alg":"HS256","kid":"one"}', b'{"alg":"none","typ":"JWT"}'
 Forge = Callable[[dict[str, Any]], str]
 """The claims of an honest token in, a token out."""
 
 
+@cache
+def key(whose: str = "the provider's") -> RSAKey:
+    return RSAKey.generate_key(2048, parameters={"kid": "one", "use": "sig"})
+
+
 def honest(claims: dict[str, Any]) -> str:
-    return jwt.encode({"alg": "RS256", "kid": "one"}, claims, KEY)
+    return jwt.encode({"alg": "RS256", "kid": "one"}, claims, key())
 
 
 def signed_by_another(claims: dict[str, Any]) -> str:
-    return jwt.encode({"alg": "RS256", "kid": "one"}, claims, OTHER_KEY)
+    return jwt.encode({"alg": "RS256", "kid": "one"}, claims, key("another's"))
 
 
 def unsigned(claims: dict[str, Any]) -> str:
@@ -39,7 +43,7 @@ def unsigned(claims: dict[str, Any]) -> str:
 def signed_with_the_public_key(claims: dict[str, Any]) -> str:
     """The confusion of algorithms: HS256, with what everybody knows as its secret."""
     signed = f"{_text(HS256)}.{honest(claims).split('.')[1]}"
-    digest = hmac.digest(KEY.as_pem(private=False), signed.encode(), "sha256")
+    digest = hmac.digest(key().as_pem(private=False), signed.encode(), "sha256")
     return f"{signed}.{_text(digest)}"
 
 
@@ -103,7 +107,7 @@ class HostileProvider:
                 **self.document,
             }
         if path == "/keys":
-            return 200, {"keys": [KEY.as_dict(private=False)]}
+            return 200, {"keys": [key().as_dict(private=False)]}
         code = form.get("code", [""])[0]
         if path != "/token" or code not in self.codes:
             return 400, {"error": "invalid_grant"}

@@ -16,7 +16,6 @@ from gateway.model.money import NANOS
 from tests.dashboards.asking import Query, Window, marks, names, queries, variables
 from tests.dashboards.minute import Minute, a_minute
 from tests.dashboards.organisation import TEAMS
-from tests.dashboards.picture import draw_dashboard
 from tests.dashboards.prometheus import TOKEN, needs_prometheus, promtool
 from tests.dashboards.test_alerts import ALERTS
 
@@ -117,6 +116,8 @@ def test_an_alert_goes_by_series_that_are_there(minute: Minute, alert: Mapping[s
 def test_a_dashboard_s_data_are_drawn_for_the_docs(
     minute: Minute, name: str, tmp_path: Path
 ) -> None:
+    from tests.dashboards.picture import draw_dashboard  # matplotlib: a second to import
+
     path = tmp_path / f"{name}.png"
     draw_dashboard(name, minute.prometheus, minute.window, path)
 

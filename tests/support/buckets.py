@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """The address of an S3 server, with credentials for it in the environment."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # long to import
+
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

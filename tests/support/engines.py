@@ -28,8 +28,10 @@ def postgres_server() -> Iterator[str]:
     server = get_server(folder, cleanup_mode="delete")
     try:
         # No test pulls the machine's plug, so nothing needs to reach its disk: at the end a
-        # server would spend most of a minute on that.
-        execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        # server would spend most of a minute on that. Its files may lie in memory: few of a log.
+        quick = ("fsync = off", "full_page_writes = off", "max_wal_size = '128MB'")
+        changes = [f"ALTER SYSTEM SET {each}" for each in quick]
+        execute(server.get_uri(), *changes, "SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.cleanup()

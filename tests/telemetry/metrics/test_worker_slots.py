@@ -61,7 +61,7 @@ class Worker:
 
 def test_a_worker_goes_on_counting_where_a_dead_one_stopped() -> None:
     with shared_folder(2) as folder:
-        for _ in range(6):
+        for _ in range(3):
             worker = Worker(folder)
             assert worker.slot() == 0
             worker.end()
@@ -70,8 +70,8 @@ def test_a_worker_goes_on_counting_where_a_dead_one_stopped() -> None:
         last.slot()
         shown = last.end("show")
 
-        assert total(shown, "gateway_requests_total") == 7
-        assert total(shown, "gateway_request_seconds_count") == 7
+        assert total(shown, "gateway_requests_total") == 4
+        assert total(shown, "gateway_request_seconds_count") == 4
         assert total(shown, "gateway_flights") == 1, "what the dead had in hand went with them"
         assert sorted(file.name for file in Path(folder).iterdir()) == files
 
@@ -97,11 +97,11 @@ def test_workers_that_come_at_once_sit_apart_and_any_tells_of_all() -> None:
 def test_a_worker_tells_those_names_apart_that_stand_in_the_folder() -> None:
     """Else the names of a thousand workers, one after the other, would all have series."""
     with shared_folder(2) as folder:
-        for start in range(0, 250, 50):
+        for start in range(0, 250, 125):
             script = (
                 "import os, sys\nfrom gateway.telemetry.metrics import Metrics, take_worker_slot\n"
                 "metrics = Metrics('0', take_worker_slot(sys.argv[1]), max_teams=200)\n"
-                f"for n in range({start}, {start + 50}):\n"
+                f"for n in range({start}, {start + 125}):\n"
                 "    metrics.record_overrun(team=f't{n}', model='m')\n"
                 "print(metrics.exposition()[0].decode())\nos._exit(1)"
             )
@@ -204,7 +204,7 @@ def rising(gateway: GatewayProcess) -> Iterator[None]:
     done, sums = threading.Event(), [0.0]
 
     def watch() -> None:
-        while not done.is_set():
+        while not done.wait(0.1):
             with suppress(httpx.TransportError):  # of the worker that was killed
                 sums.append(total(scrape(gateway), "gateway_requests_total"))
 
