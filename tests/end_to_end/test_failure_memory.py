@@ -414,7 +414,8 @@ def test_a_client_that_was_told_to_ask_again_joins_whatever_its_library(
     make_key(settings)
     emulator.order({"latency_seconds": 2.5})
     with serving(settings) as gateway:
-        assert by_status(lambda: gateway.edit(headers=headers)) == [504, 504, 200]
+        *told_to_ask_again, served = by_status(lambda: gateway.edit(headers=headers))
+        assert (set(told_to_ask_again), served) == ({504}, 200)
         assert emulator.stats()["calls"] == 1
         # Having been served, it buys as it asks to.
         after = gateway.edit(headers=headers).headers["x-gateway-cache"]
