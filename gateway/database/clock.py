@@ -9,27 +9,39 @@ import time
 
 from gateway.database.database import Database
 
+# Linux has one that also counts while the machine is suspended.
+_RUNNING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def now_ms() -> int:
     """Unix milliseconds by this machine's clock."""
     return time.time_ns() // 1_000_000
 
 
+def _running_ms() -> int:
+    """Milliseconds by a clock that nobody sets."""
+    return time.clock_gettime_ns(_RUNNING) // 1_000_000
+
+
 class Clock:
-    """Returns unix milliseconds by the state's clock when called."""
+    """Returns unix milliseconds by the state's clock when called.
+
+    A step of this machine's clock changes nothing before the state's clock is measured again: keys
+    would look stale, and remembered failures forgotten.
+    """
 
     def __init__(self) -> None:
-        self.offset_ms = 0
+        self._began_ms = now_ms() - _running_ms()
 
     def __call__(self) -> int:
-        return now_ms() + self.offset_ms
+        return self._began_ms + _running_ms()
 
     async def measure(self, database: Database) -> int:
-        """Measure and return the offset of the state's clock. Raises StateUnavailable.
+        """Follow the state's clock; returns how far it is ahead. Raises StateUnavailable.
 
         Half of the round trip is subtracted, the probable age of the answer.
         """
-        before_ms = now_ms()
+        before_ms = _running_ms()
         theirs_ms = await database.clock_ms()
-        self.offset_ms = theirs_ms - (before_ms + now_ms()) // 2
-        return self.offset_ms
+        self._began_ms = theirs_ms - (before_ms + _running_ms()) // 2
+        return self() - now_ms()
