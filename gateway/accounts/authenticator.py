@@ -19,6 +19,8 @@ from gateway.model.caller import ORGANISATION, Caller
 from gateway.model.errors import Refusal
 from gateway.model.units import time_text
 
+BEHIND_MS = 5_000
+
 
 class Authenticator:
     """Keys by the hashes of their secrets, with their accounts.
@@ -55,10 +57,15 @@ class Authenticator:
         """Was the last successful read too long ago?"""
         return self.loaded_ms is None or now_ms - self.loaded_ms > self._stale_ms
 
+    def is_behind(self, now_ms: int) -> bool:
+        """Was the last successful read so long ago that reads seem to fail?"""
+        return self.loaded_ms is None or now_ms - self.loaded_ms > BEHIND_MS
+
     def authenticate(self, authorization: str, now_ms: int, api_key: str = "") -> Caller:
         """The caller of an `Authorization: Bearer` or `api-key` header.
 
-        Raises Refusal: `invalid_api_key`, or `state_unavailable` where the keys are stale.
+        Raises Refusal: `invalid_api_key`, or `state_unavailable` where the keys are stale, or the
+        key is unknown and may be newer than the last read.
         """
         sent = _sent(authorization, api_key)
         if len(sent) > 1:
@@ -78,7 +85,14 @@ class Authenticator:
                 "state_unavailable",
                 "The gateway can't read its database, so it can't check API keys: try again.",
             )
-        return self.find(hash_secret(sent.pop()), now_ms)
+        secret_hash = hash_secret(sent.pop())
+        if secret_hash not in self._secrets and self.is_behind(now_ms):
+            raise Refusal(
+                "state_unavailable",
+                "This API key isn't known here, and the gateway can't read its database, which may "
+                "have it: try again.",
+            )
+        return self.find(secret_hash, now_ms)
 
     def sandbox_key(self, authorization: str, api_key: str = "") -> AccountRecord | None:
         """The sandbox key that these headers carry, valid or not."""

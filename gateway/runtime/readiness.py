@@ -12,7 +12,6 @@ from gateway.runtime.background_tasks import BackgroundTasks
 from gateway.runtime.process_context import ProcessContext
 from gateway.runtime.services import UpstreamServices
 
-STALE_NOTICE_MS = 5_000
 LONG_LOG_BYTES = 128 * 2**20
 """Twice the size to which SQLite truncates the log once it is emptied."""
 
@@ -36,9 +35,8 @@ class Readiness:
     def _state_problem(self) -> str:
         if problem := self.context.database.problem:
             return problem
-        read_ms = self.authenticator.loaded_ms
-        fresh = read_ms is not None and self.context.clock() - read_ms <= STALE_NOTICE_MS
-        return "" if fresh else "not read lately"
+        behind = self.authenticator.is_behind(self.context.clock())
+        return "not read lately" if behind else ""
 
     @property
     def log_bytes(self) -> int | None:

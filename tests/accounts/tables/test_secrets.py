@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from gateway.accounts.authenticator import Authenticator, keep_fresh, refresh
+from gateway.accounts.authenticator import BEHIND_MS, Authenticator, keep_fresh, refresh
 from gateway.accounts.credentials import hash_secret
 from gateway.accounts.rules.account_settings import AccountSettings, change_settings
 from gateway.accounts.rules.errors import AccountError
@@ -236,6 +236,18 @@ async def test_known_keys_go_on_for_a_while_when_the_state_is_out_of_reach(
     with pytest.raises(Refusal) as caught:
         authenticator.authenticate(f"Bearer {made.secret}", NOW + 300_001)
     assert caught.value.code == "state_unavailable"
+
+
+async def test_an_unknown_key_may_be_new_while_the_state_is_out_of_reach(
+    database: Database,
+) -> None:
+    authenticator = await loaded(database)
+    codes = []
+    for now_ms in (NOW + BEHIND_MS, NOW + BEHIND_MS + 1):
+        with pytest.raises(Refusal) as caught:
+            authenticator.authenticate("Bearer sk-of-nobody-here", now_ms)
+        codes.append(caught.value.code)
+    assert codes == ["invalid_api_key", "state_unavailable"]
 
 
 def test_an_authenticator_that_was_never_loaded_accepts_no_key() -> None:
