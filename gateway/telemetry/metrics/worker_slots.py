@@ -23,6 +23,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from gateway.telemetry.metrics.allocated_values import AllocatedValues
 from gateway.telemetry.temporary_folder import is_locked, temporary_folder
 
 LIBRARY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -62,6 +63,7 @@ def take_worker_slot(folder: str) -> WorkerSlot:
         for left in path.glob(f"gauge_*_{slot.number}.db"):
             left.unlink()  # gauges of a dead predecessor no longer hold
     os.environ[LIBRARY_VARIABLE] = folder
+    values.MmapedDict = AllocatedValues  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue(lambda: slot.number)
     return slot
 
