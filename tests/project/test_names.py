@@ -11,7 +11,10 @@ from pathlib import Path
 GATEWAY, TESTS = Path("gateway"), Path("tests")
 CONTRACTS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 LAYERS = CONTRACTS[0]
-ACROSS = {"benchmarks", "clients", "dashboards", "deploy", "end_to_end", "project", "support"}
+ACROSS = {
+    "benchmarks", "clients", "dashboards", "deploy", "end_to_end", "faults_of_many", "project",
+    "support",
+}  # fmt: skip
 """Tests of more than one package, and what they share."""
 REPLACED = frozenset(
     [

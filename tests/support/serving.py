@@ -247,7 +247,7 @@ class GatewayProcess(Served):
         super().__init__("")
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "gateway.toml"
-        config.write_text(_toml(tables))
+        config.write_text(toml(tables))
         self.log = folder / "gateway.log"
         with self.log.open("ab") as out:
             start = out.tell()
@@ -303,7 +303,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
 
 
-def _toml(tables: Overrides) -> str:
+def toml(tables: Overrides) -> str:
     lines = []
     for section, values in tables.items():
         lines.append(f"[{section}]")
