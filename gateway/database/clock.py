@@ -39,9 +39,12 @@ class Clock:
     async def measure(self, database: Database) -> int:
         """Follow the state's clock; returns how far it is ahead. Raises StateUnavailable.
 
-        Half of the round trip is subtracted, the probable age of the answer.
+        The answer's age is unknown, but at most the round trip. A clock that may be right by that
+        stays: a state that was paused meanwhile would put it wrong by half of the pause.
         """
         before_ms = _running_ms()
         theirs_ms = await database.clock_ms()
-        self._began_ms = theirs_ms - (before_ms + _running_ms()) // 2
+        earliest_ms, latest_ms = theirs_ms - _running_ms(), theirs_ms - before_ms
+        if not earliest_ms <= self._began_ms <= latest_ms:
+            self._began_ms = (earliest_ms + latest_ms) // 2
         return self() - now_ms()

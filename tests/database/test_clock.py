@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -43,6 +44,25 @@ async def test_a_step_of_the_machine_s_clock_is_not_followed_before_the_state_s(
     await clock.measure(database)
     followed_ms = 600_000 if isinstance(database, SqliteDatabase) else 0
     assert abs(clock() - before_ms - followed_ms) < 5_000
+
+
+class Paused(Ahead):
+    """Answers by the same clock, a moment late."""
+
+    async def clock_ms(self) -> int:
+        await asyncio.sleep(0.4)
+        return await super().clock_ms()
+
+
+async def test_an_answer_that_was_long_on_its_way_does_not_put_a_right_clock_wrong(
+    database: Database,
+) -> None:
+    clock = Clock()
+    await clock.measure(Ahead(database))  # type: ignore[arg-type]
+    ahead_ms = clock() - now_ms()
+    await clock.measure(Paused(database))  # type: ignore[arg-type]
+
+    assert abs(clock() - now_ms() - ahead_ms) <= 2
 
 
 async def test_on_one_machine_both_clocks_agree(database: Database) -> None:

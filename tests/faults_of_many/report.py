@@ -14,8 +14,8 @@ PAGE = Path("docs/faults-of-many.md")
 BEGIN = "<!-- table: written by `python -m tests.faults_of_many` -->"
 END = "<!-- table: end -->"
 _HEAD = (
-    "fault", "edits", "trouble", "normal after", "wrong answers", "ledger − bills", "reconciled",
-    "overspent", "bought again",
+    "fault", "edits", "trouble", "normal after", "wrong answers", "ledger − bills, $",
+    "reconciled, $", "overspent, $", "bought again",
 )  # fmt: skip
 
 
