@@ -112,7 +112,10 @@ def test_an_alert_goes_by_series_that_are_there(minute: Minute, alert: Mapping[s
         assert found, selector
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "spend" else pytest.param(name, marks=pytest.mark.long) for name in names()],
+)
 def test_a_dashboard_s_data_are_drawn_for_the_docs(
     minute: Minute, name: str, tmp_path: Path
 ) -> None:

@@ -99,13 +99,18 @@ def test_a_small_budget_buys_what_it_can(tmp_path: Path, openai: EmulatorServer)
     assert spent == openai.stats()["billed_nanos"]
 
 
-def test_the_ledger_is_the_bill_for_mixed_calls(tmp_path: Path, openai: EmulatorServer) -> None:
+@pytest.mark.parametrize(
+    "calls", [pytest.param(10, id="short"), pytest.param(60, id="long", marks=pytest.mark.long)]
+)
+def test_the_ledger_is_the_bill_for_mixed_calls(
+    tmp_path: Path, openai: EmulatorServer, calls: int
+) -> None:
     settings = running(tmp_path, openai)
     make_key(settings)
     rng = random.Random(5)
     qualities, sizes = ("low", "medium", "high", "auto", ""), ("1024x1024", "1536x1024", "auto")
     with serving(settings) as gateway:
-        for number in range(24):
+        for number in range(calls):
             fields: dict[str, Any] = {
                 "model": rng.choice(("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5")),
                 "quality": rng.choice(qualities),

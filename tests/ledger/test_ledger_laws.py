@@ -475,12 +475,12 @@ def examples(short: int, long: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("examples", [pytest.param(short, id="short"), long_form])
 
 
-@examples(10, 800)
+@examples(6, 800)
 def test_the_laws_of_money_hold_on_sqlite(tmp_path: Path, examples: int) -> None:
     numbers = count()
     hold(lambda: f"sqlite:{tmp_path / str(next(numbers)) / 'gateway.db'}", examples)
 
 
-@examples(3, 200)
+@examples(2, 200)
 def test_the_laws_of_money_hold_on_postgres(postgres_url: str, examples: int) -> None:
     hold(lambda: fresh_schema(postgres_url), examples)
