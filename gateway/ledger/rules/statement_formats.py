@@ -37,15 +37,21 @@ _DATE = {
         r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})" + _CLOCK, re.ASCII
     ),
 }
+_LONGEST_AMOUNT = 100
+_SPACES = re.compile(" +")
 _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP"}
 _SYMBOL = "([$€£]|[A-Z]{3})?"
 _PLAIN = re.compile(r"([-+]?)((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?)", re.ASCII)
 
 
 def _shape(group: str, point: str) -> re.Pattern[str]:
-    """An amount with these separators of thousands and decimals."""
+    """An amount with these separators of thousands and decimals.
+
+    It tries many ways to share out spaces and digits: of a long text, for hours.
+    """
     group, point = re.escape(group), re.escape(point)
-    number = rf"(\d{{1,3}}(?:{group}\d{{3}})+(?:{point}\d+)?|\d*{point}?\d+(?:[eE][+-]?\d{{1,3}})?)"
+    plain = rf"(?:\d+(?:{point}\d+)?|{point}\d+)(?:[eE][+-]?\d{{1,3}})?"
+    number = rf"(\d{{1,3}}(?:{group}\d{{3}})+(?:{point}\d+)?|{plain})"
     return re.compile(
         rf"(\()? *(-?) *{_SYMBOL} *(-?) *{number} *(-?) *{_SYMBOL} *(-?) *(\))?", re.ASCII
     )
@@ -56,11 +62,14 @@ _SHAPES = {"us": _shape(",", "."), "german": _shape(".", ",")}
 
 def amount_of(text: str, numbers: Numbers) -> tuple[Decimal, str]:
     """A signed amount, and the currency that is written with it or "". Raises ValueError."""
+    if len(text) > _LONGEST_AMOUNT:
+        raise ValueError
     if numbers == "plain":
         if not (found := _PLAIN.fullmatch(text)):
             raise ValueError
         return _decimal(found[2], negative=found[1] == "-"), ""
-    shaped = _SHAPES[numbers].fullmatch(text.replace("\u2212", "-").replace("\xa0", " "))
+    spaced = _SPACES.sub(" ", text.replace("\u2212", "-").replace("\xa0", " "))
+    shaped = _SHAPES[numbers].fullmatch(spaced)
     if shaped is None:
         raise ValueError
     opened, *_, closed = shaped.groups()

@@ -30,6 +30,7 @@ CURRENCY = "USD"
 MOST_NANOS = 10**15
 """A million dollars, the maximum of one line: no sum can overflow."""
 MOST_IMAGES = 1_000
+_MOST_QUOTED = 80
 
 _TOTAL_WORDS = frozenset(
     ("total", "totals", "grand total", "total cost", "sum", "summe", "gesamt", "gesamtsumme")
@@ -334,7 +335,7 @@ def _amount(
         amount, said = amount_of(text, options.numbers if isinstance(value, str) else "plain")
     except ValueError:
         raise BadLine(
-            f"line {number}: {name} is {text!r}, which is no amount in dollars, such as "
+            f"line {number}: {name} is {_quoted(text)}, which is no amount in dollars, such as "
             f"{NUMBER_EXAMPLES[options.numbers]}{_other_ways('numbers', NUMBER_EXAMPLES)}"
         ) from None
     if named and said and named != said:
@@ -363,9 +364,14 @@ def _moment(number: int, fields: Mapping[str, object], options: StatementOptions
         return moment_of(text, options.dates, options.zone)
     except (ValueError, OverflowError):
         raise BadLine(
-            f"line {number}: {options.columns.time} is {text!r}, which is no time such as "
+            f"line {number}: {options.columns.time} is {_quoted(text)}, which is no time such as "
             f"{DATE_EXAMPLES[options.dates]}{_other_ways('dates', DATE_EXAMPLES)}"
         ) from None
+
+
+def _quoted(text: str) -> str:
+    """The text for a message; of a long one the beginning."""
+    return repr(text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…")
 
 
 def _other_ways(option: str, examples: Mapping[Any, str]) -> str:
@@ -378,5 +384,5 @@ def _count(number: int, fields: Mapping[str, object], name: str, most: int) -> i
     if not text:
         return None
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) > most:
-        raise BadLine(f"line {number}: {name} is {text!r}, which is no number up to {most}")
+        raise BadLine(f"line {number}: {name} is {_quoted(text)}, which is no number up to {most}")
     return int(text)

@@ -31,6 +31,8 @@ _CODECS: Mapping[Encoding, str] = {
     "windows-1252": "windows-1252",
 }
 _MOST_LEVELS = 5
+_MOST_MEMBERS = 300
+"""Of an object in JSON: each line in it has a copy of the fields around it."""
 
 Fields = Mapping[str, object]
 
@@ -202,6 +204,7 @@ def _expanded(row: Mapping[str, object], level: int = 1) -> Iterator[Fields]:
     """The lines of an object: itself, or one for each object of the list in it."""
     if level > _MOST_LEVELS:
         raise Unreadable("is JSON that is nested too deep")
+    _check_members(len(row))
     own: dict[str, object] = {}
     inner: list[object] | None = None
     for name, value in row.items():
@@ -211,9 +214,17 @@ def _expanded(row: Mapping[str, object], level: int = 1) -> Iterator[Fields]:
             inner = value if inner is None else [*inner, *value]
         else:
             own[name] = value
+    _check_members(len(own))
     if inner is None:
         yield own
         return
     for each in inner:
         for found in _expanded(each, level + 1):  # type: ignore[arg-type]
             yield {**own, **found}
+
+
+def _check_members(number: int) -> None:
+    if number > _MOST_MEMBERS:
+        raise Unreadable(
+            f"has a JSON object of {number:,} members: a line has at most {_MOST_MEMBERS}"
+        )

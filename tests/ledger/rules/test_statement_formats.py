@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -102,3 +103,29 @@ def test_a_day_or_a_month_begins_at_its_midnight_in_the_statements_zone() -> Non
 def test_a_time_that_is_written_in_another_way_is_refused(text: str, dates: Dates) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the line's own message says what is wrong
         moment_of(text, dates, UTC)
+
+
+@pytest.mark.parametrize("numbers", ["us", "german"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 50_000 + "x",
+        "(" + " " * 200 + "x",
+        "(" + " " * 97 + "x",
+        "1" * 99 + "x",
+        "1" + ",111" * 24 + "x",
+        "1" + " " * 98 + "x",
+    ],
+)
+def test_no_text_is_looked_at_for_long(text: str, numbers: Numbers) -> None:
+    """A look at 200 spaces took 20 s, in which nothing else was done in the process."""
+    begun = time.process_time()
+    with pytest.raises(ValueError, match=r"^$"):
+        amount_of(text, numbers)
+
+    assert time.process_time() - begun < 0.1
+
+
+@pytest.mark.parametrize("text", ["-  $  5", "5  USD  -", "(   5 )"])
+def test_spaces_within_an_amount_are_as_one(text: str) -> None:
+    assert amount_of(text, "us")[0] == -5

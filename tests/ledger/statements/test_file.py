@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def refusal_of(folder: Path, text: str) -> str:
         pytest.param("time,cost_usd\n" + 2 * "x" * MOST_LINE, "line 2 is longer", id="a line"),
         pytest.param("[" * 200_000, "nested too deep", id="deep JSON"),
         pytest.param('{"a":' * 200_000, "nested too deep", id="deep objects"),
+        pytest.param(json.dumps([dict.fromkeys(map(str, range(301)))]), "301 members", id="wide"),
+        pytest.param(
+            json.dumps([{str(each): dict.fromkeys("abc", 1) for each in range(101)}]),
+            "303 members",
+            id="wide within",
+        ),
     ],
 )
 def test_what_would_fill_the_memory_is_not_read(tmp_path: Path, text: str, told: str) -> None:
