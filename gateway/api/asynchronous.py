@@ -56,12 +56,19 @@ class Acceptance:
     answers: KeptAnswers
     log: EventLog
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
+    may_accept: bool = False
+    """Else the preference is ignored, as RFC 7240 permits, and the client waits."""
 
     async def accept(self, incoming: Incoming, headers: Mapping[str, str]) -> Incoming:
-        """Answer 202. The request that goes on has no client. Raises Refusal."""
+        """Answer 202, if there is room for one more answer. Raises Refusal.
+
+        The request that goes on then has no client.
+        """
         record, caller = self.record, self.record.caller
         if caller is None:
             raise RuntimeError("a request is accepted before its key is known")
+        if not (self.may_accept and await self.answers.has_room()):
+            return incoming
         try:
             await self.answers.accept(record.request_id, caller)
         except StateUnavailable:

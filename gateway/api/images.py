@@ -76,7 +76,8 @@ class ImageEndpoints:
                 self._log.bind(trace_id=record.trace_id)
             later = Acceptance(exchange, record, self._answers, self._log)
             work = partial(self._served, exchange, sent, record, span, later)
-            if prefers_async(sent.headers):
+            if prefers_async(sent.headers) and self._detached.has_room:
+                later.may_accept = True
                 await serve_detached(self._detached, later, work)
             else:
                 await work()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from blake3 import blake3
 
-from gateway.cache.result_store import ResultStore
+from gateway.cache.result_store import ResultStore, StoreUnavailable
 from gateway.cache.rules.entry import Entry
 from gateway.cache.tables import kept_answers
 from gateway.cache.tables.kept_answers import AcceptedRequest, AnsweredRequest
@@ -31,10 +31,19 @@ class KeptAnswers:
 
     database: Database
     store: ResultStore
+    max_bytes: int
+    """What is kept on the disk; beyond it no more requests are accepted."""
     owner_id: str
     now_ms: Callable[[], int]
     silent_seconds: float
     _started: bool = field(init=False, default=False)
+
+    async def has_room(self) -> bool:
+        """May another answer be kept? No, where that can't be found out."""
+        try:
+            return (await self.store.local_stats()).bytes < self.max_bytes
+        except StoreUnavailable:
+            return False
 
     async def accept(self, request_id: str, caller: Caller) -> None:
         """From now on the request can be asked for. Raises StateUnavailable."""

@@ -25,6 +25,7 @@ from gateway.accounts.tables.tokens import TokenRecord, find_token
 from gateway.api.admin.token_holder import ROOT, Role, TokenHolder, holder_of
 from gateway.console.oidc import OidcProvider
 from gateway.console.rules.person_roles import Person, holder_of_person
+from gateway.console.rules.sign_in_rate import SignInRate
 from gateway.console.tables.sessions import (
     PERSON,
     SessionRecord,
@@ -70,7 +71,7 @@ class Sessions:
         root = context.settings.admin.token.get_secret_value()
         self._root_hash = hash_secret(root) if root else ""
         self._sso, self._pseudonyms, self.provider = context.settings.sso, pseudonyms, provider
-        self.throttle = GuessThrottle()
+        self.throttle, self._rate = GuessThrottle(), SignInRate()
 
     async def visit_of(self, cookie: str) -> Visit:
         """The visit of a cookie, or of none. Raises StateUnavailable."""
@@ -92,13 +93,14 @@ class Sessions:
     async def begin(self, secret: str, visit: Visit, address: str) -> Visit:
         """Sign in with a token or a key; the new visit has another cookie.
 
-        Raises `invalid_api_key`, `too_many_failures` and StateUnavailable.
+        Raises `invalid_api_key`, `too_many_failures`, `rate_limit_exceeded` and StateUnavailable.
         """
-        now_ms = self._now_ms()
-        self.throttle.check(address, now_ms)
-        credential = hash_secret(secret)
+        now_ms, credential = self._now_ms(), hash_secret(secret)
         token = await self._database.read(lambda tx: find_token(tx, credential))
         visitor = self._visitor(credential, token)
+        if visitor is None or visitor.holder is ROOT:
+            # The root token alone is chosen by a person. Who guesses it keeps nobody else out.
+            self.throttle.check(address, now_ms)
         if visitor is None:
             self._log.warning("console sign-in refused", address=address)
             self.throttle.failed(address, now_ms)
@@ -132,6 +134,8 @@ class Sessions:
         self, visitor: Visitor, visit: Visit, credential: str, groups: str = "[]"
     ) -> Visit:
         begun, now_ms = Visit(new_visit().cookie, visitor), self._now_ms()
+        if visitor.holder.role in (Role.TEAM, Role.MEMBER):
+            self._rate.count(visitor.holder.actor, now_ms)
         session = SessionRecord(
             hash=hash_secret(begun.cookie),
             credential=credential,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("thumbnail_process.py")
@@ -26,12 +27,15 @@ class Thumbnails:
         """The thumbnail that was made under this name, if it is still there."""
         return self._kept.get(name)
 
-    async def make(self, name: str, picture: bytes) -> bytes | None:
-        """A WebP of at most 480 pixels a side; None where none can be made of the picture."""
-        if len(picture) > MOST_PICTURE_BYTES:
-            return None
+    async def make(self, name: str, read: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+        """A WebP of at most 480 pixels a side; None where none can be made of the picture.
+
+        The picture is read when its turn comes: those that wait hold no megabytes.
+        """
         async with self._free:
-            made = self._kept.get(name) or await asyncio.to_thread(_run, picture)
+            made = self._kept.get(name)
+            if not made and (picture := await read()) and len(picture) <= MOST_PICTURE_BYTES:
+                made = await asyncio.to_thread(_run, picture)
         if made:
             self._kept[name] = made
             while len(self._kept) > _MOST_KEPT:

@@ -58,15 +58,17 @@ def open_answers(
     owner_id: str = "",
     clock: Callable[[], int] = now_ms,
 ) -> KeptAnswers:
-    """The answers to asynchronous requests: beside the results, without a size limit.
+    """The answers to asynchronous requests: beside the results, none of them evicted.
 
-    `owner_id` is the process that accepts them. Raises SettingsError.
+    They may take as much room as the results. `owner_id` is the process that accepts them.
+    Raises SettingsError.
     """
     from gateway.cache.kept_answers import KeptAnswers
 
     return KeptAnswers(
         database=database,
         store=_open_store(settings, ANSWERS, sys.maxsize, 0),
+        max_bytes=settings.cache.max_bytes,
         owner_id=owner_id,
         now_ms=clock,
         silent_seconds=settings.state.lease_seconds,

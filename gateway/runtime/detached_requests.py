@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+MOST_RUNNING = 1_000
+
 
 class DetachedRequests:
-    """The tasks of requests that may be answered later."""
+    """The tasks of requests that may be answered later.
+
+    No connection bounds their number, so there is a maximum per process.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -21,6 +26,10 @@ class DetachedRequests:
     @property
     def running(self) -> int:
         return len(self._tasks)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._tasks) < MOST_RUNNING
 
     async def drain(self, seconds: float) -> None:
         """Wait for all, then cancel the rest, each of which keeps why it was cut short."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.console.rules.sign_in_rate import MOST_IN_A_MINUTE
 from gateway.console.sessions import SESSION_SECONDS
 from gateway.emulator import EmulatorServer
 from tests.api.admin.api_client import ROOT_TOKEN, Api, in_force
@@ -205,3 +206,30 @@ def test_sign_in_leads_nowhere_else(served: Running, path: str) -> None:
         answer = visiting.submit("/console/sign-in", secret=ROOT_TOKEN, next=path)
 
     assert answer.headers["location"] == "/console"
+
+
+def status_of_sign_in(served: Running, secret: str) -> int:
+    """In a browser that has not signed in before."""
+    with Visiting(served) as visiting:
+        return visiting.sign_in(secret).status_code
+
+
+def test_who_guesses_keeps_nobody_out_who_has_a_key_or_a_token(stepped: Running) -> None:
+    token = Api(stepped).post("/tokens", name="finance", role="finance")["secret"]
+    guesses = [status_of_sign_in(stepped, f"gwt-{i}") for i in range(32)]
+    good = [status_of_sign_in(stepped, secret) for secret in (KEY, token)]
+
+    assert (guesses[-1], good) == (429, [303, 303])
+    assert status_of_sign_in(stepped, ROOT_TOKEN) == 429
+
+
+def test_the_holder_of_a_key_fills_neither_the_audit_nor_the_sessions(
+    stepped: Running, clock: SteppedClock
+) -> None:
+    clock.step(60 - clock() / 1000 % 60)
+    statuses = [status_of_sign_in(stepped, KEY) for _ in range(MOST_IN_A_MINUTE + 2)]
+    root = status_of_sign_in(stepped, ROOT_TOKEN)
+    clock.step(60)
+
+    assert statuses == [*[303] * MOST_IN_A_MINUTE, 429, 429]
+    assert (root, status_of_sign_in(stepped, KEY)) == (303, 303)

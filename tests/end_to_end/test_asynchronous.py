@@ -275,3 +275,33 @@ def _wait_for(check: Any, seconds: float = 15.0) -> None:
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_while_enough_run_the_preference_is_ignored(
+    gateway: Running, emulator: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection bounds what runs without a client."""
+    monkeypatch.setattr("gateway.runtime.detached_requests.MOST_RUNNING", 1)
+    emulator.order({"hang": True})
+    accepted = gateway.edit("the first", headers=ASYNC)
+    waited = gateway.edit("another", headers=ASYNC)
+    _wait_for(emulator.release)
+
+    assert (accepted.status_code, waited.status_code) == (202, 200)
+    assert "preference-applied" not in waited.headers
+    assert result_of(gateway, accepted).status_code == 200
+
+
+def test_no_key_fills_the_disk_with_answers(tmp_path: Path, emulator: EmulatorServer) -> None:
+    """They are kept for a day, whatever else is evicted: for one picture, one to each who joins."""
+    settings = settings_for(tmp_path, emulator, {"cache": {"max_bytes": 400_000}})
+    make_key(settings)
+    with serving(settings) as served:
+        kept = 0
+        while (answer := served.edit(f"edit {kept}", headers=ASYNC)).status_code == 202:
+            assert result_of(served, answer).status_code == 200
+            kept += 1
+            assert kept < 20, "there is no end to it"
+
+    assert kept > 0
+    assert (answer.status_code, "preference-applied" in answer.headers) == (200, False)

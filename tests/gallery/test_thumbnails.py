@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 import zlib
+from collections.abc import Awaitable, Callable
 
 import pytest
 from PIL import Image
@@ -32,9 +34,16 @@ def gif() -> bytes:
     return file.getvalue()
 
 
+def reading(picture: bytes) -> Callable[[], Awaitable[bytes]]:
+    async def read() -> bytes:
+        return picture
+
+    return read
+
+
 async def test_a_photograph_becomes_a_small_webp_once() -> None:
     thumbnails = Thumbnails()
-    made = await thumbnails.make("a", PHOTOGRAPH)
+    made = await thumbnails.make("a", reading(PHOTOGRAPH))
 
     assert made is not None
     with Image.open(io.BytesIO(made)) as picture:
@@ -53,4 +62,20 @@ async def test_a_photograph_becomes_a_small_webp_once() -> None:
     ],
 )
 async def test_anything_else_has_none(hostile: bytes) -> None:
-    assert await Thumbnails().make("a", hostile) is None
+    assert await Thumbnails().make("a", reading(hostile)) is None
+
+
+async def test_pictures_that_wait_for_their_turn_are_not_read_yet() -> None:
+    thumbnails, reads, turn = Thumbnails(), 0, asyncio.Event()
+
+    async def read() -> None:
+        nonlocal reads
+        reads += 1
+        await turn.wait()
+
+    waiting = [asyncio.ensure_future(thumbnails.make(str(i), read)) for i in range(50)]
+    await asyncio.sleep(0.01)
+    read_at_once = reads
+    turn.set()
+
+    assert (read_at_once, await asyncio.gather(*waiting)) == (2, [None] * 50)

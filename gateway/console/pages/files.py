@@ -29,10 +29,13 @@ async def show_thumbnail(request: PageRequest) -> Answer:
         is_gone = code == "picture_gone"
         return await _send_words(request, "No longer stored" if is_gone else "Not readable now")
     name, thumbnails = stored.entry.body_digest, request.thumbnails
-    made = thumbnails.kept(name)
-    if made is None:
-        picture = await asyncio.to_thread(picture_at, stored.body, 0)
-        made = await thumbnails.make(name, picture) if picture else None
+    del stored
+
+    async def read() -> bytes | None:
+        found = await request.parts.cache.results.get(fingerprint)
+        return await asyncio.to_thread(picture_at, found.body, 0) if found else None
+
+    made = thumbnails.kept(name) or await thumbnails.make(name, read)
     if made is None:
         return await _send_words(request, "No preview")
     headers = {
