@@ -50,7 +50,29 @@ async def read_form(exchange: Exchange) -> Form:
         if len(body) > MOST_FORM_BYTES:
             raise Refusal("body_too_large", f"A form has at most {MOST_FORM_BYTES:,} bytes.")
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        return Form(fields_of(body.decode(), keep_blank=True))
     except ValueError:
-        raise Refusal("invalid_field", "This is no form of the console.") from None
-    return Form(dict(pairs))
+        raise _no_form() from None
+
+
+def fields_of(text: str, *, keep_blank: bool = False) -> Mapping[str, str]:
+    """The fields of a query or a form; of one that is given twice, the last.
+
+    Raises `invalid_field`.
+    """
+    try:
+        pairs = parse_qsl(text, keep_blank_values=keep_blank, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise _no_form() from None
+    return storable(dict(pairs))
+
+
+def storable(values: Mapping[str, str]) -> Mapping[str, str]:
+    """The fields, if every engine can store them: PostgreSQL has no NUL. Raises `invalid_field`."""
+    if any("\0" in text for text in values.values()):
+        raise _no_form()
+    return values
+
+
+def _no_form() -> Refusal:
+    return Refusal("invalid_field", "This is no form of the console.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
 
 from gateway.api.admin import AdminCalls
 from gateway.api.admin.books import ExportedFile
@@ -15,7 +15,7 @@ from gateway.api.admin.routes import ROUTES
 from gateway.api.admin.token_holder import Role
 from gateway.api.responses import refusal_of
 from gateway.api.sandbox import Sandbox
-from gateway.console.forms import Form
+from gateway.console.forms import Form, fields_of
 from gateway.console.sessions import Sessions
 from gateway.console.visitor import Visit, Visitor
 from gateway.gallery.thumbnails import Thumbnails
@@ -99,8 +99,8 @@ class PageRequest:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters of the query; of one that is given twice, the last."""
-        return dict(parse_qsl(self.exchange.query, max_num_fields=100))
+        """The parameters of the query. Raises `invalid_field`."""
+        return fields_of(self.exchange.query)
 
     async def call(
         self,
@@ -112,7 +112,9 @@ class PageRequest:
         upload: bytes = b"",
     ) -> Json:
         """What a route of `/admin/v1` answers to the visitor. Raises Refusal."""
-        return (await self._view(route, path, query, body, upload)).document()
+        return await asyncio.to_thread(
+            (await self._view(route, path, query, body, upload)).document
+        )
 
     async def csv(self, route: str, query: Mapping[str, str]) -> str:
         """The same as CSV, of a route that has it."""
@@ -120,7 +122,7 @@ class PageRequest:
         if row.csv is None:
             raise LookupError(f"{route} has no CSV")
         view = await self._view(route, NOTHING, query, NOTHING)
-        return row.csv(view, parsed_query(query, row.query))
+        return await asyncio.to_thread(row.csv, view, parsed_query(query, row.query))
 
     async def _view(
         self,

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from gateway.console.forms import CSRF, MOST_FORM_BYTES, Form
+from gateway.console.forms import CSRF, MOST_FORM_BYTES, Form, storable
 from gateway.model.errors import Refusal
 
 OWN_FIELDS = frozenset({CSRF, "team"})
@@ -58,7 +58,7 @@ async def read_picture_form(chunks: AsyncIterator[bytes]) -> tuple[Form, AsyncIt
         async for chunk in chunks:
             yield chunk
 
-    return Form({part.name: part.value for part in parts}), remaining()
+    return Form(storable({part.name: part.value for part in parts})), remaining()
 
 
 def _text_parts(body: bytes, *, ended: bool) -> tuple[list[_Part], int] | None:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gateway.cache.result_store import Progress
+from gateway.model.errors import Refusal
 
 Result = TypeVar("Result")
 Work = Callable[[Progress], Coroutine[Any, Any, Result]]
 
 PATIENCE_SECONDS = 25.0
+MOST_JOBS = 20
+"""The most that run at once, of one kind."""
 KEPT_SECONDS = 600.0
 """How long a result is kept for a client that was told to repeat its request."""
 
@@ -44,10 +47,19 @@ class BackgroundJobs:
         self._jobs: dict[Hashable, BackgroundJob[Any]] = {}
 
     async def wait(self, name: Hashable, work: Work[Result]) -> BackgroundJob[Result]:
-        """Start the job unless it runs already; returns it when it ended or patience did."""
+        """Start the job unless it runs already; returns it when it ended or patience did.
+
+        Raises `overloaded` where there are too many others.
+        """
         self._drop_old()
         job = self._jobs.get(name)
         if job is None:
+            if sum(not each.task.done() for each in self._jobs.values()) >= MOST_JOBS:
+                raise Refusal(
+                    "overloaded",
+                    f"{MOST_JOBS} such jobs run already: repeat the request when one has ended.",
+                    retry_after_seconds=PATIENCE_SECONDS,
+                )
             job = self._jobs[name] = _start(work)
         await asyncio.wait({job.task}, timeout=self._patience_seconds)
         if job.task.done() and self._jobs.get(name) is job:

@@ -5,10 +5,12 @@ The role is checked, then the route's handler runs, in the state in one transact
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gateway.accounts.tables.audit import Author
 from gateway.api.admin.books import BooksHandlers, ExportedFile
@@ -36,6 +38,18 @@ from gateway.runtime.books_thread import BooksThread
 from gateway.runtime.process_context import ProcessContext
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+MOST_READING = 2
+"""Fewer than either database has readers."""
+
+
+class Turns:
+    """One lock for each who asks, so that many questions of one delay nobody else's."""
+
+    def __init__(self) -> None:
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
+
+    def of(self, actor: str) -> asyncio.Lock:
+        return self._locks.setdefault(actor, asyncio.Lock())
 
 
 class AdminCalls:
@@ -59,6 +73,7 @@ class AdminCalls:
             context.settings, context.database, BooksThread(context.settings.state)
         )
         self._request_status = request_status
+        self._turns, self._reading = Turns(), asyncio.Semaphore(MOST_READING)
         self._now_ms = context.clock
 
     async def close(self) -> None:
@@ -143,6 +158,8 @@ class AdminCalls:
         async def operation(tx: Transaction) -> ReadModel:
             return await handler(tx, request)
 
-        if reads:
+        if not reads:
+            return await self._database.write(operation)
+        # A report may read for seconds: the database has readers left for edits and for the keys.
+        async with self._turns.of(request.by.actor), self._reading:
             return await self._database.read(operation)
-        return await self._database.write(operation)

@@ -64,7 +64,7 @@ class AdminApi:
             # The answer to a change may hold a new secret, and any is out of date in a moment.
             await answer_json(
                 exchange,
-                view.document(),
+                await asyncio.to_thread(view.document),
                 row.status,
                 {"cache-control": "no-store"},
                 secret=method != "GET" or (row.secrets and holder.role is Role.ADMIN),

@@ -147,7 +147,7 @@ async def _statement(request: PageRequest) -> bytes:
     if request.pictures is not None:
         file = await uploaded_file(request.pictures, BOUNDS.file_bytes)
     if not file and (text := request.form.text("packed")):
-        file = unpacked(text, BOUNDS.file_bytes)
+        file = await asyncio.to_thread(unpacked, text, BOUNDS.file_bytes)
     if not file:
         raise Refusal("missing_field", "Choose the upstream's statement.", param="statement")
     return file

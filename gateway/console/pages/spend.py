@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,7 +53,7 @@ async def show(request: PageRequest) -> Answer:
         {
             **_page(request, form, report),
             "report": report,
-            "rows": _rows(report, asked),
+            "rows": await asyncio.to_thread(_rows, report),
             "cut": max(0, len(report["data"]) - MOST_ROWS),
             "chart": chart,
             "link_to_share": f"{request.base_url}{PATH}?{link}",
@@ -115,7 +116,7 @@ async def _chart(request: PageRequest, report: Json, asked: Mapping[str, str]) -
     if by == PAID_BY or "," in by:
         return None
     if by in TIMES:
-        return spent_over_time(report["data"], report)
+        return await asyncio.to_thread(spent_over_time, report["data"], report)
     grouping = grouping_over_time(by, len(report["data"]), report["from"], report["to"])
     over_time = {**asked, "by": grouping}
     try:
@@ -124,10 +125,10 @@ async def _chart(request: PageRequest, report: Json, asked: Mapping[str, str]) -
         if refusal.param != "by":
             raise
         return None  # more sums than a report may have: the table alone
-    return spent_over_time(found["data"], found)
+    return await asyncio.to_thread(spent_over_time, found["data"], found)
 
 
-def _rows(report: Json, asked: Mapping[str, str]) -> list[Json]:
+def _rows(report: Json) -> list[Json]:
     """The lines of the table, times in order, all else by spending."""
     if report["by"] == PAID_BY:
         return list(report["data"][:MOST_ROWS])

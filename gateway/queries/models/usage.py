@@ -11,6 +11,7 @@ from gateway.queries.models.read_model import (
     Count,
     CountByName,
     Day,
+    Json,
     Money,
     MoneyByName,
     ReadModel,
@@ -76,3 +77,8 @@ class UsageView(ReadModel):
     notes: tuple[str, ...] = ()
     has_more: bool = False
     next: str | None = None
+
+    def document(self) -> Json:
+        """Made line by line, so that in a thread it lets the event loop have its turn."""
+        lines = [line.document() for line in self.data]
+        return {**self.model_copy(update={"data": []}).model_dump(), "data": lines}

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.api.admin.background_jobs import BackgroundJobs
+from gateway.api.admin.background_jobs import MOST_JOBS, BackgroundJobs
 from gateway.cache.result_store import Progress
+from gateway.model.errors import Refusal
 
 
 class Job:
@@ -95,3 +96,18 @@ async def test_closing_breaks_off_what_goes_on(jobs: BackgroundJobs) -> None:
     await jobs.close()
 
     assert job.broken_off
+
+
+async def test_no_more_than_a_number_run_at_once(jobs: BackgroundJobs) -> None:
+    """A team's token may name any number of results to purge, each of them a look at all."""
+    each = [Job() for _ in range(MOST_JOBS + 1)]
+    for number, job in enumerate(each[:-1]):
+        await jobs.wait(number, job.work)
+    with pytest.raises(Refusal) as refused:
+        await jobs.wait("one more", each[-1].work)
+    each[0].go_on.set()
+    await jobs.wait(0, each[0].work)
+    await jobs.wait("one more", each[-1].work)
+
+    assert refused.value.code == "overloaded"
+    assert [job.begun for job in each] == [1] * len(each)
