@@ -70,5 +70,5 @@ class OperatingEndpoints:
             raise Refusal(
                 "permission_denied",
                 "Metrics are read with the token of [metrics] token, or without one from this "
-                "machine alone.",
+                "machine alone, as localhost.",
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 SIGN_IN, SSO = "/console/sign-in", "/console/sso"
-_LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?")
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "content-security-policy": (
@@ -105,7 +103,7 @@ class Console:
 
     def _where_answered(self, endpoint: Endpoint) -> Endpoint:
         async def handle(exchange: Exchange) -> None:
-            if not (self._public_url or _is_of_this_machine(exchange)):
+            if not (self._public_url or exchange.is_of_this_machine):
                 raise HTTPException(404)
             await endpoint(exchange)
 
@@ -290,9 +288,3 @@ def _provider(settings: Settings) -> OidcProvider | None:
 
 async def _refuse_missing(request: PageRequest) -> Answer:
     raise Refusal("not_found", "The console has no such page; the menu has all.")
-
-
-def _is_of_this_machine(exchange: Exchange) -> bool:
-    """A request of a browser on this machine, also by its name of the gateway (DNS rebinding)."""
-    host = exchange.headers.get("host", "")
-    return exchange.is_of_this_machine and _LOOPBACK_HOST.fullmatch(host) is not None

@@ -14,6 +14,8 @@ DECIMALS: Mapping[str, str] = MappingProxyType({"point": ".", "comma": ","})
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
 """Characters that make a spreadsheet read a cell as a formula, full-width ones included."""
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
+_AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+"""A column may be of a tag whose name ends in `usd`: its texts are no amounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class CsvStyle:
 
     def _cell(self, name: str, value: object) -> str:
         cell = cell_text(value)
-        if isinstance(value, (int, float)) or name.endswith("usd"):
+        if isinstance(value, (int, float)) or (name.endswith("usd") and _AMOUNT.fullmatch(cell)):
             return cell.replace(".", self.decimal) if _DECIMAL.fullmatch(cell) else cell
         return f"'{cell}" if cell.startswith(_FORMULA) and not self.raw else cell
 

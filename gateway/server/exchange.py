@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.model.errors import Refusal
 
 PRINTABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_LOOPBACK_HOST = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 DRAIN_SECONDS = 15.0
 SHORT_DRAIN_SECONDS = 1.0
 TAKE_SECONDS = 120.0
@@ -97,8 +98,13 @@ class Exchange:
 
     @property
     def is_of_this_machine(self) -> bool:
-        """Did this come from this very machine, and not through a proxy that runs on it?"""
+        """Did this come from this very machine, and not through a proxy that runs on it?
+
+        A page of another site whose name leads here (DNS rebinding) sends that name as `Host`.
+        """
         forwarded = {"forwarded", "x-forwarded-for", "x-real-ip", "via"} & self.headers.keys()
+        if not _LOOPBACK_HOST.fullmatch(self.headers.get("host", "")):
+            return False
         try:
             return not forwarded and ipaddress.ip_address(self.address).is_loopback
         except ValueError:

@@ -71,7 +71,7 @@ class DocumentFetcher:
             raise DocumentNotFetched(f"{shown}: {type(error).__name__}: {error}") from error
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise DocumentNotFetched(f"{shown} answered {status} without a JSON object")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.emulator import EmulatorServer
@@ -145,3 +146,22 @@ def test_the_journal_has_a_line_a_request_and_no_prompt_key_or_picture(gateway: 
     assert '"code": "invalid_image"' in log
     for secret in ("secret", KEY, "sk-emulator", "iVBOR"):
         assert secret not in log
+
+
+def test_metrics_without_a_token_are_not_for_a_page_whose_name_leads_here(gateway: Running) -> None:
+    """DNS rebinding: the browser of whoever runs the gateway asks, for a page of evil.example."""
+    with gateway.client(key=None) as client:
+        statuses = [
+            client.get("/metrics", headers={"host": host}).status_code
+            for host in ("evil.example", "localhost.evil.example", "localhost:80", "127.0.0.1")
+        ]
+
+    assert statuses == [403, 403, 200, 200]
+
+
+@pytest.mark.parametrize("path", ["/v1/requests/%00", "/v1/requests/a%00b/result", "/%00"])
+def test_a_path_that_no_engine_can_look_for_is_refused(gateway: Running, path: str) -> None:
+    with gateway.client() as client:
+        answer = client.get(path)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")

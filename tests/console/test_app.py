@@ -137,3 +137,14 @@ def test_no_template_writes_a_value_as_markup() -> None:
         source = Path("gateway/console/templates", name).read_text(encoding="utf-8")
         assert "|safe" not in source.replace(" ", "")
         assert "autoescapefalse" not in source.replace(" ", "")
+
+
+@pytest.mark.parametrize("query", ["&".join(f"a{n}=" for n in range(300)), "next=%00"])
+def test_a_query_that_is_none_is_refused_and_no_crash(served: Running, query: str) -> None:
+    with Visiting(served) as visiting:
+        answer = visiting.get(f"/console/sign-in?{query}")
+        visiting.open("/console/sign-in")
+        form = visiting.submit("/console/sign-in", secret="a\0b")
+
+    assert (answer.status_code, form.status_code) == (400, 400)
+    assert "a request crashed" not in served.log.getvalue()

@@ -33,6 +33,8 @@ async def create_team(
     """
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise BadValue("A team's name is 1 to 64 of A-Z a-z 0-9 . _ -", "name")
+    if name == ORGANISATION:
+        raise BadValue(f"{name!r} names the organisation's budget: choose another name.", "name")
     await next_change(tx)
     await _check_free(tx, name)
     complete = complete_settings(settings, "team")

@@ -200,7 +200,7 @@ def _is_envelope(body: bytes) -> bool:
     if len(body) > 64 * 1024:
         return False
     try:
-        document = json.loads(body)
-    except ValueError:
+        document = json.loads(body.decode())  # JSON in another encoding is kept and shown nowhere
+    except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and isinstance(document.get("error"), dict)

@@ -169,3 +169,9 @@ async def test_a_listing_goes_page_by_page_and_leaves_out_the_archived(
     assert [team.name for team in (*first, *second)] == ["a", "c", "d"]
     everyone = await look(database, list_teams, archived=True)
     assert [team.name for team in everyone] == ["a", "b", "c", "d"]
+
+
+async def test_no_team_has_the_name_of_the_organisations_budget(database: Database) -> None:
+    """Who asks for more money for the team would ask for it for the organisation."""
+    with pytest.raises(BadValue, match="names the organisation's budget"):
+        await change(database, create_team, "organisation", FIVE_DOLLARS, BY)
