@@ -36,7 +36,6 @@ from gateway.api.sandbox import Sandbox
 from gateway.database.clock import Clock
 from gateway.database.ids import new_id
 from gateway.edits.purchase import INTERNAL
-from gateway.model.errors import Refusal
 from gateway.runtime.container import Container
 from gateway.runtime.lifespan import running
 from gateway.server.allocator import keep_large_blocks
@@ -142,8 +141,6 @@ class Gateway:
         )
         self._log.bind(request_id=exchange.request_id)
         try:
-            if "\0" in exchange.path:
-                raise Refusal("bad_request", "The path has a NUL, which no name here has.")
             if self._cors is not None and await self._cors.apply(exchange):
                 return
             if self._is_for_sandbox(exchange):

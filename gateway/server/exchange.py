@@ -82,8 +82,13 @@ class Exchange:
 
     @property
     def path_parameters(self) -> Mapping[str, str]:
-        """What stands for each `{name}` of the route's path."""
+        """What stands for each `{name}` of the route's path.
+
+        Raises `not_found` for a NUL: PostgreSQL can't even look for such a name.
+        """
         found: Mapping[str, str] = self._scope["path_params"]
+        if any("\0" in text for text in found.values()):
+            raise Refusal("not_found", "There is nothing of this name: it has a NUL.")
         return found
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.emulator import EmulatorServer
@@ -157,11 +156,3 @@ def test_metrics_without_a_token_are_not_for_a_page_whose_name_leads_here(gatewa
         ]
 
     assert statuses == [403, 403, 200, 200]
-
-
-@pytest.mark.parametrize("path", ["/v1/requests/%00", "/v1/requests/a%00b/result", "/%00"])
-def test_a_path_that_no_engine_can_look_for_is_refused(gateway: Running, path: str) -> None:
-    with gateway.client() as client:
-        answer = client.get(path)
-
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")

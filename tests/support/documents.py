@@ -28,7 +28,8 @@ METRICS = f"""# Metrics
 
 Made from `gateway/telemetry/metrics/families.py` by `make docs`; a test compares.
 
-`/metrics` answers loopback, or requests with the token of `[metrics] token`. It serves Prometheus's
+`/metrics` answers loopback (as `localhost`, `127.0.0.1` or `[::1]`), or requests with the token of
+`[metrics] token`. It serves Prometheus's
 text format, and OpenMetrics to a scraper that asks for it.
 
 - **Labels are bounded.** At most {MOST_MODELS} models, {MOST_TEAMS} teams and {MOST_KEYS} keys get

@@ -76,3 +76,11 @@ def test_reports_of_one_keep_nobody_else_from_reading(served: Running) -> None:
 
     assert (statuses, key != KEY) == ([200, 404], True)
     assert took < 5
+
+
+@pytest.mark.parametrize("path", ["/v1/requests/a%00b/result", "/v1/requests/%00", "/%00"])
+def test_a_name_that_postgresql_cannot_look_for_is_unknown(served: Running, path: str) -> None:
+    with served.client() as client:
+        answer = client.get(path)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
