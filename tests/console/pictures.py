@@ -42,6 +42,10 @@ LOOKS = (
 """Prompts of the gallery's pictures: words that the emulator knows."""
 
 
+_LOADED = """Promise.all([...document.images].map(
+    image => { image.loading = "eager"; return image.decode().catch(() => 0); }))"""
+
+
 def nothing_more(_: Page) -> None:
     """The page as it opens."""
 
@@ -74,8 +78,8 @@ class Picture:
     width: int = WIDE
     dark: bool = False
     step: Step = nothing_more
-    tall: bool = True
-    """All of the page, and not the first screen of it alone."""
+    height: int = 0
+    """So much of the page from its top; 0 is all of it."""
 
 
 PICTURES = (
@@ -84,16 +88,16 @@ PICTURES = (
     Picture("overview-narrow", "/console", width=NARROW, dark=True),
     Picture("spend", "/console/spend?by=team", dark=True),
     Picture("teams", "/console/teams"),
-    Picture("team", "/console/teams/web-shop", tall=False),
+    Picture("team", "/console/teams/web-shop", height=800),
     Picture("budgets", "/console/budgets"),
-    Picture("requests", "/console/requests", tall=False),
+    Picture("requests", "/console/requests", height=800),
     Picture("request", "/console/requests", step=open_a_purchase),
     Picture("pictures", "/console/pictures", dark=True),
     Picture("picture", "/console/pictures", step=open_a_picture),
     Picture("picture-narrow", "/console/pictures", width=NARROW, dark=True, step=open_a_picture),
     Picture("try", "/console/try", step=try_an_edit),
-    Picture("books", "/console/books"),
-    Picture("operations", "/console/operations", dark=True),
+    Picture("books", "/console/books", height=1000),
+    Picture("operations", "/console/operations", dark=True, height=715),
 )
 
 
@@ -101,19 +105,23 @@ def draw(chromium: Chromium, served: Running, picture: Picture) -> None:
     browsing = Browsing(chromium, served)
     page = browsing(picture.path, picture.secret, width=picture.width, dark=picture.dark)
     picture.step(page)
-    page.wait_for_load_state("networkidle")
-    save(page.screenshot(full_page=picture.tall), DOCS / f"console-{picture.name}.png")
+    whole: int = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": picture.width, "height": picture.height or whole})
+    page.evaluate(_LOADED)
+    save(page.screenshot(), DOCS / f"console-{picture.name}.png")
     browsing.close()
     if browsing.faults:
         raise RuntimeError(f"{picture.name}: {browsing.faults}")
 
 
 def save(screenshot: bytes, file: Path) -> None:
-    """With as many colours as fit into 120 kB."""
-    with Image.open(io.BytesIO(screenshot)) as drawn:
-        picture = drawn.convert("RGB")
-    for colours in (256, 128, 64, 32):
-        picture.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+    """As large and with as many colours as fit into 120 kB."""
+    with Image.open(io.BytesIO(screenshot)) as opened:
+        picture = opened.convert("RGB")
+    for part, colours in ((1, 256), (1, 128), (0.75, 256), (0.75, 128), (0.6, 256), (0.6, 128)):
+        size = (int(picture.width * part), int(picture.height * part))
+        drawn = picture.resize(size, Image.Resampling.LANCZOS)
+        drawn.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
         if file.stat().st_size <= MOST_BYTES:
             return
     raise RuntimeError(f"{file.name} has {file.stat().st_size:,} bytes")
