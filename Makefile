@@ -46,10 +46,12 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The newest pip takes half as long to find versions as the one of Python 3.11.
 $(VENV)/.python:
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "python3 has no working venv module here; on Debian: apt-get install python3-venv"; \
 	  rm -rf $(VENV); exit 1; }
+	@$(PIP) install --no-compile --upgrade pip
 	@touch $@
 
 # Compiled are only the modules that are used, on their first use.
