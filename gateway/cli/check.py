@@ -275,8 +275,9 @@ async def _upstream(settings: Settings, name: str) -> tuple[Sequence[CheckFindin
         return [fault(part, what, remedy)], None
     try:
         listing = parse(await upstream.models())
-        editing = sum(bool(facts.edit_supported) for facts in listing.facts.values())
-        text = f"{base_url}: {len(listing.facts)} models, {editing} can edit"
+        editing = sorted(model for model, facts in listing.facts.items() if facts.edit_supported)
+        text = f"{base_url}: {len(listing.facts)} models, {len(editing)} can edit"
+        text += f": {_first_of(editing)}" if editing else ""
         found.append(CheckFinding(part, text))
         found += _unpriced(settings, name, listing)
         remedy = f"replace or remove this key of [{section}] api_key"
@@ -315,12 +316,15 @@ def _unpriced(settings: Settings, name: str, listing: Listing) -> list[CheckFind
     )
     if not unpriced:
         return []
-    shown = ", ".join(unpriced[:_SHOWN_MODELS])
-    more = f" and {len(unpriced) - _SHOWN_MODELS} more" if len(unpriced) > _SHOWN_MODELS else ""
     reserved = usd(prices.default_of(name))
-    text = f"no price of {shown}{more}: each picture is reserved at ${reserved}"
+    text = f"no price of {_first_of(unpriced)}: each picture is reserved at ${reserved}"
     remedy = 'set price_ceiling_usd in [models."NAME"], or give the price in [prices] file'
     return [CheckFinding("prices", text, remedy)]
+
+
+def _first_of(models: Sequence[str]) -> str:
+    more = f" and {len(models) - _SHOWN_MODELS} more" if len(models) > _SHOWN_MODELS else ""
+    return ", ".join(models[:_SHOWN_MODELS]) + more
 
 
 async def _mail(settings: Settings) -> list[CheckFinding]:

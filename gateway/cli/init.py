@@ -314,8 +314,9 @@ def _print_next(
     listed = [name for each in upstreams for name in each.models]
     model = next(iter([*(each.name for each in models), *listed]), "MODEL")
     url = f"http://{settings.server.host}:{settings.server.port}"
+    named = " and a model that `gateway check` names in place of MODEL" if model == "MODEL" else ""
     click.echo(
-        "\nNext, with the upstream's key in place of …:\n\n"
+        f"\nNext, with the upstream's key in place of …{named}:\n\n"
         f"    export {config}{variables}\n"
         "    gateway check && gateway serve\n"
         f"    curl {url}/v1/images/edits -H 'Authorization: Bearer {secret or 'KEY'}' "

@@ -161,7 +161,7 @@ def test_check_says_what_is_there_and_fails_where_something_is_missing(
     assert good.returncode == 0, good.stdout + good.stderr
     assert "teams: 1, keys: 1" in good.stdout
     assert "prices    the price table that ships: version " in good.stdout
-    assert "5 models, 4 can edit" in good.stdout
+    assert "5 models, 4 can edit: deepshi-" in good.stdout
     assert "links     note: answers to response_format=url are the upstream's" in good.stdout
     assert re.search("note: no price of .*deepshi-multi-1", good.stdout)
     assert "deepshi-image-1," not in good.stdout, "the price of it is documented"
