@@ -59,4 +59,4 @@ def test_a_listing_imports_neither_server_nor_emulator(tmp_path: Path) -> None:
 def test_a_listing_of_teams_imports_few_modules(tmp_path: Path) -> None:
     modules = imported("init", "teams list", folder=tmp_path)
 
-    assert len(modules) <= 405
+    assert len(modules) <= 415
