@@ -364,7 +364,7 @@ class ConsoleSettings(SettingsSection):
     gallery: bool = False
     keep_inputs: Literal["off", "prompts", "all"] = "off"
     keep_inputs_days: Annotated[int, Field(ge=1, le=3650)] = 30
-    share_link_seconds: Annotated[Seconds, Field(ge=0, le=366 * 86400)] = 86400.0
+    share_link_seconds: Annotated[Seconds, Field(ge=0, le=366 * 86400)] = 7 * 86400.0
 
 
 class SsoSettings(SettingsSection):
