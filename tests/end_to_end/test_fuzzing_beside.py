@@ -232,9 +232,10 @@ def fuzz(entrances: Entrances, cases: int) -> None:
         with connection.getresponse() as answer:
             body = answer.read()
             allowed = answer.getheader("access-control-allow-origin")
+            is_page = answer.getheader("content-type", "").startswith("text/html")
         assert answer.status < 500, (answer.status, body[:300])
         assert allowed in (None, ORIGIN)
-        assert b"<script>alert" not in body
+        assert not is_page or b"<script>alert" not in body
         for name in ("x", "X"):
             assert answer.getheader(name) is None
 
