@@ -88,6 +88,8 @@ class Console:
         self._prefix = urlsplit(self._public_url).path
         self._is_secure = self._public_url.startswith("https:")
         self._preloading: asyncio.Future[None] | None = None
+        self._rendering = asyncio.Lock()
+        """Pages wait for each other: together they would keep edits from the interpreter."""
         self._cookie_name = "__Host-console" if self._is_secure else "console"
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -204,7 +206,8 @@ class Console:
                 await exchange.answer(200, headers, body)
             case Rendered(template=template, values=values, status=status):
                 headers["content-type"] = "text/html; charset=utf-8"
-                page = await asyncio.to_thread(self._render, template, values, exchange, visit)
+                async with self._rendering:
+                    page = await asyncio.to_thread(self._render, template, values, exchange, visit)
                 await exchange.answer(status, headers, page.encode())
                 self._preload()
 

@@ -124,6 +124,10 @@ class PageRequest:
         view = await self._view(route, NOTHING, query, NOTHING)
         return await asyncio.to_thread(row.csv, view, parsed_query(query, row.query))
 
+    async def spent(self, query: Mapping[str, str]) -> Mapping[tuple[str, ...], int]:
+        """What the groups of `GET /usage` spent, in nano-dollars."""
+        return await self.reading(self.calls.spent(self.visitor.holder, query))
+
     async def _view(
         self,
         route: str,

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from gateway.accounts.tables.keys import list_keys
+from gateway.accounts.tables.keys import key_names
 from gateway.accounts.tables.teams import show_team
 from gateway.database.database import Transaction
 from gateway.ledger.rules.usage_grouping import NOT_SPLIT
-from gateway.ledger.tables.reports import ANY_NUMBER, UsageLine, total_of, usage_by
+from gateway.ledger.tables.reports import ANY_NUMBER, UsageLine, spent_by, total_of, usage_by
 from gateway.ledger.tables.reuse import paid_by_others
 from gateway.queries.models.read_model import Json
 from gateway.queries.models.usage import BorrowingView, UsageLineView, UsageView
 
 PAID_BY = "paid_by"
-MOST_KEYS = 1_000_000
 OUTCOMES: Mapping[str, str] = MappingProxyType(
     {
         "hits": "hit", "coalesced": "coalesced", "misses": "miss", "refreshed": "refreshed",
@@ -68,7 +67,7 @@ async def usage_report(tx: Transaction, asked: UsageAsked) -> UsageView:
     )
     views = [UsageLineView.of(line) for line in lines]
     if any("key" in line.groups for line in lines):
-        names = await _key_names(tx, asked.team)
+        names = await key_names(tx, asked.team)
         views = [
             view.model_copy(update={"name": names.get(view.groups["key"], "")}) for view in views
         ]
@@ -76,10 +75,16 @@ async def usage_report(tx: Transaction, asked: UsageAsked) -> UsageView:
     return UsageView.of({**report, "data": views, "total": total, "notes": tuple(_notes(lines))})
 
 
-async def _key_names(tx: Transaction, team: str | None) -> Mapping[str, str]:
-    """TEAM/NAME by the keys' ids, which lines by key are grouped by."""
-    keys = await list_keys(tx, team=team, revoked=True, limit=MOST_KEYS)
-    return {key.id: f"{key.team}/{key.name}" for key in keys}
+async def spent_in(tx: Transaction, asked: UsageAsked) -> Mapping[tuple[str, ...], int]:
+    """What the report's groups spent, in nano-dollars. Raises ValueError as it does."""
+    return await spent_by(
+        tx,
+        asked.by,
+        *(asked.first_day, asked.last_day),
+        team=asked.team,
+        zone=ZoneInfo(asked.timezone),
+        most_sums=asked.most_sums,
+    )
 
 
 def _notes(lines: Sequence[UsageLine]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from gateway.cache.rules.entry import encode
 from gateway.database.migrate import migrate
 from gateway.database.sqlite import SqliteDatabase
 from gateway.emulator import EmulatorServer
-from tests.ledger.test_growth import ROLLED_UP, calls
+from tests.ledger.test_growth import COARSER, ROLLED_UP, calls
 from tests.support.funds import CENT, Till
 from tests.support.results import SMALL, entry_of
 from tests.support.serving import Running, make_key, serving, settings_for
@@ -99,7 +99,8 @@ async def test_a_purchase_takes_as_long_behind_ten_million_others_as_behind_none
     with closing(sqlite3.connect(tmp_path / "full.db")) as state, state:
         state.execute("PRAGMA synchronous = OFF")
         state.execute(calls(LEDGER_ROWS))
-        state.execute(ROLLED_UP)
+        for statement in (ROLLED_UP, *COARSER):
+            state.execute(statement)
 
     async def buy(database: SqliteDatabase, number: int) -> float:
         till = Till(database)

@@ -25,6 +25,7 @@ from gateway.model.money import usd
 from gateway.model.windows import month_days
 from gateway.settings import Settings
 from tests.cli.test_ledger_reconcile import traffic
+from tests.ledger.test_growth import COARSER
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "finance.md"
 MONTH_THERE = "2026-11"
@@ -49,6 +50,10 @@ def aged(state: Path, days: int) -> None:
         for table in ("ledger", "usage_rows"):
             older = f"UPDATE {table} SET at_ms = at_ms - ?"  # noqa: S608
             books.execute(older, (days * 86_400_000,))
+        for table in ("month_rollups", "team_rollups"):
+            books.execute(f"DELETE FROM {table}")  # noqa: S608
+        for statement in COARSER:
+            books.execute(statement)
     books.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.accounts.credentials import (
@@ -159,6 +159,18 @@ async def list_keys(
     parent = None if team is None else (await account_by_id(tx, f"team:{team}")).id
     found = await list_accounts(tx, "key", parent=parent, ended=revoked, after=after, limit=limit)
     return await _with_secrets(tx, found)
+
+
+async def key_names(tx: Transaction, team: str | None = None) -> Mapping[str, str]:
+    """TEAM/NAME by the key's id, of one team or of all, revoked keys included."""
+    rows = await tx.fetch(
+        "SELECT id, parent, name FROM accounts WHERE level = 'key' AND (parent = $1 OR $1 = '')",
+        "" if team is None else f"team:{team}",
+    )
+    return {
+        row["id"].removeprefix("key:"): f"{row['parent'].removeprefix('team:')}/{row['name']}"
+        for row in rows
+    }
 
 
 async def _account(tx: Transaction, reference: str) -> AccountRecord:

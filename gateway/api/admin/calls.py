@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from gateway.accounts.tables.audit import Author
+from gateway.api.admin import ledger
 from gateway.api.admin.books import BooksHandlers, ExportedFile
 from gateway.api.admin.cache import CacheHandlers
 from gateway.api.admin.end_users import EndUserHandlers
-from gateway.api.admin.inputs import Body, Query
+from gateway.api.admin.inputs import Body, Query, UsageQuery
 from gateway.api.admin.request_input import AdminRequest, parsed_body, parsed_query
 from gateway.api.admin.routes import (
     ROUTES,
@@ -29,7 +30,7 @@ from gateway.api.admin.routes import (
 from gateway.api.admin.token_holder import Role, TokenHolder, check_role
 from gateway.cache.kept_answers import KeptAnswers
 from gateway.cache.result_store import ResultStore
-from gateway.database.database import Transaction
+from gateway.database.database import Operation, Result, Transaction
 from gateway.queries.cache_admin import CacheAdmin
 from gateway.queries.end_user_admin import EndUserAdmin
 from gateway.queries.models.read_model import ReadModel
@@ -37,6 +38,9 @@ from gateway.queries.request_status import RequestStatus
 from gateway.runtime.books_thread import BooksThread
 from gateway.runtime.process_context import ProcessContext
 
+Asked = TypeVar("Asked", bound=Query)
+
+USAGE = "GET /usage"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 MOST_READING = 2
 """Fewer than either database has readers."""
@@ -119,6 +123,14 @@ class AdminCalls:
         )
         return await self._handle(ROUTES[route], request, reads=route.startswith("GET "))
 
+    async def spent(
+        self, holder: TokenHolder, query: Mapping[str, Any]
+    ) -> Mapping[tuple[str, ...], int]:
+        """What the groups of `GET /usage` spent, in nano-dollars. Raises as `call` does."""
+        check_role(holder, ROUTES[USAGE].roles, USAGE)
+        request = self._request(holder, NOTHING, parsed_query(query, UsageQuery), Body())
+        return await self._read(request.by, lambda tx: ledger.spent(tx, request))
+
     async def download(
         self, holder: TokenHolder, route: str, path: Mapping[str, str], query: Query
     ) -> ExportedFile:
@@ -127,8 +139,8 @@ class AdminCalls:
         return await handler(self._books_handlers, self._request(holder, path, query, Body()))
 
     def _request(
-        self, holder: TokenHolder, path: Mapping[str, str], query: Query, body: Body
-    ) -> AdminRequest[Query, Body]:
+        self, holder: TokenHolder, path: Mapping[str, str], query: Asked, body: Body
+    ) -> AdminRequest[Asked, Body]:
         reason = body.reason or str(getattr(query, "reason", ""))
         return AdminRequest(
             path=path,
@@ -160,6 +172,9 @@ class AdminCalls:
 
         if not reads:
             return await self._database.write(operation)
+        return await self._read(request.by, operation)
+
+    async def _read(self, by: Author, operation: Operation[Result]) -> Result:
         # A report may read for seconds: the database has readers left for edits and for the keys.
-        async with self._turns.of(request.by.actor), self._reading:
+        async with self._turns.of(by.actor), self._reading:
             return await self._database.read(operation)

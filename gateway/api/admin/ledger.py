@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
 from gateway.accounts.tables.teams import show_team
 from gateway.api.admin.inputs import (
     Body,
@@ -43,8 +46,10 @@ from gateway.queries.models.ledger import (
 )
 from gateway.queries.models.read_model import ReadModel
 from gateway.queries.models.usage import UsageView
-from gateway.queries.usage_report import UsageAsked, table_of, usage_report
+from gateway.queries.usage_report import UsageAsked, spent_in, table_of, usage_report
 from gateway.settings import SettingsError
+
+Result = TypeVar("Result")
 
 MOST_SUMS = 100_000
 """The most sums that a usage report over HTTP is made of."""
@@ -53,11 +58,26 @@ MOST_RESOLVED = 500
 
 
 async def usage(tx: Transaction, request: AdminRequest[UsageQuery, Body]) -> ReadModel:
+    return await _of_usage(usage_report, tx, request)
+
+
+async def spent(
+    tx: Transaction, request: AdminRequest[UsageQuery, Body]
+) -> Mapping[tuple[str, ...], int]:
+    """What the groups of such a report spent, for a chart of the console."""
+    return await _of_usage(spent_in, tx, request)
+
+
+async def _of_usage(
+    read: Callable[[Transaction, UsageAsked], Awaitable[Result]],
+    tx: Transaction,
+    request: AdminRequest[UsageQuery, Body],
+) -> Result:
     by, team = request.query.by, team_of(request.team, request.query.team)
     timezone = request.settings.server.timezone
     asked = UsageAsked(by, *days_of(request), timezone, team, most_sums=MOST_SUMS)
     try:
-        return await usage_report(tx, asked)
+        return await read(tx, asked)
     except ValueError as error:
         raise Refusal("invalid_field", f"{error}.", param="by") from None
 

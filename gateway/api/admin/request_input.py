@@ -73,7 +73,7 @@ def _repeatable(model: type[Query]) -> set[str]:
     return {name for name, field in fields if get_origin(field.annotation) is tuple}
 
 
-def parsed_query(given: Mapping[str, Any], model: type[Query]) -> Query:
+def parsed_query(given: Mapping[str, Any], model: type[Input]) -> Input:
     """The query of these parameters. Raises `invalid_field`."""
     return _parsed(model, given, "query parameter")
 

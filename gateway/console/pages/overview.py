@@ -11,7 +11,7 @@ from gateway.console.page import Answer, PageRequest, Rendered
 from gateway.console.pages import key_overview
 from gateway.console.rules.attention import notices
 from gateway.console.rules.hit_share import hit_share
-from gateway.console.rules.spend_chart import spent_over_time
+from gateway.console.rules.spend_chart import amounts_of, spent_over_time
 from gateway.ledger.rules.spending_forecast import forecast_nanos
 from gateway.model.money import nanos_of, usd
 from gateway.model.windows import window
@@ -36,7 +36,9 @@ async def show(request: PageRequest) -> Answer:
             "total": by_day["total"],
             "hit_share": hit_share(by_day["total"]),
             "forecast_usd": _forecast(request, by_day),
-            "days_chart": spent_over_time(by_day["data"], by_day),
+            "days_chart": spent_over_time(
+                "day", (by_day["from"], by_day["to"]), amounts_of(by_day["data"])
+            ),
             "days": by_day["data"],
             "from_day": by_day["from"],
             "group": group,

@@ -14,9 +14,17 @@ from gateway.console.forms import Form
 from gateway.console.page import Answer, Attachment, PageRequest, Rendered
 from gateway.console.rules.bar_chart import BarChart
 from gateway.console.rules.hit_share import hit_share
-from gateway.console.rules.spend_chart import TIMES, grouping_over_time, spent_over_time
+from gateway.console.rules.spend_chart import (
+    SPENT,
+    TIMES,
+    Amount,
+    amounts_of,
+    grouping_over_time,
+    spent_over_time,
+)
 from gateway.ledger.rules.usage_grouping import COLUMNS, TAG
 from gateway.model.errors import Refusal
+from gateway.model.money import usd
 from gateway.model.windows import days_before, window
 from gateway.queries.models.read_model import Json
 from gateway.queries.usage_report import PAID_BY
@@ -112,20 +120,24 @@ def _periods(request: PageRequest, form: Form, report: Json | None) -> list[Peri
 
 
 async def _chart(request: PageRequest, report: Json, asked: Mapping[str, str]) -> BarChart | None:
-    by = report["by"]
+    by, days = report["by"], (report["from"], report["to"])
     if by == PAID_BY or "," in by:
         return None
     if by in TIMES:
-        return await asyncio.to_thread(spent_over_time, report["data"], report)
-    grouping = grouping_over_time(by, len(report["data"]), report["from"], report["to"])
-    over_time = {**asked, "by": grouping}
+        return await asyncio.to_thread(spent_over_time, by, days, amounts_of(report["data"]))
+    grouping = grouping_over_time(by, len(report["data"]), *days)
     try:
-        found = await request.call(ROUTE, query=over_time)
+        spent = await request.spent({**asked, "by": grouping})
     except Refusal as refusal:
         if refusal.param != "by":
             raise
         return None  # more sums than a report may have: the table alone
-    return await asyncio.to_thread(spent_over_time, found["data"], found)
+    names = {line["group"]: line.get("name") or line["group"] for line in report["data"]}
+    amounts = (
+        Amount(bar, names.get("".join(group), SPENT), Decimal(usd(nanos)))
+        for (bar, *group), nanos in spent.items()
+    )
+    return await asyncio.to_thread(spent_over_time, grouping.partition(",")[0], days, amounts)
 
 
 def _rows(report: Json) -> list[Json]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.console.rules.bar_chart import BarChart, Series, bar_chart, series_of
 
@@ -16,6 +16,16 @@ MOST_DAYS = 92
 """Beyond so many days a bar is a month."""
 MOST_COLOURED = 60
 """With more groups a chart has one colour."""
+
+SPENT = "spent"
+
+
+class Amount(NamedTuple):
+    """A block of a chart: its bar, its colour's name, and how high it is."""
+
+    bar: str
+    series: str
+    usd: Decimal
 
 
 def bars_by(first_day: str, last_day: str) -> str:
@@ -38,22 +48,21 @@ def days_between(first_day: str, last_day: str) -> list[str]:
     return [(first + timedelta(i)).isoformat() for i in range((last - first).days + 1)]
 
 
-def spent_over_time(lines: Iterable[Mapping[str, Any]], report: Mapping[str, Any]) -> BarChart:
-    """The chart of lines by a time, or by a time and another dimension.
+def amounts_of(lines: Iterable[Mapping[str, Any]]) -> Iterator[Amount]:
+    """What the lines of a report by a time spent, all in one colour."""
+    return (Amount(line["group"], SPENT, Decimal(line["spent_usd"])) for line in lines)
 
-    Days without spending are bars too; other times only where something was spent.
+
+def spent_over_time(time: str, days: tuple[str, str], amounts: Iterable[Amount]) -> BarChart:
+    """The chart of what was spent in these days, by a time.
+
+    Days without spending are bars too; other times only where something was asked for.
     """
-    lines = list(lines)
-    time, *others = report["by"].split(",")
+    amounts = list(amounts)
     values: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
-    for line in lines:
-        amount = Decimal(line["spent_usd"])
-        if amount > 0:
-            name = line.get("name") or line["groups"][others[0]] if others else "spent"
-            values[name][line["groups"][time]] = amount
-    if time == "day":
-        bars = days_between(report["from"], report["to"])
-    else:
-        bars = sorted({line["groups"][time] for line in lines})
-    series = series_of(values, bars) or [Series("spent", [Decimal(0)] * len(bars))]
+    for each in amounts:
+        if each.usd > 0:
+            values[each.series][each.bar] = each.usd
+    bars = days_between(*days) if time == "day" else sorted({each.bar for each in amounts})
+    series = series_of(values, bars) or [Series(SPENT, [Decimal(0)] * len(bars))]
     return bar_chart(bars, series)

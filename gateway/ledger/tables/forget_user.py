@@ -137,7 +137,7 @@ async def forget_day(tx: Transaction, names: Sequence[str], team: str | None, da
             moves += _moved(row, name, day)
         await tx.fetch(_RENAME_REQUESTS, *of_day, "")
         sums = await tx.fetch(_TAKE_SUMS, name, day, team or "")
-        await rollups.add(tx, [(day, *_forgotten(row)) for row in sums])
+        await rollups.add_to_users(tx, [(day, *_forgotten(row)) for row in sums])
     if moves:
         await book(tx, moves)
 

@@ -7,6 +7,7 @@ range, and the groups of any dimensions to the same total.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -24,6 +25,7 @@ from gateway.ledger.tables.usage_sums import (
     call_sums,
     quarter_hour_sums,
     rollup_sums,
+    spent_sums,
 )
 from gateway.model.outcome import Outcome
 from gateway.model.windows import window
@@ -107,6 +109,29 @@ async def usage_by(
     if QUARTER in grouping.columns:
         lines.split(await quarter_hour_sums(tx, kept, of))
     return lines.in_order()
+
+
+async def spent_by(
+    tx: Transaction,
+    by: str,
+    from_day: str,
+    to_day: str,
+    *,
+    team: str | None = None,
+    zone: tzinfo = UTC,
+    most_sums: int = ANY_NUMBER,
+) -> Mapping[tuple[str, ...], int]:
+    """What the groups of `usage_by` spent, in nano-dollars; it reads nothing else, and is quicker.
+
+    Raises ValueError and ReportTooLong as `usage_by` does.
+    """
+    grouping = Grouping.of(by)
+    of = SumsOf(from_day, to_day, team or "", most_sums)
+    read = call_sums if grouping.by_call else spent_sums
+    spent: defaultdict[tuple[str, ...], int] = defaultdict(int)
+    for row in await read(tx, grouping.columns, of):
+        spent[grouping.group(row, zone)] += row["spent_nanos"]
+    return spent
 
 
 @dataclass(frozen=True, slots=True)

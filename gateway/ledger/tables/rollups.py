@@ -3,13 +3,17 @@
 `usage.record` counts requests, in rows with an outcome: calls, errors, savings. Writers of the
 ledger add money, in rows with an empty outcome: paid calls and images, spending, estimates,
 corrections.
+
+Two coarser tables have the same sums again: `month_rollups` by month and without end users, and
+`team_rollups` by day, outcome, cause, team and model alone. A report reads the smallest that has
+its dimensions (`usage_sources`), so that its time does not grow with keys × days.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from operator import attrgetter
@@ -58,10 +62,32 @@ class Sums:
 COLUMNS = tuple(column.name for column in fields(Sums))
 _values = attrgetter(*COLUMNS)
 
-_HEAD = f"INSERT INTO rollups (day, dimensions, {', '.join(Dimensions._fields + COLUMNS)})"
-_ADD = "ON CONFLICT (day, dimensions, end_user) DO UPDATE SET " + ", ".join(
-    f"{name} = rollups.{name} + excluded.{name}" for name in COLUMNS
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of sums: its columns before the sums, and those of them that are its primary key."""
+
+    name: str
+    columns: Sequence[str]
+    key: Sequence[str]
+
+    @property
+    def head(self) -> str:
+        return f"INSERT INTO {self.name} ({', '.join((*self.columns, *COLUMNS))})"
+
+    @property
+    def addition(self) -> str:
+        added = (f"{name} = {self.name}.{name} + excluded.{name}" for name in COLUMNS)
+        return f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(added)}"
+
+
+_DIGESTED = Dimensions._fields[:-1]
+_BY_TEAM = ("day", "outcome", "cause", "team", "model")
+_ROLLUPS = _Table(
+    "rollups", ("day", "dimensions", *Dimensions._fields), ("day", "dimensions", "end_user")
 )
+_BY_MONTH = _Table("month_rollups", ("month", "dimensions", *_DIGESTED), ("month", "dimensions"))
+_OF_TEAMS = _Table("team_rollups", _BY_TEAM, _BY_TEAM)
 
 
 def tags_text(tags: Mapping[str, str]) -> str:
@@ -73,14 +99,35 @@ def tags_text(tags: Mapping[str, str]) -> str:
 
 async def add(tx: Transaction, parts: Iterable[tuple[str, Dimensions, Sums]]) -> None:
     """Add sums to the rows of their days, which are locked in the order of their keys."""
-    totals: defaultdict[tuple[str, Dimensions], Sums] = defaultdict(Sums)
-    for day, dimensions, sums in parts:
-        totals[day, dimensions].add(sums)
-    rows = [
-        (day, _digest(dimensions), *dimensions, *_values(total))
-        for (day, dimensions), total in totals.items()
-    ]
-    await insert_rows(tx, _HEAD, sorted(rows), _ADD)
+    parts = list(parts)
+    digests = await add_to_users(tx, parts)
+    months = [(day[:7], digests[of], *of[:-1]) for day, of, _ in parts]
+    teams = [(day, of.outcome, of.cause, of.team, of.model) for day, of, _ in parts]
+    sums = [each for _, _, each in parts]
+    await _add(tx, _BY_MONTH, zip(months, sums, strict=True))
+    await _add(tx, _OF_TEAMS, zip(teams, sums, strict=True))
+
+
+async def add_to_users(
+    tx: Transaction, parts: Sequence[tuple[str, Dimensions, Sums]]
+) -> Mapping[Dimensions, str]:
+    """Add sums that were taken from other end users, which the coarser sums do not tell apart.
+
+    Returns the digests of the dimensions.
+    """
+    digests = {of: _digest(of) for _, of, _ in parts}
+    await _add(tx, _ROLLUPS, (((day, digests[of], *of), sums) for day, of, sums in parts))
+    return digests
+
+
+async def _add(
+    tx: Transaction, table: _Table, parts: Iterable[tuple[tuple[str, ...], Sums]]
+) -> None:
+    totals: defaultdict[tuple[str, ...], Sums] = defaultdict(Sums)
+    for key, sums in parts:
+        totals[key].add(sums)
+    rows = [(*key, *_values(total)) for key, total in totals.items()]
+    await insert_rows(tx, table.head, sorted(rows), table.addition)
 
 
 def _digest(dimensions: Dimensions) -> str:

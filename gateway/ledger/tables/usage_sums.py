@@ -1,6 +1,7 @@
 """The sums that usage reports are made of: from roll-ups, from the ledger, from single requests.
 
-Roll-ups have everything but upstream, cost kind and hour. Those are read from the rows of the days:
+Roll-ups have everything but upstream, cost kind and hour; coarser ones are read where they have
+what a report needs. Upstream, cost kind and hour are read from the rows of the days:
 a correction is of its call's upstream and hour, and the cost kind is that which the call has now.
 On each day, rows count what the roll-ups of that day count: a late correction changes the numbers
 of paid calls and of estimates on the day on which it is booked.
@@ -9,10 +10,11 @@ of paid calls and of estimates on the day on which it is booked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.database.database import Row, Transaction
 from gateway.ledger.rules.usage_grouping import QUARTER, QUARTER_MS
+from gateway.ledger.rules.usage_sources import sources
 from gateway.ledger.tables.ledger_rows import standing
 from gateway.ledger.tables.rollups import COLUMNS
 
@@ -91,8 +93,8 @@ SELECT day, team, key_id, model, owner, cost_centre, tags, end_user, outcome, ca
   CASE WHEN status >= 400 THEN 1 ELSE 0 END AS errors, saved_nanos
 FROM usage_rows WHERE day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')
 """
-_ROLL_UPS = "SELECT * FROM rollups WHERE day >= $1 AND day <= $2 AND (team = $3 OR $3 = '')"
 _COMPUTED = {"month": "substr(day, 1, 7) AS month"}
+_NEWEST = "SELECT MAX(day) AS day FROM rollups"
 
 
 class ReportTooLong(ValueError):
@@ -112,9 +114,34 @@ class SumsOf:
 async def rollup_sums(
     tx: Transaction, columns: Sequence[str], of: SumsOf, *, requests_only: bool = False
 ) -> Sequence[Row]:
-    """All sums by these columns, outcome and cause, or those of requests alone."""
-    rows = f"{_ROLL_UPS} AND outcome <> ''" if requests_only else _ROLL_UPS
-    return await _grouped(tx, rows, [*columns, "outcome", "cause"], COLUMNS, of)
+    """All sums by these columns, outcome and cause, or those of requests alone.
+
+    They are of up to three tables: several rows may be of one group.
+    """
+    keys = [*columns, "outcome", "cause"]
+    return await _rolled_up(tx, keys, COLUMNS, "AND outcome <> ''" if requests_only else "", of)
+
+
+async def spent_sums(tx: Transaction, columns: Sequence[str], of: SumsOf) -> Sequence[Row]:
+    """What was spent by these columns, and no other sum; several rows may be of one group."""
+    return await _rolled_up(tx, columns, ["spent_nanos"], "AND outcome = ''", of)
+
+
+async def _rolled_up(
+    tx: Transaction, keys: Sequence[str], sums: Sequence[str], only: str, of: SumsOf
+) -> Sequence[Row]:
+    newest = (await tx.fetch(_NEWEST))[0]["day"] or ""
+    names = [name for name in keys if name not in ("day", "month")]
+    found: list[Row] = []
+    for source in sources(keys, of.first_day, of.last_day, newest):
+        time = "month" if source.table == "month_rollups" else "day"
+        rows = (
+            f"SELECT {', '.join((f'{time} AS day', *names, *sums))} FROM {source.table} "
+            f"WHERE {time} >= $1 AND {time} <= $2 AND (team = $3 OR $3 = '') {only}"
+        )
+        part = replace(of, first_day=source.first, last_day=source.last)
+        found += await _grouped(tx, rows, keys, sums, part)
+    return _checked(found, of.most)
 
 
 async def call_sums(tx: Transaction, columns: Sequence[str], of: SumsOf) -> Sequence[Row]:
@@ -137,8 +164,12 @@ async def _grouped(
         f"SELECT {keys}, {added} FROM ({rows}) x GROUP BY {', '.join(columns)} LIMIT $4",
         *(of.first_day, of.last_day, of.team, of.most + 1),
     )
-    if len(found) > of.most:
+    return _checked(found, of.most)
+
+
+def _checked(found: Sequence[Row], most: int) -> Sequence[Row]:
+    if len(found) > most:
         raise ReportTooLong(
-            f"the report has more than {of.most:,} sums: name fewer dimensions, or fewer days"
+            f"the report has more than {most:,} sums: name fewer dimensions, or fewer days"
         )
     return found

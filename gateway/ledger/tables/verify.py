@@ -1,8 +1,8 @@
 """Verification: compares every sum with the rows that it was made of.
 
 Balances are compared with the ledger and the open reservations, the money in roll-ups with the
-ledger, their requests with the single requests while those are kept, and closed months with
-their sealed contents. Verification proves nothing about the upstream's bill.
+ledger, their requests with the single requests while those are kept, coarser roll-ups with these,
+and closed months with their sealed contents. Verification proves nothing about the upstream's bill.
 """
 
 from __future__ import annotations
@@ -93,6 +93,24 @@ _ROLL_UPS_OF_REQUESTS = _differing(
   FROM usage_rows WHERE day = $1 AND day >= $2
 ) u""",
 )
+
+
+def _coarser(table: str, time: str, of_day: str, keys: Sequence[str]) -> str:
+    """Compares a coarser table with the roll-ups; `of_day` is the time of a day."""
+    return _differing(
+        f"span, {', '.join(keys)}",
+        (*_REQUESTS, *_MONEY),
+        f"(SELECT {time} AS span, c.* FROM {table} c) b",
+        f"(SELECT {of_day} AS span, r.* FROM rollups r) p",
+    )
+
+
+_COARSER = {
+    "month roll-up ": _coarser(
+        "month_rollups", "month", "SUBSTR(day, 1, 7)", Dimensions._fields[:-1]
+    ),
+    "team roll-up ": _coarser("team_rollups", "day", "day", ("team", "model", "outcome", "cause")),
+}
 # The accounts are those of `balances.booked_accounts`.
 _BALANCES = """
 WITH moves AS MATERIALIZED (
@@ -190,6 +208,9 @@ async def verify(tx: Transaction) -> Verification:
             found += _differences(row, _MONEY, _place(row), day, "roll-up ")
         for row in await tx.fetch(_ROLL_UPS_OF_REQUESTS, day, requests_from or _NEVER):
             found += _differences(row, _REQUESTS, _place(row), day, "roll-up ")
+    for where, compare in _COARSER.items():
+        for row in await tx.fetch(compare):
+            found += _differences(row, (*_REQUESTS, *_MONEY), _place(row), row["span"], where)
     for closing in await closings(tx):
         found += await _changed(tx, closing)
     (sums,) = await tx.fetch(_SUMS)
@@ -237,9 +258,10 @@ def _differences(
 
 def _place(row: Row) -> str:
     """A roll-up's key as readable text: TEAM/KEY, and its other dimensions."""
+    payer = "/".join(row[name] for name in Dimensions._fields[:2] if name in row)
     named = [
         f"{name}={row[name]}"
         for name in Dimensions._fields[2:]
-        if row[name] and (name, row[name]) != ("tags", "{}")
+        if row.get(name) and (name, row[name]) != ("tags", "{}")
     ]
-    return " ".join((f"{row['team']}/{row['key_id']}", *named))
+    return " ".join((payer, *named))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
 
 import pytest
 
 from gateway.console.rules.spend_chart import (
     MOST_COLOURED,
+    Amount,
+    amounts_of,
     grouping_over_time,
     spent_over_time,
 )
-
-
-def line(usd: str, **groups: str) -> dict[str, Any]:
-    return {"spent_usd": usd, "groups": groups, "group": ", ".join(groups.values())}
 
 
 @pytest.mark.parametrize(
@@ -29,16 +27,15 @@ def test_bars_are_days_or_months_and_few_groups_have_colours(
 
 
 def test_a_day_without_spending_is_a_bar_of_nothing() -> None:
-    report = {"by": "day", "from": "2026-01-01", "to": "2026-01-04"}
-    chart = spent_over_time([line("1", day="2026-01-02"), line("0", day="2026-01-03")], report)
+    lines = [{"group": "2026-01-02", "spent_usd": "1"}, {"group": "2026-01-03", "spent_usd": "0"}]
+    chart = spent_over_time("day", ("2026-01-01", "2026-01-04"), amounts_of(lines))
 
     assert [label.text for label in chart.labels] == [f"2026-01-0{day}" for day in range(1, 5)]
     assert [block.bar for block in chart.blocks] == ["2026-01-02"]
 
 
-def test_groups_are_colours_by_their_names() -> None:
-    report = {"by": "day,key", "from": "2026-01-01", "to": "2026-01-01"}
-    named = {**line("2", day="2026-01-01", key="key_1"), "name": "design/web"}
-    chart = spent_over_time([named, line("1", day="2026-01-01", key="key_2")], report)
+def test_groups_are_colours_by_what_they_spent() -> None:
+    amounts = [Amount("2026-01", name, Decimal(usd)) for name, usd in (("press", 1), ("web", 2))]
+    chart = spent_over_time("month", ("2026-01-01", "2026-12-31"), amounts)
 
-    assert chart.legend == ("design/web", "key_2")
+    assert chart.legend == ("web", "press")

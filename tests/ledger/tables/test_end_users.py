@@ -143,7 +143,16 @@ async def test_a_forgotten_users_money_stays_and_the_name_goes(till: Till) -> No
     await till.proven()
     assert await enrol(till, "eve", most=2) == {"eve"}
     assert await spent_by_user(till) == {FORGOTTEN: 5 * CENT, "bob": CENT}
-    for table in ("ledger", "usage_rows", "rollups", "balances", "end_users", "reservations"):
+    for table in (
+        "ledger",
+        "usage_rows",
+        "rollups",
+        "month_rollups",
+        "team_rollups",
+        "balances",
+        "end_users",
+        "reservations",
+    ):
         rows = f"SELECT * FROM {table}"  # noqa: S608
         found = await till.database.read(lambda tx, sql=rows: tx.fetch(sql))  # type: ignore[misc]
         assert "ada" not in str(found), table

@@ -324,6 +324,12 @@ async def hold(url: str, happened: Books, by: Sequence[str], days: tuple[str, st
         lines = await report(by)
         spent = {key: summed(line, ("spent_nanos", "images")) for key, line in lines.items()}
         assert {key: sums for key, sums in spent.items() if any(sums)} == money(rows, by, days)
+        alone = await till.database.read(
+            lambda tx: reports.spent_by(tx, ",".join(by), *days, zone=ZONE)
+        )
+        assert {key: nanos for key, nanos in alone.items() if nanos} == {
+            key: line.spent_nanos for key, line in lines.items() if line.spent_nanos
+        }
         counted = {
             key: summed(line, ("calls", "errors", "saved_nanos")) for key, line in lines.items()
         }

@@ -11,6 +11,7 @@ import pytest
 from gateway.accounts.tables.audit import Author
 from gateway.database.database import Database
 from gateway.ledger.tables import corrections, usage, verify
+from gateway.ledger.tables.rollups import COLUMNS
 from gateway.ledger.tables.verify import Difference, Verification
 from gateway.model.outcome import Outcome
 from gateway.model.windows import day_of
@@ -57,15 +58,19 @@ async def verified(till: Till) -> Verification:
     return await till.database.read(verify.verify)
 
 
+COARSER = ("month roll-up", "team roll-up")
+
+
 async def tamper(till: Till, sql: str) -> None:
     await till.database.write(lambda tx: tx.fetch(sql))
 
 
 async def found(till: Till, sql: str) -> list[Difference]:
-    """What is found after this statement, and nothing before it."""
+    """What is found after this statement, and nothing before it; not what follows of roll-ups."""
     assert (await verified(till)).differences == ()
     await tamper(till, sql)
-    return list((await verified(till)).differences)
+    differences = (await verified(till)).differences
+    return [each for each in differences if not each.what.startswith(COARSER)]
 
 
 async def test_books_that_agree_are_proven_with_their_sums(till: Till) -> None:
@@ -125,6 +130,40 @@ async def test_money_that_is_rolled_up_by_the_wrong_name_is_found(
     spent = {each.account: each for each in differences if each.what == "roll-up spent nanos"}
     assert len(spent) == 2
     assert (spent[PLACE].booked, spent[PLACE].proven) == (0, CENT)
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "when"),
+    [
+        ("month_rollups", PLACE, TODAY[:7]),
+        ("team_rollups", "design model=deepshi-image-1", TODAY),
+    ],
+)
+async def test_every_coarser_sum_is_proven(till: Till, table: str, place: str, when: str) -> None:
+    await tamper(
+        till,
+        f"UPDATE {table} SET {', '.join(f'{name} = {name} + 1' for name in COLUMNS)} "
+        f"WHERE {MONEY} AND {table.split('_')[0].replace('team', 'day')} = '{when}'",
+    )
+    what = table.replace("_rollups", " roll-up ")
+    differences = (await verified(till)).differences
+    assert {(each.account, each.day, each.booked - each.proven) for each in differences} == {
+        (place, when, 1)
+    }
+    assert {each.what for each in differences} == {
+        what + name.replace("_", " ") for name in COLUMNS
+    }
+
+
+@pytest.mark.parametrize(("table", "coarser"), [("rollups", {"month", "team"}),
+                                                ("month_rollups", {"month"}),
+                                                ("team_rollups", {"team"})])  # fmt: skip
+async def test_a_row_that_only_some_tables_of_roll_ups_have_is_found(
+    till: Till, table: str, coarser: set[str]
+) -> None:
+    await tamper(till, f"DELETE FROM {table} WHERE {MONEY}")
+    differences = (await verified(till)).differences
+    assert {each.what.split()[0] for each in differences} - {"roll-up"} == coarser
 
 
 async def test_money_on_a_row_of_requests_is_found(till: Till) -> None:
