@@ -11,11 +11,12 @@ its dimensions (`usage_sources`), so that its time does not grow with keys × da
 
 from __future__ import annotations
 
+import functools
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
+from operator import add as add_up
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -63,31 +64,29 @@ COLUMNS = tuple(column.name for column in fields(Sums))
 _values = attrgetter(*COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A table of sums: its columns before the sums, and those of them that are its primary key."""
+class _Table(NamedTuple):
+    """A table of sums: the head and the tail of the statement that adds to its rows."""
 
-    name: str
-    columns: Sequence[str]
-    key: Sequence[str]
+    head: str
+    tail: str
 
-    @property
-    def head(self) -> str:
-        return f"INSERT INTO {self.name} ({', '.join((*self.columns, *COLUMNS))})"
 
-    @property
-    def addition(self) -> str:
-        added = (f"{name} = {self.name}.{name} + excluded.{name}" for name in COLUMNS)
-        return f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(added)}"
+def _table(name: str, columns: Sequence[str], key: Sequence[str]) -> _Table:
+    """With these columns before the sums, and this primary key."""
+    added = (f"{column} = {name}.{column} + excluded.{column}" for column in COLUMNS)
+    return _Table(
+        f"INSERT INTO {name} ({', '.join((*columns, *COLUMNS))})",
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(added)}",
+    )
 
 
 _DIGESTED = Dimensions._fields[:-1]
 _BY_TEAM = ("day", "outcome", "cause", "team", "model")
-_ROLLUPS = _Table(
+_ROLLUPS = _table(
     "rollups", ("day", "dimensions", *Dimensions._fields), ("day", "dimensions", "end_user")
 )
-_BY_MONTH = _Table("month_rollups", ("month", "dimensions", *_DIGESTED), ("month", "dimensions"))
-_OF_TEAMS = _Table("team_rollups", _BY_TEAM, _BY_TEAM)
+_BY_MONTH = _table("month_rollups", ("month", "dimensions", *_DIGESTED), ("month", "dimensions"))
+_OF_TEAMS = _table("team_rollups", _BY_TEAM, _BY_TEAM)
 
 
 def tags_text(tags: Mapping[str, str]) -> str:
@@ -100,35 +99,30 @@ def tags_text(tags: Mapping[str, str]) -> str:
 async def add(tx: Transaction, parts: Iterable[tuple[str, Dimensions, Sums]]) -> None:
     """Add sums to the rows of their days, which are locked in the order of their keys."""
     parts = list(parts)
-    digests = await add_to_users(tx, parts)
-    months = [(day[:7], digests[of], *of[:-1]) for day, of, _ in parts]
+    await add_to_users(tx, parts)
+    months = [(day[:7], _digest(of), *of[:-1]) for day, of, _ in parts]
     teams = [(day, of.outcome, of.cause, of.team, of.model) for day, of, _ in parts]
     sums = [each for _, _, each in parts]
-    await _add(tx, _BY_MONTH, zip(months, sums, strict=True))
-    await _add(tx, _OF_TEAMS, zip(teams, sums, strict=True))
+    await _add(tx, _BY_MONTH, months, sums)
+    await _add(tx, _OF_TEAMS, teams, sums)
 
 
-async def add_to_users(
-    tx: Transaction, parts: Sequence[tuple[str, Dimensions, Sums]]
-) -> Mapping[Dimensions, str]:
-    """Add sums that were taken from other end users, which the coarser sums do not tell apart.
-
-    Returns the digests of the dimensions.
-    """
-    digests = {of: _digest(of) for _, of, _ in parts}
-    await _add(tx, _ROLLUPS, (((day, digests[of], *of), sums) for day, of, sums in parts))
-    return digests
+async def add_to_users(tx: Transaction, parts: Sequence[tuple[str, Dimensions, Sums]]) -> None:
+    """Add sums that were taken from other end users, whom the coarser sums do not tell apart."""
+    days = [(day, _digest(of), *of) for day, of, _ in parts]
+    await _add(tx, _ROLLUPS, days, [each for _, _, each in parts])
 
 
 async def _add(
-    tx: Transaction, table: _Table, parts: Iterable[tuple[tuple[str, ...], Sums]]
+    tx: Transaction, table: _Table, keys: Sequence[tuple[str, ...]], sums: Sequence[Sums]
 ) -> None:
-    totals: defaultdict[tuple[str, ...], Sums] = defaultdict(Sums)
-    for key, sums in parts:
-        totals[key].add(sums)
-    rows = [(*key, *_values(total)) for key, total in totals.items()]
-    await insert_rows(tx, table.head, sorted(rows), table.addition)
+    totals: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for key, values in zip(keys, map(_values, sums), strict=True):
+        totals[key] = tuple(map(add_up, totals[key], values)) if key in totals else values
+    rows = [(*key, *values) for key, values in totals.items()]
+    await insert_rows(tx, table.head, sorted(rows), table.tail)
 
 
+@functools.lru_cache(1_000)
 def _digest(dimensions: Dimensions) -> str:
     return blake2b(json.dumps(dimensions[:-1]).encode(), digest_size=16).hexdigest()
