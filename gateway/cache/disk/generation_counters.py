@@ -8,6 +8,7 @@ value from before it read the copy. Keys that share a slot only cost each other 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -28,12 +29,13 @@ class GenerationCounters:
         os.fchmod(self._file, 0o600)  # whatever the umask left of it
         if os.fstat(self._file).st_size < SLOTS * GENERATION_BYTES:
             os.ftruncate(self._file, SLOTS * GENERATION_BYTES)
+        self._flags = self._flags_of_reads()
 
     def read(self, key: str) -> bytes:
         """The generation of a key; empty if it cannot be read without waiting for the disk."""
         generation = bytearray(GENERATION_BYTES)
         try:
-            read = os.preadv(self._file, [generation], _offset(key.encode()), _NO_WAIT)
+            read = os.preadv(self._file, [generation], _offset(key.encode()), self._flags)
         except OSError:
             return b""
         return bytes(generation) if read == GENERATION_BYTES else b""
@@ -41,6 +43,15 @@ class GenerationCounters:
     def change(self, key: bytes) -> None:
         """Start a new generation: the entry was replaced or deleted. Blocks; raises OSError."""
         os.pwrite(self._file, secrets.token_bytes(GENERATION_BYTES), _offset(key))
+
+    def _flags_of_reads(self) -> int:
+        """None for a file system in memory: it knows no waiting, and refuses the flag."""
+        try:
+            os.preadv(self._file, [bytearray(GENERATION_BYTES)], 0, _NO_WAIT)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                return 0
+        return _NO_WAIT
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):

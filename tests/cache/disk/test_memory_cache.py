@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,17 @@ async def test_the_third_time_a_result_is_not_read_from_the_disk(
     lose_files(folder)
 
     assert await body_in(results) == LARGE
+
+
+async def test_a_folder_of_a_file_system_in_memory_is_cached_as_any_other(clock: Clock) -> None:
+    """Such a file system refuses the flag by which others tell that they would have to wait."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        results = DiskStore(Path(name), 50_000_000, now_ms=clock, memory_bytes=1_000_000)
+        await heat(results)
+        lose_files(Path(name))
+
+        assert await body_in(results) == LARGE
+        await results.close()
 
 
 async def test_once_asked_for_it_is_read_from_the_disk_again(

@@ -167,11 +167,8 @@ def test_a_series_of_money_begins_at_nothing_before_any_is_spent(
 
 def test_every_part_that_may_fail_is_exposed_as_0(gateway: Running) -> None:
     code = "\n".join(path.read_text() for path in Path("gateway").rglob("*.py"))
-    named = set(
-        re.findall(
-            r'(?:on_failure[(,]\s*|self\._write\(|RECOVERED_FAILURES\)\.labels\()"([\w ]+)"', code
-        )
-    )
+    naming = r"(?:on_failure[(,]\s*|checking\(|self\._write\(|RECOVERED_FAILURES\)\.labels\()"
+    named = set(re.findall(naming + r'"([\w ]+)"', code))
     background = {f"background_{name}" for name in job_table(gateway.app.parts)}
     surveys = {"survey_state", "survey_results", "survey_disks"}
     counted = {
