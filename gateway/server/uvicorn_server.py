@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -12,6 +13,12 @@ import uvicorn
 
 from gateway.server.graceful_shutdown import GracefulShutdown, drain, stop_accepting
 from gateway.server.protocol.connection import ServerConfig
+
+TURN_SECONDS = 0.0002
+"""How long a thread that computes, such as of a report or a page, keeps the event loop waiting.
+
+By default it is 5 ms, several times for each request: with five people at the console the p99 of
+hits was twice as long (measured)."""
 
 
 class GatewayServer(uvicorn.Server):
@@ -47,6 +54,7 @@ class GatewayServer(uvicorn.Server):
             # Exempt the objects that stay for good: a full collection took 40 ms (measured).
             gc.collect()
             gc.freeze()
+            sys.setswitchinterval(TURN_SECONDS)
         if self.started and self._on_started:
             self._on_started()
 
