@@ -121,7 +121,7 @@ class Clients:
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head.split(b"\r\n", 1)[0]:
             raise LoadFailed(head.split(b"\r\n", 1)[0].decode())
-        await reader.readexactly(_length(head))
+        await reader.readexactly(length_of(head))
         return time.perf_counter() - began
 
     def _body(self) -> bytes:
@@ -130,7 +130,7 @@ class Clients:
         return f"#{next(self._numbers) % 10**8:08d}".encode().join(self._parts)
 
 
-def _length(head: bytes) -> int:
+def length_of(head: bytes) -> int:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.split(b":")[1])

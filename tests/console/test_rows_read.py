@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - made of constants
 """No page reads a big table: what the state does for one does not grow with keys × days.
 
 SQLite counts the instructions of its statements. To add up a row costs some 25 of them, to look at
@@ -20,8 +19,8 @@ import pytest
 from gateway.database.database import Value
 from gateway.database.sqlite.connection import SqliteConnection
 from gateway.emulator import EmulatorServer
+from tests.console.busy_state import busy_days
 from tests.console.visiting import console_settings, signed_in
-from tests.ledger.test_growth import COARSER
 from tests.support.serving import make_key, serving
 
 TEAMS, KEYS, DAYS = 5, 100, 62
@@ -41,34 +40,6 @@ MOST = {
     "/console/requests": CALLS,
 }
 """The most instructions of a page."""
-_ROWS = f"""
-WITH RECURSIVE
-  d(day, n) AS (
-    SELECT date('now'), 1 UNION ALL SELECT date(day, '-1 day'), n + 1 FROM d WHERE n < {DAYS}
-  ),
-  k(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i < {KEYS - 1})
-"""
-_FILL = (
-    f"""
-INSERT INTO rollups (day, dimensions, team, key_id, model, owner, cost_centre, tags, outcome,
-  cause, calls, errors, saved_nanos, paid_calls, spent_nanos, estimated_calls, estimated_nanos,
-  corrections_nanos, images)
-{_ROWS}
-SELECT day, i || o.column1, 'team-' || (i % {TEAMS}), 'key_' || i, 'model', '', '',
-  '{{}}', o.column1, o.column2, 1, 0, 0, 0, CASE o.column1 WHEN '' THEN 10000000 ELSE 0 END,
-  0, 0, 0, 1
-FROM d, k, (VALUES ('hit', 'reuse'), ('coalesced', 'coalesced'), ('miss', ''), ('', '')) o
-""",
-    f"""
-INSERT INTO ledger (id, kind, corrects, at_ms, day, request_id, upstream_request_id, credential,
-  team, key_id, model, route, fingerprint, reference_images, body_bytes, answer_bytes, status, n,
-  images, cost_nanos, estimated, owner, cost_centre, tags)
-{_ROWS}
-SELECT 'rsv_' || i || day, 'call', NULL, i, day, 'req_' || i || day, '', '',
-  'team-' || (i % {TEAMS}), 'key_' || i, 'model', 'edits', '', 1, 1, 1, 200, 1,
-  1, 10000000, 0, '', '', '{{}}' FROM d, k
-""",
-)
 
 
 class Statements:
@@ -116,7 +87,7 @@ def test_a_page_looks_at_a_part_of_the_rows(
     make_key(settings)
     found: dict[str, int] = {}
     with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as state:
-        for statement in (*_FILL, *COARSER):
+        for statement in busy_days(teams=TEAMS, keys=KEYS, days=DAYS, calls=1):
             state.execute(statement)
         with serving(settings) as running, signed_in(running) as visiting:
             for path in MOST:

@@ -20,7 +20,7 @@ from operator import add as add_up
 from operator import attrgetter
 from typing import NamedTuple
 
-from gateway.database.database import Transaction
+from gateway.database.database import Transaction, Value
 from gateway.database.multirow import insert_rows
 
 
@@ -119,8 +119,8 @@ async def _add(
     totals: dict[tuple[str, ...], tuple[int, ...]] = {}
     for key, values in zip(keys, map(_values, sums), strict=True):
         totals[key] = tuple(map(add_up, totals[key], values)) if key in totals else values
-    rows = [(*key, *values) for key, values in totals.items()]
-    await insert_rows(tx, table.head, sorted(rows), table.tail)
+    rows: list[tuple[Value, ...]] = [(*key, *totals[key]) for key in sorted(totals)]
+    await insert_rows(tx, table.head, rows, table.tail)
 
 
 @functools.lru_cache(1_000)
