@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from gateway.emulator import EmulatorServer
@@ -55,12 +56,21 @@ def full(tmp_path_factory: pytest.TempPathFactory, emulator_server: EmulatorServ
 
 
 def first_page_ms(made: Overrides, folder: Path) -> float:
-    """The first look at the Overview, after signing in; the median of several starts."""
+    """The Overview as the first page of a process, for who has signed in before it started.
+
+    The median of several starts.
+    """
+    with GatewayProcess(made, folder, anew=True) as running, signed_in(running) as visiting:
+        cookies = visiting.cookies
     took = []
     for _ in range(STARTS):
-        with GatewayProcess(made, folder, anew=True) as running, signed_in(running) as visiting:
+        with (
+            GatewayProcess(made, folder, anew=True) as running,
+            httpx.Client(base_url=running.url, cookies=cookies, trust_env=False) as browser,
+        ):
+            browser.get("/healthz")
             began = time.perf_counter()
-            assert visiting.get("/console").status_code == 200
+            assert browser.get("/console").status_code == 200
             took.append(1e3 * (time.perf_counter() - began))
     return statistics.median(took)
 
