@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).with_name("templates")
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
+MOST_WRITTEN = 10_000
+"""Amounts and days that are kept as they were written: a page has many twice."""
 _CENT, _FINEST = Decimal("0.01"), Decimal("0.0001")
 
 
@@ -23,6 +26,8 @@ def environment(zone: tzinfo, link: Callable[[str], str]) -> Environment:
     """The templates; `link` makes the address of a path of the console."""
     # Imported with the first page: with markupsafe it costs a start 30 ms.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from gateway.console.cells import Cells, bar
 
     found = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -41,8 +46,12 @@ def environment(zone: tzinfo, link: Callable[[str], str]) -> Environment:
         day=day,
         moment=partial(moment, zone=zone),
     )
+    cells = Cells(found.filters)
     found.globals.update(
         link=link,
+        bar=bar,
+        value=cells.value,
+        cells=cells.of_row,
         zip=zip,
         static=lambda name: f"{link(f'/console/static/{name}')}?v={version_of(name)}",
     )
@@ -55,6 +64,7 @@ def load_all(templates: Environment) -> None:
         templates.get_template(name)
 
 
+@functools.lru_cache(MOST_WRITTEN)
 def money(usd: str | None) -> str:
     """An amount in dollars for reading: in cents, or finer where it is less than a dollar."""
     if usd is None:
@@ -91,6 +101,7 @@ def share(part: float | None) -> str:
     return f"{100 * part:.{1 if 0 < part < 0.1 else 0}f} %"
 
 
+@functools.lru_cache(MOST_WRITTEN)
 def day(text: str) -> str:
     """A day such as 2026-11-03 as "3 Nov 2026"; any other text as it is."""
     try:
