@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.accounts.rules.rate_leases import minute_of
 from gateway.accounts.tables import rate_leases
@@ -16,10 +17,10 @@ from gateway.coalescing.lease_transaction import Leases
 from gateway.database.database import StateUnavailable, Transaction
 from gateway.gallery.gallery import Gallery
 from gateway.ledger.rules.abandonment import Abandonment
-from gateway.ledger.tables import unresolved_reservations, usage
+from gateway.ledger.tables import coarse_rollups, unresolved_reservations, usage
 from gateway.ledger.tables.unresolved_reservations import Owner
 from gateway.model.money import usd
-from gateway.model.windows import day_of
+from gateway.model.windows import day_of, days_before
 from gateway.runtime.process_context import ProcessContext
 from gateway.server.allocator import give_back
 
@@ -93,15 +94,27 @@ class StateMaintenance:
         return False
 
     async def housekeep(self) -> None:
-        """Return free memory, refresh the keys of links and the clock, delete expired rows."""
+        """Return free memory, refresh links' keys and the clock, delete expired rows, mend sums."""
         await asyncio.to_thread(give_back)
         await self.links.refresh()
         try:
             await self.context.clock.measure(self.context.database)
             await self.context.database.write(self._delete_expired, urgent=False)
             await self.answers.sweep()
+            await self._mend_sums()
         except StateUnavailable as error:
             self.context.on_failure("housekeeping", error)
+
+    async def _mend_sums(self) -> None:
+        """Make the coarser sums of this month and the last one anew where they are not whole."""
+        database, today = (
+            self.context.database,
+            day_of(self.context.clock(), self.context.settings.zone),
+        )
+        for month in (days_before(f"{today[:7]}-01", 1)[:7], today[:7]):
+            if not await database.read(partial(coarse_rollups.are_whole, month=month)):
+                await database.write(partial(coarse_rollups.make_anew, month=month), urgent=False)
+                self.context.log.info("sums of a month made anew", month=month)
 
     async def _delete_expired(self, tx: Transaction) -> None:
         now_ms, settings = self.context.clock(), self.context.settings

@@ -80,13 +80,13 @@ def _table(name: str, columns: Sequence[str], key: Sequence[str]) -> _Table:
     )
 
 
-_DIGESTED = Dimensions._fields[:-1]
-_BY_TEAM = ("day", "outcome", "cause", "team", "model")
+MONTH_COLUMNS = ("month", "dimensions", *Dimensions._fields[:-1])
+TEAM_COLUMNS = ("day", "outcome", "cause", "team", "model")
 _ROLLUPS = _table(
     "rollups", ("day", "dimensions", *Dimensions._fields), ("day", "dimensions", "end_user")
 )
-_BY_MONTH = _table("month_rollups", ("month", "dimensions", *_DIGESTED), ("month", "dimensions"))
-_OF_TEAMS = _table("team_rollups", _BY_TEAM, _BY_TEAM)
+_BY_MONTH = _table("month_rollups", MONTH_COLUMNS, ("month", "dimensions"))
+_OF_TEAMS = _table("team_rollups", TEAM_COLUMNS, TEAM_COLUMNS)
 
 
 def tags_text(tags: Mapping[str, str]) -> str:
