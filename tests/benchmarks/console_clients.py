@@ -1,7 +1,7 @@
 """Two clients as processes: one that edits at a steady pace, and people who click in the console.
 
-`python -m tests.benchmarks.console_clients edit|click`; what to do comes as JSON on stdin, and the
-seconds that each request took go to stdout.
+`python -m tests.benchmarks.console_clients edit|click`; what to do is a line of JSON on stdin, and
+the seconds that each request took go to stdout.
 """
 
 from __future__ import annotations
@@ -97,6 +97,6 @@ def click(url: str, cookie: str, seconds: float, people: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    told = json.load(sys.stdin)
+    told = json.loads(sys.stdin.readline())
     found = edit(**told) if sys.argv[1] == "edit" else click(**told)
     sys.stdout.write(json.dumps(found))

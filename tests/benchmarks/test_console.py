@@ -117,16 +117,16 @@ def started(what: str, told: Mapping[str, Any]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.benchmarks.console_clients", what]
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert client.stdin is not None
-    client.stdin.write(json.dumps(told))
-    client.stdin.close()
+    client.stdin.write(json.dumps(told) + "\n")
+    client.stdin.flush()
     return client
 
 
 def ended(client: subprocess.Popen[str]) -> list[float]:
     """The seconds of its requests."""
-    assert client.stdout is not None
-    found: list[float] = json.loads(client.stdout.read())
-    assert client.wait() == 0
+    out, _ = client.communicate()
+    assert client.returncode == 0
+    found: list[float] = json.loads(out)
     return found
 
 
