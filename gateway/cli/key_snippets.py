@@ -17,7 +17,6 @@ MODEL = "MODEL"
 
 def print_snippets(settings: Settings, made: NewKey) -> None:
     """Print them on stderr, so that what reads stdout gets the secret alone."""
-
     allowed = made.key.account.settings.limits.models
     model = min(allowed, default=MODEL) if allowed is not None else _first_model(settings)
     for each in snippets(settings.server.base_url, made.secret, model):

@@ -52,7 +52,7 @@ async def read_form(exchange: Exchange) -> Form:
     try:
         return Form(fields_of(body.decode(), keep_blank=True))
     except ValueError:
-        raise _no_form() from None
+        raise no_form() from None
 
 
 def fields_of(text: str, *, keep_blank: bool = False) -> Mapping[str, str]:
@@ -63,16 +63,17 @@ def fields_of(text: str, *, keep_blank: bool = False) -> Mapping[str, str]:
     try:
         pairs = parse_qsl(text, keep_blank_values=keep_blank, max_num_fields=MOST_FIELDS)
     except ValueError:
-        raise _no_form() from None
+        raise no_form() from None
     return storable(dict(pairs))
 
 
 def storable(values: Mapping[str, str]) -> Mapping[str, str]:
     """The fields, if every engine can store them: PostgreSQL has no NUL. Raises `invalid_field`."""
     if any("\0" in text for text in values.values()):
-        raise _no_form()
+        raise no_form()
     return values
 
 
-def _no_form() -> Refusal:
+def no_form() -> Refusal:
+    """The refusal of a body that no page of the console sends."""
     return Refusal("invalid_field", "This is no form of the console.")

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from gateway.console.forms import CSRF, MOST_FORM_BYTES, Form, storable
+from gateway.console.forms import CSRF, MOST_FORM_BYTES, Form, no_form, storable
 from gateway.model.errors import Refusal
 
 OWN_FIELDS = frozenset({CSRF, "team"})
@@ -49,7 +49,7 @@ async def read_picture_form(chunks: AsyncIterator[bytes]) -> tuple[Form, AsyncIt
     else:
         found = _text_parts(bytes(body), ended=True)
     if found is None:
-        raise Refusal("invalid_field", "This is no form of the console.")
+        raise no_form()
     parts, end = found
     kept = b"".join(part.raw for part in parts if part.name not in OWN_FIELDS)
 

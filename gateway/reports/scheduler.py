@@ -1,8 +1,7 @@
 """Writes the reports that are due to the outbox, once over all processes.
 
 A process leases the schedule, reads a report at a time, writes its mails and posts, and renews its
-lease with each. A week or
-month that ended while no process ran is made up for.
+lease with each. A week or month that ended while no process ran is made up for.
 """
 
 from __future__ import annotations

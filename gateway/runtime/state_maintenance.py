@@ -107,10 +107,8 @@ class StateMaintenance:
 
     async def _mend_sums(self) -> None:
         """Make the coarser sums of this month and the last one anew where they are not whole."""
-        database, today = (
-            self.context.database,
-            day_of(self.context.clock(), self.context.settings.zone),
-        )
+        database = self.context.database
+        today = day_of(self.context.clock(), self.context.settings.zone)
         for month in (days_before(f"{today[:7]}-01", 1)[:7], today[:7]):
             if not await database.read(partial(coarse_rollups.are_whole, month=month)):
                 await database.write(partial(coarse_rollups.make_anew, month=month), urgent=False)
